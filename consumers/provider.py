@@ -1,0 +1,70 @@
+"""The port to Digital River, as the lanes need it. ``orderflow/digitalriver`` implements it; tests fake it.
+
+Answers are values (``Outcome``); what brought no answer is a ``DigitalRiverError`` whose class says what to do. No method
+retries, waits for a rate limit or keeps state about orders: that is the lanes' work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from statemachine.commands import Command
+from statemachine.facts import Fact, Outcome, Problem
+
+#: Called as the last act before the bytes of a writing request go out; raises to stop the call while nothing has been written.
+MayWrite = Callable[[], None]
+
+
+class SkuAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Digital River's answer to a SKU: taken (``problem`` is None) or refused."""
+
+    problem: Problem | None = None
+
+
+class Provider(Protocol):
+    """Digital River, or what stands for it."""
+
+    async def look(self, command: Command) -> Outcome | None:
+        """Find the effect of ``command`` without writing; None when it has not taken effect.
+
+        For ``Inquire`` the outcome is that of the command asked about (its ``command_id``, ``inquired_by`` set), result
+        ``absent`` when it has not taken effect; it is never None.
+
+        Raises:
+            DigitalRiverError: No usable answer.
+        """
+        ...
+
+    async def call(self, command: Command, may_write: MayWrite) -> Outcome:
+        """Carry the command out once: result ``confirmed`` or ``rejected``.
+
+        ``may_write`` runs after the connection is there and before each writing request's first byte; what it raises comes
+        out of this method unchanged. A command that wrote several requests and failed at a later one is safe to look up.
+
+        Raises:
+            DigitalRiverError: No usable answer. ``TransportFailure.sent`` and ``Unavailable`` mean: look before the next call.
+        """
+        ...
+
+    async def put_sku(self, sku_id: str, sku: Mapping[str, object]) -> SkuAnswer:
+        """Create or replace a SKU (``PUT /skus/{id}``); ``sku`` is the data of ``sku.upserted``. Safe to repeat."""
+        ...
+
+    async def delete_sku(self, sku_id: str) -> SkuAnswer:
+        """Delete a SKU; one that is not there counts as deleted. Safe to repeat."""
+        ...
+
+    async def read_order(self, dr_order_id: str) -> Fact | None:
+        """The Digital River order with its ``upstreamId``; None when Digital River does not know it."""
+        ...
+
+    def read_webhook(self, body: bytes) -> tuple[str, Fact] | None:
+        """The event's id and its fact; None for a type that orders have no use for (counted and skipped).
+
+        Raises:
+            DecodeError: Not a Digital River event.
+        """
+        ...

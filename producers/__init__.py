@@ -1,0 +1,1 @@
+"""What writes: the transaction, the partitioner, encoding of outbound records and dead letters."""

@@ -1,0 +1,114 @@
+"""Commands: what the order lane asks Digital River to do. Written to ``dr-commands``, internal, not promised.
+
+Every command has a ``command_id`` derived from the order, the cause and its place in the decision, so that a replay
+writes the same id; asked again it keeps the id, with ``attempt`` + 1. Personal data (the cart) is here and nowhere else.
+A command travels as the ``data`` of a CloudEvent whose type is ``command.<name>`` and whose id is ``<command_id>:<attempt>``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+CommandName = Literal[
+    "create_checkout", "attach_source", "delete_checkout", "place_order", "refresh_order", "create_fulfillment", "inquire"
+]
+
+
+class CommandBase(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="command"):
+    """What all commands have."""
+
+    command_id: str
+    order_id: str
+    attempt: int = 1
+
+
+class CreateCheckout(CommandBase, frozen=True, kw_only=True, tag="create_checkout"):
+    """Create the Customer (registered shoppers) and the Checkout.
+
+    ``cart`` is the data of ``checkout.requested`` or ``checkout.updated`` as it was received.
+    """
+
+    cart: msgspec.Raw
+
+
+class AttachSource(CommandBase, frozen=True, kw_only=True, tag="attach_source"):
+    """Attach a payment source to a checkout; the outcome carries the checkout as it is afterwards."""
+
+    checkout_id: str
+    source_id: str
+    currency: str
+
+
+class DeleteCheckout(CommandBase, frozen=True, kw_only=True, tag="delete_checkout"):
+    """Delete a Digital River checkout that is no longer wanted. Gone already counts as done."""
+
+    checkout_id: str
+
+
+class PlaceOrder(CommandBase, frozen=True, kw_only=True, tag="place_order"):
+    """``POST /orders`` for a checkout: the authorisation of the payment."""
+
+    checkout_id: str
+    currency: str
+
+
+class RefreshOrder(CommandBase, frozen=True, kw_only=True, tag="refresh_order"):
+    """Re-evaluate the order after a redirect (``POST /orders/{id}/refresh``); repeating it is harmless."""
+
+    dr_order_id: str
+    currency: str
+
+
+class FulfillmentItem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Units of one order line: shipped (``quantity``) or cancelled (``cancel_quantity``), at least one of them."""
+
+    line: str
+    item_id: str
+    quantity: int = 0
+    cancel_quantity: int = 0
+
+
+class Tracking(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where the parcel can be followed."""
+
+    company: str | None = None
+    number: str | None = None
+    url: str | None = None
+
+
+class CreateFulfillment(CommandBase, frozen=True, kw_only=True, tag="create_fulfillment"):
+    """``POST /fulfillments``: capture what was shipped, cancel what will not be."""
+
+    dr_order_id: str
+    currency: str
+    items: tuple[FulfillmentItem, ...]
+    shipment_id: str | None = None
+    tracking: Tracking | None = None
+
+
+class Inquire(CommandBase, frozen=True, kw_only=True, tag="inquire"):
+    """Find out, without writing, what became of an earlier command; ``about`` is that command, whole."""
+
+    about: msgspec.Raw
+
+
+Command = CreateCheckout | AttachSource | DeleteCheckout | PlaceOrder | RefreshOrder | CreateFulfillment | Inquire
+
+_decoder = msgspec.json.Decoder(Command)
+
+
+def decode_command(data: bytes | msgspec.Raw) -> Command:
+    """The command in the ``data`` of a record of ``dr-commands``.
+
+    Raises:
+        msgspec.DecodeError: Not JSON, or no command that this version knows.
+    """
+    return _decoder.decode(data)
+
+
+def name_of(command: Command) -> CommandName:
+    """The command's name, as in ``command.<name>``."""
+    name: CommandName = command.__struct_config__.tag  # type: ignore[assignment]  # tags are the literals above
+    return name

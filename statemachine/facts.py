@@ -1,0 +1,245 @@
+"""What Digital River says: its objects in our words, the outcome of a command, and the facts of its webhooks.
+
+The adapter in ``orderflow/digitalriver`` makes these out of Digital River's JSON; the core absorbs them. All money is in
+integer minor units of the order's currency. Facts come in any order and more than once: nothing here is an instruction.
+
+Inbox event types (``orderflow.inbox``, source ``orderflow/commands`` or ``/digitalriver``):
+
+    digitalriver.checkout_created   digitalriver.checkout_refused
+    digitalriver.source_attached    digitalriver.source_refused
+    digitalriver.checkout_deleted   digitalriver.checkout_kept
+    digitalriver.order_placed       digitalriver.order_declined (409)   digitalriver.order_refused (other 4xx)
+    digitalriver.order_read         digitalriver.refresh_refused
+    digitalriver.fulfillment_created  digitalriver.fulfillment_refused
+    digitalriver.command_unknown    the outcome of a command is not known
+    digitalriver.command_absent     a look-up proved that a command has not taken effect
+    digitalriver.<type>             a webhook of that Digital River type, for example digitalriver.order.accepted
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from statemachine.commands import CommandName
+
+RemoteOrderState = str  # accepted blocked pending_payment in_review dispute cancelled fulfilled complete returned
+
+
+class SellingEntity(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The merchant of record; its terms of sale are what the shopper accepts."""
+
+    id: str
+    name: str | None = None
+
+
+class NextAction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the shopper must do before the payment can go on."""
+
+    kind: Literal["redirect", "show_payment_instructions"]
+    url: str | None = None
+    source_id: str | None = None
+    source_client_secret: str | None = None
+
+
+class Session(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Digital River's payment session."""
+
+    session_id: str
+    state: str
+    remaining: int = 0
+    client_secret: str | None = None
+    next_action: NextAction | None = None
+
+
+class QuotedLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of a quote; ``amount`` is the line's price after discount, without tax."""
+
+    line: str
+    amount: int
+    tax: int = 0
+    duties: int = 0
+    fees: int = 0
+    importer_tax: int = 0
+
+
+class RemoteCheckout(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A Digital River checkout."""
+
+    checkout_id: str
+    currency: str
+    total: int
+    tax: int = 0
+    shipping: int = 0
+    duties: int = 0
+    fees: int = 0
+    importer_tax: int = 0
+    discount: int = 0
+    upstream_id: str | None = None
+    customer_id: str | None = None
+    selling_entity: SellingEntity | None = None
+    lines: tuple[QuotedLine, ...] = ()
+    session: Session | None = None
+    source_ids: tuple[str, ...] = ()
+    disclosures: msgspec.Raw | None = None
+
+
+class ChargeOperation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One capture, cancel or refund of a charge. States as in Digital River: pending, pending_information, complete, failed."""
+
+    state: str
+    amount: int
+    id: str | None = None
+    fulfillment_id: str | None = None
+    failure_code: str | None = None
+
+
+class RemoteCharge(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A charge. The flags ``captured`` and ``refunded`` of the wire are left out: they are true even when it failed."""
+
+    charge_id: str
+    state: str
+    amount: int
+    dr_order_id: str | None = None
+    source_id: str | None = None
+    captures: tuple[ChargeOperation, ...] = ()
+    cancels: tuple[ChargeOperation, ...] = ()
+    refunds: tuple[ChargeOperation, ...] = ()
+    failure_code: str | None = None
+
+
+class RemoteItem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line of a Digital River order; ``line`` is our line id, which travels as item metadata."""
+
+    item_id: str
+    quantity: int
+    line: str | None = None
+    sku_id: str | None = None
+    state: str | None = None
+    amount: int = 0
+    tax: int = 0
+
+
+class RemoteOrder(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A Digital River order."""
+
+    dr_order_id: str
+    state: RemoteOrderState
+    currency: str
+    total: int
+    checkout_id: str | None = None
+    upstream_id: str | None = None
+    fraud_state: str | None = None
+    tax: int = 0
+    captured: int = 0
+    cancelled: int = 0
+    refunded: int = 0
+    available_to_refund: int = 0
+    items: tuple[RemoteItem, ...] = ()
+    charges: tuple[RemoteCharge, ...] = ()
+    session: Session | None = None
+    cancel_reason: str | None = None
+
+
+class RemoteFulfillmentItem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Units of one Digital River order line that a fulfilment ships or cancels."""
+
+    item_id: str
+    quantity: int = 0
+    cancel_quantity: int = 0
+    line: str | None = None
+
+
+class RemoteFulfillment(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A Digital River fulfilment; ``command_id`` is what we put into its metadata, absent when it is not ours."""
+
+    fulfillment_id: str
+    dr_order_id: str
+    items: tuple[RemoteFulfillmentItem, ...] = ()
+    shipment_id: str | None = None
+    command_id: str | None = None
+
+
+class RemoteDocument(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An invoice or a credit memo."""
+
+    file_id: str
+    purpose: str
+    dr_order_id: str | None = None
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Digital River's refusal. ``message`` may be shown to a shopper, ``code`` not."""
+
+    code: str
+    message: str | None = None
+    parameter: str | None = None
+    status: int | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one command: one per ``command_id`` and ``attempt``.
+
+    ``absent`` is only the answer to an ``inquire``: the command asked about has not taken effect. ``tries`` counts HTTP requests
+    that were written, ``duration_ms`` is the time from taking the command up to its outcome.
+    """
+
+    command_id: str
+    command: CommandName
+    attempt: int
+    result: Literal["confirmed", "rejected", "unknown", "absent"]
+    tries: int = 0
+    status: int | None = None
+    request_id: str | None = None
+    duration_ms: int = 0
+    problem: Problem | None = None
+    #: The checkout was refused only because Digital River does not know one of its SKUs yet.
+    unknown_sku: bool = False
+    #: The ``command_id`` of the ``inquire`` that brought this outcome of an earlier command.
+    inquired_by: str | None = None
+    customer_id: str | None = None
+    checkout: RemoteCheckout | None = None
+    order: RemoteOrder | None = None
+    fulfillment: RemoteFulfillment | None = None
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A webhook of Digital River, or an object read from it: what it is about and the object, whichever kind it is."""
+
+    type: str
+    dr_order_id: str | None = None
+    checkout_id: str | None = None
+    upstream_id: str | None = None
+    order: RemoteOrder | None = None
+    charge: RemoteCharge | None = None
+    fulfillment: RemoteFulfillment | None = None
+    document: RemoteDocument | None = None
+    #: A chargeback's amount.
+    amount: int | None = None
+
+
+#: Outcome event type by command and result.
+OUTCOME_TYPES: dict[CommandName, dict[str, str]] = {
+    "create_checkout": {"confirmed": "digitalriver.checkout_created", "rejected": "digitalriver.checkout_refused"},
+    "attach_source": {"confirmed": "digitalriver.source_attached", "rejected": "digitalriver.source_refused"},
+    "delete_checkout": {"confirmed": "digitalriver.checkout_deleted", "rejected": "digitalriver.checkout_kept"},
+    "place_order": {"confirmed": "digitalriver.order_placed", "rejected": "digitalriver.order_refused"},
+    "refresh_order": {"confirmed": "digitalriver.order_read", "rejected": "digitalriver.refresh_refused"},
+    "create_fulfillment": {
+        "confirmed": "digitalriver.fulfillment_created",
+        "rejected": "digitalriver.fulfillment_refused",
+    },
+    "inquire": {"confirmed": "digitalriver.order_read", "rejected": "digitalriver.refresh_refused"},
+}
+
+
+def outcome_type(outcome: Outcome) -> str:
+    """The inbox event type under which an outcome travels."""
+    if outcome.result == "unknown":
+        return "digitalriver.command_unknown"
+    if outcome.result == "absent":
+        return "digitalriver.command_absent"
+    if outcome.command == "place_order" and outcome.result == "rejected" and outcome.status == 409:
+        return "digitalriver.order_declined"
+    return OUTCOME_TYPES[outcome.command][outcome.result]
