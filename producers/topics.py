@@ -1,0 +1,134 @@
+"""The topics of the wire contract and the consumer groups: the one place that knows their names and what they are made of.
+
+Names here are the contract's, without the prefix of the settings; ``prefixed`` and ``group_id`` add it. A topic that orderflow
+reads or writes and that is not in this table does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+#: Kafka's default for the largest record that a topic takes (``max.message.bytes``), in bytes.
+INPUT_BYTES_MAX: Final = 1_048_588
+#: What a record that we write may be larger than the largest input: it carries an input and says something about it.
+OUTPUT_MARGIN_BYTES: Final = 64 * 1024
+#: How long topics with personal data keep it: 14 days.
+PERSONAL_RETENTION_MS: Final = 14 * 24 * 60 * 60 * 1000
+
+
+class Topic(StrEnum):
+    """The topics, by their names in the contract."""
+
+    CHECKOUT_EVENTS = "checkout-events"
+    ORDER_EVENTS = "order-events"
+    FULFILLMENT_EVENTS = "fulfillment-events"
+    CATALOG_EVENTS = "catalog-events"
+    DR_WEBHOOKS = "dr-webhooks"
+    ORDERS = "orders"
+    ORDER_STATE_CHANGES = "order-state-changes"
+    SKUS = "skus"
+    DEAD_LETTERS = "orderflow.dead-letters"
+    DR_COMMANDS = "dr-commands"
+    INBOX = "orderflow.inbox"
+    INDEX = "orderflow.index"
+    POSITIONS = "orderflow.positions"
+
+
+class Cleanup(StrEnum):
+    """What Kafka does with old records (``cleanup.policy``)."""
+
+    DELETE = "delete"
+    COMPACT = "compact"
+
+
+class Lane(StrEnum):
+    """The four lanes. Each is a consumer group."""
+
+    ORDERS = "orders"
+    COMMANDS = "commands"
+    WEBHOOKS = "webhooks"
+    CATALOGUE = "catalogue"
+
+
+class TopicSpec(msgspec.Struct, frozen=True):
+    """What a topic is made of."""
+
+    topic: Topic
+    #: What the record key is, in words.
+    key: str
+    cleanup: Cleanup
+    #: It holds e-mail, names, addresses or IP, so it is kept for ``PERSONAL_RETENTION_MS`` only.
+    personal: bool = False
+    #: Lanes of ours write it, so it must take records larger than the largest input.
+    ours: bool = False
+    #: Its partition number means the same as that of the other such topics: all have the same count.
+    aligned: bool = False
+    #: The lane that reads it as its input, if one does.
+    read_by: Lane | None = None
+
+    def configs(self, *, input_bytes_max: int = INPUT_BYTES_MAX) -> dict[str, str]:
+        """Kafka's topic settings; ``input_bytes_max`` is the largest record that any input topic takes, in bytes."""
+        configs = {"cleanup.policy": self.cleanup.value}
+        if self.personal:
+            configs["retention.ms"] = str(PERSONAL_RETENTION_MS)
+        if self.ours:
+            configs["max.message.bytes"] = str(input_bytes_max + OUTPUT_MARGIN_BYTES)
+        return configs
+
+
+_ORDER, _SKU = "order id", "SKU id"
+
+TOPICS: Final[Mapping[Topic, TopicSpec]] = {
+    spec.topic: spec
+    for spec in (
+        TopicSpec(Topic.CHECKOUT_EVENTS, _ORDER, Cleanup.DELETE, personal=True, aligned=True, read_by=Lane.ORDERS),
+        TopicSpec(Topic.ORDER_EVENTS, _ORDER, Cleanup.DELETE, aligned=True, read_by=Lane.ORDERS),
+        TopicSpec(Topic.FULFILLMENT_EVENTS, _ORDER, Cleanup.DELETE, aligned=True, read_by=Lane.ORDERS),
+        TopicSpec(Topic.CATALOG_EVENTS, _SKU, Cleanup.DELETE, read_by=Lane.CATALOGUE),
+        TopicSpec(Topic.DR_WEBHOOKS, "any", Cleanup.DELETE, personal=True, read_by=Lane.WEBHOOKS),
+        TopicSpec(Topic.ORDERS, _ORDER, Cleanup.COMPACT, ours=True, aligned=True),
+        TopicSpec(Topic.ORDER_STATE_CHANGES, _ORDER, Cleanup.DELETE, ours=True),
+        TopicSpec(Topic.SKUS, _SKU, Cleanup.COMPACT, ours=True),
+        TopicSpec(Topic.DEAD_LETTERS, "as the record", Cleanup.DELETE, personal=True, ours=True),
+        TopicSpec(Topic.DR_COMMANDS, _ORDER, Cleanup.DELETE, personal=True, ours=True, read_by=Lane.COMMANDS),
+        TopicSpec(Topic.INBOX, _ORDER, Cleanup.DELETE, personal=True, ours=True, aligned=True, read_by=Lane.ORDERS),
+        TopicSpec(Topic.INDEX, "Digital River id", Cleanup.COMPACT, ours=True),
+        TopicSpec(Topic.POSITIONS, "partition", Cleanup.COMPACT, ours=True, aligned=True),
+    )
+}
+
+#: The order lane's inputs, in the order in which a position record lists them.
+ORDER_INPUTS: Final = tuple(spec.topic for spec in TOPICS.values() if spec.read_by is Lane.ORDERS)
+#: Topics whose partition counts must be the same: partition p of all of them belongs to one owner.
+ALIGNED: Final = tuple(spec.topic for spec in TOPICS.values() if spec.aligned)
+#: Topics that services outside, an operator or the relay write to.
+INPUTS: Final = tuple(spec.topic for spec in TOPICS.values() if not spec.ours)
+
+
+def inputs_of(lane: Lane) -> tuple[Topic, ...]:
+    """The topics that a lane reads in its consumer group."""
+    return tuple(spec.topic for spec in TOPICS.values() if spec.read_by is lane)
+
+
+def prefixed(prefix: str, topic: Topic | str) -> str:
+    """The topic's name in Kafka: ``prefix`` and the contract's name, nothing between."""
+    return f"{prefix}{Topic(topic).value}"
+
+
+def unprefixed(prefix: str, name: str) -> Topic | None:
+    """The contract's topic behind a name in Kafka; None when it is none of ours."""
+    if not name.startswith(prefix):
+        return None
+    try:
+        return Topic(name.removeprefix(prefix))
+    except ValueError:
+        return None
+
+
+def group_id(prefix: str, lane: Lane) -> str:
+    """The consumer group of a lane, for example ``orderflow.orders``."""
+    return f"{prefix}orderflow.{lane.value}"
