@@ -1,0 +1,192 @@
+"""Reading compacted topics to their very end, outside the consumer group.
+
+Rules of the file: the end is the high watermark, taken after the partition's producer was initialised. A read_committed end
+below it means that somebody's transaction is still open there; then we wait under a limit and fail, we never start on half a
+changelog. Offsets in compacted topics have gaps and end in control records, so only positions are compared, never counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Protocol
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from producers.connection import KafkaConnection, within
+from statemachine.errors import BrokerUnavailable
+
+
+class ReadRecord(Protocol):
+    """The part of a consumed record that a changelog reader needs."""
+
+    key: bytes | None
+    value: bytes | None
+    offset: int
+
+
+#: How far before the end the search for a partition's last position record begins.
+_TAIL = 200
+
+
+async def stop_consumer(consumer: AIOKafkaConsumer, seconds: float) -> None:
+    """Stop a consumer under a limit and swallow what aiokafka raises on the way.
+
+    ``consumer.stop()`` raises ``CancelledError`` by itself when the broker is gone; only a cancellation of the calling task is
+    let through, or a shutdown would stop half way.
+    """
+    task = asyncio.current_task()
+    try:
+        async with asyncio.timeout(seconds):
+            await consumer.stop()
+    except asyncio.CancelledError:
+        if task is not None and task.cancelling():
+            raise
+    except (TimeoutError, KafkaError, OSError):
+        return
+
+
+class ChangelogReader:
+    """Reads the compacted topics of a partition. One per worker; calls for several partitions run side by side."""
+
+    def __init__(self, connection: KafkaConnection) -> None:
+        self._connection = connection
+        self._limit = connection.limits.operation_seconds
+        self._looker: AIOKafkaConsumer | None = None
+        self._looking = asyncio.Lock()
+
+    def _new(self, isolation: str) -> AIOKafkaConsumer:
+        return AIOKafkaConsumer(
+            **self._connection.client_options(),
+            group_id=None,
+            isolation_level=isolation,
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            fetch_max_wait_ms=50,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+        )
+
+    async def _started(self, consumer: AIOKafkaConsumer) -> None:
+        try:
+            await within(self._limit, consumer.start(), "the start of a changelog reader")
+        except (KafkaError, OSError) as error:
+            raise BrokerUnavailable(f"Kafka is not reachable at {self._connection.bootstrap_servers}") from error
+
+    @contextlib.asynccontextmanager
+    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
+        consumer = self._new("read_committed")
+        try:
+            await self._started(consumer)
+            yield consumer
+        except (KafkaError, AssertionError) as error:
+            raise BrokerUnavailable(f"a changelog could not be read: {type(error).__name__}") from error
+        finally:
+            await stop_consumer(consumer, self._connection.limits.stop_seconds)
+
+    async def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """High watermarks: the end that includes records of open transactions.
+
+        Raises:
+            BrokerUnavailable: Not answered within the limit.
+        """
+        return await self._look(lambda looker: looker.end_offsets(list(partitions)))
+
+    async def beginnings(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """First available offsets.
+
+        Raises:
+            BrokerUnavailable: Not answered within the limit.
+        """
+        return await self._look(lambda looker: looker.beginning_offsets(list(partitions)))
+
+    async def _look(
+        self, ask: Callable[[AIOKafkaConsumer], Awaitable[dict[TopicPartition, int]]]
+    ) -> dict[TopicPartition, int]:
+        """Ask for offsets with a consumer that is kept for that; after an error the next look makes a new one."""
+        async with self._looking:
+            if self._looker is None:
+                self._looker = self._new("read_uncommitted")
+                await self._started(self._looker)
+            looker = self._looker
+        try:
+            return dict(await within(self._limit, ask(looker), "a look at offsets"))
+        except (KafkaError, AssertionError, BrokerUnavailable) as error:
+            async with self._looking:
+                if self._looker is looker:
+                    self._looker = None
+                    await stop_consumer(looker, self._connection.limits.stop_seconds)
+            raise BrokerUnavailable(f"Kafka did not tell its offsets: {type(error).__name__}") from error
+
+    async def close(self) -> None:
+        """Close the kept consumer; never longer than the stop limit."""
+        async with self._looking:
+            looker, self._looker = self._looker, None
+            if looker is not None:
+                await stop_consumer(looker, self._connection.limits.stop_seconds)
+
+    async def last_value(self, partition: TopicPartition) -> bytes | None:
+        """The newest committed value in a partition, read to the high watermark; None when there is none.
+
+        Raises:
+            BrokerUnavailable: Not readable within the limit.
+        """
+        end = (await self.ends([partition]))[partition]
+        async with self._consumer() as consumer:
+            consumer.assign([partition])
+            begin = (await self.beginnings([partition]))[partition]
+            start, step = end, _TAIL
+            while start > begin:
+                stop, start, step = start, max(begin, start - step), step * 10
+                consumer.seek(partition, start)
+                last: list[bytes] = []
+                # what lies between stop and end was seen to hold no committed record
+                await self._drain(consumer, partition, stop, lambda record, keep=last: _keep_last(keep, record))
+                if last:
+                    return last[0]
+        return None
+
+    async def read_all(self, partition: TopicPartition, take: Callable[[ReadRecord], None]) -> int:
+        """Hand every committed record of a compacted partition to ``take``, up to the high watermark.
+
+        Returns:
+            The high watermark.
+
+        Raises:
+            BrokerUnavailable: Not readable to its end within the limit for restores.
+        """
+        end = (await self.ends([partition]))[partition]
+        async with self._consumer() as consumer:
+            consumer.assign([partition])
+            begin = (await self.beginnings([partition]))[partition]
+            if begin < end:
+                consumer.seek(partition, begin)
+                reading = self._drain(consumer, partition, end, take)
+                await within(self._connection.limits.restore_seconds, reading, f"restoring {partition.topic}")
+        return end
+
+    async def _drain(
+        self, consumer: AIOKafkaConsumer, partition: TopicPartition, end: int, take: Callable[[ReadRecord], None]
+    ) -> None:
+        """Read from the current position until it reaches ``end``; stuck for longer than the limit is an error."""
+        loop = asyncio.get_running_loop()
+        moved = loop.time()
+        position = await within(self._limit, consumer.position(partition), "a look at a position")
+        while position < end:
+            for records in (await consumer.getmany(partition, timeout_ms=50)).values():
+                for record in records:
+                    take(record)
+            now_at = await within(self._limit, consumer.position(partition), "a look at a position")
+            if now_at != position:
+                position, moved = now_at, loop.time()
+            elif loop.time() - moved > self._limit:
+                raise BrokerUnavailable(
+                    f"{partition.topic}[{partition.partition}] is readable to {position} of {end} only: "
+                    "a transaction is open there"
+                )
+
+
+def _keep_last(last: list[bytes], record: ReadRecord) -> None:
+    if record.value is not None:
+        last[:] = [record.value]

@@ -1,0 +1,286 @@
+"""One consumer in one group, the partitions that it is given, and the task that reads for all of them.
+
+Rules of the file:
+- aiokafka hands out records before ``on_partitions_assigned`` has returned, so the callback pauses everything first, without
+  awaiting anything; the work of taking over runs in a task of the partition, because a slow callback gets the member kicked.
+- ``on_partitions_revoked`` waits until the running batches have ended, because the rebalance goes on when it returns.
+- p of all input topics is given and taken together; anything else is a foreign assignor and stops the worker.
+- One task reads for all partitions: aiokafka fetches from a broker again only when nothing of the last answer is left over.
+- Leaving: finish the batches, leave the group first, then close the producers: the others take over in about half a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Protocol
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from consumers.assignor import CoPartitionedSticky
+from consumers.changelog import stop_consumer
+from producers.connection import KafkaConnection, within
+from producers.transaction import closing_done
+from statemachine.errors import BrokerUnavailable, ConfigError, OrderflowError
+
+log = structlog.get_logger(__name__)
+
+
+class Partition(Protocol):
+    """A partition of any lane, as its membership sees it."""
+
+    problem: str | None
+
+    @property
+    def hungry(self) -> bool:
+        """Whether it wants records."""
+        ...
+
+    def feed(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
+        """Take fetched records."""
+        ...
+
+    def lost_offset(self, detail: str) -> None:
+        """The broker no longer has the next offset."""
+        ...
+
+    async def run(self) -> None:
+        """Own the partition until ``leave``."""
+        ...
+
+    def leave(self) -> None:
+        """Ask ``run`` to finish and return."""
+        ...
+
+    def revoked(self) -> None:
+        """Ownership has ended."""
+        ...
+
+    async def close(self) -> None:
+        """Give everything back."""
+        ...
+
+
+class GroupOptions:
+    """Session of a group member; times in milliseconds, as Kafka names them."""
+
+    def __init__(
+        self,
+        *,
+        worker: str,
+        session_timeout_ms: int = 10_000,
+        heartbeat_interval_ms: int = 1_000,
+        rebalance_timeout_ms: int = 60_000,
+        group_instance_id: str | None = None,
+        fetch_max_wait_ms: int = 50,
+        max_partition_fetch_bytes: int = 1_200_000,
+    ) -> None:
+        self.worker = worker
+        self.session_timeout_ms = session_timeout_ms
+        self.heartbeat_interval_ms = heartbeat_interval_ms
+        self.rebalance_timeout_ms = rebalance_timeout_ms
+        self.group_instance_id = group_instance_id
+        self.fetch_max_wait_ms = fetch_max_wait_ms
+        self.max_partition_fetch_bytes = max_partition_fetch_bytes
+
+
+def make_consumer(connection: KafkaConnection, group: str, options: GroupOptions) -> AIOKafkaConsumer:
+    """The consumer of a lane: no automatic commits, no automatic offset reset, only committed records, our assignor."""
+    return AIOKafkaConsumer(
+        **connection.client_options(),
+        group_id=group,
+        group_instance_id=options.group_instance_id,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        partition_assignment_strategy=(CoPartitionedSticky(options.worker),),
+        session_timeout_ms=options.session_timeout_ms,
+        heartbeat_interval_ms=options.heartbeat_interval_ms,
+        rebalance_timeout_ms=options.rebalance_timeout_ms,
+        fetch_max_wait_ms=options.fetch_max_wait_ms,
+        max_partition_fetch_bytes=options.max_partition_fetch_bytes,
+        client_id=f"orderflow-{options.worker}",
+    )
+
+
+class Membership(ConsumerRebalanceListener):
+    """Reads one group's topics for the partitions that this process owns."""
+
+    def __init__(
+        self,
+        *,
+        connection: KafkaConnection,
+        group: str,
+        topics: Iterable[str],
+        consumer: AIOKafkaConsumer,
+        make_partition: Callable[[int], Partition],
+    ) -> None:
+        self._connection = connection
+        self._group = group
+        self._topics = tuple(topics)
+        self._consumer = consumer
+        self._make_partition = make_partition
+        self._running: dict[int, asyncio.Task[None]] = {}
+        self._failed: asyncio.Future[None] | None = None
+        self._stopping = False
+        #: Every partition that this process has owned, by number.
+        self.partitions: dict[int, Partition] = {}
+
+    @property
+    def owned(self) -> frozenset[int]:
+        """The partitions that are ours now."""
+        return frozenset(self._running)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Join, work until ``stop`` is set, then leave without losing or repeating anything.
+
+        Raises:
+            OrderflowError: Something that stops the whole worker, with its reason.
+        """
+        self._failed = asyncio.get_running_loop().create_future()
+        reader: asyncio.Task[None] | None = None
+        stopped = asyncio.ensure_future(stop.wait())
+        try:
+            if not await self._join(stopped):
+                return
+            reader = asyncio.create_task(self._read(), name=f"{self._group} reader")
+            await asyncio.wait([stopped, self._failed, reader], return_when=asyncio.FIRST_COMPLETED)
+            if self._failed.done():
+                self._failed.result()
+            if reader.done():
+                reader.result()
+        finally:
+            self._stopping = True
+            stopped.cancel()
+            if reader is not None:
+                reader.cancel()
+                await asyncio.wait([reader])
+            await self._leave()
+            if self._failed.done() and not self._failed.cancelled():
+                self._failed.exception()
+
+    async def _join(self, stopped: asyncio.Future[bool]) -> bool:
+        """Connect and join the group, for as long as it takes; False when told to stop meanwhile."""
+        self._consumer.subscribe(list(self._topics), listener=self)
+        starting = asyncio.ensure_future(self._consumer.start())
+        await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait([starting])
+            return False
+        try:
+            starting.result()
+        except (KafkaError, OSError) as error:
+            raise BrokerUnavailable(
+                f"Kafka is not reachable at {self._connection.bootstrap_servers}: {type(error).__name__}"
+            ) from error
+        return True
+
+    async def _leave(self) -> None:
+        """Drain, leave the group, close the producers: in this order the next owner starts at once and cleanly."""
+        await self._drain(set(self._running))
+        await stop_consumer(self._consumer, self._connection.limits.stop_seconds)
+        await asyncio.gather(*(partition.close() for partition in self.partitions.values()))
+        await closing_done()
+
+    async def _read(self) -> None:
+        """Fetch for all partitions that want records and hand them over, in order."""
+        by_partition: dict[int, list[TopicPartition]] = {}
+        while True:
+            by_partition.clear()
+            for tp in self._consumer.assignment():
+                by_partition.setdefault(tp.partition, []).append(tp)
+            wanted = [
+                tp for p, tps in by_partition.items() if (part := self.partitions.get(p)) and part.hungry for tp in tps
+            ]
+            # Asked even when nothing is wanted: a consumer that nobody polls leaves its group.
+            asked = wanted or [tp for tps in by_partition.values() for tp in tps]
+            if not asked:
+                await asyncio.sleep(0.02)
+                continue
+            try:
+                fetched = await self._consumer.getmany(*asked, timeout_ms=20)
+            except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
+                self._offset_lost(error)
+                await asyncio.sleep(0.02)
+                continue
+            except KafkaError as error:
+                log.warning("fetch_failed", group=self._group, error=f"{type(error).__name__}: {error}")
+                await asyncio.sleep(0.5)
+                continue
+            for tp, records in fetched.items():
+                self.partitions[tp.partition].feed(tp, records)
+            if fetched and not wanted:
+                await asyncio.sleep(0.02)
+
+    def _offset_lost(self, error: KafkaError) -> None:
+        """A partition that is running reads past what Kafka has; paused ones have no position yet, which is no error."""
+        if not isinstance(error, OffsetOutOfRangeError):
+            return
+        lost = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+        for tp, offset in lost.items():
+            partition = self.partitions.get(tp.partition)
+            if partition is not None and partition.hungry:
+                partition.lost_offset(f"partition {tp.partition} stopped: {tp.topic} has no offset {offset} any more")
+
+    # -- called by aiokafka; exceptions here would only be logged there, so none may be needed
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Pause first, without awaiting; then each partition takes over in a task of its own."""
+        given = set(assigned)
+        if given:
+            self._consumer.pause(*given)
+        if self._stopping:
+            return
+        numbers = {tp.partition for tp in given}
+        if given != {TopicPartition(topic, number) for topic in self._topics for number in numbers}:
+            self._fail(ConfigError(f"group {self._group} gave out topics of one partition to different members"))
+            return
+        log.info("partitions_assigned", group=self._group, partitions=sorted(numbers))
+        for number in sorted(numbers):
+            partition = self.partitions.get(number)
+            if partition is None:
+                partition = self.partitions[number] = self._make_partition(number)
+            self._running[number] = asyncio.create_task(
+                self._own(number, partition), name=f"{self._group} partition {number}"
+            )
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Wait until the batches at hand have ended; producers and stores stay, dormant."""
+        numbers = {tp.partition for tp in revoked}
+        if numbers:
+            log.info("partitions_revoked", group=self._group, partitions=sorted(numbers))
+        await self._drain(numbers | set(self._running))
+
+    async def _own(self, number: int, partition: Partition) -> None:
+        try:
+            await partition.run()
+        except OrderflowError as error:
+            self._fail(error)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # a bug of ours must stop loudly, not leave one partition silent
+            log.exception("partition_crashed", group=self._group, partition=number)
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        if self._failed is not None and not self._failed.done():
+            self._failed.set_exception(error)
+
+    async def _drain(self, numbers: set[int]) -> None:
+        """End the ownership: batches finish within the limit, or are cancelled and their producers dropped."""
+        tasks = {number: self._running.pop(number) for number in numbers if number in self._running}
+        for number in tasks:
+            self.partitions[number].leave()
+        if tasks:
+            with suppress(BrokerUnavailable):
+                waiting = asyncio.wait(tasks.values())
+                await within(self._connection.limits.operation_seconds, waiting, "the batches of a revoked partition")
+            for task in tasks.values():
+                task.cancel()
+            await asyncio.wait(tasks.values())
+        for number in tasks:
+            self.partitions[number].revoked()

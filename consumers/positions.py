@@ -1,0 +1,82 @@
+"""The position record: what the last committed transaction of a partition had read, and which one it was.
+
+It is written in every transaction, into ``orderflow.positions[p]``, and has two uses:
+- checksum: its offsets equal the group's committed offsets, or the partition does not start;
+- proof: ``transaction`` and ``incarnation`` tell a worker that lost its producer whether its store is still the newest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+import msgspec
+
+
+class PositionRecord(msgspec.Struct, frozen=True):
+    """One committed transaction of a partition."""
+
+    partition: int
+    #: Partition count N that all input topics, ``orders`` and ``orderflow.positions`` had when it was written.
+    partitions: int
+    #: Number of transactions committed for this partition, this one included.
+    transaction: int
+    #: Which process wrote it; new at every process start.
+    incarnation: str
+    #: Next offset to read, by input topic (contract names).
+    next_offsets: dict[str, int]
+
+
+_decoder = msgspec.json.Decoder(PositionRecord)
+_encoder = msgspec.json.Encoder()
+
+
+def encode_position(record: PositionRecord) -> bytes:
+    """The record's value in ``orderflow.positions``."""
+    return _encoder.encode(record)
+
+
+def decode_position(value: bytes) -> PositionRecord:
+    """Read a value of ``orderflow.positions``.
+
+    Raises:
+        msgspec.DecodeError: Not a position record.
+    """
+    return _decoder.decode(value)
+
+
+class Standing(Enum):
+    """How a store stands to the newest position record."""
+
+    #: The store holds exactly what that transaction left.
+    CURRENT = "current"
+    #: The transaction in doubt was committed: fold its overlay in and the store is current.
+    FOLD = "fold"
+    #: Somebody else has written since: the store must be restored.
+    STALE = "stale"
+
+
+def standing(
+    found: PositionRecord | None, known: PositionRecord | None, *, incarnation: str, in_doubt: int | None
+) -> Standing:
+    """Prove a store against the newest position record, read to the high watermark after an init.
+
+    Args:
+        found: The newest record in the topic.
+        known: The record that the store corresponds to.
+        incarnation: Ours.
+        in_doubt: The transaction count of ours whose commit was not confirmed, if there is one.
+    """
+    if found == known:
+        return Standing.CURRENT
+    base = 0 if known is None else known.transaction
+    if found is not None and found.incarnation == incarnation and found.transaction == base + 1 == in_doubt:
+        return Standing.FOLD
+    return Standing.STALE
+
+
+def same_offsets(record: PositionRecord | None, committed: Mapping[str, int | None]) -> bool:
+    """Whether the record and the group's committed offsets, by contract topic, say the same."""
+    if record is None:
+        return all(offset is None for offset in committed.values())
+    return dict(committed) == dict(record.next_offsets)

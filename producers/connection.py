@@ -1,0 +1,63 @@
+"""How clients reach Kafka, and the limits that end every wait.
+
+aiokafka's own time-outs do not end its waits while a broker is away (``send``, ``commit``, ``committed`` hang for as long as the
+broker is gone), so each await on it is wrapped in ``within``. Nothing here is about topics or orders.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from statemachine.errors import BrokerUnavailable
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Upper bounds, in seconds, of everything that waits for Kafka."""
+
+    #: One request or one step of a transaction.
+    operation_seconds: float = 10.0
+    #: Closing a client; after that it is abandoned.
+    stop_seconds: float = 3.0
+    #: Reading a whole changelog; sized for millions of orders.
+    restore_seconds: float = 600.0
+    #: Kafka ends a transaction of ours that is open for longer. Above the worst batch plus a broker restart.
+    transaction_timeout_ms: int = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaConnection:
+    """Address, security and limits, shared by all clients of a process."""
+
+    bootstrap_servers: str
+    #: ``security_protocol``, ``ssl_context``, ``sasl_*``: as aiokafka's clients name them.
+    security: Mapping[str, Any] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    request_timeout_ms: int = 10_000
+    compression_type: str | None = "lz4"
+
+    def client_options(self) -> dict[str, Any]:
+        """Keyword arguments for any aiokafka client."""
+        return {
+            "bootstrap_servers": self.bootstrap_servers,
+            "request_timeout_ms": self.request_timeout_ms,
+            **self.security,
+        }
+
+
+async def within(seconds: float, awaitable: Awaitable[T], what: str) -> T:
+    """Await something of aiokafka's, but no longer than ``seconds``.
+
+    Raises:
+        BrokerUnavailable: The limit was reached.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await awaitable
+    except TimeoutError as error:
+        raise BrokerUnavailable(f"Kafka did not finish {what} within {seconds:g} s") from error

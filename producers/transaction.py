@@ -1,0 +1,252 @@
+"""One Kafka transaction: all records, then the offsets, then the commit; anything else is nothing.
+
+Rules of the file, each measured on Apache Kafka:
+- One producer per owned partition, with a transactional id that names the partition. There is no way to make one without it:
+  a random id let frozen workers commit beside their successors.
+- Every record future is awaited before the offsets go out, because aiokafka commits happily after a failed batch.
+- After any error the producer is dead: it is dropped, closed in the background under a limit, and never asked for anything
+  again (an abort after an error can make aborted records visible; a failed sequence number poisons all later ones).
+- A commit whose answer did not come is in doubt. This file does not guess: the next init settles it, and the partition proves
+  its store against the position record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from enum import StrEnum
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import (
+    IllegalOperation,
+    InvalidProducerEpoch,
+    InvalidTxnState,
+    KafkaConnectionError,
+    KafkaError,
+    ProducerFenced,
+)
+
+from producers.connection import KafkaConnection, within
+from producers.outbox import OutboundRecord, Outbox
+from statemachine.errors import BrokerError, BrokerUnavailable, ConfigError, Fenced, TransactionAborted
+
+#: Uncompressed size at which a batch is closed and the next one begun; a larger record travels alone.
+BATCH_BYTES = 512 * 1024
+
+
+class Step(StrEnum):
+    """Points inside a transaction that a fault-injection test can name."""
+
+    RECORDS_SENT = "records_sent"
+    OFFSETS_SENT = "offsets_sent"
+    COMMIT_IN_FLIGHT = "commit_in_flight"
+    COMMITTED = "committed"
+
+
+#: Called at each step; only tests set one.
+Probe = Callable[[str, Step], Awaitable[None]]
+
+
+def transactional_id(group: str, partition: int) -> str:
+    """``<prefix>-<group>-<partition>``: the group id carries the prefix of the settings."""
+    return f"{group}-{partition}"
+
+
+class TransactionalProducer:
+    """The only writer of one partition's results, from its init until it fails, is fenced or is closed."""
+
+    def __init__(
+        self,
+        connection: KafkaConnection,
+        *,
+        group: str,
+        partition: int,
+        topics: Sequence[str],
+        transaction_timeout_ms: int | None = None,
+        probe: Probe | None = None,
+    ) -> None:
+        self._connection = connection
+        self._limits = connection.limits
+        self._group = group
+        self._partition = partition
+        self._topics = tuple(topics)
+        self._probe = probe
+        self._timeout_ms = transaction_timeout_ms or connection.limits.transaction_timeout_ms
+        self._producer: AIOKafkaProducer | None = None
+        self._closer: asyncio.Task[None] | None = None
+        #: Partition count of each output topic, known after ``start``.
+        self.counts: dict[str, int] = {}
+
+    @property
+    def transactional_id(self) -> str:
+        """The id that fences every earlier producer of this partition."""
+        return transactional_id(self._group, self._partition)
+
+    @property
+    def alive(self) -> bool:
+        """Started, and nothing has failed since."""
+        return self._producer is not None
+
+    async def start(self) -> None:
+        """Init: fences the partition's earlier producer and aborts its open transaction.
+
+        When this returns, ``committed()`` and the partition's topics show every transaction of the earlier owner's that will
+        ever be visible, because Kafka answers the init only after all markers are written.
+
+        Raises:
+            BrokerUnavailable: Kafka was not reached within the limit.
+            ConfigError: Kafka refuses the id or the time-out for good.
+        """
+        producer = AIOKafkaProducer(
+            **self._connection.client_options(),
+            transactional_id=self.transactional_id,
+            transaction_timeout_ms=self._timeout_ms,
+            compression_type=self._connection.compression_type,
+            max_batch_size=BATCH_BYTES,
+            client_id=f"orderflow-{self.transactional_id}",
+        )
+        self._producer = producer
+        started = False
+        try:
+            await within(self._limits.operation_seconds, producer.start(), "the start of a producer")
+            for topic in self._topics:
+                partitions = await within(
+                    self._limits.operation_seconds, producer.partitions_for(topic), f"a look at topic {topic}"
+                )
+                self.counts[topic] = len(partitions)
+            started = True
+        except KafkaConnectionError as error:
+            raise BrokerUnavailable(f"Kafka is not reachable at {self._connection.bootstrap_servers}") from error
+        except KafkaError as error:
+            if error.retriable:
+                raise BrokerUnavailable(f"Kafka refused a producer for now: {type(error).__name__}") from error
+            raise ConfigError(f"Kafka refuses transactional id {self.transactional_id}: {error}") from error
+        except (AssertionError, OSError) as error:
+            raise BrokerUnavailable("the connection to Kafka broke while a producer started") from error
+        finally:
+            if not started:
+                self._drop()
+
+    async def transact(self, outbox: Outbox, offsets: Mapping[TopicPartition, int], *, timestamp_ms: int) -> None:
+        """Write everything or nothing: the records, the input offsets, the commit.
+
+        On success all of it is visible to read_committed readers. On an error nothing may be assumed and the producer is dead.
+
+        Raises:
+            Fenced: Another process owns the partition's transactional id.
+            TransactionAborted: It failed, or its end is in doubt.
+        """
+        producer = self._producer
+        if producer is None:
+            raise TransactionAborted(f"the producer of {self.transactional_id} is gone")
+        done = False
+        try:
+            await self._step(producer.begin_transaction(), "begin")
+            await self._step(self._send(producer, outbox, timestamp_ms), "sending records")
+            await self._reached(Step.RECORDS_SENT)
+            await self._step(producer.send_offsets_to_transaction(dict(offsets), self._group), "sending offsets")
+            await self._reached(Step.OFFSETS_SENT)
+            await self._commit(producer)
+            done = True
+        except (ProducerFenced, InvalidProducerEpoch) as error:
+            raise Fenced(f"{self.transactional_id} was taken over by another process") from error
+        except BrokerUnavailable as error:
+            raise TransactionAborted(str(error)) from error
+        except (KafkaError, AssertionError, IllegalOperation, InvalidTxnState) as error:
+            # aiokafka reports misuse of a failed transaction by AssertionError.
+            raise TransactionAborted(f"transaction of {self.transactional_id} failed: {_say(error)}") from error
+        finally:
+            if not done:  # also when cancelled: what happened on the broker is open
+                self._drop()
+        await self._reached(Step.COMMITTED)
+
+    async def _commit(self, producer: AIOKafkaProducer) -> None:
+        if self._probe is None:
+            await self._step(producer.commit_transaction(), "commit")
+            return
+        commit = asyncio.ensure_future(producer.commit_transaction())
+        await self._reached(Step.COMMIT_IN_FLIGHT)
+        await self._step(commit, "commit")
+
+    async def _send(self, producer: AIOKafkaProducer, outbox: Outbox, timestamp_ms: int) -> None:
+        sends = [
+            self._send_partition(producer, topic, partition, records, timestamp_ms)
+            for (topic, partition), records in outbox.batches.items()
+        ]
+        results = await asyncio.gather(*sends, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    @staticmethod
+    async def _send_partition(
+        producer: AIOKafkaProducer, topic: str, partition: int, records: list[OutboundRecord], timestamp_ms: int
+    ) -> None:
+        """Send one partition's records by ``send_batch``, which costs half of what ``send`` does, and await each batch."""
+        batch = producer.create_batch()
+        futures = []
+        for record in records:
+            key, value, headers = record
+            if batch.append(timestamp=timestamp_ms, key=key, value=value, headers=list(headers)) is None:
+                futures.append(await producer.send_batch(batch, topic, partition=partition))
+                batch = producer.create_batch()
+                batch.append(timestamp=timestamp_ms, key=key, value=value, headers=list(headers))
+        futures.append(await producer.send_batch(batch, topic, partition=partition))
+        for result in await asyncio.gather(*futures, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _step(self, awaitable: Awaitable[object], what: str) -> None:
+        await within(self._limits.operation_seconds, awaitable, f"{what} of {self.transactional_id}")
+
+    async def _reached(self, step: Step) -> None:
+        if self._probe is not None:
+            await self._probe(self.transactional_id, step)
+
+    def _drop(self) -> None:
+        """Give the aiokafka producer up: close it aside, under a limit, because its ``stop`` hangs after a failure."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            self._closer = asyncio.ensure_future(_stop_quietly(producer, self._limits.stop_seconds))
+            _closers.add(self._closer)
+            self._closer.add_done_callback(_closers.discard)
+
+    def discard(self) -> None:
+        """Give the producer up without waiting; a new one with the same id fences it."""
+        self._drop()
+
+    async def close(self) -> None:
+        """Close the connection. Between transactions this is quick; it never raises and takes at most the stop limit."""
+        self._drop()
+        if self._closer is not None:
+            await self._closer
+
+
+async def closing_done() -> None:
+    """Wait until every producer that was given up is closed; at most the stop limit each."""
+    if _closers:
+        await asyncio.wait(set(_closers))
+
+
+#: Closing runs aside; the set keeps the tasks alive and lets a shutdown wait for them.
+_closers: set[asyncio.Task[None]] = set()
+
+
+async def _stop_quietly(producer: AIOKafkaProducer, seconds: float) -> None:
+    stopping = asyncio.ensure_future(producer.stop())
+    done, _ = await asyncio.wait([stopping], timeout=seconds)
+    if not done:
+        stopping.cancel()
+        await asyncio.wait([stopping], timeout=seconds)
+    if stopping.done() and not stopping.cancelled():
+        with contextlib.suppress(BaseException):
+            stopping.result()
+
+
+def _say(error: BaseException) -> str:
+    text = str(error).splitlines()[0] if str(error) else ""
+    return f"{type(error).__name__}{': ' + text if text else ''}"
+
+
+__all__ = ["BATCH_BYTES", "BrokerError", "Probe", "Step", "TransactionalProducer", "transactional_id"]
