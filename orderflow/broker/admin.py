@@ -66,7 +66,7 @@ class Admin:
             topic = self._topics.topic(name)
         except Refused as refused:
             return refused.code, name, False, []
-        partitions = [
+        partitions: list[Fields] = [
             (Code.NONE, log.partition, NODE_ID, [NODE_ID], [NODE_ID], []) for log in topic.partitions
         ]
         return Code.NONE, name, False, partitions
@@ -103,7 +103,9 @@ class Admin:
                     raise Refused(Code.INVALID_REPLICA_ASSIGNMENT, f"The only broker is {NODE_ID}.")
                 partitions = len(assignment)
             elif replication not in (1, _FROM_BROKER):
-                raise Refused(Code.INVALID_REPLICATION_FACTOR, "Unable to replicate the partition: 1 broker is available.")
+                raise Refused(
+                    Code.INVALID_REPLICATION_FACTOR, "Unable to replicate the partition: 1 broker is available."
+                )
             if partitions == _FROM_BROKER:
                 partitions = self._default_partitions
             self._topics.create(name, partitions, dict(configs), dry_run=validate_only)

@@ -24,6 +24,7 @@ from aiokafka.protocol.admin import (
     DescribeGroupsRequest_v2,
     ListGroupsRequest_v1,
 )
+from aiokafka.protocol.api import RequestStruct
 from aiokafka.protocol.commit import OffsetCommitRequest_v3, OffsetFetchRequest_v3
 from aiokafka.protocol.coordination import FindCoordinatorRequest_v1
 from aiokafka.protocol.fetch import FetchRequest_v11
@@ -63,9 +64,13 @@ API_VERSIONS_KEY = 18
 class Layout(Protocol):
     """How a body is written: aiokafka's ``Schema``."""
 
-    def encode(self, item: Fields) -> bytes: ...
+    def encode(self, item: Fields) -> bytes:
+        """The bytes of a body."""
+        ...
 
-    def decode(self, data: BytesIO) -> Fields: ...
+    def decode(self, data: BytesIO) -> Fields:
+        """The fields of a body, in order."""
+        ...
 
 
 class Api(NamedTuple):
@@ -112,7 +117,7 @@ class Apis:
     def __init__(
         self, admin: Admin, producing: Producing, fetching: Fetching, groups: Groups, transactions: Transactions
     ) -> None:
-        answers: Mapping[type, Callable[..., Answer]] = {
+        answers: Mapping[type[RequestStruct], Callable[..., Answer]] = {
             ProduceRequest_v7: producing.produce,
             FetchRequest_v11: fetching.fetch,
             OffsetRequest_v3: fetching.list_offsets,
@@ -125,7 +130,7 @@ class Apis:
             LeaveGroupRequest_v1: groups.leave,
             SyncGroupRequest_v3: groups.sync,
             DescribeGroupsRequest_v2: groups.describe,
-            ListGroupsRequest_v1: groups.list,
+            ListGroupsRequest_v1: groups.list_groups,
             ApiVersionRequest_v0: self._versions,
             CreateTopicsRequest_v3: admin.create_topics,
             DeleteTopicsRequest_v3: admin.delete_topics,
@@ -166,8 +171,19 @@ class Apis:
         if not isinstance(answer, asyncio.Future):
             return None if answer is None else _frame(request, api, answer)
         waiting: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        answer.add_done_callback(lambda done: waiting.done() or waiting.set_result(_frame(request, api, done.result())))
-        waiting.add_done_callback(lambda done: answer.cancel() if done.cancelled() else None)
+
+        def tell(done: asyncio.Future[Fields]) -> None:
+            if not waiting.cancelled():
+                waiting.set_result(_frame(request, api, done.result()))
+
+        def give_up(done: asyncio.Future[bytes]) -> None:
+            if done.cancelled():
+                # The connection is lost: a fetch stops watching its partitions.
+                answer.remove_done_callback(tell)
+                answer.cancel()
+
+        answer.add_done_callback(tell)
+        waiting.add_done_callback(give_up)
         return waiting
 
 

@@ -67,10 +67,12 @@ class Batch:
 
     @property
     def is_transactional(self) -> bool:
+        """Whether it belongs to a transaction, as data or as its marker."""
         return bool(self.attributes & TRANSACTIONAL)
 
     @property
     def is_control(self) -> bool:
+        """Whether it is a marker, which readers never see."""
         return bool(self.attributes & CONTROL)
 
     @property

@@ -96,6 +96,7 @@ class TopicConfig:
         self.min_dirty_ratio = self._ratio("min.cleanable.dirty.ratio")
 
     def value(self, name: str) -> str:
+        """What was set for the topic, else the default."""
         return self.given.get(name, DEFAULTS[name])
 
     def _policies(self) -> frozenset[str]:

@@ -35,11 +35,13 @@ class Connection(asyncio.Protocol):
         self._waiting: asyncio.Future[bytes] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self._host = f"/{peer[0]}" if peer else ""
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Give up what the client waited for."""
         self._transport = None
         if self._waiting is not None:
             self._waiting.cancel()
@@ -47,6 +49,7 @@ class Connection(asyncio.Protocol):
         self._on_lost(self)
 
     def data_received(self, data: bytes) -> None:
+        """Answer every request that is whole now."""
         self._buffer += data
         self._advance()
 
@@ -55,6 +58,7 @@ class Connection(asyncio.Protocol):
         self._frozen = True
 
     def thaw(self) -> None:
+        """Send the answer that was kept back and go on with the requests that came meanwhile."""
         self._frozen = False
         if self._waiting is not None and self._waiting.done():
             self._finish(self._waiting)
@@ -88,7 +92,7 @@ class Connection(asyncio.Protocol):
         except UnknownRequest as unknown:
             _log.warning("closing a connection from %s: unknown request, %s", self._host, unknown)
             self.drop()
-        except Exception:
+        except Exception:  # noqa: BLE001 -- logged with its trace, and one client must not end the broker for all
             # A body that does not decode, or a fault of ours: the client sees a lost connection, as with Kafka.
             _log.exception("closing a connection from %s", self._host)
             self.drop()

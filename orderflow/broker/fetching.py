@@ -63,7 +63,7 @@ class Fetching:
         rack: str,
     ) -> Fields | asyncio.Future[Fields]:
         """Fetch v11, without sessions: at once with enough bytes or an error, else when there are, or after the wait."""
-        fetched = self._collect(wishes, max_bytes, isolation)
+        fetched = self.collect(wishes, max_bytes, isolation)
         if fetched.refused or fetched.size_bytes >= min_bytes or max_wait_ms <= 0:
             return fetched.fields
         waiting = _Waiting(self, wishes, min_bytes, max_bytes, isolation)
@@ -73,7 +73,8 @@ class Fetching:
     def _logs(self, wishes: Wishes) -> list[PartitionLog]:
         return [self._topics.log(topic, wish[0]) for topic, partitions in wishes for wish in partitions]
 
-    def _collect(self, wishes: Wishes, max_bytes: int, isolation: int) -> Fetched:
+    def collect(self, wishes: Wishes, max_bytes: int, isolation: int) -> Fetched:
+        """What the reader could be given now."""
         size = 0
         refused = False
         answers: list[tuple[str, list[Fields]]] = []
@@ -171,7 +172,7 @@ class _Waiting:
         self._looks_again = False
         if self.answer.done():
             return
-        fetched = self._fetching._collect(self._wishes, self._max_bytes, self._isolation)
+        fetched = self._fetching.collect(self._wishes, self._max_bytes, self._isolation)
         if at_last or fetched.refused or fetched.size_bytes >= self._min_bytes:
             self.answer.set_result(fetched.fields)
 

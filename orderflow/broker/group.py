@@ -81,14 +81,17 @@ class Member:
     syncing: asyncio.Future[Synced] | None = None
 
     def metadata(self, protocol: str) -> bytes:
+        """What the member said for this protocol (its subscription, for consumers)."""
         return next((metadata for name, metadata in self.protocols if name == protocol), b"")
 
     def answer_join(self, joined: Joined) -> None:
+        """End the member's join, if one waits."""
         joining, self.joining = self.joining, None
         if joining is not None and not joining.done():
             joining.set_result(joined)
 
     def answer_sync(self, synced: Synced) -> None:
+        """End the member's sync, if one waits."""
         syncing, self.syncing = self.syncing, None
         if syncing is not None and not syncing.done():
             syncing.set_result(synced)

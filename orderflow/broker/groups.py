@@ -19,17 +19,12 @@ Fields: TypeAlias = tuple[object, ...]
 class Groups:
     """All consumer groups by id. ``session_timeout_min`` in seconds is Kafka's group.min.session.timeout.ms."""
 
-    def __init__(
-        self, timers: Timers, new_id: Callable[[], str], offsets: Offsets, session_timeout_min: float
-    ) -> None:
+    def __init__(self, timers: Timers, new_id: Callable[[], str], offsets: Offsets, session_timeout_min: float) -> None:
         self._timers = timers
         self._new_id = new_id
         self._offsets = offsets
         self._session_timeout_min = session_timeout_min
         self._groups: dict[str, Group] = {}
-
-    def find(self, group_id: str) -> Group | None:
-        return self._groups.get(group_id)
 
     def _existing(self, group_id: str) -> Group:
         group = self._groups.get(group_id)
@@ -153,9 +148,9 @@ class Groups:
         ]
         return 0, found, Code.NONE
 
-    def list(self, client: Client) -> Fields:
+    def list_groups(self, client: Client) -> Fields:
         """ListGroups v1: groups with members and groups with offsets."""
-        groups = {group_id: "" for group_id in self._offsets.groups()}
+        groups = dict.fromkeys(self._offsets.groups(), "")
         groups.update((group.group_id, group.protocol_type) for group in self._groups.values())
         return 0, Code.NONE, sorted(groups.items())
 
@@ -182,6 +177,7 @@ class Groups:
         return Code.NONE, group_id, group.state, group.protocol_type, group.protocol if stable else "", members
 
     def restart_sessions(self) -> None:
+        """Count every session anew, as after a restart of the broker."""
         for group in self._groups.values():
             group.restart_sessions()
 
@@ -202,8 +198,15 @@ def _sync_fields(synced: Synced) -> Fields:
     return 0, synced.code, synced.assignment
 
 
-def _later(answer: asyncio.Future[Joined] | asyncio.Future[Synced], fields: Callable[..., Fields]) -> asyncio.Future[Fields]:
+def _later(
+    answer: asyncio.Future[Joined] | asyncio.Future[Synced], fields: Callable[..., Fields]
+) -> asyncio.Future[Fields]:
     """The future of the fields on the wire, done when the answer is."""
     waiting: asyncio.Future[Fields] = asyncio.get_running_loop().create_future()
-    answer.add_done_callback(lambda done: waiting.cancelled() or waiting.set_result(fields(done.result())))
+
+    def tell(done: asyncio.Future[Joined] | asyncio.Future[Synced]) -> None:
+        if not waiting.cancelled():
+            waiting.set_result(fields(done.result()))
+
+    answer.add_done_callback(tell)
     return waiting

@@ -191,8 +191,10 @@ class PartitionLog:
         self._watchers.add(watcher)
 
     def unwatch(self, watcher: Callable[[], None]) -> None:
+        """Call ``watcher`` no more."""
         self._watchers.discard(watcher)
 
     def notify(self) -> None:
+        """Tell every watcher that something changed."""
         for watcher in list(self._watchers):
             watcher()

@@ -32,9 +32,11 @@ class Offsets:
         self._pending: dict[tuple[int, str], dict[Partition, Committed]] = {}
 
     def groups(self) -> list[str]:
+        """Ids of the groups that committed anything."""
         return list(self._committed)
 
     def committed(self, group_id: str, topic: str, partition: int) -> Committed:
+        """The group's offset, or ``NEVER``; what a transaction still holds is not seen."""
         return self._committed.get(group_id, {}).get((topic, partition), NEVER)
 
     def committed_partitions(self, group_id: str) -> list[tuple[str, list[int]]]:

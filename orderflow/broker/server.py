@@ -10,6 +10,7 @@ import asyncio
 import random
 import time
 from types import TracebackType
+from typing import Self
 
 from orderflow.broker.admin import Address, Admin
 from orderflow.broker.apis import Apis
@@ -40,9 +41,12 @@ class EmbeddedKafka:
         """Make a broker that does not listen yet.
 
         Args:
+            host: where to listen, and the name that clients are told.
             port: 0 takes a free one and keeps it over ``restart``.
             clock: seconds since the epoch, for markers, retention and tombstones. Timeouts follow the event loop's time.
             seed: makes member ids repeatable.
+            auto_create_topics: make topics that clients ask for; off, unlike Kafka, so that a misspelt name is an error.
+            default_partitions: of such topics, and of topics created without a count.
             session_timeout_min_seconds: Kafka's group.min.session.timeout.ms, with its default; tests may lower it.
         """
         self._listen_at = Address(host, port)
@@ -60,9 +64,7 @@ class EmbeddedKafka:
             default_partitions=default_partitions,
         )
         producing = Producing(self._topics, transactions, clock)
-        self._apis = Apis(
-            self._admin, producing, Fetching(self._topics, self._timers), self._groups, transactions
-        )
+        self._apis = Apis(self._admin, producing, Fetching(self._topics, self._timers), self._groups, transactions)
         self._server: asyncio.Server | None = None
         self._connections: dict[Connection, None] = {}
         self._all_lost = asyncio.Event()
@@ -76,7 +78,7 @@ class EmbeddedKafka:
         """``host:port`` for clients; known after ``start``."""
         return f"{self._admin.address.host}:{self._admin.address.port}"
 
-    async def __aenter__(self) -> EmbeddedKafka:
+    async def __aenter__(self) -> Self:
         await self.start()
         return self
 

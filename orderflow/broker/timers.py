@@ -28,11 +28,13 @@ class Timer:
         self.restart()
 
     def restart(self) -> None:
+        """Count from now."""
         self.cancel()
         self._handle = asyncio.get_running_loop().call_later(self._seconds, self._fire)
         self._timers.armed[self] = None
 
     def cancel(self) -> None:
+        """Do not run."""
         self._overdue = False
         if self._handle is not None:
             self._handle.cancel()
@@ -65,6 +67,7 @@ class Timers:
         return Timer(self, seconds, action)
 
     def hold(self) -> None:
+        """Run nothing until ``release``."""
         self.held = True
 
     def release(self) -> None:
@@ -74,5 +77,6 @@ class Timers:
             timer.run_if_overdue()
 
     def cancel_all(self) -> None:
+        """Forget everything."""
         for timer in list(self.armed):
             timer.cancel()

@@ -31,6 +31,7 @@ class Topic:
         self.retention_checked = now
 
     def add_partitions(self, total: int) -> None:
+        """Grow to ``total`` partitions."""
         self.partitions += [PartitionLog(self.name, number) for number in range(len(self.partitions), total)]
 
 
@@ -42,9 +43,11 @@ class Topics:
         self._topics: dict[str, Topic] = {}
 
     def names(self) -> list[str]:
+        """All names, in order."""
         return sorted(self._topics)
 
     def get(self, name: str) -> Topic | None:
+        """The topic, or None."""
         return self._topics.get(name)
 
     def topic(self, name: str) -> Topic:

@@ -99,7 +99,9 @@ class Transactions:
             transaction = self._owned(transactional_id, producer_id, epoch)
         except Refused as refused:
             return 0, [(topic, [(number, refused.code) for number in numbers]) for topic, numbers in topics]
-        missing = [(topic, number) for topic, numbers in topics for number in numbers if not self._exists(topic, number)]
+        missing = [
+            (topic, number) for topic, numbers in topics for number in numbers if not self._exists(topic, number)
+        ]
         if missing:
             return 0, [
                 (
@@ -127,9 +129,7 @@ class Transactions:
             return False
         return True
 
-    def add_group(
-        self, client: Client, transactional_id: str, producer_id: int, epoch: int, group_id: str
-    ) -> Fields:
+    def add_group(self, client: Client, transactional_id: str, producer_id: int, epoch: int, group_id: str) -> Fields:
         """AddOffsetsToTxn v0."""
         try:
             transaction = self._owned(transactional_id, producer_id, epoch)
@@ -163,9 +163,7 @@ class Transactions:
             for topic, partitions in topics
         ]
 
-    def end(
-        self, client: Client, transactional_id: str, producer_id: int, epoch: int, committed: bool
-    ) -> Fields:
+    def end(self, client: Client, transactional_id: str, producer_id: int, epoch: int, committed: bool) -> Fields:
         """EndTxn v0. The same end asked for again is confirmed, the opposite one refused."""
         try:
             transaction = self._owned(transactional_id, producer_id, epoch)
