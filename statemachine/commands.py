@@ -12,7 +12,13 @@ from typing import Literal
 import msgspec
 
 CommandName = Literal[
-    "create_checkout", "attach_source", "delete_checkout", "place_order", "refresh_order", "create_fulfillment", "inquire"
+    "create_checkout",
+    "attach_source",
+    "delete_checkout",
+    "place_order",
+    "refresh_order",
+    "create_fulfillment",
+    "inquire",
 ]
 
 
@@ -105,7 +111,8 @@ def decode_command(data: bytes | msgspec.Raw) -> Command:
     Raises:
         msgspec.DecodeError: Not JSON, or no command that this version knows.
     """
-    return _decoder.decode(data)
+    command: Command = _decoder.decode(data)
+    return command
 
 
 def name_of(command: Command) -> CommandName:

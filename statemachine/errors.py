@@ -9,7 +9,8 @@
         BrokerUnavailable      RETRY        Kafka does not answer
         TransactionAborted     RETRY        nothing of the transaction is visible, or its fate is settled by the next init
         Fenced                 REFENCE      another process owns the partition now
-        PositionGap            STOP_PARTITION  offsets and position record disagree: an operator decides
+          PositionGap          STOP_PARTITION  offsets and position record disagree: an operator decides
+      FuseBlown              STOP_PARTITION  too many dead letters: a bad deploy must stop, not empty the topic
       DigitalRiverError
         Throttled              RETRY        429, with the seconds to wait
         TransportFailure       RETRY        no answer; ``sent`` tells whether the request may have taken effect
@@ -101,6 +102,15 @@ class PositionGap(BrokerError):
     """Committed offsets and the position record contradict each other, or are out of range. STOP_PARTITION.
 
     Remedy: ``orderflow partitions accept P --use positions|committed --reason TEXT``.
+    """
+
+    disposition = Disposition.STOP_PARTITION
+
+
+class FuseBlown(OrderflowError):
+    """More than half of a partition's recent records became dead letters. STOP_PARTITION; the batch at hand is not committed.
+
+    Remedy: find out what changed, then restart the worker; the letters can be retried.
     """
 
     disposition = Disposition.STOP_PARTITION

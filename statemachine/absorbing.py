@@ -1,0 +1,279 @@
+"""Facts of Digital River are absorbed, not obeyed: whatever says it, in whatever order and how often, ends in the same order.
+
+The answer to a command, a webhook and a later read all come through the same functions. Nothing goes back: operations and states
+have ranks. Facts about an earlier checkout or order at Digital River are left alone. The booleans ``captured`` and ``refunded`` and
+the figure ``capturedAmount`` of Digital River are never used: they count what is pending or has failed.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from statemachine.commanding import close_command
+from statemachine.decision import IndexEntry
+from statemachine.draft import Draft
+from statemachine.facts import ChargeOperation, Fact, RemoteCharge, RemoteFulfillment, RemoteOrder
+from statemachine.order import CaptureState, Charge, Document, Item, Operation, Order, RemoteIds, Shipment, Units
+from statemachine.table import REMOTE_RANKS
+
+#: A failed capture is tried again by Digital River, a complete one never fails.
+_OPERATION_RANKS: Final[dict[str, int]] = {"pending": 0, "pending_information": 1, "failed": 2, "complete": 3}
+_CHARGE_RANKS: Final[dict[str, int]] = {
+    "pending": 0,
+    "capturable": 1,
+    "processing": 2,
+    "complete": 3,
+    "cancelled": 3,
+    "failed": 3,
+}
+
+CAPTURE_FAILED: Final = "capture failed"
+VOID_FAILED: Final = "void failed"
+
+
+def absorb_order(draft: Draft) -> None:
+    """An order of Digital River, whatever brought it. Sets the trigger that its state stands for."""
+    remote = draft.remote_order()
+    if remote is None or not _is_current(draft, remote):
+        return
+    order = draft.order
+    if not order.placed:
+        draft.call_attention("Digital River has an order for a checkout that was not placed here")
+        return
+    draft.remote = remote
+    _absorb_ids(draft, remote)
+    _absorb_charges(draft, remote.charges)
+    rank = REMOTE_RANKS.get(remote.state)
+    if rank is None:
+        draft.follow = "remote.other"
+    elif rank >= REMOTE_RANKS.get(order.remote_state or "", 0):
+        if remote.state != order.remote_state:
+            draft.put(remote_state=remote.state)
+        draft.follow = f"remote.{remote.state}"
+    elif remote.state == "pending_payment" and remote.session is not None and remote.session.state == "failed":
+        draft.follow = "remote.pending_payment"
+
+
+def _is_current(draft: Draft, remote: RemoteOrder) -> bool:
+    """Whether the remote order is the one of the current checkout: never by ``upstreamId`` alone, which older orders share."""
+    order = draft.order
+    ids = order.digital_river
+    if remote.dr_order_id in order.former or remote.checkout_id in order.former:
+        return False
+    if ids.order_id is not None:
+        return remote.dr_order_id == ids.order_id
+    if draft.closing is not None and draft.closing.name == "place_order":
+        return True
+    if remote.checkout_id is None:
+        return order.state == "placing" and remote.upstream_id == order.order_id
+    return remote.checkout_id == ids.checkout_id
+
+
+def _absorb_ids(draft: Draft, remote: RemoteOrder) -> None:
+    order = draft.order
+    if order.digital_river.order_id is None:
+        ids = order.digital_river
+        draft.put(digital_river=RemoteIds(ids.checkout_id, remote.dr_order_id, ids.customer_id))
+        draft.effects.append(IndexEntry(remote.dr_order_id, "order", order.order_id))
+        if remote.currency != order.amounts.currency or remote.total != order.amounts.total:
+            draft.call_attention(
+                f"the order at Digital River is over {remote.total} minor units of {remote.currency},"
+                f" the quote was over {order.amounts.total} of {order.amounts.currency}"
+            )
+    # A webhook that is faster than the answer proves that the order was placed: nothing is left to inquire about.
+    for command in draft.order.commands:
+        if command.name == "place_order":
+            close_command(draft, command)
+    if not order.items and remote.items:
+        items = _items(order, remote)
+        if len(items) == len(order.lines):
+            draft.put(items=items)
+        else:
+            draft.call_attention("the lines of the order at Digital River are not the lines of the cart")
+
+
+def _items(order: Order, remote: RemoteOrder) -> tuple[Item, ...]:
+    """Digital River's item of each of our lines: by the line id in its metadata, else by SKU and quantity."""
+    left = list(remote.items)
+    found = []
+    for line in order.lines:
+        named = [item for item in left if item.line == line.line]
+        alike = [
+            item for item in left if item.line is None and item.sku_id == line.sku_id and item.quantity == line.ordered
+        ]
+        for item in (named or alike)[:1]:
+            left.remove(item)
+            found.append(Item(line.line, item.item_id, item.amount, item.tax))
+    return tuple(found)
+
+
+def absorb_charge(draft: Draft) -> None:
+    """A charge, reported by itself."""
+    data = draft.event.data
+    if not isinstance(data, Fact) or data.charge is None:
+        return
+    about = data.charge.dr_order_id or data.dr_order_id
+    if about is not None and about == draft.order.digital_river.order_id:
+        _absorb_charges(draft, (data.charge,))
+
+
+def _absorb_charges(draft: Draft, reported: tuple[RemoteCharge, ...]) -> None:
+    if not reported:
+        return
+    known = {charge.charge_id: charge for charge in draft.order.charges}
+    for charge in reported:
+        known[charge.charge_id] = _merged_charge(known.get(charge.charge_id), charge)
+    charges = tuple(known.values())
+    if charges != draft.order.charges:
+        draft.put(charges=charges)
+        _absorb_operations(draft)
+
+
+def _merged_charge(known: Charge | None, charge: RemoteCharge) -> Charge:
+    if known is None:
+        known = Charge(charge.charge_id, charge.state, charge.amount)
+    older = _CHARGE_RANKS.get(charge.state, 0) < _CHARGE_RANKS.get(known.state, 0)
+    return Charge(
+        charge.charge_id,
+        known.state if older else charge.state,
+        charge.amount,
+        _merged_operations(known.captures, charge.captures),
+        _merged_operations(known.cancels, charge.cancels),
+    )
+
+
+def _merged_operations(known: tuple[Operation, ...], reported: tuple[ChargeOperation, ...]) -> tuple[Operation, ...]:
+    """Operations by id (or, without one, by fulfilment and amount), each with the state furthest along."""
+    merged = {(operation.id or f"{operation.fulfillment_id} {operation.amount}"): operation for operation in known}
+    for one in reported:
+        key = one.id or f"{one.fulfillment_id} {one.amount}"
+        before = merged.get(key)
+        if before is None or _OPERATION_RANKS.get(one.state, 0) > _OPERATION_RANKS.get(before.state, 0):
+            kept_id = one.fulfillment_id or (before.fulfillment_id if before is not None else None)
+            merged[key] = Operation(one.id, one.state, one.amount, kept_id)
+        elif before.fulfillment_id is None and one.fulfillment_id is not None:
+            merged[key] = replace(before, fulfillment_id=one.fulfillment_id)
+    # Reports come in any order, and the order is compared byte for byte: so by key, not by arrival.
+    return tuple(merged[key] for key in sorted(merged))
+
+
+def _absorb_operations(draft: Draft) -> None:
+    """What the charges' operations mean: sums of what is complete, shipments' captures, failures that a person must see."""
+    order = draft.order
+    captures = [capture for charge in order.charges for capture in charge.captures]
+    voids = [void for charge in order.charges for void in charge.cancels]
+    captured = sum(capture.amount for capture in captures if capture.state == "complete")
+    cancelled = sum(void.amount for void in voids if void.state == "complete")
+    if (captured, cancelled) != (order.amounts.captured, order.amounts.cancelled):
+        draft.put(amounts=replace(order.amounts, captured=captured, cancelled=cancelled))
+    shipments = tuple(
+        [replace(shipment, capture=_capture_of(order, shipment.fulfillment_id)) for shipment in order.shipments]
+    )
+    if shipments != order.shipments:
+        draft.put(shipments=shipments)
+    tell(draft, CAPTURE_FAILED, bool(failed_captures(draft.order)))
+    tell(draft, VOID_FAILED, any(void.state == "failed" for void in voids) and not is_voided(draft.order))
+    authorised = sum(charge.amount for charge in order.charges)
+    if captured + cancelled > authorised:
+        draft.call_attention(
+            f"{captured} minor units captured and {cancelled} cancelled are more than {authorised} authorised"
+        )
+
+
+def tell(draft: Draft, reason: str, holds: bool) -> None:  # reads as a sentence: tell X when it holds
+    """A reason for attention that comes and goes with its cause."""
+    if holds:
+        draft.call_attention(reason)
+    else:
+        draft.clear_attention(reason)
+
+
+def failed_captures(order: Order) -> list[Operation]:
+    """Captures that failed and that no later capture of the same fulfilment made good."""
+    captures = [capture for charge in order.charges for capture in charge.captures]
+    good = {capture.fulfillment_id for capture in captures if capture.state == "complete"}
+    return [capture for capture in captures if capture.state == "failed" and capture.fulfillment_id not in good]
+
+
+def is_voided(order: Order) -> bool:
+    """Whether all charges ended without a pending or failed void."""
+    return bool(order.charges) and all(charge.state in ("cancelled", "complete") for charge in order.charges)
+
+
+def _capture_of(order: Order, fulfillment_id: str) -> CaptureState:
+    """State of a shipment's capture: complete once any of its captures is, failed when the others are."""
+    states = [
+        capture.state
+        for charge in order.charges
+        for capture in charge.captures
+        if capture.fulfillment_id == fulfillment_id
+    ]
+    if "complete" in states:
+        return "complete"
+    return "failed" if "failed" in states and "pending" not in states else "pending"
+
+
+def absorb_fulfillment(draft: Draft) -> None:
+    """A fulfilment: units shipped or cancelled, by Digital River's word. Each one counts once, by its id."""
+    remote = draft.remote_fulfillment()
+    order = draft.order
+    if (
+        remote is None
+        or remote.dr_order_id != order.digital_river.order_id
+        or _is_counted(order, remote.fulfillment_id)
+    ):
+        return
+    command = draft.closing
+    if command is None:
+        command = next((one for one in order.commands if one.command_id == remote.command_id), None)
+        if command is not None:
+            # The webhook was faster than the answer.
+            close_command(draft, command)
+        elif remote.command_id is None:
+            draft.call_attention("a fulfilment at Digital River that was not asked for here")
+    units = _units(order, remote) or (command.units if command is not None else ())
+    lines, over = [], False
+    for line in draft.order.lines:
+        ship = sum(one.ship for one in units if one.line == line.line)
+        cancel = sum(one.cancel for one in units if one.line == line.line)
+        left = line.ordered - line.shipped - line.cancelled
+        over = over or ship + cancel > left
+        shipped = min(ship, left)
+        cancelled = min(cancel, left - shipped)
+        lines.append(replace(line, shipped=line.shipped + shipped, cancelled=line.cancelled + cancelled))
+    if over:
+        draft.call_attention("Digital River shipped or cancelled more units than were ordered")
+    draft.put(lines=tuple(lines))
+    if not any(one.ship for one in units):
+        draft.put(voids=(*order.voids, remote.fulfillment_id))
+    else:
+        shipment_id = remote.shipment_id or (command.shipment_id if command is not None else None)
+        capture = _capture_of(draft.order, remote.fulfillment_id)
+        draft.put(shipments=(*draft.order.shipments, Shipment(shipment_id, remote.fulfillment_id, capture)))
+        draft.effects.append(IndexEntry(remote.fulfillment_id, "fulfillment", order.order_id))
+
+
+def _is_counted(order: Order, fulfillment_id: str) -> bool:
+    return fulfillment_id in order.voids or any(one.fulfillment_id == fulfillment_id for one in order.shipments)
+
+
+def _units(order: Order, remote: RemoteFulfillment) -> tuple[Units, ...]:
+    line_of = {item.item_id: item.line for item in order.items}
+    return tuple(
+        Units(line_of[item.item_id], item.quantity, item.cancel_quantity)
+        for item in remote.items
+        if item.item_id in line_of
+    )
+
+
+def absorb_document(draft: Draft) -> None:
+    """An invoice or a credit memo is there."""
+    data = draft.event.data
+    if not isinstance(data, Fact) or data.document is None:
+        return
+    about = data.document.dr_order_id or data.dr_order_id
+    document = Document(data.document.file_id, data.document.purpose)
+    if about == draft.order.digital_river.order_id and document not in draft.order.documents:
+        draft.put(documents=(*draft.order.documents, document))

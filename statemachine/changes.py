@@ -1,0 +1,213 @@
+"""``order.state_changed``: the public record of one change of one order, encoded.
+
+``changed`` names what a reader can see change, and each name is a key with its new value. A change that concerns only what is on
+its way to Digital River is named ``open_commands``.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from statemachine.decision import StateChange
+from statemachine.draft import Draft
+from statemachine.envelope import Cause
+from statemachine.facts import NextAction, RemoteCheckout
+from statemachine.identity import name_id
+from statemachine.money import format_money
+from statemachine.order import Document, Line, Order, Payment, RemoteIds, Return, Shipment, State
+from statemachine.snapshot import AmountsText, RefundText, amounts_text, refund_text
+
+Unset = msgspec.UnsetType
+
+
+class QuotedItem(msgspec.Struct, frozen=True):
+    """A line of a quote; ``amount`` after discount, without tax."""
+
+    line: str
+    amount: str
+    tax: str
+    duties: str
+    fees: str
+    importer_tax: str
+
+
+class QuotingEntity(msgspec.Struct, frozen=True):
+    """Who sells: the storefront shows the terms of sale of its ``id``."""
+
+    id: str
+    name: str | None
+
+
+class Quote(msgspec.Struct, frozen=True):
+    """What the order will cost, for the shopper's review; ``total`` is the sum of all after discounts."""
+
+    currency: str
+    items: tuple[QuotedItem, ...]
+    shipping: str
+    tax: str
+    duties: str
+    fees: str
+    importer_tax: str
+    discount: str
+    total: str
+    selling_entity: QuotingEntity | Unset = msgspec.UNSET
+    disclosures: msgspec.Raw | Unset = msgspec.UNSET
+
+
+class PaymentSession(msgspec.Struct, frozen=True):
+    """What DigitalRiver.js needs. The secret goes into the change only and is never kept."""
+
+    id: str
+    client_secret: str | None
+
+
+class ShownProblem(msgspec.Struct, frozen=True):
+    """Digital River's refusal: ``message`` may be shown to a shopper, ``code`` not."""
+
+    code: str
+    message: str | None
+
+
+class OpenCommandView(msgspec.Struct, frozen=True):
+    """A command on its way, in public."""
+
+    name: str
+    attempt: int
+
+
+class Change(msgspec.Struct, frozen=True, rename={"from_": "from"}):
+    """Data of ``order.state_changed``."""
+
+    order_id: str
+    sequence: int
+    from_: State
+    to: State
+    changed: tuple[str, ...]
+    payment: Payment
+    amounts: AmountsText
+    cause: Cause
+    digital_river: RemoteIds
+    attention: tuple[str, ...]
+    state: State | Unset = msgspec.UNSET
+    lines: tuple[Line, ...] | Unset = msgspec.UNSET
+    shipments: tuple[Shipment, ...] | Unset = msgspec.UNSET
+    refunds: tuple[RefundText, ...] | Unset = msgspec.UNSET
+    returns: tuple[Return, ...] | Unset = msgspec.UNSET
+    documents: tuple[Document, ...] | Unset = msgspec.UNSET
+    open_commands: tuple[OpenCommandView, ...] | Unset = msgspec.UNSET
+    quote: Quote | Unset = msgspec.UNSET
+    payment_session: PaymentSession | Unset = msgspec.UNSET
+    next_action: NextAction | Unset = msgspec.UNSET
+    problem: ShownProblem | Unset = msgspec.UNSET
+
+
+_encoder = msgspec.json.Encoder()
+
+#: Bytes of Digital River's own words that a change passes on.
+PROBLEM_MAX = 500
+
+
+def state_change(before: Order, after: Order, draft: Draft, *, refused: bool = False) -> StateChange:
+    """The change from ``before`` to ``after``, which ``draft`` has made.
+
+    With ``refused`` the event itself was set aside and only ``attention`` changed: the id then has a further part, because the
+    same event may still be applied later under its own.
+    """
+    cause = draft.event.cause
+    changed = []
+    if before.state != after.state:
+        changed.append("state")
+    if before.payment != after.payment:
+        changed.append("payment")
+    if before.amounts != after.amounts:
+        changed.append("amounts")
+    if before.lines != after.lines:
+        changed.append("lines")
+    if before.shipments != after.shipments:
+        changed.append("shipments")
+    if before.refunds != after.refunds:
+        changed.append("refunds")
+    if before.returns != after.returns:
+        changed.append("returns")
+    if before.documents != after.documents:
+        changed.append("documents")
+    if before.attention != after.attention:
+        changed.append("attention")
+    if not changed:
+        changed.append("open_commands")
+    unset = msgspec.UNSET
+    data = Change(
+        order_id=after.order_id,
+        sequence=after.sequence,
+        from_=before.state,
+        to=after.state,
+        changed=tuple(changed),
+        payment=after.payment,
+        amounts=amounts_text(after.amounts),
+        cause=cause,
+        digital_river=after.digital_river,
+        attention=after.attention,
+        state=after.state if "state" in changed else unset,
+        lines=after.lines if "lines" in changed else unset,
+        shipments=after.shipments if "shipments" in changed else unset,
+        refunds=tuple(refund_text(one, after.amounts.currency) for one in after.refunds)
+        if "refunds" in changed
+        else unset,
+        returns=after.returns if "returns" in changed else unset,
+        documents=after.documents if "documents" in changed else unset,
+        open_commands=_open_commands(after) if "open_commands" in changed else unset,
+        quote=unset if draft.quote is None else _quote(draft.quote),
+        payment_session=unset if draft.quote is None else _session(draft.quote),
+        next_action=unset if draft.next_action is None else draft.next_action,
+        problem=_problem(draft),
+    )
+    parts = (after.order_id, cause.source, cause.id)
+    event_id = name_id(*parts, f"refused {after.sequence}") if refused else name_id(*parts)
+    return StateChange(event_id, after.order_id, draft.now, _encoder.encode(data))
+
+
+def _open_commands(order: Order) -> tuple[OpenCommandView, ...]:
+    return tuple(OpenCommandView(command.name, command.attempt) for command in order.commands)
+
+
+def _problem(draft: Draft) -> ShownProblem | Unset:
+    problem = draft.problem
+    if problem is None:
+        return msgspec.UNSET
+    return ShownProblem(problem.code[:PROBLEM_MAX], problem.message and problem.message[:PROBLEM_MAX])
+
+
+def _session(quote: RemoteCheckout) -> PaymentSession | Unset:
+    if quote.session is None:
+        return msgspec.UNSET
+    return PaymentSession(quote.session.session_id, quote.session.client_secret)
+
+
+def _quote(quote: RemoteCheckout) -> Quote:
+    def money(minor: int) -> str:
+        return format_money(minor, quote.currency)
+
+    entity = quote.selling_entity
+    return Quote(
+        currency=quote.currency,
+        items=tuple(
+            QuotedItem(
+                item.line,
+                money(item.amount),
+                money(item.tax),
+                money(item.duties),
+                money(item.fees),
+                money(item.importer_tax),
+            )
+            for item in quote.lines
+        ),
+        shipping=money(quote.shipping),
+        tax=money(quote.tax),
+        duties=money(quote.duties),
+        fees=money(quote.fees),
+        importer_tax=money(quote.importer_tax),
+        discount=money(quote.discount),
+        total=money(quote.total),
+        selling_entity=msgspec.UNSET if entity is None else QuotingEntity(entity.id, entity.name),
+        disclosures=msgspec.UNSET if quote.disclosures is None else quote.disclosures,
+    )

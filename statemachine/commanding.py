@@ -1,0 +1,210 @@
+"""Commands of an order: asked, answered, inquired after, asked again, given up.
+
+Digital River has no idempotency key. So a command is never asked again before a look-up has shown that it has not taken effect,
+and then under the same id; at most one inquiry of an order is open. What cannot be found out is never guessed: a person is called.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import msgspec
+from msgspec.structs import replace
+
+from statemachine.commands import Command, DeleteCheckout, Inquire, decode_command, name_of
+from statemachine.draft import Draft, encode
+from statemachine.identity import name_id
+from statemachine.order import OpenCommand, Units
+
+#: Longest wait between two inquiries about one command.
+INQUIRY_WAIT_MAX = timedelta(hours=1)
+
+
+def next_command_id(draft: Draft) -> str:
+    """The id of the next command of this decision: from the order, the cause and the place, so that a replay gives the same."""
+    draft.commands_asked += 1
+    cause = draft.event.cause
+    return name_id(draft.order.order_id, cause.source, cause.id, f"command {draft.commands_asked}")
+
+
+def ask(
+    draft: Draft,
+    command: Command,
+    *,
+    units: tuple[Units, ...] = (),
+    shipment_id: str | None = None,
+    fact: str | None = None,
+) -> None:
+    """Ask for a new command and keep it open until its outcome is known."""
+    draft.effects.append(command)
+    opened = OpenCommand(
+        command_id=command.command_id,
+        name=name_of(command),
+        payload=encode(command),
+        first_asked=draft.now,
+        asked=draft.now,
+        due=draft.now + draft.policy.answer_wait,
+        units=units,
+        shipment_id=shipment_id,
+        fact=fact,
+    )
+    draft.put(commands=(*draft.order.commands, opened))
+
+
+def ask_delete(draft: Draft, checkout_id: str) -> None:
+    """Have a checkout deleted that is not wanted any more; facts about it never move the order from now on."""
+    ask(
+        draft, DeleteCheckout(command_id=next_command_id(draft), order_id=draft.order.order_id, checkout_id=checkout_id)
+    )
+    draft.put(former=(*draft.order.former, checkout_id))
+
+
+def find_closing(draft: Draft) -> OpenCommand | None:
+    """The open command that the event's outcome is about: its own, or the one asked about by the inquiry that failed."""
+    outcome = draft.outcome
+    if outcome is None:
+        return None
+    for command in draft.order.commands:
+        if outcome.command_id in (command.command_id, command.inquired_by):
+            return command
+    return None
+
+
+def close(draft: Draft) -> None:
+    """The outcome of the closing command is known: it is open no longer."""
+    if draft.closing is not None:
+        close_command(draft, draft.closing)
+
+
+def close_command(draft: Draft, closing: OpenCommand) -> None:
+    """``closing`` is open no longer; whatever was said about its missing answer is settled."""
+    draft.put(commands=tuple([command for command in draft.order.commands if command.command_id != closing.command_id]))
+    draft.clear_attention(f"{closing.name}: ")
+
+
+def change(draft: Draft, changed: OpenCommand) -> None:
+    """Put ``changed`` in the place of the open command with its id."""
+    draft.put(
+        commands=tuple(
+            [changed if command.command_id == changed.command_id else command for command in draft.order.commands]
+        )
+    )
+
+
+def void_open(draft: Draft) -> None:
+    """Checkout commands on their way are not wanted any more; their outcomes are still awaited, to delete what they made."""
+    if any(command.wanted and command.name in ("create_checkout", "attach_source") for command in draft.order.commands):
+        draft.put(
+            commands=tuple(
+                replace(command, wanted=False) if command.name in ("create_checkout", "attach_source") else command
+                for command in draft.order.commands
+            )
+        )
+
+
+def inquire_later(draft: Draft) -> None:
+    """The outcome is not known: inquire on a deadline, with growing waits, and in the end call a person."""
+    closing, outcome = draft.closing, draft.outcome
+    assert closing is not None and outcome is not None  # decide fires this for open commands only
+    answers_inquiry = outcome.inquired_by is not None or outcome.command_id == closing.inquired_by
+    if not answers_inquiry and closing.inquired_by is not None:
+        # The inquiry queued behind this attempt will be answered yet.
+        change(draft, replace(closing, step="unknown", due=draft.now + draft.policy.answer_wait))
+        return
+    if closing.inquiries >= draft.policy.inquiries_max:
+        change(draft, replace(closing, step="stuck", due=None, inquired_by=None))
+        draft.call_attention(f"{closing.name}: its outcome at Digital River could not be found out")
+        return
+    wait = min(draft.policy.answer_wait * 2**closing.inquiries, INQUIRY_WAIT_MAX)
+    change(draft, replace(closing, step="unknown", due=draft.now + wait, inquired_by=None))
+
+
+def inquire_due(draft: Draft) -> None:
+    """Inquire after what has no answer yet; a second silence calls a person, never a second command."""
+    inquiring = any(command.inquired_by is not None for command in draft.order.commands)
+    for command in draft.order.commands:
+        if command.step not in ("answer", "unknown") or not _is_due(command, draft.now):
+            continue
+        if command.inquired_by is not None:
+            # Commands wait in Kafka, in order: nothing is lost, but somebody should see why nothing answers.
+            change(draft, replace(command, due=None))
+            draft.call_attention(f"{command.name}: no answer from Digital River yet")
+        elif inquiring:  # at most one open inquiry per order
+            change(draft, replace(command, due=draft.now + draft.policy.answer_wait))
+        else:
+            inquiring = True
+            inquiry = Inquire(command_id=next_command_id(draft), order_id=draft.order.order_id, about=command.payload)
+            draft.effects.append(inquiry)
+            change(
+                draft,
+                replace(
+                    command,
+                    inquired_by=inquiry.command_id,
+                    inquiries=command.inquiries + 1,
+                    due=draft.now + draft.policy.answer_wait,
+                ),
+            )
+
+
+def ask_again_after_absence(draft: Draft) -> None:
+    """A look-up proved that the command has not taken effect: ask again, not before a late first effect would show."""
+    closing = draft.closing
+    assert closing is not None  # decide fires this for open commands only
+    if not closing.wanted:
+        close(draft)  # nothing was made, so there is nothing to delete
+    elif closing.attempt >= draft.policy.attempts_max:
+        change(draft, replace(closing, step="stuck", due=None, inquired_by=None))
+        draft.call_attention(f"{closing.name}: asked {closing.attempt} times without effect")
+    else:
+        due = closing.asked + draft.policy.ask_again_wait
+        waiting = replace(closing, step="retry", due=due, inquired_by=None)
+        change(draft, waiting)
+        if due <= draft.now:
+            _ask_again(draft, waiting)
+
+
+def ask_again_due(draft: Draft) -> None:
+    """Ask again what waited for its time."""
+    for command in draft.order.commands:
+        if command.step == "retry" and _is_due(command, draft.now):
+            _ask_again(draft, command)
+
+
+def retry_checkout(draft: Draft) -> None:
+    """The checkout was refused only for a SKU that Digital River does not know yet: try again with growing waits."""
+    closing = draft.closing
+    assert closing is not None  # decide fires this for open commands only
+    policy = draft.policy
+    wait = min(policy.unknown_sku_first_wait * 2 ** min(closing.attempt - 1, 16), policy.unknown_sku_longest_wait)
+    change(draft, replace(closing, step="retry", due=draft.now + wait, inquired_by=None))
+
+
+def is_unknown_sku_retryable(draft: Draft) -> bool:
+    """Whether the window in which an unknown SKU may still become known is open."""
+    outcome, closing = draft.outcome, draft.closing
+    return (
+        outcome is not None
+        and outcome.unknown_sku
+        and closing is not None
+        and draft.now - closing.first_asked < draft.policy.unknown_sku_window
+    )
+
+
+def _ask_again(draft: Draft, command: OpenCommand) -> None:
+    again = msgspec.structs.replace(decode_command(command.payload), attempt=command.attempt + 1)
+    draft.effects.append(again)
+    change(
+        draft,
+        replace(
+            command,
+            attempt=again.attempt,
+            payload=encode(again),
+            asked=draft.now,
+            step="answer",
+            due=draft.now + draft.policy.answer_wait,
+        ),
+    )
+
+
+def _is_due(command: OpenCommand, now: datetime) -> bool:
+    return command.due is not None and command.due <= now

@@ -1,0 +1,324 @@
+"""``decide``: one order, one event, the time -> what becomes of both.
+
+In this order: an event that is known changes nothing; else the table decides; what Digital River's facts imply follows; then every
+parked event is looked at again. Nothing is written, asked or measured here, and nothing but ``now`` tells the time, so a replay
+of the same records gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from msgspec.structs import replace
+
+from statemachine.changes import state_change
+from statemachine.commanding import find_closing
+from statemachine.decision import Decision, Effect, Moved, Parked, Refused, Repeated, SetAside
+from statemachine.decoding import decode
+from statemachine.draft import Draft
+from statemachine.effects import EFFECTS
+from statemachine.envelope import Cause
+from statemachine.errors import InvariantBroken
+from statemachine.events import DEADLINE_SOURCE, DEADLINE_TYPE, Cart, DeadlineDue, Event, Model
+from statemachine.facts import Fact, Outcome, outcome_type
+from statemachine.guards import GUARDS
+from statemachine.identity import holds, mark_of, without
+from statemachine.machine import build_machine
+from statemachine.order import Deadline, Order, State, new_order
+from statemachine.order import Parked as ParkedEvent
+from statemachine.payment import payment_of
+from statemachine.policy import Policy
+from statemachine.table import ALL, WAITS, cells
+
+_machine: Final = build_machine(GUARDS, EFFECTS)
+
+#: Cells that only park, whatever the event says: their parked events need no second look.
+_ONLY_PARKS: Final = frozenset(
+    (state, trigger)
+    for trigger, by_state in cells().items()
+    for state, rules in by_state.items()
+    if rules[0].verdict == "park" and not rules[0].when
+)
+
+_WAIT_FIELDS: Final[dict[State, str]] = {state: f"{state}_wait" for state in WAITS}
+_STATE_DEADLINES: Final = frozenset(WAITS.values())
+#: Where our order is when Digital River's state says nothing new to it.
+_REACHED: Final[dict[str, tuple[State, ...]]] = {
+    "fulfilled": ("fulfilled", "complete", "returned"),
+    "complete": ("complete", "returned"),
+    "cancelled": ("cancelled", "declined"),
+}
+DEFAULT_POLICY: Final = Policy()
+
+#: A parked cancel is carried out after the shipments that were parked with it: goods that left are not cancelled.
+_LAST: Final = "order.cancel_requested"
+
+
+def decide(order: Order | None, event: Event, *, now: datetime, policy: Policy = DEFAULT_POLICY) -> Decision:
+    """What becomes of ``order`` (None: nothing is known of it yet) when ``event`` comes in at ``now``.
+
+    Expected refusals are values. The order given is never changed.
+
+    Raises:
+        InvariantBroken: The order contradicts itself; the lane sets the event aside and marks the order (``attention.py``).
+    """
+    if order is None:
+        order = new_order(event.order_id, now)
+    mark = _mark(event)
+    if holds(order.seen, mark):
+        return Repeated()
+    draft = Draft(order, event, now, policy)
+    verdict = _run(draft)
+    if verdict == "same":
+        return Repeated()
+    if verdict == "park":
+        return _parked(order, event, mark, now, policy)
+    if verdict == "refuse":
+        return _refused(draft)
+    if isinstance(event.data, Cart) and _held_bytes(draft.order) > policy.held_bytes_max:
+        return Refused("too_large", "the order would hold more than fits into its snapshot")
+    effects: list[Effect] = []
+    moved = _finish(order, draft, effects, mark=mark)
+    if moved.parked:
+        moved = _carry_out_parked(moved, effects, now, policy)
+    return Moved(moved, tuple(effects))
+
+
+def deadline_event(order: Order, deadline: Deadline) -> Event:
+    """The event of a deadline that fell due. Its id is unique in the order, because firing it makes the next sequence."""
+    event_id = f"{deadline.name}:{order.sequence}"
+    return Event(
+        type=DEADLINE_TYPE,
+        id=event_id,
+        source=DEADLINE_SOURCE,
+        order_id=order.order_id,
+        time=deadline.due,
+        data=DeadlineDue(deadline.name),
+        cause=Cause(type=DEADLINE_TYPE, id=event_id, source=DEADLINE_SOURCE),
+    )
+
+
+def _run(draft: Draft) -> str:
+    """Fire the event's trigger and what follows from it. The verdict: move, park, refuse or same."""
+    trigger = _trigger(draft)
+    if trigger is None:
+        return "same"
+    before = draft.order
+    _machine.events[trigger].trigger(draft)
+    assert draft.rule is not None  # the machine raises when no rule decides
+    if draft.rule.verdict != "move":
+        return draft.rule.verdict
+    decided = draft.rule
+    if draft.follow is not None:
+        follow, draft.follow = draft.follow, None
+        _machine.events[follow].trigger(draft)
+    state = None
+    while state != draft.state:  # settling may settle more: fulfilled, then complete
+        state = draft.state
+        _machine.events["settle"].trigger(draft)
+    draft.rule = decided
+    return "move" if _is_news(before, draft) else "same"
+
+
+def _is_news(before: Order, draft: Draft) -> bool:
+    """Whether anything changed that somebody can see, or that is needed later.
+
+    That a capture is pending or a charge is being processed, shipments and ``payment`` say already: such facts are not kept, and
+    come again with the ones that follow. How far Digital River's order is, is kept only while ours is behind.
+    """
+    order = draft.order
+    if draft.state != before.state or draft.effects:
+        return True
+    if order is before:
+        return False
+    if replace(order, charges=before.charges, remote_state=before.remote_state) != before:
+        return True
+    behind = order.remote_state != before.remote_state and draft.state not in _REACHED.get(
+        order.remote_state or "", ALL
+    )
+    return behind or payment_of(order) != before.payment
+
+
+def _trigger(draft: Draft) -> str | None:
+    """The row of the table that the event belongs to; None when it can say nothing new."""
+    data = draft.event.data
+    if isinstance(data, Model):
+        return draft.event.type
+    if isinstance(data, DeadlineDue):
+        due = any(one.name == data.name and one.due <= draft.now for one in draft.order.deadlines)
+        return f"deadline.{data.name}" if due else None
+    if isinstance(data, Fact):
+        return _fact_trigger(data)
+    draft.closing = find_closing(draft)
+    if draft.closing is None:
+        return _stray_outcome_trigger(data)
+    if data.result == "unknown":
+        return "command.unknown"
+    if data.result == "absent":
+        return "command.absent" if data.attempt >= draft.closing.attempt else None
+    return outcome_type(data)
+
+
+def _stray_outcome_trigger(outcome: Outcome) -> str | None:
+    """An outcome whose command is not open changes nothing unless its facts are news."""
+    if outcome.order is not None:
+        return "fact.order"
+    return "fact.fulfillment" if outcome.fulfillment is not None else None
+
+
+def _fact_trigger(fact: Fact) -> str:
+    """Which facts a webhook or read brings, told by the object in it: a type may carry one or the other (section 4.2)."""
+    if fact.order is not None:
+        return "fact.order"
+    if fact.charge is not None:
+        return "fact.charge"
+    if fact.fulfillment is not None:
+        return "fact.fulfillment"
+    if fact.document is not None:
+        return "fact.document"
+    return "fact.chargeback" if fact.amount else "fact.note"
+
+
+def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes | None, refused: bool = False) -> Order:
+    """The order after the draft, and its change and effects."""
+    if draft.state != before.state:
+        draft.clear_attention("overdue: ")
+    order = draft.order
+    seen = order.seen
+    if mark is not None and not holds(seen, mark):
+        seen = seen + mark
+    moved = replace(order, state=draft.state, seen=seen, updated=draft.now)
+    expiring = before.state == "awaited" and draft.state == "awaited" and not refused
+    sequence = before.sequence if expiring else before.sequence + 1
+    payment = payment_of(moved)
+    moved = replace(moved, sequence=sequence, payment=payment, deadlines=_deadlines(before, moved, draft))
+    _check(moved)
+    if not expiring:  # a shell that only loses parked events has not become an order yet
+        effects.append(state_change(before, moved, draft, refused=refused))
+    effects.extend(draft.effects)
+    return moved
+
+
+def _deadlines(before: Order, after: Order, draft: Draft) -> tuple[Deadline, ...]:
+    """The wait of the state, begun when it is entered, and the waits of the open commands."""
+    found: list[Deadline] = []
+    name = WAITS.get(after.state)
+    if name is not None:
+        if before.state != after.state:
+            found.append(Deadline(name, draft.now + getattr(draft.policy, _WAIT_FIELDS[after.state])))
+        else:
+            fired = draft.event.data.name if isinstance(draft.event.data, DeadlineDue) else None
+            found.extend([one for one in before.deadlines if one.name == name and name != fired])
+    elif after.state == "awaited" and after.parked:
+        oldest = min(entry.arrived for entry in after.parked)
+        found.append(Deadline("expire", oldest + draft.policy.parked_max_age))
+    if after.commands:
+        inquire = [one.due for one in after.commands if one.due is not None and one.step != "retry"]
+        again = [one.due for one in after.commands if one.due is not None and one.step == "retry"]
+        if inquire:
+            found.append(Deadline("inquire", min(inquire)))
+        if again:
+            found.append(Deadline("ask_again", min(again)))
+    return tuple(found)
+
+
+def _check(order: Order) -> None:
+    """The rules of units and money that hold after every decision.
+
+    Raises:
+        InvariantBroken: One does not hold.
+    """
+    for line in order.lines:
+        if line.shipped + line.cancelled > line.ordered or line.returned > line.shipped:
+            raise InvariantBroken("a line has more units shipped, cancelled or returned than it may")
+    if order.amounts.refunded > order.amounts.captured:
+        raise InvariantBroken("more is refunded than was captured")
+
+
+def _parked(order: Order, event: Event, mark: bytes, now: datetime, policy: Policy) -> Decision:
+    """The order keeps the event until it is its time."""
+    record = event.record
+    if record is None:
+        raise InvariantBroken("an event without a record cannot be parked")
+    if len(order.parked) >= policy.parked_max:
+        return Refused("too_large", f"{policy.parked_max} events wait in the order already")
+    entry = ParkedEvent(event.type, now, mark, record)
+    kept = replace(order, parked=(*order.parked, entry), seen=order.seen + mark, updated=now)
+    if _held_bytes(kept) > policy.held_bytes_max:
+        return Refused("too_large", "the order would hold more than fits into its snapshot")
+    if kept.state == "awaited" and not order.parked:
+        kept = replace(kept, deadlines=(Deadline("expire", now + policy.parked_max_age),))
+    return Parked(kept)
+
+
+def _held_bytes(order: Order) -> int:
+    """About how many bytes of a snapshot the parked records and the open carts take, JSON's escapes included."""
+    held = sum(len(command.payload) for command in order.commands if command.name == "create_checkout")
+    for entry in order.parked:
+        value = entry.record.value or b""
+        held += len(value) + value.count(b'"') + value.count(b"\\")
+        held += sum(len(name) + 2 * len(content) for name, content in entry.record.headers) + 200
+    return held
+
+
+def _refused(draft: Draft) -> Refused:
+    """The refusal of the deciding rule; when a person must see it, with the order that says so."""
+    rule = draft.rule
+    assert rule is not None  # _run has seen it refuse
+    if not rule.attention:
+        return Refused("refused", rule.detail)
+    before = draft.order
+    draft.call_attention(_attention(draft))
+    if draft.order is before:  # it says so already
+        return Refused("refused", rule.detail)
+    effects: list[Effect] = []
+    order = _finish(before, draft, effects, mark=None, refused=True)
+    return Refused("refused", rule.detail, order, tuple(effects))
+
+
+def _attention(draft: Draft) -> str:
+    rule = draft.rule
+    assert rule is not None
+    return f"{draft.event.type} was refused: {rule.detail}"
+
+
+def _carry_out_parked(order: Order, effects: list[Effect], now: datetime, policy: Policy) -> Order:
+    """Look at all parked events in arrival order until none is ready. Each one carried out makes its own change."""
+    while True:
+        for entry in sorted(order.parked, key=lambda one: one.type == _LAST):  # stable: else by arrival
+            if (order.state, entry.type) in _ONLY_PARKS:
+                continue
+            draft = Draft(order, decode(entry.record), now, policy, was_parked=True)
+            verdict = _run(draft)
+            if verdict == "park":
+                continue
+            order = _carry_out(order, entry, draft, verdict, effects)
+            break
+        else:
+            return order
+
+
+def _carry_out(order: Order, entry: ParkedEvent, draft: Draft, verdict: str, effects: list[Effect]) -> Order:
+    """One parked event whose time has come: applied, found to be known, or set aside."""
+    parked = tuple(kept for kept in order.parked if kept is not entry)
+    if verdict == "move":
+        draft.put(parked=parked)
+        return _finish(order, draft, effects, mark=entry.mark)
+    if verdict == "same":
+        return replace(order, parked=parked)
+    rule = draft.rule
+    assert rule is not None
+    effects.append(SetAside(entry.record, draft.event.cause, "refused", rule.detail))
+    # Refused events are not remembered, so that they can be sent again once the reason is gone.
+    draft.put(parked=parked, seen=without(order.seen, entry.mark))
+    before = draft.order
+    if rule.attention:
+        draft.call_attention(_attention(draft))
+    if draft.order is before:
+        return before
+    return _finish(order, draft, effects, mark=None, refused=True)
+
+
+def _mark(event: Event) -> bytes:
+    return mark_of(event.source, event.id)

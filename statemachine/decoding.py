@@ -1,0 +1,219 @@
+"""Record in, event out: CloudEvents 1.0 in structured or binary mode, checked against the one registry.
+
+The envelope is read by msgspec, with ``data`` left as it is; then the data alone is validated by the model of its type.
+Whatever bytes come in, the result is an ``Event`` or a ``DecodeError`` whose detail is one line that a person understands,
+names the place and never quotes a value: values may be personal data.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from pydantic import TypeAdapter, ValidationError
+
+from statemachine.envelope import Cause, Record
+from statemachine.errors import DecodeError
+from statemachine.events import INBOX, REGISTRY, Event, Model
+from statemachine.explain import explain
+from statemachine.facts import OUTCOME_TYPES, Fact, Outcome
+
+#: Header that the lane adds when it forwards a record through the inbox: topic/partition/offset of its first arrival.
+ORIGIN_HEADER: Final = "orderflow-origin"
+
+ID_MAX: Final = 255
+SOURCE_MAX: Final = 255
+TYPE_MAX: Final = 128
+
+_KEY = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
+_ORIGIN = re.compile(rb"([a-z.-]{1,64})/([0-9]{1,9})/([0-9]{1,18})\Z")
+#: CloudEvents 1.0, "String": no control characters; ours also keep them out of joined names (``identity.py``).
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_WEBHOOK_PREFIX: Final = "digitalriver."
+
+
+class _Envelope(msgspec.Struct):
+    """A CloudEvent in structured JSON mode; unset attributes are told from null ones by their types."""
+
+    specversion: str | msgspec.UnsetType = msgspec.UNSET
+    id: str | msgspec.UnsetType = msgspec.UNSET
+    source: str | msgspec.UnsetType = msgspec.UNSET
+    type: str | msgspec.UnsetType = msgspec.UNSET
+    subject: str | None = None
+    time: datetime | None = None
+    datacontenttype: str | None = None
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+_envelope_decoder = msgspec.json.Decoder(_Envelope)
+_outcome_decoder = msgspec.json.Decoder(Outcome)
+_fact_decoder = msgspec.json.Decoder(Fact)
+_time_decoder = msgspec.json.Decoder(datetime)
+
+# Built once: building an adapter costs a thousand times its use.
+_ADAPTERS: Final[dict[str, dict[str, TypeAdapter[Model]]]] = {
+    topic: {name: TypeAdapter(model) for name, model in types.items()} for topic, types in REGISTRY.items()
+}
+_ANY_TOPIC: Final = {
+    name: adapter
+    for topic, adapters in _ADAPTERS.items()
+    if topic != "catalog-events"
+    for name, adapter in adapters.items()
+}
+_OUTCOME_TYPES: Final = frozenset(
+    [name for by_result in OUTCOME_TYPES.values() for name in by_result.values()]
+    + ["digitalriver.command_unknown", "digitalriver.command_absent", "digitalriver.order_declined"]
+)
+
+
+def decode(record: Record) -> Event:
+    """The event in ``record``, whose topic is the contract's name without a prefix.
+
+    Raises:
+        DecodeError: ``undecodable`` when there is no CloudEvent in it, ``refused`` for a type that the topic does not have,
+            ``invalid`` when a key, an attribute or the data breaks the contract.
+    """
+    key = record.key
+    if key is None or not _KEY.match(key):
+        raise DecodeError("invalid", "key: must be 1 to 128 bytes of A-Z a-z 0-9 . _ -")
+    envelope = _envelope_of(record)
+    order_id = key.decode("ascii")
+    kind, event_id, source = _attributes(envelope, order_id)
+    topic, cause = _origin(record, kind, event_id, source)
+    payload = envelope.data
+    if payload is msgspec.UNSET:
+        raise DecodeError("invalid", "data: is missing")
+    assert isinstance(payload, msgspec.Raw)
+    return Event(
+        type=kind,
+        id=event_id,
+        source=source,
+        order_id=order_id,
+        time=envelope.time,
+        data=_data(topic, kind, payload),
+        cause=cause,
+        record=record,
+        payload=payload,
+    )
+
+
+def _envelope_of(record: Record) -> _Envelope:
+    if record.value is None:
+        raise DecodeError("undecodable", "value: is empty")
+    for name, _ in record.headers:
+        if name == "ce_specversion":
+            return _binary_envelope(record, record.value)
+    try:
+        return _envelope_decoder.decode(record.value)
+    except msgspec.ValidationError as error:
+        raise DecodeError("undecodable", f"not a CloudEvent: {_place(error)}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise DecodeError("undecodable", "value: is not JSON") from None
+
+
+def _binary_envelope(record: Record, value: bytes) -> _Envelope:
+    """The envelope of CloudEvents' binary mode: attributes in ``ce_`` headers, the data as the record's value."""
+    attributes: dict[str, str] = {}
+    for name, raw in record.headers:
+        if name.startswith("ce_"):
+            try:
+                attributes[name[3:]] = raw.decode("utf-8")
+            except UnicodeDecodeError:
+                raise DecodeError("undecodable", "a ce_ header is not UTF-8") from None
+    try:
+        data = msgspec.json.decode(value, type=msgspec.Raw)
+        time = attributes.get("time")
+        return _Envelope(
+            specversion=attributes.get("specversion", msgspec.UNSET),
+            id=attributes.get("id", msgspec.UNSET),
+            source=attributes.get("source", msgspec.UNSET),
+            type=attributes.get("type", msgspec.UNSET),
+            subject=attributes.get("subject"),
+            time=None if time is None else _time_decoder.decode(msgspec.json.encode(time)),
+            data=data,
+        )
+    except msgspec.ValidationError:
+        raise DecodeError("undecodable", "ce_time: must be a time of RFC 3339") from None
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        raise DecodeError("undecodable", "value: is not JSON") from None
+
+
+def _attributes(envelope: _Envelope, order_id: str) -> tuple[str, str, str]:
+    """Type, id and source of a sound envelope."""
+    if envelope.specversion != "1.0":
+        raise DecodeError("undecodable", "not a CloudEvent: specversion must be 1.0")
+    kind = _attribute("type", envelope.type, TYPE_MAX)
+    event_id = _attribute("id", envelope.id, ID_MAX)
+    source = _attribute("source", envelope.source, SOURCE_MAX)
+    if envelope.subject is not None and envelope.subject != order_id:
+        raise DecodeError("invalid", "subject: must equal the record's key")
+    if envelope.time is not None and envelope.time.tzinfo is None:
+        raise DecodeError("invalid", "time: must name its zone, as in RFC 3339")
+    return kind, event_id, source
+
+
+def _attribute(name: str, value: str | msgspec.UnsetType, length_max: int) -> str:
+    if isinstance(value, msgspec.UnsetType):
+        raise DecodeError("undecodable", f"not a CloudEvent: {name} is missing")
+    if not 1 <= len(value) <= length_max:
+        raise DecodeError("invalid", f"{name}: must have 1 to {length_max} characters")
+    if _CONTROL.search(value):
+        raise DecodeError("invalid", f"{name}: must have no control characters")
+    return value
+
+
+def _origin(record: Record, kind: str, event_id: str, source: str) -> tuple[str, Cause]:
+    """The topic whose types hold for the record, and its cause: those of its first arrival when it was forwarded."""
+    topic, partition, offset = record.topic, record.partition, record.offset
+    if topic == INBOX:
+        for name, raw in record.headers:
+            if name == ORIGIN_HEADER:
+                found = _ORIGIN.match(raw)
+                if found is None or found[1].decode() not in REGISTRY:
+                    raise DecodeError("invalid", f"{ORIGIN_HEADER}: must be topic/partition/offset of a public topic")
+                topic, partition, offset = found[1].decode(), int(found[2]), int(found[3])
+                break
+    return topic, Cause(type=kind, id=event_id, source=source, topic=topic, partition=partition, offset=offset)
+
+
+def _data(topic: str, kind: str, payload: msgspec.Raw) -> Model | Outcome | Fact:
+    if topic == INBOX:
+        if kind.startswith(_WEBHOOK_PREFIX):
+            return _digital_river_data(kind, payload)
+        adapter = _ANY_TOPIC.get(kind)
+    else:
+        adapter = _ADAPTERS.get(topic, {}).get(kind)
+    if adapter is None:
+        raise DecodeError("refused", f"type: is not one of the topic {topic}")
+    try:
+        return adapter.validate_json(bytes(payload))
+    except ValidationError as error:
+        reason, detail = explain(error)
+        raise DecodeError(reason, detail) from None
+    except (RecursionError, UnicodeError):
+        raise DecodeError("invalid", "data: is nested too deeply or has broken characters") from None
+
+
+def _digital_river_data(kind: str, payload: msgspec.Raw) -> Outcome | Fact:
+    """An outcome or a fact. ``digitalriver.order_read`` may be either: a read of our own has no command."""
+    outcome_first = kind in _OUTCOME_TYPES
+    try:
+        if outcome_first:
+            try:
+                return _outcome_decoder.decode(payload)
+            except msgspec.ValidationError:
+                if kind != "digitalriver.order_read":
+                    raise
+        return _fact_decoder.decode(payload)
+    except msgspec.ValidationError as error:
+        raise DecodeError("invalid", f"data: {_place(error)}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise DecodeError("undecodable", "data: is not JSON") from None
+
+
+def _place(error: msgspec.ValidationError) -> str:
+    """Msgspec's own message, which names types and places; a value that it would quote is cut away."""
+    text = str(error)
+    return re.sub(r"'[^']*'", "...", text) if "Invalid enum value" in text else text

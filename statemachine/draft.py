@@ -1,0 +1,101 @@
+"""Draft: the working copy of one decision. Guards read it, effects write it; it becomes the next order or is thrown away.
+
+The order in it is still an immutable value: an effect replaces it. What a draft collects beside it ends in the state change.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from statemachine.decision import Effect
+from statemachine.events import Event
+from statemachine.facts import NextAction, Outcome, Problem, RemoteCheckout, RemoteFulfillment, RemoteOrder
+from statemachine.order import OpenCommand, Order, State
+from statemachine.policy import Policy
+from statemachine.table import Rule
+
+
+class Draft:
+    """One decision in the making. ``state`` and ``rule`` are what the machine sets; see ``machine.Model``."""
+
+    __slots__ = (
+        "cleared",
+        "closing",
+        "commands_asked",
+        "due",
+        "effects",
+        "event",
+        "follow",
+        "next_action",
+        "now",
+        "order",
+        "policy",
+        "problem",
+        "quote",
+        "remote",
+        "rule",
+        "state",
+        "was_parked",
+    )
+
+    def __init__(self, order: Order, event: Event, now: datetime, policy: Policy, *, was_parked: bool = False) -> None:
+        self.state: State = order.state
+        self.rule: Rule | None = None
+        self.order = order
+        self.event = event
+        self.now = now
+        self.policy = policy
+        #: The event waited in the order and is looked at again.
+        self.was_parked = was_parked
+        #: Commands and index entries, in the order in which they came about.
+        self.effects: list[Effect] = []
+        self.commands_asked = 0
+        #: The open command that the event is the outcome of.
+        self.closing: OpenCommand | None = None
+        #: The trigger to fire next: what an absorbed order of Digital River says.
+        self.follow: str | None = None
+        self.remote: RemoteOrder | None = None
+        #: The deadline that fired.
+        self.due: str | None = None
+        self.problem: Problem | None = None
+        self.quote: RemoteCheckout | None = None
+        self.next_action: NextAction | None = None
+
+    def put(self, **changes: Any) -> None:  # fields of Order, whose types msgspec.structs.replace cannot say
+        """Replace fields of the order."""
+        self.order = replace(self.order, **changes)
+
+    def call_attention(self, reason: str) -> None:
+        """Add a reason for a person to look; a reason that is there already is not repeated."""
+        if reason not in self.order.attention and len(self.order.attention) < self.policy.attention_max:
+            self.put(attention=(*self.order.attention, reason))
+
+    def clear_attention(self, start: str) -> None:
+        """Drop the reasons that begin with ``start``: they are settled."""
+        for reason in self.order.attention:
+            if reason.startswith(start):
+                self.put(attention=tuple(kept for kept in self.order.attention if not kept.startswith(start)))
+                return
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The event's outcome, when it is one."""
+        return self.event.data if isinstance(self.event.data, Outcome) else None
+
+    def remote_order(self) -> RemoteOrder | None:
+        """The order of Digital River in the event, whichever kind of event it is."""
+        data = self.event.data
+        return getattr(data, "order", None)
+
+    def remote_fulfillment(self) -> RemoteFulfillment | None:
+        """The fulfilment of Digital River in the event."""
+        return getattr(self.event.data, "fulfillment", None)
+
+
+def encode(value: object) -> msgspec.Raw:
+    """``value`` as JSON that travels inside other JSON."""
+    return msgspec.Raw(msgspec.json.encode(value))

@@ -1,0 +1,356 @@
+"""The effects that the table names: what a rule does to the draft. Facts of Digital River are absorbed in ``absorbing.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from msgspec.structs import replace
+
+from statemachine import absorbing
+from statemachine.commanding import (
+    ask,
+    ask_again_after_absence,
+    ask_again_due,
+    ask_delete,
+    close,
+    inquire_due,
+    inquire_later,
+    next_command_id,
+    retry_checkout,
+    void_open,
+)
+from statemachine.commands import (
+    AttachSource,
+    CreateCheckout,
+    CreateFulfillment,
+    FulfillmentItem,
+    PlaceOrder,
+    RefreshOrder,
+    Tracking,
+)
+from statemachine.decision import IndexEntry, SetAside
+from statemachine.decoding import decode
+from statemachine.draft import Draft
+from statemachine.errors import InvariantBroken
+from statemachine.events import Cart, Shipped, SourceProvided
+from statemachine.facts import Problem
+from statemachine.guards import fact_of, requested_units
+from statemachine.identity import without
+from statemachine.order import Amounts, Line, RemoteIds, Units
+
+
+def take_cart(draft: Draft) -> None:
+    """A new cart: its lines are the order's. What stood for the cart before, quote, source and acceptance, is void."""
+    cart = draft.event.data
+    assert isinstance(cart, Cart)  # the table fires this for the two cart events only
+    draft.put(
+        lines=tuple([Line(item.line, item.sku_id, item.quantity) for item in cart.items]),
+        amounts=Amounts(cart.currency),
+        digital_river=RemoteIds(customer_id=draft.order.digital_river.customer_id),
+        items=(),
+        charges=(),
+        voids=(),
+        placed=False,
+        remote_state=None,
+        next_action=None,
+        payment_failed=False,
+    )
+
+
+def ask_create_checkout(draft: Draft) -> None:
+    """Have the Customer and the Checkout created. The cart, personal data, is kept only while the command is open."""
+    payload = draft.event.payload
+    assert payload is not None  # cart events come from records
+    # A Raw of a decoded message keeps the whole message alive; the copy is the cart alone.
+    ask(draft, CreateCheckout(command_id=next_command_id(draft), order_id=draft.order.order_id, cart=payload.copy()))
+
+
+def release_checkout(draft: Draft) -> None:
+    """The current checkout is not wanted any more: delete it, now or once it is known."""
+    ids = draft.order.digital_river
+    void_open(draft)
+    if ids.order_id is not None:  # an order that failed: it is history from now on
+        draft.put(former=(*draft.order.former, ids.order_id))
+    if ids.checkout_id is not None and ids.checkout_id not in draft.order.former:
+        ask_delete(draft, ids.checkout_id)
+
+
+def take_checkout(draft: Draft) -> None:
+    """The checkout is there: its id, its money, and the quote that the shopper reviews."""
+    _take_quote(draft)
+    quote, outcome = draft.quote, draft.outcome
+    assert quote is not None and outcome is not None
+    customer_id = outcome.customer_id or quote.customer_id
+    draft.put(digital_river=RemoteIds(checkout_id=quote.checkout_id, customer_id=customer_id))
+    draft.effects.append(IndexEntry(quote.checkout_id, "checkout", draft.order.order_id))
+
+
+def _take_quote(draft: Draft) -> None:
+    outcome = draft.outcome
+    assert outcome is not None and outcome.checkout is not None  # guarded by is_quote_sound
+    quote = outcome.checkout
+    draft.quote = quote
+    draft.put(amounts=replace(draft.order.amounts, total=quote.total, tax=quote.tax))
+
+
+def take_attached(draft: Draft) -> None:
+    """The source is attached and pays for all of it. Attaching may have changed the quote (Digital River fills in the payer's address)."""
+    outcome = draft.outcome
+    assert outcome is not None and outcome.checkout is not None  # guarded by is_quote_sound
+    draft.put(amounts=replace(draft.order.amounts, total=outcome.checkout.total, tax=outcome.checkout.tax))
+
+
+def tell_not_funded(draft: Draft) -> None:
+    """The source is attached but does not pay for all of it, or needs more of the shopper."""
+    draft.problem = Problem(code="not_funded", message="The payment source does not cover the order.")
+
+
+def drop_created_checkout(draft: Draft) -> None:
+    """A checkout came into being that is not wanted any more: delete it."""
+    outcome = draft.outcome
+    if outcome is not None and outcome.checkout is not None:
+        ask_delete(draft, outcome.checkout.checkout_id)
+
+
+def note_unsound_quote(draft: Draft) -> None:
+    """Digital River quoted in another currency than the cart's."""
+    draft.problem = Problem(code="quote_currency", message="The quote is in another currency than the cart.")
+    draft.call_attention("the quote of Digital River is in another currency than the cart")
+
+
+def tell_problem(draft: Draft) -> None:
+    """The change carries Digital River's refusal."""
+    outcome = draft.outcome
+    if outcome is not None:
+        draft.problem = outcome.problem or Problem(code="unspecified")
+
+
+def ask_attach_source(draft: Draft) -> None:
+    """Have the shopper's source attached to the current checkout."""
+    data, checkout_id = draft.event.data, draft.order.digital_river.checkout_id
+    assert isinstance(data, SourceProvided)  # the table fires this for this event only
+    if checkout_id is None:
+        raise InvariantBroken("a checkout is open but has no id")
+    ask(
+        draft,
+        AttachSource(
+            command_id=next_command_id(draft),
+            order_id=draft.order.order_id,
+            checkout_id=checkout_id,
+            source_id=data.source_id,
+            currency=draft.order.amounts.currency,
+        ),
+    )
+
+
+def ask_place_order(draft: Draft) -> None:
+    """Have the order placed: the authorisation of the payment. Once per checkout."""
+    checkout_id = draft.order.digital_river.checkout_id
+    if checkout_id is None:
+        raise InvariantBroken("a checkout is ready but has no id")
+    draft.put(placed=True)
+    ask(
+        draft,
+        PlaceOrder(
+            command_id=next_command_id(draft),
+            order_id=draft.order.order_id,
+            checkout_id=checkout_id,
+            currency=draft.order.amounts.currency,
+        ),
+    )
+
+
+def ask_refresh_order(draft: Draft) -> None:
+    """Have the order re-evaluated after the shopper came back from a redirect."""
+    dr_order_id = draft.order.digital_river.order_id
+    if dr_order_id is None:
+        raise InvariantBroken("a payment is pending for an order without an id")
+    ask(
+        draft,
+        RefreshOrder(
+            command_id=next_command_id(draft),
+            order_id=draft.order.order_id,
+            dr_order_id=dr_order_id,
+            currency=draft.order.amounts.currency,
+        ),
+    )
+
+
+def ask_ship(draft: Draft) -> None:
+    """Have the shipped units captured; they are in flight until Digital River confirms."""
+    data = draft.event.data
+    assert isinstance(data, Shipped)  # the table fires this for this event only
+    told = data.tracking
+    tracking = None if told is None else Tracking(company=told.company, number=told.number, url=told.url)
+    _ask_fulfillment(draft, cancel=False, shipment_id=data.shipment_id, tracking=tracking)
+
+
+def ask_cancel(draft: Draft) -> None:
+    """Have the units voided; they are in flight until Digital River confirms."""
+    _ask_fulfillment(draft, cancel=True)
+
+
+def _ask_fulfillment(
+    draft: Draft, *, cancel: bool, shipment_id: str | None = None, tracking: Tracking | None = None
+) -> None:
+    order = draft.order
+    item_ids = {item.line: item.item_id for item in order.items}
+    requested = requested_units(draft)
+    if order.digital_river.order_id is None or any(item.line not in item_ids for item in requested):
+        raise InvariantBroken("the order is submitted but Digital River's ids of its lines are not known")
+    fact = fact_of(draft)
+    command = CreateFulfillment(
+        command_id=next_command_id(draft),
+        order_id=order.order_id,
+        dr_order_id=order.digital_river.order_id,
+        currency=order.amounts.currency,
+        items=tuple(
+            FulfillmentItem(
+                line=item.line,
+                item_id=item_ids[item.line],
+                quantity=0 if cancel else item.quantity,
+                cancel_quantity=item.quantity if cancel else 0,
+            )
+            for item in requested
+        ),
+        shipment_id=shipment_id,
+        tracking=tracking,
+    )
+    units = tuple(
+        Units(item.line, cancel=item.quantity) if cancel else Units(item.line, ship=item.quantity) for item in requested
+    )
+    ask(draft, command, units=units, shipment_id=shipment_id, fact=fact[0] if fact else None)
+    remember_fact(draft)
+
+
+def remember_fact(draft: Draft) -> None:
+    """The shipment or cancellation is known from now on: again with the same content it changes nothing."""
+    fact = fact_of(draft)
+    if fact is not None:
+        draft.put(facts={**draft.order.facts, fact[0]: fact[1]})
+
+
+def forget_fact(draft: Draft) -> None:
+    """The shipment or cancellation was rejected: it may be reported again under the same id."""
+    closing = draft.closing
+    if closing is not None and closing.fact is not None:
+        draft.put(facts={key: mark for key, mark in draft.order.facts.items() if key != closing.fact})
+
+
+def note_fulfillment_refused(draft: Draft) -> None:
+    """Closing the command freed its units; a person must see it, because goods may be gone."""
+    closing = draft.closing
+    ships = closing is not None and any(units.ship for units in closing.units)
+    what = "shipment" if ships else "cancel"
+    draft.call_attention(f"Digital River refused a {what}; its units are open again")
+
+
+def note_payment_failed(draft: Draft) -> None:
+    """The payment of this checkout will never come."""
+    draft.put(payment_failed=True)
+
+
+def note_refresh_refused(draft: Draft) -> None:
+    """The refresh after a redirect was refused; only a webhook or a person can tell how the payment ended."""
+    if draft.state == "pending_payment":
+        draft.call_attention("Digital River refused to refresh the order after a redirect")
+
+
+def tell_next_action(draft: Draft) -> None:
+    """The change says what the shopper must do now. The client secret in it is never kept."""
+    session = draft.remote.session if draft.remote is not None else None
+    if session is not None and session.next_action is not None:
+        draft.next_action = session.next_action
+        draft.put(next_action=session.next_action.kind)
+
+
+def cancel_all_lines(draft: Draft) -> None:
+    """Digital River's order ended: no unit is open any more, and a cancel on its way is answered by that."""
+    draft.put(
+        lines=tuple([replace(line, cancelled=line.ordered - line.shipped) for line in draft.order.lines]),
+        commands=tuple([command for command in draft.order.commands if not command.units]),
+    )
+
+
+def note_unasked_cancel(draft: Draft) -> None:
+    """Digital River cancelled although nobody here asked it to."""
+    order = draft.order
+    cancelling = any(units.cancel for command in order.commands for units in command.units)
+    if not cancelling and any(line.cancelled < line.ordered - line.shipped for line in order.lines):
+        draft.call_attention("Digital River cancelled the order by itself")
+
+
+def note_contradiction(draft: Draft) -> None:
+    """Digital River's state does not fit ours; ours stays, and a person must look."""
+    remote = draft.remote
+    known = remote.state if remote is not None and remote.state in _SAYABLE else "in a state that is not known here"
+    draft.call_attention(f"Digital River says that its order is {known}, here it is {draft.order.state}")
+
+
+_SAYABLE: Final = frozenset({"accepted", "blocked", "cancelled", "fulfilled", "complete"})
+
+
+def note_dispute(draft: Draft) -> None:
+    """A bank dispute: seen, told, and not carried out by this version."""
+    draft.call_attention("Digital River reports a dispute, which this version of orderflow does not follow")
+
+
+def note_overdue(draft: Draft) -> None:
+    """The state has lasted longer than it should."""
+    draft.call_attention(f"overdue: {draft.state} for longer than it should be")
+
+
+def expire_parked(draft: Draft) -> None:
+    """Events that wait for an order which was never requested are set aside at their age limit."""
+    oldest = draft.now - draft.policy.parked_max_age
+    kept, seen = [], draft.order.seen
+    for entry in draft.order.parked:
+        if entry.arrived > oldest:
+            kept.append(entry)
+            continue
+        seen = without(seen, entry.mark)  # so that it can be sent again
+        draft.effects.append(
+            SetAside(entry.record, decode(entry.record).cause, "expired", "the order was never requested")
+        )
+    draft.put(parked=tuple(kept), seen=seen)
+
+
+EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
+    "absorb_charge": absorbing.absorb_charge,
+    "absorb_document": absorbing.absorb_document,
+    "absorb_fulfillment": absorbing.absorb_fulfillment,
+    "absorb_order": absorbing.absorb_order,
+    "ask_again_after_absence": ask_again_after_absence,
+    "ask_again_due": ask_again_due,
+    "ask_attach_source": ask_attach_source,
+    "ask_cancel": ask_cancel,
+    "ask_create_checkout": ask_create_checkout,
+    "ask_place_order": ask_place_order,
+    "ask_refresh_order": ask_refresh_order,
+    "ask_ship": ask_ship,
+    "cancel_all_lines": cancel_all_lines,
+    "close": close,
+    "drop_created_checkout": drop_created_checkout,
+    "expire_parked": expire_parked,
+    "forget_fact": forget_fact,
+    "inquire_due": inquire_due,
+    "inquire_later": inquire_later,
+    "note_contradiction": note_contradiction,
+    "note_dispute": note_dispute,
+    "note_fulfillment_refused": note_fulfillment_refused,
+    "note_overdue": note_overdue,
+    "note_payment_failed": note_payment_failed,
+    "note_refresh_refused": note_refresh_refused,
+    "note_unasked_cancel": note_unasked_cancel,
+    "note_unsound_quote": note_unsound_quote,
+    "release_checkout": release_checkout,
+    "remember_fact": remember_fact,
+    "retry_checkout": retry_checkout,
+    "take_attached": take_attached,
+    "take_cart": take_cart,
+    "take_checkout": take_checkout,
+    "tell_next_action": tell_next_action,
+    "tell_not_funded": tell_not_funded,
+    "tell_problem": tell_problem,
+}

@@ -1,0 +1,82 @@
+"""Why data was refused, as one line for a person: the place and the rule, never the value."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import ValidationError
+
+from statemachine.errors import Reason
+
+#: pydantic's error type -> words; ``{...}`` are keys of its context, all of them bounds or names of ours.
+_WORDS: Final[dict[str, str]] = {
+    "missing": "is missing",
+    "string_type": "must be a string",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "bool_type": "must be true or false",
+    "tuple_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must have {min_length} or more entries",
+    "too_long": "must have at most {max_length} entries",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "union_tag_not_found": "must have a kind",
+    "union_tag_invalid": "kind must be one of {expected_tags}",
+    "json_invalid": "is not JSON",
+}
+
+#: What a pattern stands for, by the field that has it.
+_FORMATS: Final[dict[str, str]] = {
+    "currency": "must be a currency code of three upper-case letters",
+    "country": "must be a country code of two upper-case letters",
+    "country_of_origin": "must be a country code of two upper-case letters",
+    "locale": "must be a locale such as en_US",
+    "email": "must be an e-mail address",
+    "sku_id": "must be 1 to 128 characters of A-Z a-z 0-9 . _ -",
+    "percent": "must be a decimal string from 0 to 100",
+    "weight": "must be a plain decimal string",
+}
+
+#: Tags of unions and branches of pydantic, which are no field of ours.
+_NOT_FIELDS: Final = frozenset({"guest", "registered", "[key]", "str", "int", "bool"})
+
+
+def explain(error: ValidationError) -> tuple[Reason, str]:
+    """Reason and detail of a model's refusal; further faults are counted, the first one is told."""
+    faults = error.errors(include_url=False, include_input=False)
+    # A list all of whose entries are bad is also reported as too short, which would only confuse.
+    real = [one for one in faults if one["type"] != "too_short" or len(faults) == 1] or faults
+    fault = real[0]
+    place = _place(fault["loc"])
+    context = {name: str(value) for name, value in fault.get("ctx", {}).items()}
+    kind = fault["type"]
+    if kind == "value_error":
+        words = context.get("error", "is not allowed")
+    elif kind == "string_pattern_mismatch":
+        field = next((part for part in reversed(fault["loc"]) if isinstance(part, str)), "")
+        words = _FORMATS.get(field, "must be a plain decimal string, without sign, exponent or space")
+    else:
+        words = _WORDS.get(kind, "is not allowed").format_map(context)
+    # A rule between fields names its place itself: "items[0].price: must ...".
+    detail = f"{place}.{words}" if place == "data" and ": " in words else f"{place}: {words}"
+    more = len(real) - 1
+    # The contract refuses an order without acceptance; as an event it is sound.
+    reason: Reason = "refused" if place == "data.terms_accepted" and kind == "value_error" else "invalid"
+    return reason, f"{detail} (and {more} more)" if more else detail
+
+
+def _place(parts: tuple[int | str, ...]) -> str:
+    place = "data"
+    for part in parts:
+        if isinstance(part, int):
+            place += f"[{part}]"
+        elif part not in _NOT_FIELDS:
+            place += f".{part}"
+        if part == "metadata":  # its keys are the sender's own words
+            break
+    return place

@@ -1,0 +1,250 @@
+"""The guards that the table names: questions about a draft, answered yes or no, without changing it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from statemachine.commanding import is_unknown_sku_retryable
+from statemachine.draft import Draft
+from statemachine.events import (
+    CancelRequested,
+    Cart,
+    FulfillmentCancelled,
+    LineQuantity,
+    OrderPlaced,
+    Shipped,
+    SourceProvided,
+)
+from statemachine.identity import mark_of
+from statemachine.order import Charge, Order, open_units
+
+
+def _named_checkout(draft: Draft) -> str | None:
+    """The checkout that the event says it stands for."""
+    data = draft.event.data
+    return data.checkout_id if isinstance(data, SourceProvided | OrderPlaced) else None
+
+
+def is_for_replaced_checkout(draft: Draft) -> bool:
+    """The event stands for a checkout that was replaced since."""
+    named = _named_checkout(draft)
+    return named is not None and named in draft.order.former
+
+
+def is_for_another_checkout(draft: Draft) -> bool:
+    """The event stands for a checkout that is not the current one (and, by the rule before, no earlier one)."""
+    named = _named_checkout(draft)
+    return named is not None and named != draft.order.digital_river.checkout_id
+
+
+def is_for_current_checkout(draft: Draft) -> bool:
+    """The event names the current checkout."""
+    named = _named_checkout(draft)
+    return named is not None and named == draft.order.digital_river.checkout_id
+
+
+def is_placed_already(draft: Draft) -> bool:
+    """``order.placed`` was carried out for the current checkout before, and the event stands for no later one."""
+    order = draft.order
+    return order.placed and _named_checkout(draft) in (None, order.digital_river.checkout_id)
+
+
+def is_source_in_flight(draft: Draft) -> bool:
+    """A source of the current checkout is being attached."""
+    return any(command.wanted and command.name == "attach_source" for command in draft.order.commands)
+
+
+def is_refresh_in_flight(draft: Draft) -> bool:
+    """The order is being refreshed at Digital River."""
+    return any(command.name == "refresh_order" for command in draft.order.commands)
+
+
+def is_other_currency(draft: Draft) -> bool:
+    """The cart is in another currency than the order."""
+    data = draft.event.data
+    return isinstance(data, Cart) and data.currency != draft.order.amounts.currency
+
+
+def was_parked(draft: Draft) -> bool:
+    """The event waited in the order."""
+    return draft.was_parked
+
+
+def has_items(draft: Draft) -> bool:
+    """The cancel names lines."""
+    data = draft.event.data
+    return isinstance(data, CancelRequested) and data.items is not None
+
+
+def requested_units(draft: Draft) -> tuple[LineQuantity, ...]:
+    """The units that the event ships or cancels; a cancel without lines means all that is open."""
+    data = draft.event.data
+    if isinstance(data, CancelRequested) and data.items is None:
+        return tuple(
+            LineQuantity(line=line, quantity=left) for line, left in open_units(draft.order).items() if left > 0
+        )
+    if isinstance(data, CancelRequested | FulfillmentCancelled | Shipped) and data.items is not None:
+        return data.items
+    return ()
+
+
+def has_unknown_line(draft: Draft) -> bool:
+    """The event names a line that the order does not have."""
+    known = open_units(draft.order)
+    return any(item.line not in known for item in requested_units(draft))
+
+
+def is_above_open(draft: Draft) -> bool:
+    """The event ships or cancels more than is open, or nothing is open at all."""
+    left = open_units(draft.order)
+    requested = requested_units(draft)
+    return not requested or any(item.quantity > left.get(item.line, 0) for item in requested)
+
+
+def fact_of(draft: Draft) -> tuple[str, str] | None:
+    """Key and content mark of the shipment or cancellation in the event; None when it has no id of its own."""
+    data = draft.event.data
+    if isinstance(data, Shipped):
+        kind, name = "shipment", data.shipment_id
+    elif isinstance(data, CancelRequested | FulfillmentCancelled) and data.cancellation_id is not None:
+        kind, name = "cancellation", data.cancellation_id
+    else:
+        return None
+    return mark_of(kind, name).hex(), mark_of(data.model_dump_json()).hex()
+
+
+def is_known_fact(draft: Draft) -> bool:
+    """The same shipment or cancellation, with the same content, came under another event id before."""
+    fact = fact_of(draft)
+    return fact is not None and draft.order.facts.get(fact[0]) == fact[1]
+
+
+def is_other_fact(draft: Draft) -> bool:
+    """The same shipment or cancellation id came before with other content."""
+    fact = fact_of(draft)
+    return fact is not None and draft.order.facts.get(fact[0], fact[1]) != fact[1]
+
+
+def is_wanted(draft: Draft) -> bool:
+    """The command that was answered is the latest of its kind: no new cart, no newer source, no cancel came meanwhile."""
+    closing = draft.closing
+    if closing is None or not closing.wanted:
+        return False
+    for command in reversed(draft.order.commands):
+        if command.name == closing.name and command.wanted:
+            return command.command_id == closing.command_id
+    return False
+
+
+def is_quote_sound(draft: Draft) -> bool:
+    """The checkout that Digital River answered is in the order's currency."""
+    outcome = draft.outcome
+    return (
+        outcome is not None
+        and outcome.checkout is not None
+        and outcome.checkout.currency == draft.order.amounts.currency
+    )
+
+
+def is_funded(draft: Draft) -> bool:
+    """Nothing is left to fund: the session only waits for the order (``requires_confirmation``, Digital River's word)."""
+    outcome = draft.outcome
+    if outcome is None or outcome.checkout is None or outcome.checkout.session is None:
+        return False
+    session = outcome.checkout.session
+    return session.state == "requires_confirmation" and session.remaining == 0
+
+
+def is_payment_lost(draft: Draft) -> bool:
+    """Digital River still says pending, but the payment cannot come any more: session or charge failed."""
+    remote = draft.remote
+    if remote is None:
+        return False
+    return (
+        (remote.session is not None and remote.session.state in ("failed", "cancelled"))
+        or any(charge.state == "failed" for charge in remote.charges)
+        or any(charge.state == "failed" for charge in draft.order.charges)
+    )
+
+
+def is_redirect(draft: Draft) -> bool:
+    """The shopper was to pay at a page of somebody else; a push payment is told by its instructions."""
+    return draft.order.next_action == "redirect"
+
+
+def is_nothing_left(draft: Draft) -> bool:
+    """Digital River has confirmed shipping or cancelling of every unit."""
+    return is_all_confirmed(draft.order)
+
+
+def is_all_confirmed(order: Order) -> bool:
+    """Whether every unit ordered was shipped or cancelled, by Digital River's word."""
+    return all(line.shipped + line.cancelled >= line.ordered for line in order.lines)
+
+
+def is_something_shipped(draft: Draft) -> bool:
+    """At least one unit was shipped, by Digital River's word."""
+    return any(line.shipped for line in draft.order.lines)
+
+
+def is_void_confirmed(draft: Draft) -> bool:
+    """The authorisation is given back: the order or its charges are cancelled, or the voids add up to all of it."""
+    order = draft.order
+    if order.remote_state == "cancelled":
+        return True
+    return bool(order.charges) and all(
+        charge.state == "cancelled"
+        or sum(void.amount for void in charge.cancels if void.state == "complete") >= charge.amount
+        for charge in order.charges
+    )
+
+
+def is_money_settled(draft: Draft) -> bool:
+    """Every capture is complete and nothing is pending, by Digital River's state or by the money itself."""
+    order = draft.order
+    if order.remote_state == "complete":
+        return True
+    if not order.charges or any(shipment.capture != "complete" for shipment in order.shipments):
+        return False
+    return all(_is_charge_settled(charge, order) for charge in order.charges)
+
+
+def _is_charge_settled(charge: Charge, order: Order) -> bool:
+    operations = (*charge.captures, *charge.cancels)
+    if any(operation.state != "complete" for operation in operations):
+        return False
+    # Digital River's own shares may drift by a minor unit per line; ``complete`` needs no sum.
+    return (
+        charge.state == "complete"
+        or sum(operation.amount for operation in operations) + len(order.lines) > charge.amount
+    )
+
+
+GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
+    "has_items": has_items,
+    "has_unknown_line": has_unknown_line,
+    "is_above_open": is_above_open,
+    "is_for_another_checkout": is_for_another_checkout,
+    "is_for_current_checkout": is_for_current_checkout,
+    "is_for_replaced_checkout": is_for_replaced_checkout,
+    "is_funded": is_funded,
+    "is_known_cancellation": is_known_fact,
+    "is_known_shipment": is_known_fact,
+    "is_money_settled": is_money_settled,
+    "is_nothing_left": is_nothing_left,
+    "is_other_cancellation": is_other_fact,
+    "is_other_currency": is_other_currency,
+    "is_other_shipment": is_other_fact,
+    "is_payment_lost": is_payment_lost,
+    "is_placed_already": is_placed_already,
+    "is_quote_sound": is_quote_sound,
+    "is_redirect": is_redirect,
+    "is_refresh_in_flight": is_refresh_in_flight,
+    "is_something_shipped": is_something_shipped,
+    "is_source_in_flight": is_source_in_flight,
+    "is_unknown_sku_retryable": is_unknown_sku_retryable,
+    "is_void_confirmed": is_void_confirmed,
+    "is_wanted": is_wanted,
+    "was_parked": was_parked,
+}

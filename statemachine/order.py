@@ -1,0 +1,267 @@
+"""Order: everything that is known of one order, as one frozen value. Only ``decide`` makes the next one.
+
+Money is in integer minor units of ``amounts.currency``. Personal data is in none of these fields but the payload of an open
+command and the record of a parked event. Reading and writing an order as JSON is ``snapshot.py``'s.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
+
+from statemachine.envelope import Record
+
+State = Literal[
+    "awaited",
+    "checkout_pending",
+    "checkout_open",
+    "checkout_ready",
+    "checkout_rejected",
+    "placing",
+    "pending_payment",
+    "in_review",
+    "submitted",
+    "fulfilled",
+    "complete",
+    "returned",
+    "disputed",
+    "declined",
+    "abandoned",
+    "cancelled",
+    "blocked",
+]
+
+Payment = Literal[
+    "none",
+    "pending",
+    "authorized",
+    "capturing",
+    "captured",
+    "capture_failed",
+    "voiding",
+    "voided",
+    "void_failed",
+    "reauth_failed",
+    "failed",
+]
+
+CaptureState = Literal["pending", "complete", "failed"]
+
+#: What an open command waits for. ``answer``: its outcome. ``unknown``: an inquiry, because its outcome is not known. ``retry``: the time
+#: at which it may be asked again. ``stuck``: a person, everything that orderflow may do by itself has been done.
+Step = Literal["answer", "unknown", "retry", "stuck"]
+
+DeadlineName = Literal["abandon", "overdue", "inquire", "ask_again", "expire"]
+
+#: The version of tables and snapshots that this code writes.
+DEFINITION: Final = 1
+
+
+class Amounts(msgspec.Struct, frozen=True):
+    """The money of an order. ``captured`` counts completed captures only, ``cancelled`` completed voids."""
+
+    currency: str
+    total: int = 0
+    tax: int = 0
+    captured: int = 0
+    cancelled: int = 0
+    refunded: int = 0
+    charged_back: int = 0
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line, in units. Never more shipped and cancelled than ordered; ``returned`` are among the shipped."""
+
+    line: str
+    sku_id: str
+    ordered: int
+    shipped: int = 0
+    cancelled: int = 0
+    returned: int = 0
+
+
+class Shipment(msgspec.Struct, frozen=True):
+    """A parcel that Digital River has confirmed, and what became of its capture."""
+
+    shipment_id: str | None
+    fulfillment_id: str
+    capture: CaptureState = "pending"
+
+
+class Refund(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One refund by the platform's id."""
+
+    refund_id: str
+    state: str
+    amount: int | None = None
+
+
+class Return(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One return by the platform's id."""
+
+    return_id: str
+    state: str
+
+
+class Document(msgspec.Struct, frozen=True):
+    """An invoice or a credit memo at Digital River."""
+
+    file_id: str
+    purpose: str
+
+
+class RemoteIds(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The current checkout and order at Digital River; those of a replaced checkout are in ``Order.former``."""
+
+    checkout_id: str | None = None
+    order_id: str | None = None
+    customer_id: str | None = None
+
+
+class Deadline(msgspec.Struct, frozen=True):
+    """When something happens if nothing else does."""
+
+    name: DeadlineName
+    due: datetime
+
+
+class Parked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An event that is right but too early. ``record`` is the record as it came, so that a dead letter can repeat it byte for byte."""
+
+    type: str
+    arrived: datetime
+    mark: bytes
+    record: Record
+
+
+class Item(msgspec.Struct, frozen=True, array_like=True):
+    """What Digital River calls one of our lines, and what it costs: ``amount`` after discount, without ``tax``."""
+
+    line: str
+    item_id: str
+    amount: int = 0
+    tax: int = 0
+
+
+class Operation(msgspec.Struct, frozen=True, array_like=True):
+    """A capture or a cancel of the charge. ``state``: pending, pending_information, failed or complete."""
+
+    id: str | None
+    state: str
+    amount: int
+    fulfillment_id: str | None = None
+
+
+class Charge(msgspec.Struct, frozen=True, array_like=True):
+    """A charge as far as its facts have come in."""
+
+    charge_id: str
+    state: str
+    amount: int
+    captures: tuple[Operation, ...] = ()
+    cancels: tuple[Operation, ...] = ()
+
+
+class Units(msgspec.Struct, frozen=True, array_like=True):
+    """Units of one line in a ``create_fulfillment``."""
+
+    line: str
+    ship: int = 0
+    cancel: int = 0
+
+
+class OpenCommand(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A command without a final outcome, whole, so that it can be asked again.
+
+    ``first_asked`` and ``asked`` are times of the first and of the last attempt; ``due`` is when its ``step`` ends. A command that is
+    no longer ``wanted`` still has to be answered, because what it made must be deleted.
+    """
+
+    command_id: str
+    name: str
+    payload: msgspec.Raw
+    first_asked: datetime
+    asked: datetime
+    attempt: int = 1
+    step: Step = "answer"
+    due: datetime | None = None
+    wanted: bool = True
+    inquiries: int = 0
+    #: The inquiry about this command that is on its way.
+    inquired_by: str | None = None
+    units: tuple[Units, ...] = ()
+    shipment_id: str | None = None
+    #: Key in ``Order.facts`` of the shipment or cancellation, forgotten when the command is rejected.
+    fact: str | None = None
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """One order. The fields from ``definition`` on are the worker's own; the ones before are public (``contract.md``)."""
+
+    order_id: str
+    state: State
+    sequence: int = 0
+    payment: Payment = "none"
+    amounts: Amounts
+    lines: tuple[Line, ...] = ()
+    shipments: tuple[Shipment, ...] = ()
+    refunds: tuple[Refund, ...] = ()
+    returns: tuple[Return, ...] = ()
+    documents: tuple[Document, ...] = ()
+    digital_river: RemoteIds = RemoteIds()
+    deadlines: tuple[Deadline, ...] = ()
+    parked: tuple[Parked, ...] = ()
+    attention: tuple[str, ...] = ()
+    created: datetime
+    updated: datetime
+
+    definition: int = DEFINITION
+    #: Marks of the events that were applied or parked, eight bytes each (``identity.py``).
+    seen: bytes = b""
+    #: Mark of a shipment or cancellation id -> mark of its content.
+    facts: dict[str, str] = {}
+    commands: tuple[OpenCommand, ...] = ()
+    items: tuple[Item, ...] = ()
+    charges: tuple[Charge, ...] = ()
+    #: Ids of the fulfilments that only cancelled and were counted; those that shipped are in ``shipments``.
+    voids: tuple[str, ...] = ()
+    #: Ids of checkouts and orders at Digital River that were replaced: facts about them never move the order.
+    former: tuple[str, ...] = ()
+    #: ``order.placed`` was carried out for the current checkout.
+    placed: bool = False
+    #: The last state that Digital River gave its order.
+    remote_state: str | None = None
+    #: What the shopper was asked to do while the payment is pending: redirect or show_payment_instructions.
+    next_action: str | None = None
+    #: The payment failed for good: a decline, or an order that was never paid.
+    payment_failed: bool = False
+    #: A renewed authorisation was refused, so captures will likely fail.
+    reauth_failed: bool = False
+
+
+def new_order(order_id: str, now: datetime) -> Order:
+    """The shell of an order of which nothing is known yet: state ``awaited``, sequence 0."""
+    return Order(order_id=order_id, state="awaited", amounts=Amounts(currency=""), created=now, updated=now)
+
+
+def in_flight(order: Order, line: str) -> int:
+    """Units of the line that an open ``create_fulfillment`` ships or cancels."""
+    return sum(
+        units.ship + units.cancel
+        for command in order.commands
+        if command.units
+        for units in command.units
+        if units.line == line
+    )
+
+
+def open_units(order: Order) -> dict[str, int]:
+    """Units still to be shipped or cancelled, per line: ordered - shipped - cancelled - in flight. In the order's line order."""
+    left = {line.line: line.ordered - line.shipped - line.cancelled for line in order.lines}
+    for command in order.commands:
+        for units in command.units:
+            if units.line in left:
+                left[units.line] -= units.ship + units.cancel
+    return left

@@ -1,0 +1,58 @@
+"""The payment axis: one word about the money, implied by what is known of charges, units and commands.
+
+It is derived after every decision, never stored on its own authority; so duplicated and reordered facts cannot leave it behind.
+The first rule that fits decides, worst news first.
+"""
+
+from __future__ import annotations
+
+from statemachine.absorbing import failed_captures, is_voided
+from statemachine.guards import is_all_confirmed
+from statemachine.order import Order, Payment, open_units
+
+_AUTHORISED = frozenset({"capturable", "processing", "complete", "cancelled"})
+
+
+def payment_of(order: Order) -> Payment:
+    """What is to be said about the payment of ``order``."""
+    if order.payment_failed:
+        return "failed"
+    if order.digital_river.order_id is None:
+        return "none"
+    captures = [capture for charge in order.charges for capture in charge.captures]
+    voids = [void for charge in order.charges for void in charge.cancels]
+    if failed_captures(order):
+        return "capture_failed"
+    if any(void.state == "failed" for void in voids) and not is_voided(order):
+        return "void_failed"
+    if order.reauth_failed:
+        return "reauth_failed"
+    if any(capture.state == "pending" for capture in captures) or any(
+        one.capture == "pending" for one in order.shipments
+    ):
+        return "capturing"
+    return _quiet(order, voiding=any(void.state != "complete" for void in voids))
+
+
+def _quiet(order: Order, *, voiding: bool) -> Payment:
+    """The payment when no capture is pending and nothing has failed."""
+    if order.remote_state == "blocked" or order.state in ("cancelled", "blocked"):
+        return "captured" if order.amounts.captured else "voided"
+    if any(units > 0 for units in open_units(order).values()) or any(
+        units.ship for command in order.commands for units in command.units
+    ):
+        return "authorized" if _is_authorised(order) else "pending"
+    cancelling = any(command.units for command in order.commands)
+    cancelled = is_all_confirmed(order) and any(line.cancelled for line in order.lines)
+    if voiding or cancelling or (cancelled and not is_voided(order)):
+        return "voiding"
+    if order.amounts.captured:
+        return "captured"
+    return "voided" if cancelled else "authorized"
+
+
+def _is_authorised(order: Order) -> bool:
+    """Whether the money is held: Digital River accepted or reviews the order, or says so of every charge."""
+    if order.remote_state not in (None, "pending_payment"):
+        return True
+    return bool(order.charges) and all(charge.state in _AUTHORISED for charge in order.charges)

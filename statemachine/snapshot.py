@@ -1,0 +1,301 @@
+"""An order as one JSON object of the topic ``orders``, and back.
+
+The document is public: its top-level keys are the contract's and always there, empty or not. What only the worker needs is
+under ``internal``. Called once per order and transaction, so nothing is computed here but the amounts' decimal strings.
+An older snapshot is upgraded on read by the functions in ``UPGRADES``, one per version; there is none yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from statemachine.envelope import Headers, Record
+from statemachine.errors import ConfigError, InvariantBroken
+from statemachine.money import format_money
+from statemachine.order import (
+    DEFINITION,
+    Amounts,
+    Charge,
+    Deadline,
+    Document,
+    Item,
+    Line,
+    OpenCommand,
+    Order,
+    Parked,
+    Payment,
+    Refund,
+    RemoteIds,
+    Return,
+    Shipment,
+    State,
+)
+
+
+class AmountsText(msgspec.Struct, frozen=True):
+    """``amounts`` as decimal strings with exactly the currency's digits; ``currency`` is null before the first cart."""
+
+    currency: str | None
+    total: str
+    tax: str
+    captured: str
+    cancelled: str
+    refunded: str
+    charged_back: str
+
+
+class RefundText(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A refund in public."""
+
+    refund_id: str
+    state: str
+    amount: str | None = None
+
+
+class ParkedView(msgspec.Struct, frozen=True):
+    """A parked event in public: what waits and since when, no content."""
+
+    type: str
+    since: datetime
+
+
+class _ParkedRecord(msgspec.Struct, frozen=True, array_like=True):
+    """A parked record: its key is the order id, its value was JSON and thus is text."""
+
+    mark: bytes
+    topic: str
+    partition: int
+    offset: int
+    value: str
+    headers: Headers = ()
+
+
+class _Internal(msgspec.Struct, frozen=True, omit_defaults=True):
+    seen: bytes = b""
+    facts: dict[str, str] = {}
+    commands: tuple[OpenCommand, ...] = ()
+    parked: tuple[_ParkedRecord, ...] = ()
+    items: tuple[Item, ...] = ()
+    charges: tuple[Charge, ...] = ()
+    voids: tuple[str, ...] = ()
+    former: tuple[str, ...] = ()
+    placed: bool = False
+    remote_state: str | None = None
+    next_action: str | None = None
+    payment_failed: bool = False
+    reauth_failed: bool = False
+
+
+class _Snapshot(msgspec.Struct, frozen=True):
+    """The document of the topic ``orders``."""
+
+    order_id: str
+    state: State
+    sequence: int
+    payment: Payment
+    amounts: AmountsText
+    lines: tuple[Line, ...]
+    shipments: tuple[Shipment, ...]
+    refunds: tuple[RefundText, ...]
+    returns: tuple[Return, ...]
+    documents: tuple[Document, ...]
+    digital_river: RemoteIds
+    deadlines: tuple[Deadline, ...]
+    parked: tuple[ParkedView, ...]
+    attention: tuple[str, ...]
+    definition: int
+    created: datetime
+    updated: datetime
+    internal: _Internal
+
+
+class _Version(msgspec.Struct):
+    definition: int
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(_Snapshot)
+_version_decoder = msgspec.json.Decoder(_Version)
+
+#: Version -> what makes a document of it one of the next version.
+UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+
+
+def encode_snapshot(order: Order) -> bytes:
+    """The JSON document of ``order``."""
+    currency = order.amounts.currency
+    return _encoder.encode(
+        _Snapshot(
+            order.order_id,
+            order.state,
+            order.sequence,
+            order.payment,
+            amounts_text(order.amounts),
+            order.lines,
+            order.shipments,
+            tuple([refund_text(refund, currency) for refund in order.refunds]),
+            order.returns,
+            order.documents,
+            order.digital_river,
+            order.deadlines,
+            tuple([ParkedView(entry.type, entry.arrived) for entry in order.parked]),
+            order.attention,
+            order.definition,
+            order.created,
+            order.updated,
+            _Internal(
+                order.seen,
+                order.facts,
+                order.commands,
+                tuple([_parked_record(entry) for entry in order.parked]),
+                order.items,
+                order.charges,
+                order.voids,
+                order.former,
+                order.placed,
+                order.remote_state,
+                order.next_action,
+                order.payment_failed,
+                order.reauth_failed,
+            ),
+        )
+    )
+
+
+def decode_snapshot(data: bytes) -> Order:
+    """The order in a document that ``encode_snapshot`` of this or an earlier version wrote.
+
+    Raises:
+        ConfigError: The document is of a newer definition than this code: roll the worker forward.
+        InvariantBroken: Not a snapshot at all.
+    """
+    try:
+        snapshot = _decoder.decode(data)
+        if snapshot.definition != DEFINITION:
+            snapshot = _upgraded(data, snapshot.definition)
+    except msgspec.MsgspecError:
+        snapshot = _of_another_version(data)
+    internal = snapshot.internal
+    return Order(
+        order_id=snapshot.order_id,
+        state=snapshot.state,
+        sequence=snapshot.sequence,
+        payment=snapshot.payment,
+        amounts=_amounts(snapshot.amounts),
+        lines=snapshot.lines,
+        shipments=snapshot.shipments,
+        refunds=tuple([_refund(refund) for refund in snapshot.refunds]) if snapshot.refunds else (),
+        returns=snapshot.returns,
+        documents=snapshot.documents,
+        digital_river=snapshot.digital_river,
+        deadlines=snapshot.deadlines,
+        parked=_parked(snapshot) if snapshot.parked else (),
+        attention=snapshot.attention,
+        created=snapshot.created,
+        updated=snapshot.updated,
+        definition=DEFINITION,
+        seen=internal.seen,
+        facts=internal.facts,
+        commands=internal.commands,
+        items=internal.items,
+        charges=internal.charges,
+        voids=internal.voids,
+        former=internal.former,
+        placed=internal.placed,
+        remote_state=internal.remote_state,
+        next_action=internal.next_action,
+        payment_failed=internal.payment_failed,
+        reauth_failed=internal.reauth_failed,
+    )
+
+
+def amounts_text(amounts: Amounts) -> AmountsText:
+    """Amounts as the contract writes them."""
+    currency = amounts.currency
+    if not currency:  # a shell: no cart yet, so no digits to write
+        return AmountsText(None, "0", "0", "0", "0", "0", "0")
+    none = format_money(0, currency)
+    return AmountsText(
+        currency,
+        format_money(amounts.total, currency),
+        format_money(amounts.tax, currency) if amounts.tax else none,
+        format_money(amounts.captured, currency) if amounts.captured else none,
+        format_money(amounts.cancelled, currency) if amounts.cancelled else none,
+        format_money(amounts.refunded, currency) if amounts.refunded else none,
+        format_money(amounts.charged_back, currency) if amounts.charged_back else none,
+    )
+
+
+def refund_text(refund: Refund, currency: str) -> RefundText:
+    """A refund as the contract writes it."""
+    return RefundText(
+        refund.refund_id, refund.state, None if refund.amount is None else format_money(refund.amount, currency)
+    )
+
+
+def _minor(text: str) -> int:
+    """Minor units of a decimal string that this module wrote: its digits are right, so dropping the point is enough."""
+    return int(text.replace(".", ""))
+
+
+def _amounts(text: AmountsText) -> Amounts:
+    return Amounts(
+        text.currency or "",
+        _minor(text.total),
+        _minor(text.tax),
+        _minor(text.captured),
+        _minor(text.cancelled),
+        _minor(text.refunded),
+        _minor(text.charged_back),
+    )
+
+
+def _refund(text: RefundText) -> Refund:
+    return Refund(text.refund_id, text.state, None if text.amount is None else _minor(text.amount))
+
+
+def _parked_record(entry: Parked) -> _ParkedRecord:
+    record = entry.record
+    assert record.value is not None  # decoding refuses records without a value
+    return _ParkedRecord(
+        entry.mark, record.topic, record.partition, record.offset, record.value.decode(), record.headers
+    )
+
+
+def _parked(snapshot: _Snapshot) -> tuple[Parked, ...]:
+    key = snapshot.order_id.encode()
+    return tuple(
+        Parked(
+            view.type,
+            view.since,
+            kept.mark,
+            Record(kept.topic, kept.partition, kept.offset, key, kept.value.encode(), kept.headers),
+        )
+        for view, kept in zip(snapshot.parked, snapshot.internal.parked, strict=True)
+    )
+
+
+def _of_another_version(data: bytes) -> _Snapshot:
+    try:
+        version = _version_decoder.decode(data).definition
+    except msgspec.MsgspecError:
+        raise InvariantBroken("a snapshot that is no snapshot") from None
+    if version == DEFINITION:
+        raise InvariantBroken("a snapshot that breaks its own definition")
+    return _upgraded(data, version)
+
+
+def _upgraded(data: bytes, version: int) -> _Snapshot:
+    if version > DEFINITION:
+        raise ConfigError(f"a snapshot has definition {version}, this worker knows {DEFINITION}: run the newer version")
+    document: dict[str, Any] = msgspec.json.decode(data)
+    for step in range(version, DEFINITION):
+        upgrade = UPGRADES.get(step)
+        if upgrade is None:
+            raise ConfigError(f"a snapshot has definition {version}, from which this version has no upgrade")
+        document = upgrade(document)
+    return msgspec.convert(document, _Snapshot)
