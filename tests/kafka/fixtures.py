@@ -1,0 +1,150 @@
+"""Which Kafka the tests run on, and the fixtures that hand it out.
+
+Tried in this order: ``KAFKA_BOOTSTRAP``; a container when a Docker engine answers; Apache Kafka from its jars when Java 17 and
+Maven are there. With none of them the tests fail when ``ORDERFLOW_REQUIRE_KAFKA=1`` (CI sets it), else they are skipped, and
+the last line of the run says so.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.kafka.container import ContainerKafka, check_engine
+from tests.kafka.jars import JarKafka, check_java
+from tests.kafka.server import KafkaServer, Unavailable
+
+
+def _container() -> KafkaServer:
+    check_engine()
+    return ContainerKafka()
+
+
+def _jars() -> KafkaServer:
+    check_java()
+    return JarKafka()
+
+
+#: ``ORDERFLOW_TEST_KAFKA=container|jars`` allows one kind only.
+KINDS: dict[str, Callable[[], KafkaServer]] = {"container": _container, "jars": _jars}
+
+
+@dataclass
+class KafkaChoice:
+    """What was found out on this machine during this run."""
+
+    bootstrap: str | None = None
+    description: str | None = None
+    server: KafkaServer | None = None
+    reasons: list[str] = field(default_factory=list)
+    #: Tests that could not run for want of a Kafka.
+    missed: int = 0
+
+    def start_one(self) -> KafkaServer:
+        """A started broker of the first kind that works here.
+
+        Raises:
+            Unavailable: None works; the message has each kind's reason.
+        """
+        only = os.environ.get("ORDERFLOW_TEST_KAFKA")
+        reasons = []
+        for name, make in KINDS.items():
+            if only in {None, "", name}:
+                try:
+                    server = make()
+                    server.start()
+                except Unavailable as error:
+                    reasons.append(f"{name}: {error}")
+                else:
+                    self.reasons = reasons
+                    return server
+        self.reasons = reasons
+        raise Unavailable("; ".join(reasons))
+
+    def give_up(self, error: Unavailable) -> None:
+        """Skip or fail the test that asked, as ``ORDERFLOW_REQUIRE_KAFKA`` says."""
+        self.missed += 1
+        if os.environ.get("ORDERFLOW_REQUIRE_KAFKA") == "1":
+            pytest.fail(f"ORDERFLOW_REQUIRE_KAFKA=1, but there is no Kafka: {error}", pytrace=False)
+        pytest.skip(f"no Kafka: {error}")
+
+
+_CHOICE = pytest.StashKey[KafkaChoice]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Remember the choice where hooks and fixtures find it."""
+    config.stash[_CHOICE] = KafkaChoice()
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say before the run which Kafka it would use."""
+    given = os.environ.get("KAFKA_BOOTSTRAP")
+    required = " (required)" if os.environ.get("ORDERFLOW_REQUIRE_KAFKA") == "1" else ""
+    return f"kafka: {given or 'a broker of our own, started for the first test that needs it'}{required}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say after the run which Kafka it was, or, loudly, that there was none."""
+    choice = config.stash[_CHOICE]
+    if choice.missed:
+        terminalreporter.section("NO KAFKA", sep="!", red=True, bold=True)
+        terminalreporter.line(
+            f"{choice.missed} tests did not run on Apache Kafka: {'; '.join(choice.reasons)}", red=True
+        )
+    elif choice.description:
+        terminalreporter.line(f"kafka: {choice.description}", green=True)
+    else:
+        terminalreporter.line("kafka: no test of this run needed one")
+
+
+@pytest.fixture(scope="session")
+def _kafka_choice(request: pytest.FixtureRequest) -> Iterator[KafkaChoice]:
+    """The run's Kafka, ended with the run."""
+    choice = request.config.stash[_CHOICE]
+    yield choice
+    if choice.server is not None:
+        choice.server.stop()
+
+
+@pytest.fixture
+def apache_kafka(_kafka_choice: KafkaChoice) -> str:
+    """Bootstrap address of the Apache Kafka that this run shares. Keep apart by ``prefix``; never hurt it."""
+    choice = _kafka_choice
+    given = os.environ.get("KAFKA_BOOTSTRAP")
+    if choice.bootstrap is None and given:
+        choice.bootstrap, choice.description = given, f"{given} (KAFKA_BOOTSTRAP)"
+    if choice.bootstrap is None:
+        if choice.missed:
+            choice.give_up(Unavailable("; ".join(choice.reasons)))
+        try:
+            choice.server = choice.start_one()
+        except Unavailable as error:
+            choice.give_up(error)
+        else:
+            choice.bootstrap, choice.description = choice.server.bootstrap, choice.server.description
+    assert choice.bootstrap is not None
+    return choice.bootstrap
+
+
+@pytest.fixture
+def own_kafka(_kafka_choice: KafkaChoice) -> Iterator[KafkaServer]:
+    """A broker of the test's own, to be killed, frozen and restarted; gone afterwards."""
+    try:
+        server = _kafka_choice.start_one()
+    except Unavailable as error:
+        _kafka_choice.give_up(error)
+    else:
+        _kafka_choice.description = _kafka_choice.description or server.description
+        yield server
+        server.stop()
+
+
+@pytest.fixture
+def prefix() -> str:
+    """A prefix for topics and groups that no other test uses, so that tests share one broker."""
+    return f"t{uuid.uuid4().hex[:10]}."

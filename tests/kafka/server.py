@@ -1,0 +1,100 @@
+"""A Kafka of the tests' own: what it can be made to do, and the settings that every kind of it runs with.
+
+The methods block (a broker takes seconds to start); an asynchronous test calls them by ``asyncio.to_thread``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Final, Protocol, runtime_checkable
+
+#: The version that the tests start, from an image or from jars.
+VERSION: Final = "4.3.1"
+IMAGE: Final = os.environ.get("ORDERFLOW_KAFKA_IMAGE", f"apache/kafka:{VERSION}")
+
+#: Apache Kafka says this once it takes requests.
+READY_LINE: Final = "Kafka Server started"
+
+#: Seconds within which a broker must be ready. Measured: 4 on an idle machine, 20 on a busy one.
+START_SECONDS_MAX: Final = 90.0
+
+CLUSTER_ID: Final = "MkU3OEVBNTcwNTJENDM2Qk"
+
+#: One broker that is its own controller. Small internal topics, short sessions and a quick transaction sweep save time;
+#: none of it changes what Kafka guarantees.
+PROPERTIES: Final[dict[str, str]] = {
+    "node.id": "1",
+    "process.roles": "broker,controller",
+    "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "BROKER",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "auto.create.topics.enable": "false",
+    "num.partitions": "4",
+    "offsets.topic.num.partitions": "4",
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.num.partitions": "4",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+    "log.cleaner.backoff.ms": "1000",
+}
+
+
+class Unavailable(Exception):
+    """This kind of Kafka cannot be had on this machine; the message says why."""
+
+
+@runtime_checkable
+class KafkaServer(Protocol):
+    """A broker that a test may hurt. Address and data stay the same over ``kill`` and ``restart``."""
+
+    @property
+    def bootstrap(self) -> str:
+        """``host:port`` as clients outside see it."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """What it is, in words for a person."""
+        ...
+
+    def start(self) -> None:
+        """Start it and return when it takes requests.
+
+        Raises:
+            Unavailable: It did not come up.
+        """
+        ...
+
+    def kill(self) -> None:
+        """End it at once, without a chance to flush or to say goodbye."""
+        ...
+
+    def restart(self) -> None:
+        """Start it again after ``kill``, with the data it had; kills it first when it still runs."""
+        ...
+
+    def pause(self) -> None:
+        """Freeze it: connections stay open and nothing answers."""
+        ...
+
+    def unpause(self) -> None:
+        """Let it go on after ``pause``."""
+        ...
+
+    def stop(self) -> None:
+        """End it and remove what it left. Safe to call in any state."""
+        ...
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that was free a moment ago."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
