@@ -56,7 +56,7 @@ def share_out(partitions: Iterable[int], claims: Mapping[str, Claim]) -> dict[st
     return shares
 
 
-class CoPartitionedSticky(AbstractPartitionAssignor):
+class CoPartitionedSticky(AbstractPartitionAssignor):  # type: ignore[misc]  # aiokafka is untyped
     """One instance per worker; aiokafka takes instances as well as classes."""
 
     name = "orderflow-copartitioned-sticky"
@@ -66,17 +66,17 @@ class CoPartitionedSticky(AbstractPartitionAssignor):
         self._round = 0
         self._owned: tuple[int, ...] = ()
 
-    def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:  # type: ignore[override]
+    def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
         """Our join: the topics, and the claim to what we last had."""
         claim = Claim(self._worker, self._round, self._owned)
         return ConsumerProtocolMemberMetadata(0, sorted(topics), _encode(claim))
 
-    def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:  # type: ignore[override]
+    def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
         """Remember what we were given, and in which round."""
         self._owned = tuple(sorted({number for _, numbers in assignment.assignment for number in numbers}))
         self._round = int(assignment.user_data or b"0")
 
-    def assign(  # type: ignore[override]
+    def assign(
         self, cluster: ClusterMetadata, members: Mapping[str, ConsumerProtocolMemberMetadata]
     ) -> dict[str, ConsumerProtocolMemberAssignment]:
         """The leader's work: p of every topic to the same member.

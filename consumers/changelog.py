@@ -140,11 +140,11 @@ class ChangelogReader:
             while start > begin:
                 stop, start, step = start, max(begin, start - step), step * 10
                 consumer.seek(partition, start)
-                last: list[bytes] = []
+                newest = _Newest()
                 # what lies between stop and end was seen to hold no committed record
-                await self._drain(consumer, partition, stop, lambda record, keep=last: _keep_last(keep, record))
-                if last:
-                    return last[0]
+                await self._drain(consumer, partition, stop, newest.take)
+                if newest.value is not None:
+                    return newest.value
         return None
 
     async def read_all(self, partition: TopicPartition, take: Callable[[ReadRecord], None]) -> int:
@@ -187,6 +187,13 @@ class ChangelogReader:
                 )
 
 
-def _keep_last(last: list[bytes], record: ReadRecord) -> None:
-    if record.value is not None:
-        last[:] = [record.value]
+class _Newest:
+    """Remembers the last value that it was handed."""
+
+    def __init__(self) -> None:
+        self.value: bytes | None = None
+
+    def take(self, record: ReadRecord) -> None:
+        """Keep the record's value if it has one."""
+        if record.value is not None:
+            self.value = record.value

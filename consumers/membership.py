@@ -14,14 +14,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from consumers.assignor import CoPartitionedSticky
-from consumers.changelog import stop_consumer
+from consumers.changelog import ChangelogReader, stop_consumer
 from producers.connection import KafkaConnection, within
 from producers.transaction import closing_done
 from statemachine.errors import BrokerUnavailable, ConfigError, OrderflowError
@@ -106,7 +106,7 @@ def make_consumer(connection: KafkaConnection, group: str, options: GroupOptions
     )
 
 
-class Membership(ConsumerRebalanceListener):
+class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
     """Reads one group's topics for the partitions that this process owns."""
 
     def __init__(
@@ -117,7 +117,9 @@ class Membership(ConsumerRebalanceListener):
         topics: Iterable[str],
         consumer: AIOKafkaConsumer,
         make_partition: Callable[[int], Partition],
+        reader: ChangelogReader | None = None,
     ) -> None:
+        self._reader = reader
         self._connection = connection
         self._group = group
         self._topics = tuple(topics)
@@ -142,12 +144,13 @@ class Membership(ConsumerRebalanceListener):
         """
         self._failed = asyncio.get_running_loop().create_future()
         reader: asyncio.Task[None] | None = None
-        stopped = asyncio.ensure_future(stop.wait())
+        stopped = asyncio.create_task(stop.wait())
         try:
             if not await self._join(stopped):
                 return
             reader = asyncio.create_task(self._read(), name=f"{self._group} reader")
-            await asyncio.wait([stopped, self._failed, reader], return_when=asyncio.FIRST_COMPLETED)
+            watched: list[asyncio.Future[Any]] = [stopped, self._failed, reader]
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
             if self._failed.done():
                 self._failed.result()
             if reader.done():
@@ -162,11 +165,12 @@ class Membership(ConsumerRebalanceListener):
             if self._failed.done() and not self._failed.cancelled():
                 self._failed.exception()
 
-    async def _join(self, stopped: asyncio.Future[bool]) -> bool:
+    async def _join(self, stopped: asyncio.Task[Literal[True]]) -> bool:
         """Connect and join the group, for as long as it takes; False when told to stop meanwhile."""
         self._consumer.subscribe(list(self._topics), listener=self)
-        starting = asyncio.ensure_future(self._consumer.start())
-        await asyncio.wait([starting, stopped], return_when=asyncio.FIRST_COMPLETED)
+        starting: asyncio.Future[None] = asyncio.ensure_future(self._consumer.start())
+        either: list[asyncio.Future[Any]] = [starting, stopped]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
             starting.cancel()
             await asyncio.wait([starting])
@@ -184,6 +188,8 @@ class Membership(ConsumerRebalanceListener):
         await self._drain(set(self._running))
         await stop_consumer(self._consumer, self._connection.limits.stop_seconds)
         await asyncio.gather(*(partition.close() for partition in self.partitions.values()))
+        if self._reader is not None:
+            await self._reader.close()
         await closing_done()
 
     async def _read(self) -> None:
