@@ -25,7 +25,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     headers: Headers = ()
 
 
-class CloudEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+class CloudEvent(msgspec.Struct, frozen=True):
     """The envelope that orderflow writes: ``data`` is already encoded JSON."""
 
     id: str
