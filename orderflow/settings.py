@@ -1,0 +1,291 @@
+"""Settings: environment variables with the prefix ``ORDERFLOW_``, also in ``.env``; each field is its own documentation.
+
+A wrong value stops the start with one line that names the variable and never quotes a secret. Durations are written as
+``500ms 10s 2m 24h 7d`` or several of them together; a bare number is in seconds. What the parts need is derived here
+(``policy``, ``connection``), so that no part reads the environment.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self
+
+from aiokafka.helpers import create_ssl_context
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from producers.connection import KafkaConnection, Limits
+from statemachine.errors import ConfigError
+from statemachine.policy import Policy
+
+PREFIX: Final = "ORDERFLOW_"
+
+#: Digital River's limits by kind of key, in requests a second. Source: its developer documentation, "Rate limits".
+TEST_RATE: Final = 25.0
+LIVE_RATE: Final = 250.0
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+#: Kafka allows these in topic names and group ids.
+_KAFKA_NAME: Final = re.compile(r"[A-Za-z0-9._-]*")
+
+
+def parse_duration(value: object) -> timedelta:
+    """A duration from text such as ``7d``, ``10s`` or ``1h30m``; a bare number is in seconds.
+
+    Raises:
+        ValueError: Not a duration, or negative.
+    """
+    if isinstance(value, timedelta):
+        return value
+    text = str(value).strip().lower()
+    if re.fullmatch(r"\d+(?:\.\d+)?", text):
+        return timedelta(seconds=float(text))
+    if not _DURATION.fullmatch(text):
+        raise ValueError("must be a duration such as 500ms, 10s, 2m, 24h or 7d")
+    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
+
+
+def format_duration(value: timedelta) -> str:
+    """The shortest text that ``parse_duration`` reads back as ``value`` (to the millisecond)."""
+    rest = round(value.total_seconds() * 1000)
+    parts = []
+    for unit, milliseconds in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
+        count, rest = divmod(rest, milliseconds)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
+
+
+def _duration(default: str, description: str, **bounds: Any) -> Any:
+    return Field(default=parse_duration(default), description=description, **bounds)
+
+
+_POSITIVE: Final = timedelta(0)
+
+
+class Settings(BaseSettings):
+    """All settings of orderflow, with the contract's defaults."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    kafka_bootstrap: str = Field("localhost:9092", description="Kafka brokers, host:port, comma between", min_length=1)
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how to talk to the brokers"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "PLAIN", description="how to log in, with SASL_PLAINTEXT or SASL_SSL"
+    )
+    kafka_sasl_username: str | None = Field(None, description="user name for SASL")
+    kafka_sasl_password: SecretStr | None = Field(None, description="password for SASL")
+    kafka_ssl_cafile: Path | None = Field(None, description="certificate authorities (PEM); the system's when unset")
+    kafka_ssl_certfile: Path | None = Field(None, description="our certificate (PEM), where brokers ask for one")
+    kafka_ssl_keyfile: Path | None = Field(None, description="its private key (PEM)")
+    kafka_ssl_password: SecretStr | None = Field(None, description="password of the private key")
+    kafka_operation_timeout: Duration = _duration("10s", "longest wait for one step with Kafka", gt=_POSITIVE)
+    kafka_stop_timeout: Duration = _duration("3s", "longest wait for a Kafka client to close", gt=_POSITIVE)
+    kafka_restore_timeout: Duration = _duration("10m", "longest time to read a partition's orders back", gt=_POSITIVE)
+    kafka_transaction_timeout: Duration = _duration(
+        "60s", "Kafka aborts a transaction of the order lane that is open for longer", gt=_POSITIVE
+    )
+    kafka_compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
+        "lz4", description="compression of what we write"
+    )
+
+    topic_prefix: str = Field("", description="before every topic name and group id", max_length=100)
+
+    digitalriver_url: str = Field("http://localhost:8400", description="base address", pattern=r"^https?://[^\s]+$")
+    digitalriver_key: SecretStr = Field(SecretStr("sk_test_simulator"), description="secret key")
+    digitalriver_rate: float | None = Field(
+        None, ge=0, description="requests a second of the whole fleet; 0: no limit; unset: 25 for sk_test_, else 250"
+    )
+    digitalriver_timeout: Duration = _duration("30s", "longest wait for an answer of Digital River", gt=_POSITIVE)
+    digitalriver_connections: int = Field(100, ge=1, le=10_000, description="connections of one process at most")
+    webhook_tokens: SecretStr = Field(
+        SecretStr("whsec_simulator"), description="signing tokens, current first, comma between; empty: not checked"
+    )
+
+    group_session_timeout: Duration = _duration(
+        "10s", "a worker that is silent for longer loses its partitions", ge=timedelta(seconds=1)
+    )
+    group_heartbeat_interval: Duration = _duration("1s", "how often a worker shows that it lives", gt=_POSITIVE)
+    group_instance_id: str | None = Field(
+        None, description="fixed name of this worker (static membership): killed and restarted it keeps its partitions"
+    )
+    batch_records: int = Field(1000, ge=1, le=100_000, description="records of one transaction at most")
+    batch_interval: Duration = _duration("50ms", "least time between two transactions of a partition")
+    command_concurrency: int = Field(64, ge=1, le=10_000, description="orders whose commands run at the same time")
+    command_lease: Duration = _duration(
+        "5s", "a call to Digital River starts only this long after the last commit of its partition", gt=_POSITIVE
+    )
+    store: str = Field("memory", description="where orders are kept between events: memory or rocksdb:DIR")
+
+    parked_max_age: Duration = _duration("7d", "how long events of an order that was never requested are kept")
+    checkout_open_wait: Duration = _duration("24h", "checkout_open becomes abandoned after")
+    checkout_ready_wait: Duration = _duration("24h", "checkout_ready becomes abandoned after")
+    checkout_rejected_wait: Duration = _duration("24h", "checkout_rejected becomes abandoned after")
+    declined_wait: Duration = _duration("24h", "declined becomes abandoned after")
+    answer_wait: Duration = _duration("2m", "a command without an outcome is inquired after", gt=_POSITIVE)
+    in_review_wait: Duration = _duration("72h", "attention when a fraud review takes longer")
+    pending_payment_wait: Duration = _duration("31d", "attention when the shopper has not paid by then")
+    submitted_wait: Duration = _duration("7d", "attention when nothing was shipped: the authorisation ages")
+    fulfilled_wait: Duration = _duration("30d", "attention when a capture takes longer")
+    disputed_wait: Duration = _duration("120d", "attention when a dispute takes longer")
+    unknown_sku_window: Duration = _duration(
+        "10m", "a checkout refused for an unknown SKU is tried again for this long"
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    log_format: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, else json")
+    health_port: int = Field(0, ge=0, le=65535, description="worker: /healthz and /readyz on this port; 0: none")
+
+    @field_validator("topic_prefix")
+    @classmethod
+    def _check_prefix(cls, value: str) -> str:
+        if not _KAFKA_NAME.fullmatch(value):
+            raise ValueError("may hold A-Z a-z 0-9 . _ - only, as Kafka's names do")
+        return value
+
+    @field_validator("store")
+    @classmethod
+    def _check_store(cls, value: str) -> str:
+        if value != "memory" and not re.fullmatch(r"rocksdb:.+", value):
+            raise ValueError("must be memory or rocksdb:DIR")
+        return value
+
+    @field_validator("kafka_bootstrap")
+    @classmethod
+    def _check_bootstrap(cls, value: str) -> str:
+        for server in value.split(","):
+            if not re.fullmatch(r"\s*\S+:\d{1,5}\s*", server):
+                raise ValueError("must be host:port, several with a comma between")
+        return ",".join(server.strip() for server in value.split(","))
+
+    @field_validator("digitalriver_url")
+    @classmethod
+    def _drop_slash(cls, value: str) -> str:
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.group_heartbeat_interval * 3 > self.group_session_timeout:
+            raise ValueError(
+                f"{PREFIX}GROUP_HEARTBEAT_INTERVAL must be a third of {PREFIX}GROUP_SESSION_TIMEOUT or less"
+            )
+        if "SASL" in self.kafka_security_protocol and (not self.kafka_sasl_username or not self.kafka_sasl_password):
+            raise ValueError(f"{PREFIX}KAFKA_SASL_USERNAME and {PREFIX}KAFKA_SASL_PASSWORD are needed for SASL")
+        return self
+
+    @property
+    def rate(self) -> float:
+        """Requests a second that the whole fleet may send to Digital River; 0 for no limit."""
+        if self.digitalriver_rate is not None:
+            return self.digitalriver_rate
+        return TEST_RATE if self.digitalriver_key.get_secret_value().startswith("sk_test_") else LIVE_RATE
+
+    @property
+    def signing_tokens(self) -> tuple[str, ...]:
+        """The webhook signing tokens, current first; empty when signatures are not checked."""
+        tokens = self.webhook_tokens.get_secret_value().split(",")
+        return tuple(token.strip() for token in tokens if token.strip())
+
+    @property
+    def rocksdb_folder(self) -> Path | None:
+        """Where rocksdb keeps orders; None when they are kept in memory."""
+        return None if self.store == "memory" else Path(self.store.removeprefix("rocksdb:"))
+
+    def policy(self) -> Policy:
+        """The waits and limits that decisions depend on."""
+        return Policy(
+            checkout_open_wait=self.checkout_open_wait,
+            checkout_ready_wait=self.checkout_ready_wait,
+            checkout_rejected_wait=self.checkout_rejected_wait,
+            declined_wait=self.declined_wait,
+            in_review_wait=self.in_review_wait,
+            pending_payment_wait=self.pending_payment_wait,
+            submitted_wait=self.submitted_wait,
+            fulfilled_wait=self.fulfilled_wait,
+            disputed_wait=self.disputed_wait,
+            answer_wait=self.answer_wait,
+            http_timeout=self.digitalriver_timeout,
+            unknown_sku_window=self.unknown_sku_window,
+            parked_max_age=self.parked_max_age,
+        )
+
+    def connection(self) -> KafkaConnection:
+        """How all Kafka clients of this process reach Kafka.
+
+        Raises:
+            ConfigError: A certificate or key cannot be read.
+        """
+        return KafkaConnection(
+            self.kafka_bootstrap,
+            security=self._security(),
+            limits=Limits(
+                operation_seconds=self.kafka_operation_timeout.total_seconds(),
+                stop_seconds=self.kafka_stop_timeout.total_seconds(),
+                restore_seconds=self.kafka_restore_timeout.total_seconds(),
+                transaction_timeout_ms=round(self.kafka_transaction_timeout.total_seconds() * 1000),
+            ),
+            request_timeout_ms=round(self.kafka_operation_timeout.total_seconds() * 1000),
+            compression_type=None if self.kafka_compression == "none" else self.kafka_compression,
+        )
+
+    def _security(self) -> dict[str, Any]:
+        """Keyword arguments of aiokafka's clients for TLS and SASL."""
+        options: dict[str, Any] = {"security_protocol": self.kafka_security_protocol}
+        if self.kafka_security_protocol in {"SSL", "SASL_SSL"}:
+            password = self.kafka_ssl_password
+            try:
+                options["ssl_context"] = create_ssl_context(
+                    cafile=self.kafka_ssl_cafile,
+                    certfile=self.kafka_ssl_certfile,
+                    keyfile=self.kafka_ssl_keyfile,
+                    # Without a password OpenSSL would ask at the terminal.
+                    password=password.get_secret_value() if password is not None else "",
+                )
+            except (OSError, ValueError) as error:
+                raise ConfigError(f"{PREFIX}KAFKA_SSL_*: a certificate or key cannot be used: {error}") from error
+        if self.kafka_security_protocol in {"SASL_PLAINTEXT", "SASL_SSL"}:
+            assert self.kafka_sasl_password is not None
+            options["sasl_mechanism"] = self.kafka_sasl_mechanism
+            options["sasl_plain_username"] = self.kafka_sasl_username
+            options["sasl_plain_password"] = self.kafka_sasl_password.get_secret_value()
+        return options
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field."""
+    return PREFIX + field.upper()
+
+
+def load_settings(**overrides: object) -> Settings:
+    """The settings from the environment and ``.env``; ``overrides`` go before both.
+
+    Raises:
+        ConfigError: In one line, each variable with a wrong value and what it must be.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # overrides are validated as the environment is
+    except ValidationError as error:
+        problems = []
+        for problem in error.errors(include_input=False, include_url=False):
+            name = variable(str(problem["loc"][0])) + " " if problem["loc"] else ""
+            problems.append(name + problem["msg"].removeprefix("Value error, "))
+        raise ConfigError("; ".join(problems)) from None

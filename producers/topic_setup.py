@@ -1,0 +1,245 @@
+"""Making the contract's topics, and finding out what is wrong with those that are there.
+
+Two kinds of problem: one that would break a guarantee stops a worker (a topic is missing, partition p does not mean the same
+everywhere, a cleanup policy would lose orders); the other is advice. Nothing here changes a topic that exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Final
+
+import msgspec
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
+
+from producers.connection import KafkaConnection, within
+from producers.topics import (
+    ALIGNED,
+    INPUT_BYTES_MAX,
+    INPUTS,
+    OUTPUT_MARGIN_BYTES,
+    PERSONAL_RETENTION_MS,
+    TOPICS,
+    Topic,
+    TopicSpec,
+    prefixed,
+)
+from statemachine.errors import BrokerUnavailable, ConfigError
+
+#: Survives the loss of a broker while another is restarted.
+REPLICATION_DEFAULT: Final = 3
+_ALREADY_EXISTS: Final = 36
+_DAY_MS: Final = 86_400_000
+
+
+class TopicState(msgspec.Struct, frozen=True):
+    """A topic as Kafka has it."""
+
+    partitions: int
+    replication: int
+    configs: Mapping[str, str]
+
+    @property
+    def record_bytes_max(self) -> int:
+        """The largest record that the topic takes, in bytes."""
+        return int(self.configs.get("max.message.bytes", INPUT_BYTES_MAX))
+
+
+class TopicProblem(msgspec.Struct, frozen=True):
+    """One thing that is wrong with a topic, in a line for a person."""
+
+    topic: str
+    problem: str
+    remedy: str
+    #: A worker must not start: a guarantee would break.
+    blocking: bool
+
+    def __str__(self) -> str:
+        return f"topic {self.topic}: {self.problem}; {self.remedy}"
+
+
+@asynccontextmanager
+async def _admin(connection: KafkaConnection) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A connected admin client.
+
+    Raises:
+        BrokerUnavailable: Kafka cannot be reached, or did not answer a request in time.
+    """
+    limits, where = connection.limits, connection.bootstrap_servers
+    admin = AIOKafkaAdminClient(**connection.client_options(), client_id="orderflow-admin")
+    try:
+        await within(limits.operation_seconds, admin.start(), f"a connection to {where}")
+        yield admin
+    except KafkaConnectionError as error:
+        raise BrokerUnavailable(f"Kafka is not reachable at {where}") from error
+    except KafkaError as error:
+        raise BrokerUnavailable(f"Kafka at {where} refused: {error}") from error
+    finally:
+        await within(limits.stop_seconds, admin.close(), "closing a client")
+
+
+async def read_topics(connection: KafkaConnection, prefix: str) -> dict[Topic, TopicState]:
+    """The contract's topics that exist, as Kafka has them.
+
+    Raises:
+        BrokerUnavailable: Kafka cannot be reached.
+    """
+    async with _admin(connection) as admin:
+        return await _read(admin, connection, prefix)
+
+
+async def _read(admin: AIOKafkaAdminClient, connection: KafkaConnection, prefix: str) -> dict[Topic, TopicState]:
+    seconds = connection.limits.operation_seconds
+    # All topics are listed, because asking for one by name may make it on a broker that creates topics by itself.
+    present = set(await within(seconds, admin.list_topics(), "listing topics"))
+    names = {prefixed(prefix, topic): topic for topic in Topic if prefixed(prefix, topic) in present}
+    if not names:
+        return {}
+    described = await within(seconds, admin.describe_topics(list(names)), "describing topics")
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    answers = await within(seconds, admin.describe_configs(resources), "reading topic settings")
+    configs = {
+        resource[3]: {entry[0]: entry[1] for entry in resource[4] if entry[1] is not None}
+        for answer in answers
+        for resource in answer.resources
+    }
+    return {
+        names[topic["topic"]]: TopicState(
+            len(topic["partitions"]),
+            max((len(partition["replicas"]) for partition in topic["partitions"]), default=0),
+            configs.get(topic["topic"], {}),
+        )
+        for topic in described
+        if topic["error_code"] == 0
+    }
+
+
+def find_problems(found: Mapping[Topic, TopicState], prefix: str) -> list[TopicProblem]:
+    """What is wrong with the topics, those that stop a worker first."""
+    problems = [*_missing(found, prefix), *_unaligned(found, prefix)]
+    largest = largest_input(found)
+    for topic, state in found.items():
+        problems += _misconfigured(TOPICS[topic], state, prefixed(prefix, topic), largest)
+    return sorted(problems, key=lambda problem: not problem.blocking)
+
+
+def largest_input(found: Mapping[Topic, TopicState]) -> int:
+    """The largest record that any input topic takes, in bytes."""
+    return max([INPUT_BYTES_MAX, *(found[topic].record_bytes_max for topic in INPUTS if topic in found)])
+
+
+def _missing(found: Mapping[Topic, TopicState], prefix: str) -> list[TopicProblem]:
+    return [
+        TopicProblem(prefixed(prefix, topic), "is missing", "orderflow topics create makes it", blocking=True)
+        for topic in Topic
+        if topic not in found
+    ]
+
+
+def _unaligned(found: Mapping[Topic, TopicState], prefix: str) -> list[TopicProblem]:
+    """Topics whose partition number p would mean another set of orders than that of ``orders``."""
+    counts = {topic: found[topic].partitions for topic in ALIGNED if topic in found}
+    if not counts:
+        return []
+    leader = Topic.ORDERS if Topic.ORDERS in counts else next(iter(counts))
+    return [
+        TopicProblem(
+            prefixed(prefix, topic),
+            f"has {count} partitions, {prefixed(prefix, leader)} has {counts[leader]}",
+            "all event topics, orders, orderflow.inbox and orderflow.positions must have the same number",
+            blocking=True,
+        )
+        for topic, count in counts.items()
+        if count != counts[leader]
+    ]
+
+
+def _misconfigured(spec: TopicSpec, state: TopicState, name: str, largest: int) -> Iterable[TopicProblem]:
+    cleanup = state.configs.get("cleanup.policy", "delete")
+    if cleanup != spec.cleanup.value:
+        yield TopicProblem(
+            name,
+            f"has cleanup.policy={cleanup}",
+            f"it must be {spec.cleanup.value}" + (", or orders are lost" if spec.cleanup == "compact" else ""),
+            blocking=True,
+        )
+    needed = largest + OUTPUT_MARGIN_BYTES
+    if spec.ours and state.record_bytes_max < needed:
+        yield TopicProblem(
+            name,
+            f"takes records of {state.record_bytes_max} bytes",
+            f"set max.message.bytes={needed}: the largest input ({largest}) and 64 KiB",
+            blocking=False,
+        )
+    retention = int(state.configs.get("retention.ms", PERSONAL_RETENTION_MS))
+    if spec.personal and (retention < 0 or retention > PERSONAL_RETENTION_MS):
+        kept = "for ever" if retention < 0 else f"{retention / _DAY_MS:g} days"
+        yield TopicProblem(
+            name, f"keeps personal data {kept}", f"set retention.ms={PERSONAL_RETENTION_MS} (14 days)", blocking=False
+        )
+
+
+async def check_topics(connection: KafkaConnection, prefix: str) -> int:
+    """The partition count N of the aligned topics, once nothing stops a worker.
+
+    Raises:
+        ConfigError: A topic is missing or would break a guarantee; one line, the first problem and how many more.
+        BrokerUnavailable: Kafka cannot be reached.
+    """
+    found = await read_topics(connection, prefix)
+    blocking = [problem for problem in find_problems(found, prefix) if problem.blocking]
+    if blocking:
+        more = f" (and {len(blocking) - 1} more: orderflow topics check)" if len(blocking) > 1 else ""
+        raise ConfigError(f"{blocking[0]}{more}")
+    return found[Topic.ORDERS].partitions
+
+
+async def create_topics(
+    connection: KafkaConnection, prefix: str, *, partitions: int, replication: int | None = None
+) -> list[Topic]:
+    """Make the topics that are missing and return them. Safe to repeat.
+
+    Args:
+        connection: How to reach Kafka.
+        prefix: Before every topic name.
+        partitions: Partition count of every new topic.
+        replication: Replicas of every partition; None for three, or one per broker where there are fewer.
+
+    Raises:
+        ConfigError: An aligned topic exists with another partition count (nothing was made), or Kafka refused a topic.
+        BrokerUnavailable: Kafka cannot be reached.
+    """
+    seconds = connection.limits.operation_seconds
+    async with _admin(connection) as admin:
+        found = await _read(admin, connection, prefix)
+        for topic in ALIGNED:
+            if topic in found and found[topic].partitions != partitions:
+                raise ConfigError(
+                    f"topic {prefixed(prefix, topic)} has {found[topic].partitions} partitions, not {partitions}; "
+                    "nothing was made"
+                )
+        missing = [spec for spec in TOPICS.values() if spec.topic not in found]
+        if missing:
+            largest = largest_input(found)
+            if replication is None:
+                cluster = await within(seconds, admin.describe_cluster(), "counting brokers")
+                replication = min(REPLICATION_DEFAULT, len(cluster["brokers"]))
+            new = [
+                NewTopic(
+                    prefixed(prefix, spec.topic),
+                    partitions,
+                    replication,
+                    topic_configs=spec.configs(input_bytes_max=largest),
+                )
+                for spec in missing
+            ]
+            answer = await within(seconds, admin.create_topics(new), "making topics")
+            for name, code, *message in answer.topic_errors:
+                # Somebody else may have made it in the meantime: what counts is that it is there.
+                if code not in {0, _ALREADY_EXISTS}:
+                    said = message[0] if message and message[0] else for_code(code).__name__
+                    raise ConfigError(f"Kafka did not make topic {name}: {said}")
+        return [spec.topic for spec in missing]
