@@ -1,0 +1,1 @@
+"""Measurements that README and docs cite. Run by ``make bench``."""
