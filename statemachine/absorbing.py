@@ -15,8 +15,9 @@ from statemachine.commanding import close_command
 from statemachine.decision import IndexEntry
 from statemachine.draft import Draft
 from statemachine.facts import ChargeOperation, Fact, RemoteCharge, RemoteFulfillment, RemoteOrder
+from statemachine.identity import mark_of
 from statemachine.order import CaptureState, Charge, Document, Item, Operation, Order, RemoteIds, Shipment, Units
-from statemachine.table import REMOTE_RANKS
+from statemachine.rules import REMOTE_RANKS
 
 #: A failed capture is tried again by Digital River, a complete one never fails.
 _OPERATION_RANKS: Final[dict[str, int]] = {"pending": 0, "pending_information": 1, "failed": 2, "complete": 3}
@@ -122,21 +123,20 @@ def absorb_charge(draft: Draft) -> None:
 def _absorb_charges(draft: Draft, reported: tuple[RemoteCharge, ...]) -> None:
     if not reported:
         return
-    known = {charge.charge_id: charge for charge in draft.order.charges}
+    known = {charge.mark: charge for charge in draft.order.charges}
     for charge in reported:
-        known[charge.charge_id] = _merged_charge(known.get(charge.charge_id), charge)
+        mark = mark_of(charge.charge_id)
+        known[mark] = _merged_charge(known.get(mark) or Charge(mark, charge.state, charge.amount), charge)
     charges = tuple(known.values())
     if charges != draft.order.charges:
         draft.put(charges=charges)
         _absorb_operations(draft)
 
 
-def _merged_charge(known: Charge | None, charge: RemoteCharge) -> Charge:
-    if known is None:
-        known = Charge(charge.charge_id, charge.state, charge.amount)
+def _merged_charge(known: Charge, charge: RemoteCharge) -> Charge:
     older = _CHARGE_RANKS.get(charge.state, 0) < _CHARGE_RANKS.get(known.state, 0)
     return Charge(
-        charge.charge_id,
+        known.mark,
         known.state if older else charge.state,
         charge.amount,
         _merged_operations(known.captures, charge.captures),
@@ -146,17 +146,21 @@ def _merged_charge(known: Charge | None, charge: RemoteCharge) -> Charge:
 
 def _merged_operations(known: tuple[Operation, ...], reported: tuple[ChargeOperation, ...]) -> tuple[Operation, ...]:
     """Operations by id (or, without one, by fulfilment and amount), each with the state furthest along."""
-    merged = {(operation.id or f"{operation.fulfillment_id} {operation.amount}"): operation for operation in known}
+    if not reported:
+        return known
+    merged = {operation.mark: operation for operation in known}
     for one in reported:
-        key = one.id or f"{one.fulfillment_id} {one.amount}"
-        before = merged.get(key)
+        mark = mark_of(one.id or f"{one.fulfillment_id} {one.amount}")
+        before = merged.get(mark)
+        fulfillment = mark_of(one.fulfillment_id) if one.fulfillment_id else b""
         if before is None or _OPERATION_RANKS.get(one.state, 0) > _OPERATION_RANKS.get(before.state, 0):
-            kept_id = one.fulfillment_id or (before.fulfillment_id if before is not None else None)
-            merged[key] = Operation(one.id, one.state, one.amount, kept_id)
-        elif before.fulfillment_id is None and one.fulfillment_id is not None:
-            merged[key] = replace(before, fulfillment_id=one.fulfillment_id)
-    # Reports come in any order, and the order is compared byte for byte: so by key, not by arrival.
-    return tuple(merged[key] for key in sorted(merged))
+            merged[mark] = Operation(
+                mark, one.state, one.amount, fulfillment or (before.fulfillment if before else b"")
+            )
+        elif fulfillment and not before.fulfillment:
+            merged[mark] = replace(before, fulfillment=fulfillment)
+    # Reports come in any order and must end in the same bytes: so sorted by mark, not by arrival.
+    return tuple(merged[mark] for mark in sorted(merged))
 
 
 def _absorb_operations(draft: Draft) -> None:
@@ -193,8 +197,8 @@ def tell(draft: Draft, reason: str, holds: bool) -> None:  # reads as a sentence
 def failed_captures(order: Order) -> list[Operation]:
     """Captures that failed and that no later capture of the same fulfilment made good."""
     captures = [capture for charge in order.charges for capture in charge.captures]
-    good = {capture.fulfillment_id for capture in captures if capture.state == "complete"}
-    return [capture for capture in captures if capture.state == "failed" and capture.fulfillment_id not in good]
+    good = {capture.fulfillment for capture in captures if capture.state == "complete"}
+    return [capture for capture in captures if capture.state == "failed" and capture.fulfillment not in good]
 
 
 def is_voided(order: Order) -> bool:
@@ -204,12 +208,8 @@ def is_voided(order: Order) -> bool:
 
 def _capture_of(order: Order, fulfillment_id: str) -> CaptureState:
     """State of a shipment's capture: complete once any of its captures is, failed when the others are."""
-    states = [
-        capture.state
-        for charge in order.charges
-        for capture in charge.captures
-        if capture.fulfillment_id == fulfillment_id
-    ]
+    mark = mark_of(fulfillment_id)
+    states = [capture.state for charge in order.charges for capture in charge.captures if capture.fulfillment == mark]
     if "complete" in states:
         return "complete"
     return "failed" if "failed" in states and "pending" not in states else "pending"

@@ -33,7 +33,7 @@ def ask(
     *,
     units: tuple[Units, ...] = (),
     shipment_id: str | None = None,
-    fact: str | None = None,
+    fact: bytes = b"",
 ) -> None:
     """Ask for a new command and keep it open until its outcome is known."""
     draft.effects.append(command)

@@ -29,14 +29,15 @@ from statemachine.order import Deadline, Order, State, new_order
 from statemachine.order import Parked as ParkedEvent
 from statemachine.payment import payment_of
 from statemachine.policy import Policy
-from statemachine.table import ALL, WAITS, cells
+from statemachine.rules import ALL, WAITS, cells
+from statemachine.table import RULES
 
 _machine: Final = build_machine(GUARDS, EFFECTS)
 
 #: Cells that only park, whatever the event says: their parked events need no second look.
 _ONLY_PARKS: Final = frozenset(
     (state, trigger)
-    for trigger, by_state in cells().items()
+    for trigger, by_state in cells(RULES).items()
     for state, rules in by_state.items()
     if rules[0].verdict == "park" and not rules[0].when
 )
@@ -65,8 +66,9 @@ def decide(order: Order | None, event: Event, *, now: datetime, policy: Policy =
     """
     if order is None:
         order = new_order(event.order_id, now)
-    mark = _mark(event)
-    if holds(order.seen, mark):
+    # A deadline is known by being due: remembering it would only make the order larger.
+    mark = b"" if isinstance(event.data, DeadlineDue) else mark_of(event.source, event.id)
+    if mark and holds(order.seen, mark):
         return Repeated()
     draft = Draft(order, event, now, policy)
     verdict = _run(draft)
@@ -180,15 +182,12 @@ def _fact_trigger(fact: Fact) -> str:
     return "fact.chargeback" if fact.amount else "fact.note"
 
 
-def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes | None, refused: bool = False) -> Order:
+def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, refused: bool = False) -> Order:
     """The order after the draft, and its change and effects."""
     if draft.state != before.state:
         draft.clear_attention("overdue: ")
     order = draft.order
-    seen = order.seen
-    if mark is not None and not holds(seen, mark):
-        seen = seen + mark
-    moved = replace(order, state=draft.state, seen=seen, updated=draft.now)
+    moved = replace(order, state=draft.state, seen=order.seen + mark, updated=draft.now)
     expiring = before.state == "awaited" and draft.state == "awaited" and not refused
     sequence = before.sequence if expiring else before.sequence + 1
     payment = payment_of(moved)
@@ -273,7 +272,7 @@ def _refused(draft: Draft) -> Refused:
     if draft.order is before:  # it says so already
         return Refused("refused", rule.detail)
     effects: list[Effect] = []
-    order = _finish(before, draft, effects, mark=None, refused=True)
+    order = _finish(before, draft, effects, mark=b"", refused=True)
     return Refused("refused", rule.detail, order, tuple(effects))
 
 
@@ -304,7 +303,7 @@ def _carry_out(order: Order, entry: ParkedEvent, draft: Draft, verdict: str, eff
     parked = tuple(kept for kept in order.parked if kept is not entry)
     if verdict == "move":
         draft.put(parked=parked)
-        return _finish(order, draft, effects, mark=entry.mark)
+        return _finish(order, draft, effects, mark=b"")  # it is remembered since it was parked
     if verdict == "same":
         return replace(order, parked=parked)
     rule = draft.rule
@@ -317,8 +316,4 @@ def _carry_out(order: Order, entry: ParkedEvent, draft: Draft, verdict: str, eff
         draft.call_attention(_attention(draft))
     if draft.order is before:
         return before
-    return _finish(order, draft, effects, mark=None, refused=True)
-
-
-def _mark(event: Event) -> bytes:
-    return mark_of(event.source, event.id)
+    return _finish(order, draft, effects, mark=b"", refused=True)

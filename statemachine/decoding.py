@@ -99,6 +99,17 @@ def decode(record: Record) -> Event:
     )
 
 
+def cause_of(record: Record) -> Cause | None:
+    """Which event a record is that ``decode`` refused, for the service that sent it; None when that cannot be told."""
+    if record.key is None or not _KEY.match(record.key):
+        return None
+    try:
+        kind, event_id, source = _attributes(_envelope_of(record), record.key.decode("ascii"))
+        return _origin(record, kind, event_id, source)[1]
+    except DecodeError:
+        return None
+
+
 def _envelope_of(record: Record) -> _Envelope:
     if record.value is None:
         raise DecodeError("undecodable", "value: is empty")

@@ -16,19 +16,18 @@ from statemachine.events import Event
 from statemachine.facts import NextAction, Outcome, Problem, RemoteCheckout, RemoteFulfillment, RemoteOrder
 from statemachine.order import OpenCommand, Order, State
 from statemachine.policy import Policy
-from statemachine.table import Rule
+from statemachine.rules import Rule
 
 
 class Draft:
     """One decision in the making. ``state`` and ``rule`` are what the machine sets; see ``machine.Model``."""
 
     __slots__ = (
-        "cleared",
         "closing",
         "commands_asked",
-        "due",
         "effects",
         "event",
+        "fact",
         "follow",
         "next_action",
         "now",
@@ -54,13 +53,13 @@ class Draft:
         #: Commands and index entries, in the order in which they came about.
         self.effects: list[Effect] = []
         self.commands_asked = 0
+        #: Key and content mark of the shipment or cancellation in the event, once a guard has asked for it.
+        self.fact: tuple[bytes, bytes] | None = None
         #: The open command that the event is the outcome of.
         self.closing: OpenCommand | None = None
         #: The trigger to fire next: what an absorbed order of Digital River says.
         self.follow: str | None = None
         self.remote: RemoteOrder | None = None
-        #: The deadline that fired.
-        self.due: str | None = None
         self.problem: Problem | None = None
         self.quote: RemoteCheckout | None = None
         self.next_action: NextAction | None = None

@@ -36,7 +36,7 @@ from statemachine.errors import InvariantBroken
 from statemachine.events import Cart, Shipped, SourceProvided
 from statemachine.facts import Problem
 from statemachine.guards import fact_of, requested_units
-from statemachine.identity import without
+from statemachine.identity import without, without_fact
 from statemachine.order import Amounts, Line, RemoteIds, Units
 
 
@@ -220,7 +220,7 @@ def _ask_fulfillment(
     units = tuple(
         Units(item.line, cancel=item.quantity) if cancel else Units(item.line, ship=item.quantity) for item in requested
     )
-    ask(draft, command, units=units, shipment_id=shipment_id, fact=fact[0] if fact else None)
+    ask(draft, command, units=units, shipment_id=shipment_id, fact=fact[0] if fact else b"")
     remember_fact(draft)
 
 
@@ -228,14 +228,13 @@ def remember_fact(draft: Draft) -> None:
     """The shipment or cancellation is known from now on: again with the same content it changes nothing."""
     fact = fact_of(draft)
     if fact is not None:
-        draft.put(facts={**draft.order.facts, fact[0]: fact[1]})
+        draft.put(facts=draft.order.facts + fact[0] + fact[1])
 
 
 def forget_fact(draft: Draft) -> None:
     """The shipment or cancellation was rejected: it may be reported again under the same id."""
-    closing = draft.closing
-    if closing is not None and closing.fact is not None:
-        draft.put(facts={key: mark for key, mark in draft.order.facts.items() if key != closing.fact})
+    if draft.closing is not None and draft.closing.fact:
+        draft.put(facts=without_fact(draft.order.facts, draft.closing.fact))
 
 
 def note_fulfillment_refused(draft: Draft) -> None:

@@ -16,7 +16,7 @@ from statemachine.events import (
     Shipped,
     SourceProvided,
 )
-from statemachine.identity import mark_of
+from statemachine.identity import content_of, mark_of
 from statemachine.order import Charge, Order, open_units
 
 
@@ -102,8 +102,10 @@ def is_above_open(draft: Draft) -> bool:
     return not requested or any(item.quantity > left.get(item.line, 0) for item in requested)
 
 
-def fact_of(draft: Draft) -> tuple[str, str] | None:
-    """Key and content mark of the shipment or cancellation in the event; None when it has no id of its own."""
+def fact_of(draft: Draft) -> tuple[bytes, bytes] | None:
+    """Marks of the id and of the content of the shipment or cancellation in the event; None when it has no id of its own."""
+    if draft.fact is not None:
+        return draft.fact
     data = draft.event.data
     if isinstance(data, Shipped):
         kind, name = "shipment", data.shipment_id
@@ -111,19 +113,20 @@ def fact_of(draft: Draft) -> tuple[str, str] | None:
         kind, name = "cancellation", data.cancellation_id
     else:
         return None
-    return mark_of(kind, name).hex(), mark_of(data.model_dump_json()).hex()
+    draft.fact = (mark_of(kind, name), mark_of(data.model_dump_json()))
+    return draft.fact
 
 
 def is_known_fact(draft: Draft) -> bool:
     """The same shipment or cancellation, with the same content, came under another event id before."""
     fact = fact_of(draft)
-    return fact is not None and draft.order.facts.get(fact[0]) == fact[1]
+    return fact is not None and content_of(draft.order.facts, fact[0]) == fact[1]
 
 
 def is_other_fact(draft: Draft) -> bool:
     """The same shipment or cancellation id came before with other content."""
     fact = fact_of(draft)
-    return fact is not None and draft.order.facts.get(fact[0], fact[1]) != fact[1]
+    return fact is not None and content_of(draft.order.facts, fact[0]) not in (None, fact[1])
 
 
 def is_wanted(draft: Draft) -> bool:

@@ -38,6 +38,22 @@ def holds(marks: bytes, mark: bytes) -> bool:
     return at >= 0
 
 
+def content_of(facts: bytes, mark: bytes) -> bytes | None:
+    """The mark that follows ``mark`` in ``facts``, which are pairs of marks without a gap; None when it is not there."""
+    for at in range(0, len(facts), 2 * MARK_BYTES):
+        if facts[at : at + MARK_BYTES] == mark:
+            return facts[at + MARK_BYTES : at + 2 * MARK_BYTES]
+    return None
+
+
+def without_fact(facts: bytes, mark: bytes) -> bytes:
+    """``facts`` less ``mark`` and its content; unchanged when it is not there."""
+    for at in range(0, len(facts), 2 * MARK_BYTES):
+        if facts[at : at + MARK_BYTES] == mark:
+            return facts[:at] + facts[at + 2 * MARK_BYTES :]
+    return facts
+
+
 def without(marks: bytes, mark: bytes) -> bytes:
     """``marks`` less ``mark``; unchanged when it is not among them."""
     for at in range(0, len(marks), MARK_BYTES):

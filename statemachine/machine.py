@@ -16,7 +16,8 @@ from transitions.core import Event as TransitionsEvent
 from transitions.core import Transition
 
 from statemachine.order import State
-from statemachine.table import ALL, FINAL, RULES, Rule
+from statemachine.rules import ALL, FINAL, Rule
+from statemachine.table import RULES
 
 
 class Model(Protocol):

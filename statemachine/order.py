@@ -146,18 +146,21 @@ class Item(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Operation(msgspec.Struct, frozen=True, array_like=True):
-    """A capture or a cancel of the charge. ``state``: pending, pending_information, failed or complete."""
+    """A capture or a cancel of the charge. ``state``: pending, pending_information, failed or complete.
 
-    id: str | None
+    Digital River's ids are long and only compared, so their marks (``identity.py``) are kept: of the operation and of its fulfilment.
+    """
+
+    mark: bytes
     state: str
     amount: int
-    fulfillment_id: str | None = None
+    fulfillment: bytes = b""
 
 
 class Charge(msgspec.Struct, frozen=True, array_like=True):
-    """A charge as far as its facts have come in."""
+    """A charge as far as its facts have come in; ``mark`` stands for its id."""
 
-    charge_id: str
+    mark: bytes
     state: str
     amount: int
     captures: tuple[Operation, ...] = ()
@@ -193,8 +196,8 @@ class OpenCommand(msgspec.Struct, frozen=True, omit_defaults=True):
     inquired_by: str | None = None
     units: tuple[Units, ...] = ()
     shipment_id: str | None = None
-    #: Key in ``Order.facts`` of the shipment or cancellation, forgotten when the command is rejected.
-    fact: str | None = None
+    #: Mark of the shipment or cancellation id in ``Order.facts``, forgotten when the command is rejected.
+    fact: bytes = b""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,14 +217,13 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     deadlines: tuple[Deadline, ...] = ()
     parked: tuple[Parked, ...] = ()
     attention: tuple[str, ...] = ()
-    created: datetime
     updated: datetime
 
     definition: int = DEFINITION
     #: Marks of the events that were applied or parked, eight bytes each (``identity.py``).
     seen: bytes = b""
-    #: Mark of a shipment or cancellation id -> mark of its content.
-    facts: dict[str, str] = {}
+    #: Marks of shipment and cancellation ids, each followed by the mark of its content.
+    facts: bytes = b""
     commands: tuple[OpenCommand, ...] = ()
     items: tuple[Item, ...] = ()
     charges: tuple[Charge, ...] = ()
@@ -243,18 +245,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 def new_order(order_id: str, now: datetime) -> Order:
     """The shell of an order of which nothing is known yet: state ``awaited``, sequence 0."""
-    return Order(order_id=order_id, state="awaited", amounts=Amounts(currency=""), created=now, updated=now)
-
-
-def in_flight(order: Order, line: str) -> int:
-    """Units of the line that an open ``create_fulfillment`` ships or cancels."""
-    return sum(
-        units.ship + units.cancel
-        for command in order.commands
-        if command.units
-        for units in command.units
-        if units.line == line
-    )
+    return Order(order_id=order_id, state="awaited", amounts=Amounts(currency=""), updated=now)
 
 
 def open_units(order: Order) -> dict[str, int]:

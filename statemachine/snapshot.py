@@ -76,7 +76,7 @@ class _ParkedRecord(msgspec.Struct, frozen=True, array_like=True):
 
 class _Internal(msgspec.Struct, frozen=True, omit_defaults=True):
     seen: bytes = b""
-    facts: dict[str, str] = {}
+    facts: bytes = b""
     commands: tuple[OpenCommand, ...] = ()
     parked: tuple[_ParkedRecord, ...] = ()
     items: tuple[Item, ...] = ()
@@ -108,7 +108,6 @@ class _Snapshot(msgspec.Struct, frozen=True):
     parked: tuple[ParkedView, ...]
     attention: tuple[str, ...]
     definition: int
-    created: datetime
     updated: datetime
     internal: _Internal
 
@@ -145,7 +144,6 @@ def encode_snapshot(order: Order) -> bytes:
             tuple([ParkedView(entry.type, entry.arrived) for entry in order.parked]),
             order.attention,
             order.definition,
-            order.created,
             order.updated,
             _Internal(
                 order.seen,
@@ -195,7 +193,6 @@ def decode_snapshot(data: bytes) -> Order:
         deadlines=snapshot.deadlines,
         parked=_parked(snapshot) if snapshot.parked else (),
         attention=snapshot.attention,
-        created=snapshot.created,
         updated=snapshot.updated,
         definition=DEFINITION,
         seen=internal.seen,

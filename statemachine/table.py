@@ -12,105 +12,27 @@ together imply. Guards are named after ``guards.py``, effects after ``effects.py
 
 from __future__ import annotations
 
-from typing import Final, Literal, get_args
+from typing import Final
 
-import msgspec
-
-from statemachine.order import DeadlineName, State
-
-Verdict = Literal["move", "park", "refuse", "same"]
-
-
-class Rule(msgspec.Struct, frozen=True):
-    """One rule of the table. ``target`` None: the state stays. ``detail`` says why a refusal, to a person."""
-
-    trigger: str
-    sources: tuple[State, ...]
-    verdict: Verdict
-    target: State | None = None
-    when: tuple[str, ...] = ()
-    do: tuple[str, ...] = ()
-    detail: str = ""
-    #: A refusal that a person must see: goods may be gone.
-    attention: bool = False
-
-
-ALL: Final[tuple[State, ...]] = get_args(State)
-FINAL: Final[tuple[State, ...]] = ("abandoned", "cancelled", "blocked")
-#: The shopper still shops: a new cart is welcome.
-SHOPPING: Final[tuple[State, ...]] = (
-    "checkout_pending",
-    "checkout_open",
-    "checkout_ready",
-    "checkout_rejected",
-    "declined",
+from statemachine.order import State
+from statemachine.rules import (
+    ALL,
+    ENDED_EARLY,
+    FINAL,
+    PAYING,
+    PLACED,
+    SHIPPED,
+    SHOPPING,
+    Rule,
+    move,
+    others,
+    park,
+    refuse,
+    same,
 )
-#: Placed, but not yet sure to be paid.
-PAYING: Final[tuple[State, ...]] = ("placing", "pending_payment", "in_review")
-#: Everything was shipped or cancelled.
-SHIPPED: Final[tuple[State, ...]] = ("fulfilled", "complete", "returned")
-PLACED: Final[tuple[State, ...]] = (*PAYING, "submitted", *SHIPPED, "disputed")
 
-#: The deadline of each waiting state; its length is the policy's ``<state>_wait``.
-WAITS: Final[dict[State, DeadlineName]] = {
-    "checkout_open": "abandon",
-    "checkout_ready": "abandon",
-    "checkout_rejected": "abandon",
-    "declined": "abandon",
-    "in_review": "overdue",
-    "pending_payment": "overdue",
-    "submitted": "overdue",
-    "fulfilled": "overdue",
-    "disputed": "overdue",
-}
-
-#: States that wait for something else with a deadline of its own: parked events, or an open command.
-OTHER_WAITS: Final[dict[State, DeadlineName]] = {
-    "awaited": "expire",
-    "checkout_pending": "inquire",
-    "placing": "inquire",
-}
-
-#: States of an order at Digital River (``digital-river`` API 2021-12-13) and how far along they are; a lower one is an older fact.
-REMOTE_RANKS: Final[dict[str, int]] = {
-    "pending_payment": 1,
-    "in_review": 1,  # a review may end in pending_payment again
-    "accepted": 2,
-    "fulfilled": 3,
-    "complete": 4,
-    "returned": 5,
-    "dispute": 5,
-    "cancelled": 6,
-    "blocked": 6,
-}
-
-#: Webhook types that report on something else than an order or a charge; all others are told by the object they carry.
-LATER: Final = "is not carried out by this version of orderflow"
-
-
-def move(trigger: str, sources: tuple[State, ...], target: State | None, *, when: str = "", do: str = "") -> Rule:
-    """The state becomes ``target`` (None: stays), and the effects in ``do`` are carried out. Names are separated by spaces."""
-    return Rule(trigger, sources, "move", target, tuple(when.split()), tuple(do.split()))
-
-
-def park(trigger: str, sources: tuple[State, ...], *, when: str = "") -> Rule:
-    """Right, but too early: the order keeps the event."""
-    return Rule(trigger, sources, "park", when=tuple(when.split()))
-
-
-def same(trigger: str, sources: tuple[State, ...], *, when: str = "") -> Rule:
-    """Nothing new: the event changes nothing."""
-    return Rule(trigger, sources, "same", when=tuple(when.split()))
-
-
-def refuse(trigger: str, sources: tuple[State, ...], detail: str, *, when: str = "", attention: bool = False) -> Rule:
-    """The event is set aside with ``detail``; with ``attention`` a person is called too."""
-    return Rule(trigger, sources, "refuse", when=tuple(when.split()), detail=detail, attention=attention)
-
-
-def _others(*taken: State) -> tuple[State, ...]:
-    return tuple(state for state in ALL if state not in taken)
-
+#: What the refusals of parts that are still to come end with.
+_LATER: Final = "is not carried out by this version of orderflow"
 
 _REPLACED = "it stands for a checkout that was replaced"
 _PLACED_ALREADY = "an order was placed for this checkout already"
@@ -118,14 +40,15 @@ _PLACED_ALREADY = "an order was placed for this checkout already"
 CHECKOUT_RULES: Final = (
     move("checkout.requested", ("awaited",), "checkout_pending", do="take_cart ask_create_checkout"),
     refuse(
-        "checkout.requested", _others("awaited"), "the order was requested before; checkout.updated changes its cart"
+        "checkout.requested", others("awaited"), "the order was requested before; checkout.updated changes its cart"
     ),
     park("checkout.updated", ("awaited",)),
     refuse("checkout.updated", SHOPPING, "the currency of an order cannot change", when="is_other_currency"),
     move("checkout.updated", SHOPPING, "checkout_pending", do="release_checkout take_cart ask_create_checkout"),
     refuse("checkout.updated", (*PLACED, *FINAL), "the order was placed or has ended, its cart cannot change"),
     park("checkout.source_provided", ("awaited",)),
-    refuse("checkout.source_provided", _others("awaited"), _REPLACED, when="is_for_replaced_checkout"),
+    same("checkout.source_provided", ENDED_EARLY, when="was_parked"),
+    refuse("checkout.source_provided", others("awaited"), _REPLACED, when="is_for_replaced_checkout"),
     park("checkout.source_provided", ("checkout_open", "checkout_ready"), when="is_for_another_checkout"),
     move("checkout.source_provided", ("checkout_open", "checkout_ready"), None, do="ask_attach_source"),
     park("checkout.source_provided", ("checkout_pending",)),
@@ -151,7 +74,8 @@ CHECKOUT_RULES: Final = (
 
 ORDER_RULES: Final = (
     park("order.placed", ("awaited",)),
-    refuse("order.placed", _others("awaited"), _REPLACED, when="is_for_replaced_checkout"),
+    same("order.placed", ENDED_EARLY, when="was_parked"),
+    refuse("order.placed", others("awaited"), _REPLACED, when="is_for_replaced_checkout"),
     refuse("order.placed", SHOPPING, _PLACED_ALREADY, when="is_placed_already"),
     park("order.placed", ("checkout_ready",), when="is_for_another_checkout"),
     park("order.placed", ("checkout_ready",), when="is_source_in_flight"),
@@ -164,13 +88,13 @@ ORDER_RULES: Final = (
     move("order.payment_returned", ("pending_payment",), None, do="ask_refresh_order"),
     same(
         "order.payment_returned",
-        _others("awaited", "checkout_pending", "checkout_open", "checkout_ready", "placing", "pending_payment"),
+        others("awaited", "checkout_pending", "checkout_open", "checkout_ready", "placing", "pending_payment"),
     ),
     park("order.cancel_requested", ("awaited",)),
-    same("order.cancel_requested", _others("awaited"), when="is_known_cancellation"),
+    same("order.cancel_requested", others("awaited"), when="is_known_cancellation"),
     refuse(
         "order.cancel_requested",
-        _others("awaited"),
+        others("awaited"),
         "this cancellation_id came with other content",
         when="is_other_cancellation",
     ),
@@ -193,20 +117,20 @@ ORDER_RULES: Final = (
     ),
     move("order.cancel_requested", ("submitted",), None, do="ask_cancel"),
     park("order.cancel_requested", ("disputed",)),
-    same("order.cancel_requested", ("cancelled",), when="was_parked"),
+    same("order.cancel_requested", ENDED_EARLY, when="was_parked"),
     refuse("order.cancel_requested", (*SHIPPED, *FINAL), "nothing is open any more"),
-    refuse("order.refund_requested", ALL, f"a refund {LATER}"),
-    refuse("order.return_requested", ALL, f"a return {LATER}"),
+    refuse("order.refund_requested", ALL, f"a refund {_LATER}"),
+    refuse("order.return_requested", ALL, f"a return {_LATER}"),
 )
 
 _BEFORE_SUBMITTED = ("awaited", *SHOPPING, *PAYING)
 
 FULFILLMENT_RULES: Final = (
     park("fulfillment.shipped", _BEFORE_SUBMITTED),
-    same("fulfillment.shipped", _others(*_BEFORE_SUBMITTED), when="is_known_shipment"),
+    same("fulfillment.shipped", others(*_BEFORE_SUBMITTED), when="is_known_shipment"),
     refuse(
         "fulfillment.shipped",
-        _others(*_BEFORE_SUBMITTED),
+        others(*_BEFORE_SUBMITTED),
         "this shipment_id came with other content",
         when="is_other_shipment",
         attention=True,
@@ -225,10 +149,10 @@ FULFILLMENT_RULES: Final = (
     park("fulfillment.shipped", ("disputed",)),
     refuse("fulfillment.shipped", (*SHIPPED, *FINAL), "nothing is open any more", attention=True),
     park("fulfillment.cancelled", _BEFORE_SUBMITTED),
-    same("fulfillment.cancelled", _others(*_BEFORE_SUBMITTED), when="is_known_cancellation"),
+    same("fulfillment.cancelled", others(*_BEFORE_SUBMITTED), when="is_known_cancellation"),
     refuse(
         "fulfillment.cancelled",
-        _others(*_BEFORE_SUBMITTED),
+        others(*_BEFORE_SUBMITTED),
         "this cancellation_id came with other content",
         when="is_other_cancellation",
     ),
@@ -238,9 +162,9 @@ FULFILLMENT_RULES: Final = (
     refuse("fulfillment.cancelled", ("submitted",), "more was cancelled than is open", when="is_above_open"),
     move("fulfillment.cancelled", ("submitted",), None, do="ask_cancel"),
     park("fulfillment.cancelled", ("disputed",)),
-    same("fulfillment.cancelled", ("cancelled",), when="was_parked"),
+    same("fulfillment.cancelled", ENDED_EARLY, when="was_parked"),
     refuse("fulfillment.cancelled", (*SHIPPED, *FINAL), "nothing is open any more"),
-    refuse("fulfillment.return_received", ALL, f"a return {LATER}"),
+    refuse("fulfillment.return_received", ALL, f"a return {_LATER}"),
 )
 
 #: Answers to our own commands; ``decide`` fires them only while the command is open.
@@ -302,9 +226,9 @@ OUTCOME_RULES: Final = (
     move("digitalriver.checkout_kept", ALL, None, do="close"),
     move("digitalriver.order_placed", ALL, None, do="close absorb_order"),
     move("digitalriver.order_declined", ("placing",), "declined", do="close note_payment_failed tell_problem"),
-    move("digitalriver.order_declined", _others("placing"), None, do="close"),
+    move("digitalriver.order_declined", others("placing"), None, do="close"),
     move("digitalriver.order_refused", ("placing",), "checkout_rejected", do="close tell_problem"),
-    move("digitalriver.order_refused", _others("placing"), None, do="close"),
+    move("digitalriver.order_refused", others("placing"), None, do="close"),
     move("digitalriver.order_read", ALL, None, do="close absorb_order"),
     move("digitalriver.refresh_refused", ALL, None, do="close note_refresh_refused tell_problem"),
     move("digitalriver.fulfillment_created", ALL, None, do="close absorb_fulfillment"),
@@ -318,15 +242,15 @@ _UNKNOWN_ORDER = "no order with this id was requested here"
 #: What Digital River reports by itself: webhooks, and reads of our own.
 FACT_RULES: Final = (
     refuse("fact.order", ("awaited",), _UNKNOWN_ORDER),
-    move("fact.order", _others("awaited"), None, do="absorb_order"),
+    move("fact.order", others("awaited"), None, do="absorb_order"),
     refuse("fact.charge", ("awaited",), _UNKNOWN_ORDER),
-    move("fact.charge", _others("awaited"), None, do="absorb_charge"),
+    move("fact.charge", others("awaited"), None, do="absorb_charge"),
     refuse("fact.fulfillment", ("awaited",), _UNKNOWN_ORDER),
-    move("fact.fulfillment", _others("awaited"), None, do="absorb_fulfillment"),
+    move("fact.fulfillment", others("awaited"), None, do="absorb_fulfillment"),
     refuse("fact.document", ("awaited",), _UNKNOWN_ORDER),
-    move("fact.document", _others("awaited"), None, do="absorb_document"),
+    move("fact.document", others("awaited"), None, do="absorb_document"),
     same("fact.note", ALL),
-    refuse("fact.chargeback", ALL, f"a chargeback {LATER}", attention=True),
+    refuse("fact.chargeback", ALL, f"a chargeback {_LATER}", attention=True),
 )
 
 _ENDED_BEFORE_PLACED: Final[tuple[State, ...]] = ("awaited", *SHOPPING, "abandoned")
@@ -337,13 +261,13 @@ REMOTE_RULES: Final = (
     same("remote.accepted", ("submitted", *SHIPPED, "disputed")),
     move("remote.accepted", (*_ENDED_BEFORE_PLACED, "cancelled", "blocked"), None, do="note_contradiction"),
     move("remote.in_review", ("placing", "pending_payment"), "in_review"),
-    same("remote.in_review", _others("placing", "pending_payment")),
+    same("remote.in_review", others("placing", "pending_payment")),
     move("remote.pending_payment", PAYING, "declined", when="is_payment_lost is_redirect", do="note_payment_failed"),
     move(
         "remote.pending_payment", PAYING, "cancelled", when="is_payment_lost", do="note_payment_failed cancel_all_lines"
     ),
     move("remote.pending_payment", ("placing", "in_review"), "pending_payment", do="tell_next_action"),
-    same("remote.pending_payment", _others("placing", "in_review")),
+    same("remote.pending_payment", others("placing", "in_review")),
     move("remote.blocked", PAYING, "blocked", do="cancel_all_lines"),
     move(
         "remote.blocked",
@@ -361,9 +285,9 @@ REMOTE_RULES: Final = (
     same("remote.cancelled", (*_ENDED_BEFORE_PLACED, "cancelled", "blocked")),
     # What these three imply follows from the quantities and the money, which ``settle`` looks at.
     move("remote.fulfilled", PAYING, "submitted", do="note_contradiction"),
-    same("remote.fulfilled", _others(*PAYING)),
+    same("remote.fulfilled", others(*PAYING)),
     move("remote.complete", PAYING, "submitted", do="note_contradiction"),
-    same("remote.complete", _others(*PAYING)),
+    same("remote.complete", others(*PAYING)),
     same("remote.returned", ALL),
     move("remote.dispute", ALL, None, do="note_dispute"),
     move("remote.other", ALL, None, do="note_contradiction"),
@@ -376,18 +300,18 @@ DEADLINE_RULES: Final = (
         "abandoned",
         do="release_checkout",
     ),
-    same("deadline.abandon", _others("checkout_open", "checkout_ready", "checkout_rejected", "declined")),
+    same("deadline.abandon", others("checkout_open", "checkout_ready", "checkout_rejected", "declined")),
     move(
         "deadline.overdue",
         ("in_review", "pending_payment", "submitted", "fulfilled", "disputed"),
         None,
         do="note_overdue",
     ),
-    same("deadline.overdue", _others("in_review", "pending_payment", "submitted", "fulfilled", "disputed")),
+    same("deadline.overdue", others("in_review", "pending_payment", "submitted", "fulfilled", "disputed")),
     move("deadline.inquire", ALL, None, do="inquire_due"),
     move("deadline.ask_again", ALL, None, do="ask_again_due"),
     move("deadline.expire", ("awaited",), None, do="expire_parked"),
-    same("deadline.expire", _others("awaited")),
+    same("deadline.expire", others("awaited")),
 )
 
 SETTLE_RULES: Final = (
@@ -407,13 +331,3 @@ RULES: Final[tuple[Rule, ...]] = (
     *DEADLINE_RULES,
     *SETTLE_RULES,
 )
-
-
-def cells(rules: tuple[Rule, ...] = RULES) -> dict[str, dict[State, tuple[Rule, ...]]]:
-    """The table by trigger and state: the rules of each cell in the order in which they are tried."""
-    found: dict[str, dict[State, list[Rule]]] = {}
-    for rule in rules:
-        by_state = found.setdefault(rule.trigger, {})
-        for source in rule.sources:
-            by_state.setdefault(source, []).append(rule)
-    return {trigger: {state: tuple(row) for state, row in by_state.items()} for trigger, by_state in found.items()}

@@ -1,0 +1,117 @@
+"""The words of the tables: what a rule is, groups of states, and the four verdicts.
+
+A cell is all rules of one trigger for one state, tried in the order of their file; the first whose guards hold decides.
+The last rule of a cell has no guard, so every cell has an answer. The rules themselves are in ``table.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal, get_args
+
+import msgspec
+
+from statemachine.order import DeadlineName, State
+
+Verdict = Literal["move", "park", "refuse", "same"]
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """One rule of the table. ``target`` None: the state stays. ``detail`` says why a refusal, to a person."""
+
+    trigger: str
+    sources: tuple[State, ...]
+    verdict: Verdict
+    target: State | None = None
+    when: tuple[str, ...] = ()
+    do: tuple[str, ...] = ()
+    detail: str = ""
+    #: A refusal that a person must see: goods may be gone.
+    attention: bool = False
+
+
+ALL: Final[tuple[State, ...]] = get_args(State)
+FINAL: Final[tuple[State, ...]] = ("abandoned", "cancelled", "blocked")
+#: Ended on somebody's word. What the shopper or the warehouse had asked before, and what still waits, that word has settled.
+ENDED_EARLY: Final[tuple[State, ...]] = ("abandoned", "cancelled")
+#: The shopper still shops: a new cart is welcome.
+SHOPPING: Final[tuple[State, ...]] = (
+    "checkout_pending",
+    "checkout_open",
+    "checkout_ready",
+    "checkout_rejected",
+    "declined",
+)
+#: Placed, but not yet sure to be paid.
+PAYING: Final[tuple[State, ...]] = ("placing", "pending_payment", "in_review")
+#: Everything was shipped or cancelled.
+SHIPPED: Final[tuple[State, ...]] = ("fulfilled", "complete", "returned")
+PLACED: Final[tuple[State, ...]] = (*PAYING, "submitted", *SHIPPED, "disputed")
+
+#: The deadline of each waiting state; its length is the policy's ``<state>_wait``.
+WAITS: Final[dict[State, DeadlineName]] = {
+    "checkout_open": "abandon",
+    "checkout_ready": "abandon",
+    "checkout_rejected": "abandon",
+    "declined": "abandon",
+    "in_review": "overdue",
+    "pending_payment": "overdue",
+    "submitted": "overdue",
+    "fulfilled": "overdue",
+    "disputed": "overdue",
+}
+
+#: States that wait for something else with a deadline of its own: parked events, or an open command.
+OTHER_WAITS: Final[dict[State, DeadlineName]] = {
+    "awaited": "expire",
+    "checkout_pending": "inquire",
+    "placing": "inquire",
+}
+
+#: States of an order at Digital River (``digital-river`` API 2021-12-13) and how far along they are; a lower one is an older fact.
+REMOTE_RANKS: Final[dict[str, int]] = {
+    "pending_payment": 1,
+    "in_review": 1,  # a review may end in pending_payment again
+    "accepted": 2,
+    "fulfilled": 3,
+    "complete": 4,
+    "returned": 5,
+    "dispute": 5,
+    "cancelled": 6,
+    "blocked": 6,
+}
+
+
+def move(trigger: str, sources: tuple[State, ...], target: State | None, *, when: str = "", do: str = "") -> Rule:
+    """The state becomes ``target`` (None: stays), and the effects in ``do`` are carried out. Names are separated by spaces."""
+    return Rule(trigger, sources, "move", target, tuple(when.split()), tuple(do.split()))
+
+
+def park(trigger: str, sources: tuple[State, ...], *, when: str = "") -> Rule:
+    """Right, but too early: the order keeps the event."""
+    return Rule(trigger, sources, "park", when=tuple(when.split()))
+
+
+def same(trigger: str, sources: tuple[State, ...], *, when: str = "") -> Rule:
+    """Nothing new: the event changes nothing."""
+    return Rule(trigger, sources, "same", when=tuple(when.split()))
+
+
+def refuse(trigger: str, sources: tuple[State, ...], detail: str, *, when: str = "", attention: bool = False) -> Rule:
+    """The event is set aside with ``detail``; with ``attention`` a person is called too."""
+    return Rule(trigger, sources, "refuse", when=tuple(when.split()), detail=detail, attention=attention)
+
+
+def others(*taken: State) -> tuple[State, ...]:
+    """All states but those in ``taken``."""
+    return tuple(state for state in ALL if state not in taken)
+
+
+def cells(rules: Iterable[Rule]) -> dict[str, dict[State, tuple[Rule, ...]]]:
+    """The table by trigger and state: the rules of each cell in the order in which they are tried."""
+    found: dict[str, dict[State, list[Rule]]] = {}
+    for rule in rules:
+        by_state = found.setdefault(rule.trigger, {})
+        for source in rule.sources:
+            by_state.setdefault(source, []).append(rule)
+    return {trigger: {state: tuple(row) for state, row in by_state.items()} for trigger, by_state in found.items()}

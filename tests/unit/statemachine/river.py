@@ -1,0 +1,373 @@
+"""A Digital River on paper: it answers commands and makes the facts that the real one would report, all in one thread.
+
+Behaviour as in the fact sheet: a placement is the authorisation, a fulfilment captures and cancels, captures and voids end later,
+an order is cancelled only when its charge is. Shares of a capture are proportional, the last one takes the remainder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+from statemachine.commands import (
+    AttachSource,
+    Command,
+    CreateCheckout,
+    CreateFulfillment,
+    DeleteCheckout,
+    Inquire,
+    PlaceOrder,
+    RefreshOrder,
+    decode_command,
+    name_of,
+)
+from statemachine.facts import (
+    ChargeOperation,
+    Fact,
+    NextAction,
+    Outcome,
+    Problem,
+    QuotedLine,
+    RemoteCharge,
+    RemoteCheckout,
+    RemoteFulfillment,
+    RemoteFulfillmentItem,
+    RemoteItem,
+    RemoteOrder,
+    SellingEntity,
+    Session,
+)
+from statemachine.money import parse_money
+
+Method = Literal["card", "wire", "redirect", "card_declined", "card_review", "card_capture_fail", "card_cancel_fail"]
+
+
+@dataclass
+class PaperCheckout:
+    """A checkout in the books."""
+
+    checkout_id: str
+    upstream_id: str
+    currency: str
+    lines: list[tuple[str, str, int, int]]
+    method: str | None = None
+    deleted: bool = False
+    used: bool = False
+
+    @property
+    def total(self) -> int:
+        """Price and a tenth of tax."""
+        return sum(amount + amount // 10 for _, _, _, amount in self.lines)
+
+    def view(self) -> RemoteCheckout:
+        """As the API tells it."""
+        funded = self.method is not None
+        return RemoteCheckout(
+            checkout_id=self.checkout_id,
+            currency=self.currency,
+            total=self.total,
+            tax=sum(amount // 10 for _, _, _, amount in self.lines),
+            upstream_id=self.upstream_id,
+            selling_entity=SellingEntity("C5_INC-ENTITY", "DR globalTech Inc."),
+            lines=tuple(QuotedLine(line, amount, amount // 10) for line, _, _, amount in self.lines),
+            session=Session(
+                session_id=f"session-{self.checkout_id}",
+                state="requires_confirmation" if funded else "requires_source",
+                remaining=0 if funded else self.total,
+                client_secret="secret of the session",
+            ),
+        )
+
+
+@dataclass
+class PaperOrder:
+    """An order in the books."""
+
+    dr_order_id: str
+    checkout: PaperCheckout
+    state: str
+    charge_state: str | None
+    shipped: dict[str, int] = field(default_factory=dict)
+    cancelled: dict[str, int] = field(default_factory=dict)
+    captures: list[ChargeOperation] = field(default_factory=list)
+    cancels: list[ChargeOperation] = field(default_factory=list)
+    fulfillments: dict[str, RemoteFulfillment] = field(default_factory=dict)
+    session_state: str = "complete"
+
+    def charge(self) -> RemoteCharge | None:
+        """The charge as the API tells it; a push payment has none before the funds are there."""
+        if self.charge_state is None:
+            return None
+        return RemoteCharge(
+            charge_id=f"c4a26e00-0000-4000-8000-{self.dr_order_id}",
+            state=self.charge_state,
+            amount=self.checkout.total,
+            dr_order_id=self.dr_order_id,
+            captures=tuple(self.captures),
+            cancels=tuple(self.cancels),
+        )
+
+    def view(self) -> RemoteOrder:
+        """As the API tells it."""
+        charge = self.charge()
+        action = None
+        if self.state == "pending_payment" and self.checkout.method == "wire":
+            action = NextAction(
+                "show_payment_instructions", source_id="source", source_client_secret="secret of the source"
+            )
+        elif self.state == "pending_payment":
+            action = NextAction("redirect", url="https://bank.example/pay")
+        return RemoteOrder(
+            dr_order_id=self.dr_order_id,
+            state=self.state,
+            currency=self.checkout.currency,
+            total=self.checkout.total,
+            checkout_id=self.checkout.checkout_id,
+            upstream_id=self.checkout.upstream_id,
+            items=tuple(
+                RemoteItem(f"7005003003{line}", quantity, line, sku_id, "created", amount, amount // 10)
+                for line, sku_id, quantity, amount in self.checkout.lines
+            ),
+            charges=() if charge is None else (charge,),
+            session=Session(f"session-{self.checkout.checkout_id}", self.session_state, next_action=action),
+        )
+
+
+class River:
+    """The books of one Digital River account, and the facts that it has not reported yet."""
+
+    def __init__(self, known_skus: set[str] | None = None) -> None:
+        self.known_skus = known_skus
+        self.checkouts: dict[str, PaperCheckout] = {}
+        self.orders: dict[str, PaperOrder] = {}
+        self.by_command: dict[str, str] = {}
+        #: (order id, fact) in the order in which they happened.
+        self.facts: list[tuple[str, Fact]] = []
+        self.numbers = 0
+
+    def _number(self) -> int:
+        self.numbers += 1
+        return self.numbers
+
+    def _uuid(self) -> str:
+        return f"0b00c5e0-0000-4000-8000-{self._number():012d}"
+
+    def answer(self, command: Command) -> Outcome:
+        """Carry a command out and answer it."""
+        match command:
+            case CreateCheckout():
+                return self._create_checkout(command)
+            case AttachSource():
+                return self._attach_source(command)
+            case DeleteCheckout():
+                self.checkouts[command.checkout_id].deleted = True
+                return self._confirmed(command)
+            case PlaceOrder():
+                return self._place_order(command)
+            case RefreshOrder():
+                return msgspec.structs.replace(self._confirmed(command), order=self.orders[command.dr_order_id].view())
+            case CreateFulfillment():
+                return self._create_fulfillment(command)
+            case Inquire():
+                return self._inquire(command)
+
+    def _confirmed(self, command: Command) -> Outcome:
+        return Outcome(
+            command_id=command.command_id, command=name_of(command), attempt=command.attempt, result="confirmed"
+        )
+
+    def rejected(self, command: Command, code: str, status: int, *, unknown_sku: bool = False) -> Outcome:
+        """A refusal."""
+        problem = Problem(code, "Digital River's own words", status=status)
+        return Outcome(
+            command_id=command.command_id,
+            command=name_of(command),
+            attempt=command.attempt,
+            result="rejected",
+            status=status,
+            problem=problem,
+            unknown_sku=unknown_sku,
+        )
+
+    def _create_checkout(self, command: CreateCheckout) -> Outcome:
+        cart = msgspec.json.decode(command.cart)
+        if self.known_skus is not None and any(item["sku_id"] not in self.known_skus for item in cart["items"]):
+            return self.rejected(command, "invalid_parameter", 400, unknown_sku=True)
+        currency = cart["currency"]
+        lines = [
+            (item["line"], item["sku_id"], item["quantity"], item["quantity"] * parse_money(item["price"], currency))
+            for item in cart["items"]
+        ]
+        checkout = PaperCheckout(self._uuid(), command.order_id, currency, lines)
+        self.checkouts[checkout.checkout_id] = checkout
+        self.by_command[command.command_id] = checkout.checkout_id
+        return msgspec.structs.replace(self._confirmed(command), checkout=checkout.view())
+
+    def _attach_source(self, command: AttachSource) -> Outcome:
+        checkout = self.checkouts[command.checkout_id]
+        method = command.source_id.split("-")[1]
+        if checkout.deleted or method == "unknown":
+            return self.rejected(command, "source_not_found", 404)
+        checkout.method = method
+        return msgspec.structs.replace(self._confirmed(command), checkout=checkout.view())
+
+    def _place_order(self, command: PlaceOrder) -> Outcome:
+        checkout = self.checkouts[command.checkout_id]
+        if checkout.method == "card_declined":
+            return self.rejected(command, "failed-request", 409)
+        state, charge_state, session = "accepted", "capturable", "complete"
+        if checkout.method in ("wire", "redirect"):
+            state, charge_state = "pending_payment", ""
+            session = "pending_funds" if checkout.method == "wire" else "pending_redirect"
+        elif checkout.method == "card_review":
+            state = "in_review"
+        order = PaperOrder(
+            f"{900100200000 + self._number()}", checkout, state, charge_state or None, session_state=session
+        )
+        checkout.used = True
+        self.orders[order.dr_order_id] = order
+        self.by_command[command.command_id] = order.dr_order_id
+        self.report(order, f"order.{state if state != 'in_review' else 'review_opened'}")
+        if charge_state:
+            self.report_charge(order, "order.charge.capturable")
+        return msgspec.structs.replace(self._confirmed(command), order=order.view())
+
+    def report(self, order: PaperOrder, kind: str) -> None:
+        """A webhook about the order."""
+        view = order.view()
+        fact = Fact(type=kind, dr_order_id=order.dr_order_id, upstream_id=order.checkout.upstream_id, order=view)
+        self.facts.append((order.checkout.upstream_id, fact))
+
+    def report_charge(self, order: PaperOrder, kind: str) -> None:
+        """A webhook about the charge."""
+        fact = Fact(
+            type=kind, dr_order_id=order.dr_order_id, upstream_id=order.checkout.upstream_id, charge=order.charge()
+        )
+        self.facts.append((order.checkout.upstream_id, fact))
+
+    def release_payment(self, dr_order_id: str, state: str = "accepted") -> None:
+        """The funds arrive, or the review or the redirect ends well."""
+        order = self.orders[dr_order_id]
+        order.state, order.charge_state, order.session_state = state, "capturable", "complete"
+        self.report_charge(order, "order.charge.capturable")
+        self.report(order, f"order.{state}")
+
+    def fail_payment(self, dr_order_id: str, state: str = "cancelled") -> None:
+        """The funds never arrive, or the redirect fails; ``state`` may stay ``pending_payment``."""
+        order = self.orders[dr_order_id]
+        order.state, order.session_state = state, "failed"
+        self.report(order, "order.charge.failed" if state == "pending_payment" else "order.cancelled")
+
+    def block(self, dr_order_id: str) -> None:
+        """The review refuses the order."""
+        order = self.orders[dr_order_id]
+        order.state, order.charge_state = "blocked", "cancelled"
+        self.report(order, "order.blocked")
+
+    def _create_fulfillment(self, command: CreateFulfillment) -> Outcome:
+        order = self.orders[command.dr_order_id]
+        if order.state != "accepted":
+            return self.rejected(command, "order_not_submitted", 409)
+        ships = any(item.quantity for item in command.items)
+        for item in command.items:
+            order.shipped[item.line] = order.shipped.get(item.line, 0) + item.quantity
+            order.cancelled[item.line] = order.cancelled.get(item.line, 0) + item.cancel_quantity
+        fulfillment = RemoteFulfillment(
+            fulfillment_id=f"ful_{self._uuid()}",
+            dr_order_id=order.dr_order_id,
+            items=tuple(
+                RemoteFulfillmentItem(item.item_id, item.quantity, item.cancel_quantity) for item in command.items
+            ),
+            shipment_id=command.shipment_id,
+            command_id=command.command_id,
+        )
+        order.fulfillments[fulfillment.fulfillment_id] = fulfillment
+        self.by_command[command.command_id] = fulfillment.fulfillment_id
+        operations = order.captures if ships else order.cancels
+        operations.append(
+            ChargeOperation("pending", self._share(order, command), self._uuid(), fulfillment.fulfillment_id)
+        )
+        self.facts.append(
+            (
+                order.checkout.upstream_id,
+                Fact(type="fulfillment.created", dr_order_id=order.dr_order_id, fulfillment=fulfillment),
+            )
+        )
+        self.report_charge(order, "order.charge.capture.pending" if ships else "order.charge.cancel.pending")
+        if self._is_resolved(order) and any(order.shipped.values()):
+            order.state, order.charge_state = "fulfilled", "processing"
+            self.report(order, "order.fulfilled")
+        return msgspec.structs.replace(self._confirmed(command), fulfillment=fulfillment)
+
+    def _is_resolved(self, order: PaperOrder) -> bool:
+        return all(
+            order.shipped.get(line, 0) + order.cancelled.get(line, 0) == quantity
+            for line, _, quantity, _ in order.checkout.lines
+        )
+
+    def _share(self, order: PaperOrder, command: CreateFulfillment) -> int:
+        taken = sum(operation.amount for operation in (*order.captures, *order.cancels))
+        if self._is_resolved(order):
+            return order.checkout.total - taken
+        amounts = {line: (quantity, amount + amount // 10) for line, _, quantity, amount in order.checkout.lines}
+        return sum(
+            amounts[item.line][1] * (item.quantity + item.cancel_quantity) // amounts[item.line][0]
+            for item in command.items
+        )
+
+    def tick(self) -> None:
+        """All that is pending ends: captures and voids."""
+        for order in self.orders.values():
+            pending = [one for one in (*order.captures, *order.cancels) if one.state == "pending"]
+            if not pending:
+                continue
+            method = order.checkout.method
+            capture = "failed" if method == "card_capture_fail" else "complete"
+            void = "failed" if method == "card_cancel_fail" else "complete"
+            order.captures = [self._ended(one, capture) for one in order.captures]
+            order.cancels = [self._ended(one, void) for one in order.cancels]
+            self._settle(order)
+
+    @staticmethod
+    def _ended(operation: ChargeOperation, state: str) -> ChargeOperation:
+        return msgspec.structs.replace(operation, state=state) if operation.state == "pending" else operation
+
+    def recover(self, dr_order_id: str) -> None:
+        """Failed captures and voids succeed after all."""
+        order = self.orders[dr_order_id]
+        order.captures = [msgspec.structs.replace(one, state="complete") for one in order.captures]
+        order.cancels = [msgspec.structs.replace(one, state="complete") for one in order.cancels]
+        self._settle(order)
+
+    def _settle(self, order: PaperOrder) -> None:
+        ended = all(one.state == "complete" for one in (*order.captures, *order.cancels))
+        shipped = any(order.shipped.values())
+        if ended and self._is_resolved(order):
+            order.charge_state = "complete" if shipped else "cancelled"
+        for kind, operations in (("capture", order.captures), ("cancel", order.cancels)):
+            if operations:
+                self.report_charge(order, f"order.charge.{kind}.{operations[-1].state}")
+        if ended and self._is_resolved(order):
+            order.state = "complete" if shipped else "cancelled"
+            self.report(order, f"order.{order.state}")
+
+    def _inquire(self, inquiry: Inquire) -> Outcome:
+        about = decode_command(inquiry.about)
+        made = self.by_command.get(about.command_id)
+        outcome = msgspec.structs.replace(self._confirmed(about), inquired_by=inquiry.command_id)
+        if isinstance(about, AttachSource):
+            checkout = self.checkouts[about.checkout_id]
+            if checkout.method == about.source_id.split("-")[1]:
+                return msgspec.structs.replace(outcome, checkout=checkout.view())
+        elif isinstance(about, DeleteCheckout) and self.checkouts[about.checkout_id].deleted:
+            return outcome
+        elif made in self.checkouts:
+            return msgspec.structs.replace(outcome, checkout=self.checkouts[made].view())
+        elif made in self.orders:
+            return msgspec.structs.replace(outcome, order=self.orders[made].view())
+        elif made is not None and isinstance(about, CreateFulfillment):
+            fulfillment = self.orders[about.dr_order_id].fulfillments[made]
+            return msgspec.structs.replace(outcome, fulfillment=fulfillment)
+        return msgspec.structs.replace(outcome, result="absent")
