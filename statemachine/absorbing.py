@@ -1,8 +1,8 @@
 """Facts of Digital River are absorbed, not obeyed: whatever says it, in whatever order and how often, ends in the same order.
 
-The answer to a command, a webhook and a later read all come through the same functions. Nothing goes back: operations and states
-have ranks. Facts about an earlier checkout or order at Digital River are left alone. The booleans ``captured`` and ``refunded`` and
-the figure ``capturedAmount`` of Digital River are never used: they count what is pending or has failed.
+The answer to a command, a webhook and a later read all come through the same functions. Nothing goes back: operations and
+states have ranks. Facts about an earlier checkout or order at Digital River are left alone. The booleans ``captured`` and
+``refunded`` and the figure ``capturedAmount`` of Digital River are never used: they count what is pending or has failed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from statemachine.decision import IndexEntry
 from statemachine.draft import Draft
 from statemachine.facts import ChargeOperation, Fact, RemoteCharge, RemoteFulfillment, RemoteOrder
 from statemachine.identity import mark_of
+from statemachine.money import format_money
 from statemachine.order import CaptureState, Charge, Document, Item, Operation, Order, RemoteIds, Shipment, Units
 from statemachine.rules import REMOTE_RANKS
 
@@ -79,10 +80,7 @@ def _absorb_ids(draft: Draft, remote: RemoteOrder) -> None:
         draft.put(digital_river=RemoteIds(ids.checkout_id, remote.dr_order_id, ids.customer_id))
         draft.effects.append(IndexEntry(remote.dr_order_id, "order", order.order_id))
         if remote.currency != order.amounts.currency or remote.total != order.amounts.total:
-            draft.call_attention(
-                f"the order at Digital River is over {remote.total} minor units of {remote.currency},"
-                f" the quote was over {order.amounts.total} of {order.amounts.currency}"
-            )
+            draft.call_attention(_disagreement(order, remote))
     # A webhook that is faster than the answer proves that the order was placed: nothing is left to inquire about.
     for command in draft.order.commands:
         if command.name == "place_order":
@@ -93,6 +91,14 @@ def _absorb_ids(draft: Draft, remote: RemoteOrder) -> None:
             draft.put(items=items)
         else:
             draft.call_attention("the lines of the order at Digital River are not the lines of the cart")
+
+
+def _disagreement(order: Order, remote: RemoteOrder) -> str:
+    """What was quoted and what is authorised, as two figures."""
+    if remote.currency != order.amounts.currency:
+        return "the order at Digital River is in another currency than the quote"
+    authorised, quoted = format_money(remote.total, remote.currency), format_money(order.amounts.total, remote.currency)
+    return f"the order at Digital River is over {authorised}, the quote was over {quoted}"
 
 
 def _items(order: Order, remote: RemoteOrder) -> tuple[Item, ...]:
@@ -181,9 +187,8 @@ def _absorb_operations(draft: Draft) -> None:
     tell(draft, VOID_FAILED, any(void.state == "failed" for void in voids) and not is_voided(draft.order))
     authorised = sum(charge.amount for charge in order.charges)
     if captured + cancelled > authorised:
-        draft.call_attention(
-            f"{captured} minor units captured and {cancelled} cancelled are more than {authorised} authorised"
-        )
+        figures = [format_money(figure, order.amounts.currency) for figure in (captured, cancelled, authorised)]
+        draft.call_attention("{} captured and {} cancelled are more than {} authorised".format(*figures))
 
 
 def tell(draft: Draft, reason: str, holds: bool) -> None:  # reads as a sentence: tell X when it holds

@@ -1,7 +1,8 @@
 """Commands of an order: asked, answered, inquired after, asked again, given up.
 
-Digital River has no idempotency key. So a command is never asked again before a look-up has shown that it has not taken effect,
-and then under the same id; at most one inquiry of an order is open. What cannot be found out is never guessed: a person is called.
+Digital River has no idempotency key. So a command is never asked again before a look-up has shown that it has not taken
+effect, and then under the same id; at most one inquiry of an order is open. What cannot be found out is never guessed: a
+person is called.
 """
 
 from __future__ import annotations
@@ -105,7 +106,8 @@ def void_open(draft: Draft) -> None:
 def inquire_later(draft: Draft) -> None:
     """The outcome is not known: inquire on a deadline, with growing waits, and in the end call a person."""
     closing, outcome = draft.closing, draft.outcome
-    assert closing is not None and outcome is not None  # decide fires this for open commands only
+    assert closing is not None  # decide fires this for open commands only
+    assert outcome is not None
     answers_inquiry = outcome.inquired_by is not None or outcome.command_id == closing.inquired_by
     if not answers_inquiry and closing.inquired_by is not None:
         # The inquiry queued behind this attempt will be answered yet.

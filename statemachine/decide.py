@@ -1,8 +1,8 @@
 """``decide``: one order, one event, the time -> what becomes of both.
 
-In this order: an event that is known changes nothing; else the table decides; what Digital River's facts imply follows; then every
-parked event is looked at again. Nothing is written, asked or measured here, and nothing but ``now`` tells the time, so a replay
-of the same records gives the same bytes.
+In this order: an event that is known changes nothing; else the table decides; what Digital River's facts imply follows; then
+every parked event is looked at again. Nothing is written, asked or measured here, and nothing but ``now`` tells the time, so
+a replay of the same records gives the same bytes.
 """
 
 from __future__ import annotations

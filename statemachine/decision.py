@@ -60,7 +60,10 @@ class Parked(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The event is set aside with a reason. ``order`` is set when the refusal also raised ``attention``; effects hold that change."""
+    """The event is set aside with a reason.
+
+    ``order`` is set when the refusal also raised ``attention``; ``effects`` then hold that change.
+    """
 
     reason: Reason
     detail: str

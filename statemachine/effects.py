@@ -80,7 +80,8 @@ def take_checkout(draft: Draft) -> None:
     """The checkout is there: its id, its money, and the quote that the shopper reviews."""
     _take_quote(draft)
     quote, outcome = draft.quote, draft.outcome
-    assert quote is not None and outcome is not None
+    assert quote is not None
+    assert outcome is not None
     customer_id = outcome.customer_id or quote.customer_id
     draft.put(digital_river=RemoteIds(checkout_id=quote.checkout_id, customer_id=customer_id))
     draft.effects.append(IndexEntry(quote.checkout_id, "checkout", draft.order.order_id))
@@ -88,16 +89,21 @@ def take_checkout(draft: Draft) -> None:
 
 def _take_quote(draft: Draft) -> None:
     outcome = draft.outcome
-    assert outcome is not None and outcome.checkout is not None  # guarded by is_quote_sound
+    assert outcome is not None
+    assert outcome.checkout is not None  # guarded by is_quote_sound
     quote = outcome.checkout
     draft.quote = quote
     draft.put(amounts=replace(draft.order.amounts, total=quote.total, tax=quote.tax))
 
 
 def take_attached(draft: Draft) -> None:
-    """The source is attached and pays for all of it. Attaching may have changed the quote (Digital River fills in the payer's address)."""
+    """The source is attached and pays for all of it.
+
+    Attaching may change the quote: Digital River fills in the payer's address, and tax follows it.
+    """
     outcome = draft.outcome
-    assert outcome is not None and outcome.checkout is not None  # guarded by is_quote_sound
+    assert outcome is not None
+    assert outcome.checkout is not None  # guarded by is_quote_sound
     draft.put(amounts=replace(draft.order.amounts, total=outcome.checkout.total, tax=outcome.checkout.tax))
 
 

@@ -224,6 +224,12 @@ def _is_charge_settled(charge: Charge, order: Order) -> bool:
     )
 
 
+def is_void_report(draft: Draft) -> bool:
+    """The fulfilment only cancelled: in a cancelled order that is nothing new."""
+    remote = draft.remote_fulfillment()
+    return remote is not None and not any(item.quantity for item in remote.items)
+
+
 GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "has_items": has_items,
     "has_unknown_line": has_unknown_line,
@@ -248,6 +254,7 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_source_in_flight": is_source_in_flight,
     "is_unknown_sku_retryable": is_unknown_sku_retryable,
     "is_void_confirmed": is_void_confirmed,
+    "is_void_report": is_void_report,
     "is_wanted": is_wanted,
     "was_parked": was_parked,
 }

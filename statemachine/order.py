@@ -49,8 +49,8 @@ Payment = Literal[
 
 CaptureState = Literal["pending", "complete", "failed"]
 
-#: What an open command waits for. ``answer``: its outcome. ``unknown``: an inquiry, because its outcome is not known. ``retry``: the time
-#: at which it may be asked again. ``stuck``: a person, everything that orderflow may do by itself has been done.
+#: What an open command waits for. ``answer``: its outcome. ``unknown``: an inquiry, because its outcome is not known. ``retry``:
+#: the time at which it may be asked again. ``stuck``: a person, for everything that may be done without one has been done.
 Step = Literal["answer", "unknown", "retry", "stuck"]
 
 DeadlineName = Literal["abandon", "overdue", "inquire", "ask_again", "expire"]
@@ -128,7 +128,10 @@ class Deadline(msgspec.Struct, frozen=True):
 
 
 class Parked(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An event that is right but too early. ``record`` is the record as it came, so that a dead letter can repeat it byte for byte."""
+    """An event that is right but too early.
+
+    ``record`` is the record as it came, so that a dead letter can repeat it byte for byte.
+    """
 
     type: str
     arrived: datetime
@@ -148,7 +151,8 @@ class Item(msgspec.Struct, frozen=True, array_like=True):
 class Operation(msgspec.Struct, frozen=True, array_like=True):
     """A capture or a cancel of the charge. ``state``: pending, pending_information, failed or complete.
 
-    Digital River's ids are long and only compared, so their marks (``identity.py``) are kept: of the operation and of its fulfilment.
+    Digital River's ids are long and only compared, so their marks (``identity.py``) are kept: of the operation and of its
+    fulfilment.
     """
 
     mark: bytes
@@ -178,8 +182,8 @@ class Units(msgspec.Struct, frozen=True, array_like=True):
 class OpenCommand(msgspec.Struct, frozen=True, omit_defaults=True):
     """A command without a final outcome, whole, so that it can be asked again.
 
-    ``first_asked`` and ``asked`` are times of the first and of the last attempt; ``due`` is when its ``step`` ends. A command that is
-    no longer ``wanted`` still has to be answered, because what it made must be deleted.
+    ``first_asked`` and ``asked`` are times of the first and of the last attempt; ``due`` is when its ``step`` ends. A command
+    that is no longer ``wanted`` still has to be answered, because what it made must be deleted.
     """
 
     command_id: str

@@ -68,7 +68,7 @@ OTHER_WAITS: Final[dict[State, DeadlineName]] = {
     "placing": "inquire",
 }
 
-#: States of an order at Digital River (``digital-river`` API 2021-12-13) and how far along they are; a lower one is an older fact.
+#: States of an order at Digital River (API version 2021-12-13) and how far along they are; a lower one is an older fact.
 REMOTE_RANKS: Final[dict[str, int]] = {
     "pending_payment": 1,
     "in_review": 1,  # a review may end in pending_payment again

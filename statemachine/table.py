@@ -246,6 +246,7 @@ FACT_RULES: Final = (
     refuse("fact.charge", ("awaited",), _UNKNOWN_ORDER),
     move("fact.charge", others("awaited"), None, do="absorb_charge"),
     refuse("fact.fulfillment", ("awaited",), _UNKNOWN_ORDER),
+    same("fact.fulfillment", ("cancelled",), when="is_void_report"),
     move("fact.fulfillment", others("awaited"), None, do="absorb_fulfillment"),
     refuse("fact.document", ("awaited",), _UNKNOWN_ORDER),
     move("fact.document", others("awaited"), None, do="absorb_document"),
