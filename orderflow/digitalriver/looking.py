@@ -1,0 +1,174 @@
+"""Look before you create: what became of a command, found without writing.
+
+Digital River has no idempotency key, and ``upstreamId`` is not unique: an older checkout or order of the same order id may carry it.
+So a create is found by ``metadata.command_id``, an order by its checkout, and what does not match is not ours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Final, TypeVar, assert_never
+from urllib.parse import quote
+
+import msgspec
+
+from orderflow.digitalriver import reading, wire
+from orderflow.digitalriver.connection import Answer, Connection
+from statemachine.commands import (
+    AttachSource,
+    Command,
+    CreateCheckout,
+    CreateFulfillment,
+    DeleteCheckout,
+    Inquire,
+    PlaceOrder,
+    RefreshOrder,
+    name_of,
+)
+from statemachine.errors import OffContract
+from statemachine.facts import Outcome, RemoteCheckout, RemoteFulfillment, RemoteOrder
+
+Item = TypeVar("Item")
+
+#: The most that Digital River gives in one page.
+PAGE_LIMIT: Final = 100
+
+#: Far more than one order can have; a list that never ends is off contract, not a reason to ask for ever.
+PAGES_MAX: Final = 50
+
+_checkouts: Final = msgspec.json.Decoder(wire.Checkout)
+_checkout_pages: Final = msgspec.json.Decoder(wire.Page[wire.Checkout])
+_order_pages: Final = msgspec.json.Decoder(wire.Page[wire.Order])
+_fulfillment_pages: Final = msgspec.json.Decoder(wire.Page[wire.Fulfillment])
+
+
+class Finder:
+    """Finds effects of commands. Reads only."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def find(self, command: Command) -> Outcome | None:
+        """The confirmed outcome of ``command``; None when it has not taken effect.
+
+        Raises:
+            DigitalRiverError: No usable answer: still open.
+        """
+        began = time.monotonic()
+        found = await self._find(command)
+        if found is None:
+            return None
+        return msgspec.structs.replace(found, duration_ms=round((time.monotonic() - began) * 1000))
+
+    async def _find(self, command: Command) -> Outcome | None:
+        match command:
+            case CreateCheckout():
+                return await self._created_checkout(command)
+            case AttachSource():
+                return await self._attached_source(command)
+            case DeleteCheckout():
+                answer = await self._get_checkout(command.checkout_id)
+                return _confirmed(command, answer) if answer.status == 404 else None
+            case PlaceOrder():
+                return await self._placed_order(command)
+            case CreateFulfillment():
+                return await self._created_fulfillment(command)
+            case RefreshOrder() | Inquire():
+                # A refresh leaves no trace and is harmless to repeat; an inquire is itself a look.
+                return None
+            case _:
+                assert_never(command)
+
+    async def _created_checkout(self, command: CreateCheckout) -> Outcome | None:
+        query = {"upstreamIds": command.order_id}
+        async for answer, checkout in self._list("/checkouts", query, _checkout_pages, lambda item: item.id):
+            if reading.command_of(checkout.metadata) == command.command_id:
+                read = reading.checkout_of(checkout)
+                return _confirmed(command, answer, checkout=read, customer_id=read.customer_id)
+        return None
+
+    async def _attached_source(self, command: AttachSource) -> Outcome | None:
+        route = "GET /checkouts/{id}"
+        answer = await self._get_checkout(command.checkout_id)
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise OffContract(f"{route}: HTTP {answer.status}", status=answer.status, request_id=answer.request_id)
+        checkout = reading.checkout_of(_decoded(_checkouts, answer, route))
+        return _confirmed(command, answer, checkout=checkout) if command.source_id in checkout.source_ids else None
+
+    async def _placed_order(self, command: PlaceOrder) -> Outcome | None:
+        query = {"upstreamIds": command.order_id, "checkoutId": command.checkout_id}
+        async for answer, order in self._list("/orders", query, _order_pages, lambda item: item.id):
+            # Checked here too: a filter that is ignored must not give us another checkout's order.
+            if order.checkout_id == command.checkout_id:
+                return _confirmed(command, answer, order=reading.order_of(order))
+        return None
+
+    async def _created_fulfillment(self, command: CreateFulfillment) -> Outcome | None:
+        query = {"orderId": command.dr_order_id}
+        lines = {item.item_id: item.line for item in command.items}
+        async for answer, fulfillment in self._list("/fulfillments", query, _fulfillment_pages, lambda item: item.id):
+            if reading.command_of(fulfillment.metadata) == command.command_id:
+                return _confirmed(command, answer, fulfillment=reading.fulfillment_of(fulfillment, lines))
+        return None
+
+    async def _get_checkout(self, checkout_id: str) -> Answer:
+        path = f"/checkouts/{quote(checkout_id, safe='')}"
+        return await self._connection.request("GET", path, route="GET /checkouts/{id}")
+
+    async def _list(
+        self,
+        path: str,
+        filters: Mapping[str, str],
+        decoder: msgspec.json.Decoder[wire.Page[Item]],
+        id_of: Callable[[Item], str],
+    ) -> AsyncIterator[tuple[Answer, Item]]:
+        """All items of a filtered list, newest first, each with the answer that brought it; follows the pages."""
+        route = f"GET {path}"
+        query = {**filters, "limit": str(PAGE_LIMIT)}
+        for _ in range(PAGES_MAX):
+            answer = await self._connection.request("GET", path, route=route, query=query)
+            if answer.status != 200:
+                raise OffContract(f"{route}: HTTP {answer.status}", status=answer.status, request_id=answer.request_id)
+            page = _decoded(decoder, answer, route)
+            for item in page.data:
+                yield answer, item
+            if not page.has_more or not page.data:
+                return
+            query["startingAfter"] = id_of(page.data[-1])
+        raise OffContract(f"{route}: more than {PAGES_MAX} pages")
+
+
+def _decoded(decoder: msgspec.json.Decoder[Item], answer: Answer, route: str) -> Item:
+    try:
+        return decoder.decode(answer.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise OffContract(
+            f"{route}: a body that is not the documented one", status=answer.status, request_id=answer.request_id
+        ) from None
+
+
+def _confirmed(
+    command: Command,
+    answer: Answer,
+    *,
+    customer_id: str | None = None,
+    checkout: RemoteCheckout | None = None,
+    order: RemoteOrder | None = None,
+    fulfillment: RemoteFulfillment | None = None,
+) -> Outcome:
+    """The outcome of a command whose effect was found; no request of it was written now."""
+    return Outcome(
+        command_id=command.command_id,
+        command=name_of(command),
+        attempt=command.attempt,
+        result="confirmed",
+        status=answer.status,
+        request_id=answer.request_id,
+        customer_id=customer_id,
+        checkout=checkout,
+        order=order,
+        fulfillment=fulfillment,
+    )

@@ -1,0 +1,270 @@
+"""Digital River's objects and refusals, read into the structs of ``statemachine.facts``.
+
+Pure. Amounts are decimals in major units on the wire and become integer minor units, rounded half up to the currency's digits
+(Digital River's doubles carry binary noise: ``53.769999999999996``). What cannot be read is ``OffContract``: never guessed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Final
+
+import msgspec
+
+from orderflow.digitalriver import wire
+from orderflow.digitalriver.connection import Answer
+from statemachine.errors import OffContract
+from statemachine.facts import (
+    ChargeOperation,
+    NextAction,
+    Problem,
+    QuotedLine,
+    RemoteCharge,
+    RemoteCheckout,
+    RemoteFulfillment,
+    RemoteFulfillmentItem,
+    RemoteItem,
+    RemoteOrder,
+    SellingEntity,
+    Session,
+)
+from statemachine.money import currency_digits
+
+#: Item metadata under which our line id travels, and metadata of every create under which our command id does.
+LINE_KEY: Final = "line"
+COMMAND_KEY: Final = "command_id"
+
+#: Codes with which Digital River may refuse a SKU that it does not know: its table has no code of its own for it.
+_UNKNOWN_SKU_CODES: Final = frozenset({"not_found", "invalid_parameter", "sku_inactive"})
+
+_refusals = msgspec.json.Decoder(wire.Refusal)
+
+
+def minor_units(amount: Decimal, currency: str) -> int:
+    """``amount`` in minor units of ``currency``, rounded half up.
+
+    Raises:
+        OffContract: A currency that ISO 4217 does not have, or an amount that is no finite number.
+    """
+    try:
+        digits = currency_digits(currency.upper())
+    except ValueError:
+        raise OffContract("an object in an unknown currency") from None
+    if not amount.is_finite():
+        raise OffContract("an amount that is no number")
+    return int(amount.scaleb(digits).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+
+def checkout_of(checkout: wire.Checkout) -> RemoteCheckout:
+    """A checkout in our words.
+
+    ``discount`` is what the total has lost beside the lines and the shipping, which are already net of their own discounts: it makes
+    ``total = sum of lines + shipping + taxes, duties and fees - discount`` hold exactly.
+    """
+    currency = checkout.currency.upper()
+
+    def minor(amount: Decimal) -> int:
+        return minor_units(amount, currency)
+
+    lines = tuple(
+        QuotedLine(
+            line=_line_of(item) or item.id,
+            amount=minor(item.amount),
+            tax=minor(item.tax.amount),
+            duties=minor(item.duties.amount),
+            fees=minor(item.fees.amount),
+            importer_tax=minor(item.importer_tax.amount),
+        )
+        for item in checkout.items
+    )
+    shipping = minor(checkout.shipping_choice.amount if checkout.shipping_choice else checkout.total_shipping)
+    total, tax, duties = minor(checkout.total_amount), minor(checkout.total_tax), minor(checkout.total_duty)
+    fees, importer_tax = minor(checkout.total_fees), minor(checkout.total_importer_tax)
+    summed = sum(line.amount for line in lines) + shipping + tax + duties + fees + importer_tax
+    entity = checkout.selling_entity
+    return RemoteCheckout(
+        checkout_id=checkout.id,
+        currency=currency,
+        total=total,
+        tax=tax,
+        shipping=shipping,
+        duties=duties,
+        fees=fees,
+        importer_tax=importer_tax,
+        discount=max(0, summed - total),
+        upstream_id=checkout.upstream_id,
+        customer_id=checkout.customer_id,
+        # An empty object until Digital River can decide it.
+        selling_entity=SellingEntity(id=entity.id, name=entity.name) if entity and entity.id else None,
+        lines=lines,
+        session=_session_of(checkout.payment.session, currency),
+        source_ids=tuple(source.id for source in checkout.payment.sources),
+        disclosures=checkout.disclosures,
+    )
+
+
+def order_of(order: wire.Order) -> RemoteOrder:
+    """An order in our words."""
+    currency = order.currency.upper()
+    alone = Counter((item.sku_id, item.quantity) for item in order.items)
+    return RemoteOrder(
+        dr_order_id=order.id,
+        state=order.state,
+        currency=currency,
+        total=minor_units(order.total_amount, currency),
+        checkout_id=order.checkout_id,
+        upstream_id=order.upstream_id,
+        fraud_state=order.fraud_state,
+        tax=minor_units(order.total_tax, currency),
+        captured=minor_units(order.captured_amount, currency),
+        cancelled=minor_units(order.cancelled_amount, currency),
+        refunded=minor_units(order.refunded_amount, currency),
+        available_to_refund=minor_units(order.available_to_refund_amount, currency),
+        items=tuple(
+            RemoteItem(
+                item_id=item.id,
+                quantity=item.quantity,
+                line=_line_of(item),
+                # For an item whose metadata was lost: the SKU finds the line when no other item is like it.
+                sku_id=item.sku_id if _line_of(item) or alone[(item.sku_id, item.quantity)] == 1 else None,
+                state=item.state,
+                amount=minor_units(item.amount, currency),
+                tax=minor_units(item.tax.amount, currency),
+            )
+            for item in order.items
+        ),
+        charges=tuple(charge_of(charge, currency) for charge in order.payment.charges),
+        session=_session_of(order.payment.session, currency),
+        cancel_reason=order.cancel_reason,
+    )
+
+
+def charge_of(charge: wire.Charge, currency: str | None = None) -> RemoteCharge:
+    """A charge in our words; ``currency`` is the order's, else the charge's own counts.
+
+    Raises:
+        OffContract: Neither is there.
+    """
+    known = charge.currency or currency
+    if known is None:
+        raise OffContract("a charge without a currency")
+
+    def operations(found: list[wire.Operation]) -> tuple[ChargeOperation, ...]:
+        return tuple(
+            ChargeOperation(
+                state=operation.state,
+                amount=minor_units(operation.amount, known),
+                id=operation.id,
+                fulfillment_id=operation.fulfillment_id,
+                failure_code=operation.failure_code,
+            )
+            for operation in found
+        )
+
+    return RemoteCharge(
+        charge_id=charge.id,
+        state=charge.state,
+        amount=minor_units(charge.amount, known),
+        dr_order_id=charge.order_id,
+        source_id=charge.source_id,
+        captures=operations(charge.captures),
+        cancels=operations(charge.cancels),
+        refunds=operations(charge.refunds),
+        failure_code=charge.failure_code,
+    )
+
+
+def fulfillment_of(fulfillment: wire.Fulfillment, lines: Mapping[str, str] | None = None) -> RemoteFulfillment:
+    """A fulfilment in our words; ``lines`` maps item ids to our lines where the command knows them."""
+    known = dict(lines or {})
+    if fulfillment.order_details is not None:
+        for item in fulfillment.order_details.items:
+            line = _line_of(item)
+            if line is not None:
+                known.setdefault(item.id, line)
+    return RemoteFulfillment(
+        fulfillment_id=fulfillment.id,
+        dr_order_id=fulfillment.order_id,
+        items=tuple(
+            RemoteFulfillmentItem(
+                item_id=item.item_id,
+                quantity=item.quantity or 0,
+                cancel_quantity=item.cancel_quantity or 0,
+                line=known.get(item.item_id),
+            )
+            for item in fulfillment.items
+        ),
+        shipment_id=fulfillment.shipment_id,
+        command_id=command_of(fulfillment.metadata),
+    )
+
+
+def command_of(metadata: wire.Metadata) -> str | None:
+    """The ``command_id`` that made an object; None when it is not ours."""
+    found = metadata.get(COMMAND_KEY)
+    return found if isinstance(found, str) else None
+
+
+def refusal_of(answer: Answer, route: str) -> wire.Refusal:
+    """The body of a 4xx.
+
+    Raises:
+        OffContract: Not Digital River's error body: something between us answered, and whether it took effect is not known.
+    """
+    try:
+        return _refusals.decode(answer.body)
+    except msgspec.DecodeError:
+        raise OffContract(
+            f"{route}: HTTP {answer.status} without Digital River's error body",
+            status=answer.status,
+            request_id=answer.request_id,
+        ) from None
+
+
+def problem_of(refusal: wire.Refusal, status: int) -> Problem:
+    """The first error of a refusal; the code falls back to the type, which is always the coarser word."""
+    first = refusal.errors[0] if refusal.errors else wire.ErrorItem()
+    return Problem(
+        code=first.code or refusal.type or "unknown_error",
+        message=first.message or first.description,
+        parameter=first.parameter,
+        status=status,
+    )
+
+
+def only_unknown_skus(refusal: wire.Refusal) -> bool:
+    """Whether every error of the refusal is about a SKU that Digital River does not know."""
+    return bool(refusal.errors) and all(
+        error.code in _UNKNOWN_SKU_CODES and (error.parameter or "").rpartition(".")[2].lower() == "skuid"
+        for error in refusal.errors
+    )
+
+
+def _line_of(item: wire.Line) -> str | None:
+    line = item.metadata.get(LINE_KEY)
+    return line if isinstance(line, str) else None
+
+
+def _session_of(session: wire.Session | None, currency: str) -> Session | None:
+    if session is None:
+        return None
+    action: NextAction | None = None
+    if session.next_action is not None:
+        data = session.next_action.data
+        if session.next_action.action == "redirect":
+            action = NextAction(kind="redirect", url=data.redirect_url)
+        elif session.next_action.action == "show_payment_instructions":
+            action = NextAction(
+                kind="show_payment_instructions",
+                source_id=data.source_id,
+                source_client_secret=data.source_client_secret,
+            )
+    return Session(
+        session_id=session.id,
+        state=session.state,
+        remaining=minor_units(session.amount_remaining_to_be_contributed, currency),
+        client_secret=session.client_secret,
+        next_action=action,
+    )

@@ -1,0 +1,126 @@
+"""Digital River's events, read into facts.
+
+Kinds of objects are told apart by their shape, not by the type alone: ``order.charge.failed`` holds an order, ``order.charge.capture.complete``
+a charge. Digital River adds types at any time; those that orders have no use for are None, to be counted and skipped.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from orderflow.digitalriver import reading, wire
+from statemachine.errors import DecodeError, OffContract
+from statemachine.facts import Fact, RemoteDocument
+
+_ORDER_TYPES: Final = frozenset(
+    f"order.{name}"
+    for name in (
+        "accepted blocked cancelled complete created dispute dispute.resolved fulfilled pending_payment refunded "
+        "review_opened review_closed submitted updated"
+    ).split()
+)
+#: ``.created`` and ``.completed`` are spellings from before 2020 that are still listed.
+_CHARGE_TYPES: Final = frozenset(
+    f"order.charge.{name}"
+    for name in (
+        "created pending capturable processing complete completed cancelled failed reauth.failed "
+        "capture.created capture.pending capture.complete capture.completed capture.failed "
+        "cancel.pending cancel.pending_information cancel.complete cancel.failed "
+        "refund.created refund.pending refund.complete refund.completed refund.failed"
+    ).split()
+)
+_DOCUMENT_TYPES: Final = frozenset({"order.invoice.created", "order.credit_memo.created"})
+_FULFILLMENT_TYPES: Final = frozenset({"fulfillment.created", "fulfillment.create"})
+_CHARGEBACK: Final = "order.chargeback"
+
+#: The types that say something about an order.
+KNOWN_TYPES: Final = _ORDER_TYPES | _CHARGE_TYPES | _DOCUMENT_TYPES | _FULFILLMENT_TYPES | {_CHARGEBACK}
+
+_events = msgspec.json.Decoder(wire.Event)
+_shapes = msgspec.json.Decoder(wire.Shape)
+_orders = msgspec.json.Decoder(wire.Order)
+_charges = msgspec.json.Decoder(wire.Charge)
+_fulfillments = msgspec.json.Decoder(wire.Fulfillment)
+_documents = msgspec.json.Decoder(wire.Document)
+_chargebacks = msgspec.json.Decoder(wire.Chargeback)
+
+
+def read_webhook(body: bytes) -> tuple[str, Fact] | None:
+    """The event's id and its fact; None for a type that orders have no use for.
+
+    Raises:
+        DecodeError: Not JSON (``undecodable``), or not Digital River's event or object (``invalid``). Quotes no value.
+    """
+    try:
+        event = _events.decode(body)
+    except msgspec.ValidationError:
+        raise DecodeError("invalid", "not a Digital River event: id, type or data.object is missing or of a wrong kind") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise DecodeError("undecodable", "not JSON") from None
+    if event.type not in KNOWN_TYPES:
+        return None
+    try:
+        return event.id, _fact_of(event.type, event.data.object)
+    except (msgspec.DecodeError, UnicodeDecodeError, OffContract) as error:
+        reason = str(error) if isinstance(error, OffContract) else "a member is missing or of a wrong kind"
+        raise DecodeError("invalid", f"the object of {event.type} cannot be read: {reason}") from None
+
+
+def key_of(body: bytes) -> str | None:
+    """The Digital River order or checkout id that an event is about, for a record's key; None when it cannot be read."""
+    try:
+        event = _events.decode(body)
+        shape = _shapes.decode(event.data.object)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if shape.order_id is not None:
+        return shape.order_id
+    # An order's events share its id; a checkout's have only their own.
+    return shape.id
+
+
+def order_fact(order: wire.Order, kind: str) -> Fact:
+    """A fact that is a whole order."""
+    return Fact(
+        type=kind,
+        dr_order_id=order.id,
+        checkout_id=order.checkout_id,
+        upstream_id=order.upstream_id,
+        order=reading.order_of(order),
+    )
+
+
+def _fact_of(kind: str, raw: msgspec.Raw) -> Fact:
+    if kind in _DOCUMENT_TYPES:
+        document = _documents.decode(raw)
+        file_id = document.file_id or document.id
+        if file_id is None:
+            raise OffContract("a document without an id")
+        purpose = document.purpose or (
+            "customer_invoice" if kind == "order.invoice.created" else "customer_credit_memo"
+        )
+        descriptor = RemoteDocument(file_id=file_id, purpose=purpose, dr_order_id=document.order_id)
+        return Fact(type=kind, dr_order_id=document.order_id, document=descriptor)
+    if kind in _FULFILLMENT_TYPES:
+        fulfillment = _fulfillments.decode(raw)
+        details = fulfillment.order_details or wire.OrderDetails()
+        return Fact(
+            type="fulfillment.created",
+            dr_order_id=fulfillment.order_id,
+            checkout_id=details.checkout_id,
+            upstream_id=details.upstream_id,
+            fulfillment=reading.fulfillment_of(fulfillment),
+        )
+    if kind == _CHARGEBACK:
+        chargeback = _chargebacks.decode(raw)
+        if chargeback.amount is None or chargeback.currency is None:
+            return Fact(type=kind, dr_order_id=chargeback.order_id)
+        amount = abs(reading.minor_units(chargeback.amount, chargeback.currency))
+        return Fact(type=kind, dr_order_id=chargeback.order_id, amount=amount)
+    # ``orderId`` makes it a child object; an order has none and has states instead.
+    if _shapes.decode(raw).order_id is not None:
+        charge = _charges.decode(raw)
+        return Fact(type=kind, dr_order_id=charge.order_id, charge=reading.charge_of(charge))
+    return order_fact(_orders.decode(raw), kind)

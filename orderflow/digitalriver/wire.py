@@ -1,0 +1,260 @@
+"""Digital River's JSON as it is on the wire, only the members that orders need.
+
+A tolerant reader, as Digital River asks for: unknown members are ignored, all but identifiers may be missing, and absent means not
+set. Amounts are JSON numbers, which are binary doubles there (``53.769999999999996`` was seen in its samples): they are read as decimals
+from their text, never as floats. Source: Digital River API reference, version 2021-12-13.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+ZERO: Final = Decimal(0)
+
+Item = TypeVar("Item")
+
+#: Digital River allows strings, booleans and integers; doubles and nulls are tolerated.
+Metadata = dict[str, str | bool | int | float | None]
+
+
+class WireModel(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """What all wire shapes have in common: camelCase names, unknown members ignored."""
+
+
+class Amount(WireModel, frozen=True, kw_only=True):
+    """``tax``, ``duties``, ``importerTax``, ``fees`` of a line."""
+
+    amount: Decimal = ZERO
+
+
+class Line(WireModel, frozen=True, kw_only=True):
+    """A line of a checkout or of an order."""
+
+    id: str
+    sku_id: str | None = None
+    quantity: int = 1
+    amount: Decimal = ZERO
+    state: str | None = None
+    tax: Amount = Amount()
+    importer_tax: Amount = Amount()
+    duties: Amount = Amount()
+    fees: Amount = Amount()
+    metadata: Metadata = {}
+
+
+class SellingEntity(WireModel, frozen=True, kw_only=True):
+    """Empty until Digital River can decide it."""
+
+    id: str | None = None
+    name: str | None = None
+
+
+class NextActionData(WireModel, frozen=True, kw_only=True):
+    """``redirectUrl`` of a redirect; source and secret of payment instructions."""
+
+    redirect_url: str | None = None
+    source_id: str | None = None
+    source_client_secret: str | None = None
+
+
+class NextAction(WireModel, frozen=True, kw_only=True):
+    """On the wire only; the published OpenAPI document does not have it."""
+
+    action: str | None = None
+    data: NextActionData = NextActionData()
+
+
+class Session(WireModel, frozen=True, kw_only=True):
+    """``payment.session``."""
+
+    id: str
+    state: str = ""
+    amount_remaining_to_be_contributed: Decimal = ZERO
+    client_secret: str | None = None
+    next_action: NextAction | None = None
+
+
+class Source(WireModel, frozen=True, kw_only=True):
+    """A payment source."""
+
+    id: str
+
+
+class Operation(WireModel, frozen=True, kw_only=True):
+    """A capture, cancel or refund of a charge. Inside an order a charge's refund has no id."""
+
+    id: str | None = None
+    amount: Decimal = ZERO
+    state: str = ""
+    fulfillment_id: str | None = None
+    failure_code: str | None = None
+
+
+class Charge(WireModel, frozen=True, kw_only=True):
+    """A charge; ``captured`` and ``refunded`` are not read, they are true even when the operation failed."""
+
+    id: str
+    state: str
+    amount: Decimal = ZERO
+    currency: str | None = None
+    order_id: str | None = None
+    source_id: str | None = None
+    failure_code: str | None = None
+    captures: list[Operation] = []
+    cancels: list[Operation] = []
+    refunds: list[Operation] = []
+
+
+class Payment(WireModel, frozen=True, kw_only=True):
+    """``payment`` of a checkout or an order; before version 2021-03-23 its members were at the top."""
+
+    sources: list[Source] = []
+    charges: list[Charge] = []
+    session: Session | None = None
+
+
+class ShippingChoice(WireModel, frozen=True, kw_only=True):
+    """The chosen way of shipping."""
+
+    amount: Decimal = ZERO
+    tax_amount: Decimal = ZERO
+
+
+class Totals(WireModel, frozen=True, kw_only=True):
+    """What checkouts and orders share."""
+
+    id: str
+    currency: str
+    total_amount: Decimal
+    total_tax: Decimal = ZERO
+    total_fees: Decimal = ZERO
+    total_duty: Decimal = ZERO
+    total_importer_tax: Decimal = ZERO
+    total_shipping: Decimal = ZERO
+    upstream_id: str | None = None
+    customer_id: str | None = None
+    selling_entity: SellingEntity | None = None
+    items: list[Line] = []
+    payment: Payment = Payment()
+    shipping_choice: ShippingChoice | None = None
+    metadata: Metadata = {}
+
+
+class Checkout(Totals, frozen=True, kw_only=True):
+    """A checkout."""
+
+    disclosures: msgspec.Raw | None = None
+
+
+class Order(Totals, frozen=True, kw_only=True):
+    """An order."""
+
+    state: str
+    checkout_id: str | None = None
+    fraud_state: str | None = None
+    captured_amount: Decimal = ZERO
+    cancelled_amount: Decimal = ZERO
+    refunded_amount: Decimal = ZERO
+    available_to_refund_amount: Decimal = ZERO
+    cancel_reason: str | None = None
+
+
+class FulfillmentItem(WireModel, frozen=True, kw_only=True):
+    """Units of one order line."""
+
+    item_id: str
+    quantity: int | None = None
+    cancel_quantity: int | None = None
+
+
+class OrderDetails(WireModel, frozen=True, kw_only=True):
+    """The order inside a fulfilment, without its payment."""
+
+    upstream_id: str | None = None
+    checkout_id: str | None = None
+    items: list[Line] = []
+
+
+class Fulfillment(WireModel, frozen=True, kw_only=True):
+    """A fulfilment: it ships and it cancels."""
+
+    id: str
+    order_id: str
+    items: list[FulfillmentItem] = []
+    shipment_id: str | None = None
+    metadata: Metadata = {}
+    order_details: OrderDetails | None = None
+
+
+class Document(WireModel, frozen=True, kw_only=True):
+    """The descriptor of an invoice or a credit memo."""
+
+    order_id: str
+    file_id: str | None = None
+    id: str | None = None
+    purpose: str | None = None
+
+
+class Chargeback(WireModel, frozen=True, kw_only=True):
+    """A chargeback: like a sales transaction."""
+
+    order_id: str
+    amount: Decimal | None = None
+    currency: str | None = None
+
+
+class CustomerId(WireModel, frozen=True, kw_only=True):
+    """As much of a customer as we need."""
+
+    id: str
+
+
+class EventData(WireModel, frozen=True, kw_only=True):
+    """``data`` of an event."""
+
+    object: msgspec.Raw
+
+
+class Event(WireModel, frozen=True, kw_only=True):
+    """The envelope of a webhook."""
+
+    id: str
+    type: str
+    data: EventData
+
+
+class Shape(WireModel, frozen=True, kw_only=True):
+    """What tells the kinds of objects apart: their shape, because the type of the event does not always say it."""
+
+    id: str | None = None
+    order_id: str | None = None
+    checkout_id: str | None = None
+    state_transitions: msgspec.Raw | None = None
+    captures: msgspec.Raw | None = None
+    upstream_id: str | None = None
+
+
+class ErrorItem(WireModel, frozen=True, kw_only=True):
+    """One error of a refusal; the re-authorisation 409 has ``description`` where others have ``message``."""
+
+    code: str | None = None
+    parameter: str | None = None
+    message: str | None = None
+    description: str | None = None
+
+
+class Refusal(WireModel, frozen=True, kw_only=True):
+    """The body of a refusal; ``type`` may be missing and does not always agree with the status."""
+
+    type: str | None = None
+    errors: list[ErrorItem] = []
+
+
+class Page(WireModel, Generic[Item], frozen=True, kw_only=True):
+    """A page of a list, newest first."""
+
+    data: list[Item]
+    has_more: bool = False

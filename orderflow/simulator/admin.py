@@ -1,0 +1,180 @@
+"""``/_admin``: the books, faults, the clock, and what people outside do (pay, review, heal a card). No key, no limits, no faults.
+
+Nothing here exists at Digital River; that is why it has a prefix of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, Literal
+
+import msgspec
+from aiohttp import web
+
+from orderflow.simulator import listing, orders
+from orderflow.simulator.books import books
+from orderflow.simulator.clock import fine_stamp
+from orderflow.simulator.front import ADMIN_PREFIX, Front, answer_of
+from orderflow.simulator.records import Order
+from orderflow.simulator.sources import METHODS
+from orderflow.simulator.webhooks import WebhookSender
+
+#: A clock moved further than this is a slip of the pen.
+ADVANCE_SECONDS_MAX: Final = 10 * 365 * 86_400
+
+
+class _Advance(msgspec.Struct, forbid_unknown_fields=True):
+    advance_s: float
+
+
+class _Shut(msgspec.Struct, forbid_unknown_fields=True):
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+    point: Literal["before", "after"] = "after"
+
+
+class _Open(msgspec.Struct, forbid_unknown_fields=True):
+    gate: str | None = None
+
+
+class _Review(msgspec.Struct, forbid_unknown_fields=True):
+    passed: bool
+
+
+class _Payment(msgspec.Struct, forbid_unknown_fields=True):
+    received: bool
+
+
+class _Method(msgspec.Struct, forbid_unknown_fields=True):
+    method: str
+
+
+class Admin:
+    """The handlers of ``/_admin``."""
+
+    def __init__(self, front: Front, sender: WebhookSender | None) -> None:
+        self._front = front
+        self._world = front.world
+        self._sender = sender
+
+    def add_to(self, app: web.Application) -> None:
+        """Serve these paths."""
+        add = app.router.add_route
+        add("GET", f"{ADMIN_PREFIX}/books", self.books)
+        add("GET", f"{ADMIN_PREFIX}/faults", self.show_faults)
+        add("POST", f"{ADMIN_PREFIX}/faults", self.set_faults)
+        add("GET", f"{ADMIN_PREFIX}/clock", self.show_clock)
+        add("POST", f"{ADMIN_PREFIX}/clock", self.move_clock)
+        add("GET", f"{ADMIN_PREFIX}/gates", self.show_gates)
+        add("POST", f"{ADMIN_PREFIX}/gates", self.shut_gate)
+        add("POST", f"{ADMIN_PREFIX}/gates/open", self.open_gates)
+        add("POST", f"{ADMIN_PREFIX}/orders/{{id}}/review", self.review)
+        add("POST", f"{ADMIN_PREFIX}/orders/{{id}}/payment", self.payment)
+        add("POST", f"{ADMIN_PREFIX}/sources/{{id}}", self.set_method)
+        add("GET", f"{ADMIN_PREFIX}/webhooks", self.webhooks)
+
+    async def books(self, request: web.Request) -> web.Response:
+        """The books of all orders, or of those in ``?upstreamIds=``."""
+        return answer_of(books(self._world, listing.names_in(request.query, "upstreamIds")), 200)
+
+    async def show_faults(self, _: web.Request) -> web.Response:
+        """The faults as they are."""
+        return answer_of(msgspec.to_builtins(self._front.faults), 200)
+
+    async def set_faults(self, request: web.Request) -> web.Response:
+        """Change the named faults; the others stay."""
+        try:
+            self._front.faults = self._front.faults.merged(await request.read())
+        except msgspec.DecodeError as error:
+            return _bad(str(error))
+        if self._sender is not None:
+            self._sender.faults = self._front.faults
+        return await self.show_faults(request)
+
+    async def show_clock(self, _: web.Request) -> web.Response:
+        """The simulator's time."""
+        return answer_of({"now": fine_stamp(self._world.now())}, 200)
+
+    async def move_clock(self, request: web.Request) -> web.Response:
+        """Move the clock ahead; what falls due has happened when this answers."""
+        try:
+            seconds = msgspec.json.decode(await request.read(), type=_Advance).advance_s
+        except msgspec.DecodeError as error:
+            return _bad(str(error))
+        if not (math.isfinite(seconds) and 0 <= seconds <= ADVANCE_SECONDS_MAX):
+            return _bad("advance_s must be from 0 to ten years")
+        self._world.clock.advance(seconds)
+        return await self.show_clock(request)
+
+    async def show_gates(self, _: web.Request) -> web.Response:
+        """How many requests wait at each gate."""
+        return answer_of({"waiting": self._front.gates.waiting()}, 200)
+
+    async def shut_gate(self, request: web.Request) -> web.Response:
+        """Hold requests of one method and path prefix, ``before`` or ``after`` their effect."""
+        try:
+            shut = msgspec.json.decode(await request.read(), type=_Shut)
+        except msgspec.DecodeError as error:
+            return _bad(str(error))
+        return answer_of({"gate": self._front.gates.shut(shut.method, shut.path, shut.point)}, 201)
+
+    async def open_gates(self, request: web.Request) -> web.Response:
+        """Open one gate, or all."""
+        content = await request.read()
+        try:
+            name = msgspec.json.decode(content, type=_Open).gate if content else None
+        except msgspec.DecodeError as error:
+            return _bad(str(error))
+        return answer_of({"released": self._front.gates.open(name)}, 200)
+
+    async def review(self, request: web.Request) -> web.Response:
+        """The fraud desk decides now."""
+        order = self._order(request)
+        try:
+            passed = msgspec.json.decode(await request.read(), type=_Review).passed
+        except msgspec.DecodeError as error:
+            return _bad(str(error))
+        orders.end_review(self._world, order, passed=passed)
+        return answer_of({"state": order.state}, 200)
+
+    async def payment(self, request: web.Request) -> web.Response:
+        """The money of a pending order arrives now, or never."""
+        order = self._order(request)
+        try:
+            received = msgspec.json.decode(await request.read(), type=_Payment).received
+        except msgspec.DecodeError as error:
+            return _bad(str(error))
+        (orders.receive_payment if received else orders.fail_payment)(self._world, order)
+        return answer_of({"state": order.state}, 200)
+
+    async def set_method(self, request: web.Request) -> web.Response:
+        """Let a source behave like another method from now on: a card is healed, or spoiled."""
+        source = self._world.sources.get(request.match_info["id"])
+        if source is None:
+            raise web.HTTPNotFound
+        try:
+            method = msgspec.json.decode(await request.read(), type=_Method).method
+        except msgspec.DecodeError as error:
+            return _bad(str(error))
+        if method not in METHODS:
+            return _bad("no such method")
+        source.method = method
+        return answer_of({"method": method}, 200)
+
+    async def webhooks(self, _: web.Request) -> web.Response:
+        """How many webhooks were tried, acknowledged, lost on purpose and given up."""
+        return answer_of(dict(self._sender.counts) if self._sender is not None else {}, 200)
+
+    def _order(self, request: web.Request) -> Order:
+        """An order by Digital River's id or by ``upstreamId`` (the newest)."""
+        name = request.match_info["id"]
+        order = self._world.orders.get(name)
+        if order is None and self._world.orders_by_upstream.get(name):
+            order = self._world.orders_by_upstream[name][-1]
+        if order is None:
+            raise web.HTTPNotFound
+        return order
+
+
+def _bad(detail: str) -> web.Response:
+    return answer_of({"error": detail}, 400)

@@ -1,0 +1,61 @@
+"""The books: per ``upstreamId``, what took effect, not what was asked for. For checks from outside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orderflow.simulator.fields import Json
+from orderflow.simulator.world import World
+from statemachine.money import format_money
+
+
+@dataclass(slots=True)
+class _Entry:
+    currency: str
+    checkouts: int = 0
+    orders: int = 0
+    captures: int = 0
+    cancels: int = 0
+    authorized: int = 0
+    captured: int = 0
+    cancelled: int = 0
+
+
+def books(world: World, upstream_ids: frozenset[str] | None = None) -> Json:
+    """All counts and sums; captures and cancels count once they are complete."""
+    entries: dict[str, _Entry] = {}
+    for name in upstream_ids if upstream_ids is not None else world.checkouts_by_upstream:
+        for checkout in world.checkouts_by_upstream.get(name, ()):
+            entry = entries.setdefault(name, _Entry(checkout.price.currency))
+            entry.checkouts += 1
+    for name in upstream_ids if upstream_ids is not None else world.orders_by_upstream:
+        for order in world.orders_by_upstream.get(name, ()):
+            entry = entries.setdefault(name, _Entry(order.checkout.price.currency))
+            entry.orders += 1
+            if order.charge is None:
+                continue
+            entry.authorized += order.charge.amount
+            for capture in order.charge.captures:
+                if capture.state == "complete":
+                    entry.captures += 1
+                    entry.captured += capture.amount
+            for cancel in order.charge.cancels:
+                if cancel.state == "complete":
+                    entry.cancels += 1
+                    entry.cancelled += cancel.amount
+    return {name: _entry_json(entry) for name, entry in entries.items()}
+
+
+def _entry_json(entry: _Entry) -> Json:
+    return {
+        "checkouts": entry.checkouts,
+        "orders": entry.orders,
+        "captures": entry.captures,
+        "cancels": entry.cancels,
+        "refunds": 0,
+        "returns": 0,
+        "authorized": format_money(entry.authorized, entry.currency),
+        "captured": format_money(entry.captured, entry.currency),
+        "cancelled": format_money(entry.cancelled, entry.currency),
+        "refunded": format_money(0, entry.currency),
+    }

@@ -1,0 +1,166 @@
+"""The money axis: the charge of an order, its captures and cancels, and what they do to the order.
+
+Captures and cancels are asynchronous: ``pending`` at once, ``complete`` or ``failed`` after a delay on the simulator's clock. The order
+moves by what its charge says, not by the request: ``fulfilled`` becomes ``complete`` when every capture is in, an order of which
+everything was cancelled becomes ``cancelled`` only when the charge is. Failed captures are tried again for 30 days (documented; the
+steps are an assumption), so that ``POST /_admin/sources/{id}`` can heal a card.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from orderflow.simulator.records import Charge, Operation, Order
+from orderflow.simulator.rendering import charge_json, order_json
+from orderflow.simulator.world import World
+
+DAY_SECONDS: Final = 86_400.0
+CAPTURE_RETRY_DAYS: Final = (1, 2, 4, 8, 15)
+
+Kind = Literal["capture", "cancel"]
+
+
+def move(world: World, order: Order, state: str) -> None:
+    """Bring the order into ``state``."""
+    now = world.now()
+    order.state = state
+    order.updated = now
+    order.transitions[state] = now
+
+
+def tell(world: World, order: Order, kind: str) -> None:
+    """Emit an event about the order."""
+    world.emit(kind, order_json(order), order.id)
+
+
+def tell_charge(world: World, order: Order, kind: str) -> None:
+    """Emit an event about the order's charge."""
+    if order.charge is not None:
+        world.emit(kind, charge_json(order.charge, order), order.id)
+
+
+def authorise(world: World, order: Order) -> None:
+    """Make the charge; a single-use source is consumed by it."""
+    total = order.checkout.price.total
+    order.session_state = "complete"
+    if order.source is None or total == 0:
+        return
+    order.source.state = "consumed"
+    order.charge = Charge(world.uuid(), total, "capturable", order.source.id, world.now())
+
+
+def start(world: World, order: Order, kind: Kind, amount: int, fulfillment_id: str) -> str | None:
+    """Begin a capture or a cancel; None when there is no charge to work on.
+
+    The caller settles the order once all of a request's operations have begun.
+    """
+    charge = order.charge
+    if charge is None:
+        return None
+    now = world.now()
+    operation = Operation(world.uuid(), amount, "pending", now, now, fulfillment_id)
+    (charge.captures if kind == "capture" else charge.cancels).append(operation)
+    tell_charge(world, order, f"order.charge.{kind}.pending")
+    return operation.id
+
+
+def schedule(world: World, order: Order, operation_id: str, kind: Kind) -> None:
+    """Let a pending operation end after the delay of the options."""
+    if kind == "capture" and _method(order) == "card_capture_stuck":
+        return  # a documented test card: the capture stays pending for ever
+    delay = world.options.capture_delay
+    world.clock.after(delay, lambda: _end(world, order, operation_id, kind))
+
+
+def cancel_all(world: World, order: Order) -> None:
+    """Digital River's own cancel of a blocked order: complete at once."""
+    charge = order.charge
+    if charge is None:
+        return
+    now = world.now()
+    charge.cancels.append(Operation(world.uuid(), charge.amount, "complete", now, now))
+    charge.state = "cancelled"
+    tell_charge(world, order, "order.charge.cancelled")
+
+
+def settle(world: World, order: Order) -> None:
+    """Bring charge and order where their parts say; called after every change."""
+    if order.state not in ("accepted", "fulfilled") or any(line.open for line in order.lines):
+        return
+    shipped = any(line.shipped for line in order.lines)
+    if order.state == "accepted" and shipped:
+        now = world.now()
+        for line in order.lines:
+            line.state = "fulfilled" if line.shipped else "cancelled"
+            line.transitions[line.state] = now
+        if order.charge is not None:
+            order.charge.state = "processing"
+        move(world, order, "fulfilled")
+        tell(world, order, "order.fulfilled")
+    if not _charge_done(world, order, shipped=shipped):
+        return
+    if shipped:
+        move(world, order, "complete")
+        tell(world, order, "order.complete")
+        _invoice(world, order)
+    else:
+        now = world.now()
+        for line in order.lines:
+            line.state = "cancelled"
+            line.transitions["cancelled"] = now
+        move(world, order, "cancelled")
+        tell(world, order, "order.cancelled")
+
+
+def _charge_done(world: World, order: Order, *, shipped: bool) -> bool:
+    """Whether nothing is pending or failed any more; then the charge is closed."""
+    charge = order.charge
+    if charge is None:
+        return True
+    states = {operation.state for operation in (*charge.captures, *charge.cancels)}
+    if "failed" in states:
+        charge.state = "capturable"
+        return False
+    if "pending" in states:
+        return False
+    charge.state = "complete" if shipped else "cancelled"
+    tell_charge(world, order, f"order.charge.{charge.state}")
+    return True
+
+
+def _end(world: World, order: Order, operation_id: str, kind: Kind, tried: int = 0) -> None:
+    charge = order.charge
+    assert charge is not None  # an operation has a charge
+    operations = charge.captures if kind == "capture" else charge.cancels
+    operation = next(operation for operation in operations if operation.id == operation_id)
+    if operation.state == "complete":
+        return
+    fails = _method(order) == f"card_{kind}_fail"
+    operation.updated = world.now()
+    operation.state = "failed" if fails else "complete"
+    operation.failure_code = "failed-request" if fails else None
+    tell_charge(world, order, f"order.charge.{kind}.{operation.state}")
+    if fails and kind == "capture" and tried < len(CAPTURE_RETRY_DAYS):
+        wait = CAPTURE_RETRY_DAYS[tried] * DAY_SECONDS
+        world.clock.after(wait, lambda: _end(world, order, operation_id, kind, tried + 1))
+    settle(world, order)
+
+
+def _invoice(world: World, order: Order) -> None:
+    """The customer's invoice; none for an order that cost nothing (documented)."""
+    if order.checkout.price.total == 0:
+        return
+    file_id = world.uuid()
+    order.documents.append(file_id)
+    descriptor: dict[str, object] = {
+        "id": file_id,
+        "fileId": file_id,
+        "orderId": order.id,
+        "purpose": "customer_invoice",
+        "invoiceURL": f"https://api.digitalriver.com/files/{file_id}/content",
+    }
+    world.emit("order.invoice.created", descriptor, order.id)
+
+
+def _method(order: Order) -> str:
+    return order.source.method if order.source is not None else ""

@@ -1,0 +1,145 @@
+"""What stands before the resources: the key, the rate limit, faults, gates, and Digital River's error bodies.
+
+The order in which a request passes is the meaning of the fault switches: nothing before ``_effect`` has an effect, what comes after it
+only spoils the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import uuid
+from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+from aiohttp import hdrs, web
+
+from orderflow.simulator.call import Call, Route
+from orderflow.simulator.faults import RETRY_AFTER_SECONDS, Faults, Gates, RateLimit
+from orderflow.simulator.fields import Json
+from orderflow.simulator.refusal import TYPES, Refused
+from orderflow.simulator.world import World
+
+Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_WRITING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+
+ADMIN_PREFIX: Final = "/_admin"
+
+_encoder = msgspec.json.Encoder()
+
+
+class Front:
+    """The way of one request through the simulator."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.faults = Faults()
+        self.gates = Gates()
+        self._limit = RateLimit(world.options.rate_per_second)
+        self._authorization = f"Bearer {world.options.key}".encode()
+
+    def serve(self, route: Route) -> Serve:
+        """The aiohttp handler of a route."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            content = await request.read()
+            refusal = await self._before(request)
+            if refusal is not None:
+                return refusal
+            await self.gates.pass_through(request.method, request.path, "before")
+            answer = self._effect(route, request, content)
+            await self.gates.pass_through(request.method, request.path, "after")
+            return self._after(request, answer)
+
+        return handle
+
+    @web.middleware
+    async def errors(self, request: web.Request, handler: Serve) -> web.StreamResponse:
+        """Unknown paths and methods answer as Digital River does; its request id is on everything."""
+        try:
+            response = await handler(request)
+        except web.HTTPException as error:
+            code = "method_not_allowed" if error.status == 405 else "not_found" if error.status == 404 else "unknown_error"
+            response = answer_of(Refused(error.status, code, error.reason).body(), error.status)
+        if not response.prepared:
+            response.headers["x-dr-requestid"] = uuid.uuid4().hex
+        return response
+
+    async def _before(self, request: web.Request) -> web.Response | None:
+        """All that can refuse a request before it has an effect."""
+        if self.faults.down:
+            return _dropped(request)
+        sent = request.headers.get(hdrs.AUTHORIZATION, "").encode("utf-8", "surrogateescape")
+        if not hmac.compare_digest(sent, self._authorization):
+            return answer_of({"type": TYPES[401], "errors": [{"message": "The API key is not valid."}]}, 401)
+        if not self._limit.take() or self._hit(self.faults.too_many_requests):
+            body = Refused(429, "too_many_requests", "Too many requests.").body()
+            response = answer_of(body, 429)
+            response.headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_SECONDS)
+            return response
+        if self.faults.slow_ms:
+            await asyncio.sleep(self.faults.slow_ms / 1000)
+        if self._hit(self.faults.error_before_effect):
+            return _server_error()
+        return None
+
+    def _effect(self, route: Route, request: web.Request, content: bytes) -> web.Response:
+        """Run the resource: one synchronous step."""
+        try:
+            call = Call(request.match_info, request.query, _parsed(content))
+            reply = route.serve(self.world, call)
+            return answer_of(reply.body, reply.status)
+        except Refused as refused:
+            return answer_of(refused.body(), refused.status)
+
+    def _after(self, request: web.Request, answer: web.Response) -> web.Response:
+        """Spoil the answer of a writing request whose effect has happened."""
+        if request.method in _WRITING:
+            if self._hit(self.faults.drop_after_effect):
+                return _dropped(request)
+            if self._hit(self.faults.error_after_effect):
+                return _server_error()
+        return answer
+
+    def _hit(self, rate: float) -> bool:
+        return rate > 0 and self.world.random.random() < rate
+
+
+def answer_of(body: Json | None, status: int) -> web.Response:
+    """A JSON answer."""
+    if body is None:
+        return web.Response(status=status)
+    return web.Response(status=status, body=_encoder.encode(body), content_type="application/json")
+
+
+def _parsed(content: bytes) -> Json:
+    """The body's object with decimals; empty when there is no body."""
+    if not content:
+        return {}
+    try:
+        body = json.loads(content, parse_float=Decimal, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        raise Refused(400, "invalid_format", "The body is not JSON.") from None
+    if not isinstance(body, dict):
+        raise Refused(400, "invalid_format", "The body is not a JSON object.")
+    return body
+
+
+def _refuse_constant(_: str) -> float:
+    """NaN and Infinity are no JSON."""
+    raise ValueError("no JSON number")
+
+
+def _server_error() -> web.Response:
+    return answer_of(Refused(500, "internal_error", "Internal server error.").body(), 500)
+
+
+def _dropped(request: web.Request) -> web.Response:
+    """Close the connection without a byte of an answer."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=500)

@@ -1,0 +1,40 @@
+"""How a simulator is to behave; the command line and the tests fill it in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+#: Digital River's limits, in requests per second and secret key.
+TEST_RATE: Final = 25
+LIVE_RATE: Final = 250
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatorOptions:
+    """Options of one simulator. Delays are in seconds of its own clock, ``POST /_admin/clock`` moves it.
+
+    ``rate`` is in requests per second: None for Digital River's own limit by the kind of key, 0 for none. ``seed`` makes faults
+    and ids repeatable. ``webhook_types`` of None sends the types that Digital River calls its core events.
+    """
+
+    port: int = 8400
+    host: str = "127.0.0.1"
+    webhook_url: str | None = None
+    webhook_token: str = "whsec_simulator"
+    webhook_types: frozenset[str] | None = None
+    webhook_concurrency: int = 16
+    key: str = "sk_test_simulator"
+    rate: int | None = None
+    capture_delay: float = 1.0
+    wire_delay: float = 2.0
+    review_delay: float = 2.0
+    refund_delay: float = 1.0
+    seed: int | None = None
+
+    @property
+    def rate_per_second(self) -> int:
+        """The limit that holds; 0 for none."""
+        if self.rate is not None:
+            return self.rate
+        return TEST_RATE if self.key.startswith("sk_test_") else LIVE_RATE

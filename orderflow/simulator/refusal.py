@@ -1,0 +1,64 @@
+"""Digital River's error answers: a status, a type and a list of errors with code, parameter and message."""
+
+from __future__ import annotations
+
+from typing import Final
+
+TYPES: Final[dict[int, str]] = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    408: "request_timeout",
+    409: "conflict",
+    429: "too_many_requests",
+    500: "internal_server_error",
+    502: "bad_gateway",
+    503: "service_unavailable",
+    504: "gateway_timeout",
+}
+
+
+class Refused(Exception):
+    """The simulator refuses a request as Digital River would. Only the server's front turns it into an answer."""
+
+    def __init__(self, status: int, code: str, message: str, parameter: str | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.errors: list[dict[str, str]] = [error_of(code, message, parameter)]
+
+    @classmethod
+    def many(cls, status: int, errors: list[dict[str, str]]) -> Refused:
+        """A refusal for several reasons; ``errors`` is not empty."""
+        refused = cls(status, errors[0]["code"], errors[0]["message"])
+        refused.errors = errors
+        return refused
+
+    def body(self) -> dict[str, object]:
+        """The JSON body."""
+        return {"type": TYPES.get(self.status, "bad_request"), "errors": self.errors}
+
+
+def error_of(code: str, message: str, parameter: str | None = None) -> dict[str, str]:
+    """One entry of ``errors``."""
+    error = {"code": code, "message": message}
+    if parameter is not None:
+        error["parameter"] = parameter
+    return error
+
+
+def missing(parameter: str) -> Refused:
+    """400 for something required that is not there (documented code)."""
+    return Refused(400, "missing_parameter", f"'{parameter}' is required.", parameter)
+
+
+def invalid(parameter: str, message: str | None = None) -> Refused:
+    """400 for a value that is not acceptable (documented code)."""
+    return Refused(400, "invalid_parameter", message or f"'{parameter}' is not valid.", parameter)
+
+
+def not_found(parameter: str, what: str) -> Refused:
+    """404 for an unknown resource."""
+    return Refused(404, "not_found", f"{what} not found.", parameter)

@@ -1,0 +1,93 @@
+"""The simulator as a server: put together, served, or run inside a test."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from orderflow.simulator import catalogue, checkouts, events, fulfillments, orders, sources
+from orderflow.simulator.admin import Admin
+from orderflow.simulator.front import Front
+from orderflow.simulator.options import SimulatorOptions
+from orderflow.simulator.webhooks import WebhookSender
+from orderflow.simulator.world import World
+
+#: Every resource that is served under a Digital River path. A new resource is one module and one name here.
+ROUTES: Final = (
+    *catalogue.ROUTES,
+    *checkouts.ROUTES,
+    *sources.ROUTES,
+    *orders.ROUTES,
+    *fulfillments.ROUTES,
+    *events.ROUTES,
+)
+
+#: The largest body that is read: a cart of 500 lines is well below it.
+BODY_BYTES_MAX: Final = 4 * 1024 * 1024
+
+#: Connections that the kernel holds for us: a worker opens its whole pool at once.
+BACKLOG: Final = 512
+
+
+def make_simulator(options: SimulatorOptions) -> web.Application:
+    """The application of one simulator with a world of its own."""
+    world = World(options)
+    front = Front(world)
+    app = web.Application(middlewares=[front.errors], client_max_size=BODY_BYTES_MAX)
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, front.serve(route))
+    sender = WebhookSender(world, options.webhook_url) if options.webhook_url is not None else None
+    Admin(front, sender).add_to(app)
+
+    async def lifetime(_: web.Application) -> AsyncIterator[None]:
+        if sender is not None:
+            await sender.open()
+        world.clock.start()
+        yield
+        world.clock.stop()
+        front.gates.open()
+        if sender is not None:
+            await sender.close()
+
+    app.cleanup_ctx.append(lifetime)
+    return app
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A running simulator: its address."""
+
+    url: str
+    port: int
+
+
+@asynccontextmanager
+async def serve_simulator(options: SimulatorOptions) -> AsyncIterator[Served]:
+    """Serve a simulator in this loop while the context lasts; port 0 takes a free one.
+
+    Raises:
+        OSError: The port is taken.
+    """
+    runner = web.AppRunner(make_simulator(options), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, options.host, options.port, backlog=BACKLOG)
+        await site.start()
+        port = int(runner.addresses[0][1])
+        yield Served(f"http://{options.host}:{port}", port)
+    finally:
+        await runner.cleanup()
+
+
+async def run_simulator(options: SimulatorOptions, stop: asyncio.Event | None = None) -> None:
+    """Serve until ``stop`` is set or the task is cancelled; prints one line on stdout when ready."""
+    async with serve_simulator(options) as served:
+        sys.stdout.write(f"simulator ready on {served.url}\n")
+        sys.stdout.flush()
+        await (stop if stop is not None else asyncio.Event()).wait()
