@@ -1,0 +1,38 @@
+"""The command line: nouns, then verbs. Data goes to stdout, talk to stderr.
+
+Exit codes: 0 done, 1 refused, 2 usage, 3 not found, 4 unreachable, 130 interrupted. Commands import what they need when they
+run, so that help comes at once.
+"""
+
+from __future__ import annotations
+
+import click
+
+from orderflow.cli.demo import demo
+from orderflow.cli.events import events
+from orderflow.cli.orders import orders
+from orderflow.cli.outcome import RootGroup
+from orderflow.cli.partitions import partitions
+from orderflow.cli.services import relay, simulator, worker
+from orderflow.cli.settings_table import settings
+from orderflow.cli.topics import topics
+
+
+@click.group(
+    cls=RootGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Start with: orderflow demo",
+)
+@click.version_option(package_name="orderflow", prog_name="orderflow")
+def main() -> None:
+    """Orders sold through Digital River, as a state machine over Kafka, exactly once.
+
+    Settings are environment variables (ORDERFLOW_...) or lines in .env; `orderflow settings` lists them.
+
+    \b
+    Exit codes: 0 done, 1 refused, 2 usage, 3 not found, 4 unreachable, 130 interrupted.
+    """
+
+
+for command in (demo, worker, relay, simulator, topics, events, orders, partitions, settings):
+    main.add_command(command)

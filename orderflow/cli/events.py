@@ -1,0 +1,182 @@
+"""``orderflow events``: write events into the input topics."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from orderflow.cli.outcome import CommandError, run, settings_or_usage
+from orderflow.cli.output import print_json, quiet_libraries, talk
+from producers.topics import INPUTS, Topic
+
+if TYPE_CHECKING:
+    from producers.publisher import Publisher
+
+#: Records that are written but not acknowledged yet, at most.
+_UNDERWAY_MAX = 256
+#: What may be written by hand: the inputs, and the inbox, where operators put records back.
+_WRITABLE = {*INPUTS, Topic.INBOX}
+
+
+class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line of an events file. ``value``: an object is written as compact JSON, a string as its UTF-8 bytes."""
+
+    topic: str
+    key: str | None
+    value: dict[str, Any] | str | None
+    headers: dict[str, str] = {}
+
+    def encoded(self) -> bytes | None:
+        """The record's value."""
+        if self.value is None:
+            return None
+        return self.value.encode() if isinstance(self.value, str) else msgspec.json.encode(self.value)
+
+
+_decoder = msgspec.json.Decoder(Line)
+
+
+@click.group(epilog="Example: orderflow events send orders.jsonl --rate 500")
+def events() -> None:
+    """Events for orderflow."""
+
+
+@events.command(epilog="Example: zcat orders.jsonl.gz | orderflow events send - --rate 500")
+@click.argument("file", type=click.File("rb"))
+@click.option("--rate", type=click.FloatRange(0), default=0, help="Records a second; 0: as fast as Kafka takes them.")
+@click.option("--json", "as_json", is_flag=True, help="The summary as one JSON document.")
+def send(file: IO[bytes], rate: float, as_json: bool) -> None:
+    """Write the records of FILE (- for stdin) into Kafka.
+
+    One JSON object a line: {"topic", "key", "headers"?, "value"}; the value is an object or a string. Topics are named as
+    in the contract, the prefix of the settings is added. Records go to the partition that the Java client would choose
+    (murmur2), and one key's records in the order of the file. Bad lines are reported by number and left out; then the exit
+    code is 1.
+    """
+    quiet_libraries()
+    settings = settings_or_usage()
+    began = time.monotonic()
+    sender = Sender(settings.topic_prefix, rate)
+    with _progress(file) as advance:
+        run(_send(sender, settings.connection(), file, advance))
+    seconds = time.monotonic() - began
+    if as_json:
+        print_json({"sent": sender.sent, "refused": sender.refused, "seconds": round(seconds, 3)})
+    else:
+        talk().print(f"{sender.sent} sent, {len(sender.refused)} refused, {seconds:.1f} s")
+    if sender.refused:
+        raise CommandError(f"{len(sender.refused)} lines were refused")
+
+
+async def _send(sender: Sender, connection: Any, file: IO[bytes], advance: Any) -> None:
+    from producers.publisher import Publisher
+
+    async with Publisher(connection) as publisher:
+        await sender.send_all(publisher, file, advance)
+
+
+class Sender:
+    """Writes lines: side by side for different keys, in the order of the file for one key."""
+
+    def __init__(self, prefix: str, rate: float) -> None:
+        self._prefix = prefix
+        self._rate = rate
+        self._last: dict[str | None, asyncio.Task[None]] = {}
+        self._begun = 0
+        self.sent = 0
+        #: Why lines were left out, by line number (from 1).
+        self.refused: dict[int, str] = {}
+
+    async def send_all(self, publisher: Publisher, file: IO[bytes], advance: Any) -> None:
+        """Write all lines; returns when Kafka has them.
+
+        Raises:
+            BrokerUnavailable: Kafka did not acknowledge a record; later lines were not written.
+        """
+        places = asyncio.Semaphore(_UNDERWAY_MAX)
+        loop = asyncio.get_running_loop()
+        began, number = loop.time(), 0
+        try:
+            async with asyncio.TaskGroup() as group:
+                # Reading may block (a pipe), and the writing of earlier lines must go on meanwhile.
+                while text := await asyncio.to_thread(file.readline):
+                    number += 1
+                    advance(len(text))
+                    line = self._parse(number, text)
+                    if line is None:
+                        continue
+                    await places.acquire()
+                    if self._rate and (wait := began + self._begun / self._rate - loop.time()) > 0:
+                        await asyncio.sleep(wait)
+                    before = self._last.get(line.key)
+                    task = group.create_task(self._write(publisher, number, line, before))
+                    self._last[line.key] = task
+                    self._begun += 1
+                    task.add_done_callback(lambda _task: places.release())
+        except BaseExceptionGroup as errors:
+            # The first failure cancels the others; it is the one to tell.
+            raise errors.exceptions[0] from None
+
+    def _parse(self, number: int, text: bytes) -> Line | None:
+        """The line, or None when it is blank or refused."""
+        if not text.strip():
+            return None
+        try:
+            line = _decoder.decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self._refuse(number, str(error))
+            return None
+        if line.topic not in _WRITABLE:
+            self._refuse(number, f"topic must be one of {', '.join(sorted(_WRITABLE))}")
+            return None
+        return line
+
+    def _refuse(self, number: int, reason: str) -> None:
+        self.refused[number] = reason
+        talk().print(f"line {number}: {reason}", markup=False)
+
+    async def _write(self, publisher: Publisher, number: int, line: Line, before: asyncio.Task[None] | None) -> None:
+        from aiokafka.errors import MessageSizeTooLargeError
+
+        from producers.topics import prefixed
+        from statemachine.errors import BrokerUnavailable
+
+        if before is not None:
+            await asyncio.wait([before])
+        key = None if line.key is None else line.key.encode()
+        headers = [(name, value.encode()) for name, value in line.headers.items()]
+        try:
+            await publisher.send(prefixed(self._prefix, line.topic), key, line.encoded(), headers)
+        except BrokerUnavailable as error:
+            if isinstance(error.__cause__, MessageSizeTooLargeError):
+                self._refuse(number, f"larger than Kafka takes for {line.topic}")
+                return
+            raise BrokerUnavailable(f"line {number} was not acknowledged, {self.sent} were: {error}") from error
+        self.sent += 1
+
+
+@contextmanager
+def _progress(file: IO[bytes]) -> Iterator[Any]:
+    """A progress bar over the bytes of ``file``, on a terminal only; hands out what to call with the bytes of each line."""
+    if not sys.stderr.isatty():
+        yield lambda _count: None
+        return
+    import os
+
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    try:
+        total: int | None = os.fstat(file.fileno()).st_size or None
+    except OSError:
+        total = None
+    columns = (TextColumn("sending"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=talk(), transient=True) as progress:
+        task = progress.add_task("sending", total=total)
+        yield lambda count: progress.advance(task, count)

@@ -1,0 +1,148 @@
+"""``orderflow orders``: the table of orders, as downstream sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+import msgspec
+
+from orderflow.cli.outcome import NotFound, run, settings_or_usage
+from orderflow.cli.output import out, print_json, print_table, quiet_libraries, talk
+
+#: The key of a snapshot that is the worker's own; it may hold an open command's personal data, so it is not shown.
+_INTERNAL = "internal"
+
+
+@click.group(epilog="Example: orderflow orders list --state submitted")
+def orders() -> None:
+    """Orders and what became of them."""
+
+
+@orders.command("list", epilog="Example: orderflow orders list --state submitted --json | jq .order_id")
+@click.option("--state", "states", multiple=True, help="Only orders in this state; may be given several times.")
+@click.option("--attention", is_flag=True, help="Only orders that a person should look at.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document a line.")
+def list_orders(states: tuple[str, ...], attention: bool, as_json: bool) -> None:
+    """All orders, by order id."""
+    _check_states(states)
+    found = [
+        order
+        for order in _read()
+        if (not states or order["state"] in states) and (not attention or order.get("attention"))
+    ]
+    if as_json:
+        for order in found:
+            print_json(order)
+        return
+    print_table(
+        ("order", "state", "payment", "total#", "captured#", "refunded#", "changes#", "updated", "attention#"),
+        [_row(order) for order in found],
+    )
+    talk().print(f"{len(found)} orders")
+
+
+@orders.command("show", epilog="Example: orderflow orders show A-1001 --json")
+@click.argument("order_id")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def show_order(order_id: str, as_json: bool) -> None:
+    """One order: lines, money, shipments, deadlines, what is parked, and why a person should look."""
+    found = _read(order_id)
+    if not found:
+        raise NotFound(f"there is no order {order_id}")
+    if as_json:
+        print_json(found[0])
+    else:
+        _tell(found[0])
+
+
+def _check_states(states: tuple[str, ...]) -> None:
+    from typing import get_args
+
+    from statemachine.order import State
+
+    known = get_args(State)
+    for state in states:
+        if known and state not in known:
+            raise click.BadParameter(f"{state} is none of {', '.join(known)}", param_hint="--state")
+
+
+def _read(order_id: str | None = None) -> list[dict[str, Any]]:
+    """The orders of the topic ``orders`` without what is the worker's own."""
+    from consumers.tables import read_table
+    from producers.topics import Topic
+
+    quiet_libraries()
+    settings = settings_or_usage()
+    table = run(read_table(settings.connection(), settings.topic_prefix, Topic.ORDERS, key=order_id))
+    decoder = msgspec.json.Decoder(dict[str, Any])
+    found = []
+    for value in table.values():
+        order = decoder.decode(value)
+        order.pop(_INTERNAL, None)
+        found.append(order)
+    return found
+
+
+def _row(order: Mapping[str, Any]) -> tuple[str, ...]:
+    amounts = order["amounts"]
+    return (
+        order["order_id"],
+        order["state"],
+        order["payment"],
+        _money(amounts, "total"),
+        _money(amounts, "captured"),
+        _money(amounts, "refunded"),
+        str(order["sequence"]),
+        _moment(order.get("updated")),
+        str(len(order["attention"]) or ""),
+    )
+
+
+def _money(amounts: Mapping[str, Any], name: str) -> str:
+    return f"{amounts[name]} {amounts['currency']}" if amounts.get("currency") else ""
+
+
+def _moment(text: object) -> str:
+    """A time in RFC 3339 without its fraction of a second, and with a space where a person expects one."""
+    return str(text)[:19].replace("T", " ") if text else ""
+
+
+def _tell(order: Mapping[str, Any]) -> None:
+    """One order for a person: what is empty is left out."""
+    amounts, remote = order["amounts"], order.get("digital_river") or {}
+    console = out()
+    console.print(f"[bold]{order['order_id']}[/bold]  {order['state']}, payment {order['payment']}")
+    facts = [f"{order['sequence']} changes", f"updated {_moment(order.get('updated'))}"]
+    facts += [f"{name.replace('_', ' ')} {value}" for name, value in remote.items() if value]
+    console.print(", ".join(facts), style="dim", markup=False)
+    for reason in order["attention"]:
+        console.print(f"attention: {reason}", style="bold red", markup=False)
+    if amounts.get("currency"):
+        money = [(name.replace("_", " "), _money(amounts, name)) for name in amounts if name != "currency"]
+        print_table(("money", "#"), money)
+    _tell_rows("lines", order["lines"], ("line", "sku_id", "ordered", "shipped", "cancelled", "returned"))
+    _tell_rows("shipments", order["shipments"], ("shipment_id", "fulfillment_id", "capture"))
+    _tell_rows("refunds", order["refunds"], ("refund_id", "state", "amount"))
+    _tell_rows("returns", order["returns"], ("return_id", "state"))
+    _tell_rows("documents", order["documents"], ("file_id", "purpose"))
+    _tell_rows("deadlines", order["deadlines"], ("name", "due"))
+    _tell_rows("parked", order["parked"], ("type", "since"))
+
+
+def _tell_rows(title: str, rows: object, columns: tuple[str, ...]) -> None:
+    if not rows:
+        return
+    if isinstance(rows, Mapping):
+        rows = [{columns[0]: name, **row} for name, row in rows.items()]
+    assert isinstance(rows, list)
+    times = {"due", "since"}
+    print_table(
+        columns,
+        [
+            [_moment(row.get(c)) if c in times else str(row.get(c) if row.get(c) is not None else "") for c in columns]
+            for row in rows
+        ],
+        title=title,
+    )

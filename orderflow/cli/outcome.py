@@ -1,0 +1,98 @@
+"""How a command ends: exit codes, one-line errors, and coroutines run from synchronous commands."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from statemachine.errors import BrokerUnavailable, ConfigError, OrderflowError, TransportFailure
+
+if TYPE_CHECKING:
+    from orderflow.settings import Settings
+
+INTERRUPTED: Final = 130
+
+T = TypeVar("T")
+
+
+class CommandError(click.ClickException):
+    """A command did not do its work: something was refused. Exit code 1. Remedy: the message's."""
+
+    exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(" ".join(message.split()))
+
+    def show(self, file: Any = None) -> None:
+        """One line on stderr."""
+        click.echo(f"orderflow: {self.format_message()}", err=True, file=file)
+
+
+class UsageProblem(CommandError):
+    """The command or a setting is not what it must be. Exit code 2. Remedy: the command's help, or the setting named."""
+
+    exit_code = 2
+
+
+class NotFound(CommandError):
+    """What was asked for does not exist. Exit code 3."""
+
+    exit_code = 3
+
+
+class Unreachable(CommandError):
+    """Kafka or Digital River cannot be reached. Exit code 4. Remedy: start it, or correct its address in the settings."""
+
+    exit_code = 4
+
+
+class RootGroup(click.Group):
+    """The group at the top: turns the errors that a person can do something about into a line and an exit code.
+
+    An error that orderflow did not expect keeps its traceback: it is a defect, and the traceback is its report.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except OrderflowError as error:
+            raise ending_of(error) from error
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            path = error.ctx.command_path if error.ctx is not None else ctx.command_path
+            raise UsageProblem(f"{error.format_message().rstrip('.')} (see {path} --help)") from error
+        except KeyboardInterrupt:
+            # A person pressed Ctrl-C: they know.
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            # The reader of our output left (`| head`). Nothing may be written to stdout any more, not even at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
+
+
+def ending_of(error: OrderflowError) -> CommandError:
+    """How a command ends with an error of ours."""
+    kind = Unreachable if isinstance(error, BrokerUnavailable | TransportFailure) else CommandError
+    return kind(str(error))
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end; Ctrl-C cancels it, so that it closes its clients."""
+    return asyncio.run(work)
+
+
+def settings_or_usage(**overrides: object) -> Settings:
+    """The settings; a wrong one is a usage error."""
+    from orderflow.settings import load_settings
+
+    try:
+        return load_settings(**overrides)
+    except ConfigError as error:
+        raise UsageProblem(str(error)) from error

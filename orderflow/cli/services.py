@@ -1,0 +1,105 @@
+"""``orderflow worker``, ``relay`` and ``simulator``: processes that run until they are told to stop."""
+
+from __future__ import annotations
+
+import click
+
+from orderflow.cli.outcome import run, settings_or_usage
+from producers.topics import Lane
+
+
+class Lanes(click.ParamType[tuple[Lane, ...]]):
+    """A list of lanes with commas between."""
+
+    name = "lanes"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Lane, ...]:
+        """The lanes, each once, in the order given."""
+        if isinstance(value, tuple):
+            return value
+        names = [name.strip() for name in str(value).split(",") if name.strip()]
+        known = [lane.value for lane in Lane]
+        for name in names:
+            if name not in known:
+                self.fail(f"{name} is none of {', '.join(known)}", param, ctx)
+        if not names:
+            self.fail(f"name one or more of {', '.join(known)}", param, ctx)
+        return tuple(dict.fromkeys(Lane(name) for name in names))
+
+
+@click.command(epilog="Example: orderflow worker --lanes orders,webhooks")
+@click.option(
+    "--lanes",
+    type=Lanes(),
+    default=",".join(lane.value for lane in Lane),
+    show_default=True,
+    help="What this worker does; in production the commands lane is a process of its own.",
+)
+def worker(lanes: tuple[Lane, ...]) -> None:
+    """Run lanes until SIGTERM: then finish, commit, leave, exit 0."""
+    from orderflow.bootstrap import run_worker
+    from orderflow.logs import configure_logging
+
+    settings = settings_or_usage()
+    configure_logging(level=settings.log_level, style=settings.log_format)
+    run(run_worker(settings, lanes))
+
+
+@click.command(epilog="Example: orderflow relay --port 8500")
+@click.option("--port", type=click.IntRange(0, 65535), default=8500, show_default=True, help="Where to listen.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
+def relay(port: int, host: str) -> None:
+    """Take Digital River's webhooks (POST /webhooks) into Kafka.
+
+    A webhook is acknowledged once Kafka has it; with a wrong signature it is refused.
+    """
+    from orderflow.bootstrap import run_relay
+    from orderflow.logs import configure_logging
+
+    settings = settings_or_usage()
+    configure_logging(level=settings.log_level, style=settings.log_format)
+    run(run_relay(settings, port, host=host))
+
+
+@click.command(epilog="Example: orderflow simulator --port 8400 --webhook-url http://localhost:8500/webhooks")
+@click.option("--port", type=click.IntRange(0, 65535), default=8400, show_default=True, help="Where to listen.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
+@click.option("--webhook-url", help="Where webhooks go; none are sent without it.")
+@click.option("--capture-delay", type=click.FloatRange(0), default=1.0, show_default=True, help="Seconds to a capture.")
+@click.option("--wire-delay", type=click.FloatRange(0), default=2.0, show_default=True, help="Seconds to a transfer.")
+@click.option("--review-delay", type=click.FloatRange(0), default=2.0, show_default=True, help="Seconds of a review.")
+@click.option("--refund-delay", type=click.FloatRange(0), default=1.0, show_default=True, help="Seconds to a refund.")
+@click.option(
+    "--rate", type=click.IntRange(0), help="Requests a second; 0: no limit.  [default: as Digital River, by the key]"
+)
+def simulator(
+    port: int,
+    host: str,
+    webhook_url: str | None,
+    capture_delay: float,
+    wire_delay: float,
+    review_delay: float,
+    refund_delay: float,
+    rate: int | None,
+) -> None:
+    """Stand in for Digital River: its API, its webhooks, its books. Says one line when it is ready."""
+    from orderflow.bootstrap import run_simulator
+    from orderflow.logs import configure_logging
+    from orderflow.simulator.options import SimulatorOptions
+
+    settings = settings_or_usage()
+    configure_logging(level=settings.log_level, style=settings.log_format)
+    tokens = settings.signing_tokens
+    options = SimulatorOptions(
+        port=port,
+        host=host,
+        webhook_url=webhook_url,
+        webhook_token=tokens[0] if tokens else SimulatorOptions().webhook_token,
+        key=settings.digitalriver_key.get_secret_value(),
+        rate=rate,
+        capture_delay=capture_delay,
+        wire_delay=wire_delay,
+        review_delay=review_delay,
+        refund_delay=refund_delay,
+    )
+    run(run_simulator(options))
