@@ -1,0 +1,60 @@
+# Each target sets itself up; nothing needs to be done before. Needs Python 3.11 or newer and make.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# The first of these that works and is new enough. PYTHON=/path/to/python overrides.
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3 python; do \
+	"$$p" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
+# Times of sources do not change the environment: stamps say which requirements are in it.
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+# Any further words for pytest: make test ARGS="-k cancel"
+ARGS ?=
+
+.PHONY: help demo test check bench soak format clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: $(RUNTIME) ## Watch orders go from cart to paid, with Python alone
+	@$(BIN)/orderflow demo $(ARGS)
+
+test: $(DEV) ## Run all tests but the soak; says which Kafka it ran on
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(DEV) ## What must hold before a push: format, lint, types, imports, fast tests
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --no-timings >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
+	@$(BIN)/python -m pytest -q tests/unit tests/property tests/architecture tests/cli -m "not kafka and not soak" $(ARGS)
+
+bench: $(DEV) ## Measure the order lane on Apache Kafka beside a bare loop
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(DEV) ## Run the tests that take minutes
+	@$(BIN)/python -m pytest -m soak $(ARGS)
+
+format: $(DEV) ## Format the code
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix --quiet .
+
+clean: ## Remove what the targets made
+	rm -rf $(VENV) .kafka .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "orderflow needs Python 3.11 or newer with venv, and found none (make PYTHON=/path/to/python3)" >&2; exit 1; }
+	@echo "setting up $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV)
+
+# hatchling is in the environment, so that installing orderflow itself fetches nothing.
+$(RUNTIME): requirements.txt requirements-build.txt pyproject.toml | $(BIN)/python
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements.txt -r requirements-build.txt
+	@$(PIP) install --no-deps --no-build-isolation --no-index --editable .
+	@touch $@
+
+$(DEV): requirements-dev.txt $(RUNTIME) | $(BIN)/python
+	@$(PIP) install --require-hashes --only-binary :all: -r requirements-dev.txt
+	@touch $@
