@@ -86,7 +86,7 @@ class GatedRequest(ClientRequest):
         if self.body:
             try:
                 self.gate.go()
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  # whatever the lane raised must come out of the waiting request
                 if conn.protocol is not None:
                     conn.protocol.set_exception(error)
                 return

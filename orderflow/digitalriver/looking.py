@@ -1,7 +1,7 @@
 """Look before you create: what became of a command, found without writing.
 
-Digital River has no idempotency key, and ``upstreamId`` is not unique: an older checkout or order of the same order id may carry it.
-So a create is found by ``metadata.command_id``, an order by its checkout, and what does not match is not ours.
+Digital River has no idempotency key, and ``upstreamId`` is not unique: an older checkout or order of the same order id may
+carry it. So a create is found by ``metadata.command_id``, an order by its checkout, and what does not match is not ours.
 """
 
 from __future__ import annotations

@@ -123,9 +123,7 @@ class DigitalRiverProvider:
             raise DecodeError("invalid", "an inquire about something that is no command") from None
         found = await self.look(about)
         if found is None:
-            found = Outcome(
-                command_id=about.command_id, command=name_of(about), attempt=about.attempt, result="absent"
-            )
+            found = Outcome(command_id=about.command_id, command=name_of(about), attempt=about.attempt, result="absent")
         return msgspec.structs.replace(found, inquired_by=command.command_id)
 
     async def call(self, command: Command, may_write: MayWrite) -> Outcome:
@@ -234,13 +232,13 @@ class DigitalRiverProvider:
         # A consumed checkout answers 404: already ordered. The order is what we were asked for.
         found = await self._finder.find(command)
         if found is not None:
-            return msgspec.structs.replace(
-                found, tries=call.tries, duration_ms=call.outcome(answer).duration_ms
-            )
+            return msgspec.structs.replace(found, tries=call.tries, duration_ms=call.outcome(answer).duration_ms)
         if problem.parameter == "orderId":
             # Digital River names an order that its list does not show yet: open, to be looked up again.
             raise Unavailable(
-                f"{route}: the checkout is consumed but its order is not listed", status=404, request_id=answer.request_id
+                f"{route}: the checkout is consumed but its order is not listed",
+                status=404,
+                request_id=answer.request_id,
             )
         return call.outcome(answer, problem=problem)
 
@@ -257,9 +255,7 @@ class DigitalRiverProvider:
         if not _succeeded(answer):
             return call.outcome(answer, problem=_problem(answer, route))
         lines = {item.item_id: item.line for item in command.items}
-        return call.outcome(
-            answer, fulfillment=reading.fulfillment_of(_read(_fulfillments, answer, route), lines)
-        )
+        return call.outcome(answer, fulfillment=reading.fulfillment_of(_read(_fulfillments, answer, route), lines))
 
     async def _post(self, path: str, route: str, call: _Call, body: bytes | None = None) -> Answer:
         return await self._connection.request("POST", path, route=route, body=body, may_write=call.may_write)

@@ -60,8 +60,8 @@ def minor_units(amount: Decimal, currency: str) -> int:
 def checkout_of(checkout: wire.Checkout) -> RemoteCheckout:
     """A checkout in our words.
 
-    ``discount`` is what the total has lost beside the lines and the shipping, which are already net of their own discounts: it makes
-    ``total = sum of lines + shipping + taxes, duties and fees - discount`` hold exactly.
+    ``discount`` is what the total has lost beside the lines and the shipping, which are already net of their own
+    discounts: it makes ``total = sum of lines + shipping + taxes, duties and fees - discount`` hold exactly.
     """
     currency = checkout.currency.upper()
 

@@ -1,4 +1,6 @@
-"""The signature of Digital River's webhooks: ``DigitalRiver-Signature: {timestamp}, {base64 HMAC-SHA256 of "{timestamp}.{body}"}``.
+"""The signature of Digital River's webhooks.
+
+``DigitalRiver-Signature: {timestamp}, {base64 of the HMAC-SHA256 of "{timestamp}.{body}"}``.
 
 The format is what Digital River's own Salesforce connector checks; its documentation describes it without the details. While a
 secret is being rotated the header may hold several signatures, and we accept several tokens: any match counts. For the HMAC

@@ -1,8 +1,8 @@
 """Digital River's JSON as it is on the wire, only the members that orders need.
 
-A tolerant reader, as Digital River asks for: unknown members are ignored, all but identifiers may be missing, and absent means not
-set. Amounts are JSON numbers, which are binary doubles there (``53.769999999999996`` was seen in its samples): they are read as decimals
-from their text, never as floats. Source: Digital River API reference, version 2021-12-13.
+A tolerant reader, as Digital River asks for: unknown members are ignored, all but identifiers may be missing, and absent
+means not set. Amounts are JSON numbers, which are binary doubles there (``53.769999999999996`` was seen in its samples):
+they are read as decimals from their text, never as floats. Source: Digital River API reference, version 2021-12-13.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Bodies of Digital River's requests, made out of commands. Pure.
 
-Money leaves as the exact decimal of the contract's string (``27.01``, never ``27.009999999999998``). Digital River's line discount
-``amountOff`` is per unit, ours is for the whole line: it is split when it divides into minor units, else the line goes out as its
-net ``aggregatePrice``, which is exact too but shows no discount on Digital River's invoice.
+Money leaves as the exact decimal of the contract's string (``27.01``, never ``27.009999999999998``). Digital River's line
+discount ``amountOff`` is per unit, ours is for the whole line: it is split when it divides into minor units, else the line
+goes out as its net ``aggregatePrice``, which is exact too but shows no discount on Digital River's invoice.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def customer_body(cart: Cart, customer_id: str, command_id: str) -> Json:
 
 
 def checkout_body(cart: Cart, command: CreateCheckout) -> Json:
-    """``POST /checkouts``: values sent later beside ``checkoutId`` in ``POST /orders`` would be ignored, so all of it goes here."""
+    """``POST /checkouts``: all goes here, values sent later beside ``checkoutId`` in ``POST /orders`` are ignored."""
     body: Json = {
         "currency": cart.currency,
         "email": cart.email,

@@ -144,7 +144,9 @@ def _keep_sku(world: World, sku_id: str, body: Json, known: Sku | None) -> Sku:
 
 def _plain(body: Json) -> Json:
     """The body as it is given back: numbers as doubles."""
-    return {name: float(value) if isinstance(value, Decimal) else value for name, value in body.items() if value is not None}
+    return {
+        name: float(value) if isinstance(value, Decimal) else value for name, value in body.items() if value is not None
+    }
 
 
 def _sku(world: World, sku_id: str) -> Sku:

@@ -1,9 +1,9 @@
 """The money axis: the charge of an order, its captures and cancels, and what they do to the order.
 
-Captures and cancels are asynchronous: ``pending`` at once, ``complete`` or ``failed`` after a delay on the simulator's clock. The order
-moves by what its charge says, not by the request: ``fulfilled`` becomes ``complete`` when every capture is in, an order of which
-everything was cancelled becomes ``cancelled`` only when the charge is. Failed captures are tried again for 30 days (documented; the
-steps are an assumption), so that ``POST /_admin/sources/{id}`` can heal a card.
+Captures and cancels are asynchronous: ``pending`` at once, ``complete`` or ``failed`` after a delay on the simulator's
+clock. The order moves by what its charge says, not by the request: ``fulfilled`` becomes ``complete`` when every capture
+is in, an order of which everything was cancelled becomes ``cancelled`` only when the charge is. Failed captures are tried
+again for 30 days (documented; the steps are an assumption), so that ``POST /_admin/sources/{id}`` can heal a card.
 """
 
 from __future__ import annotations

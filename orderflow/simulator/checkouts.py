@@ -84,7 +84,7 @@ def get_checkout(world: World, call: Call) -> Reply:
 
 
 def list_checkouts(world: World, call: Call) -> Reply:
-    """``GET /checkouts`` with ``upstreamIds``, ``ids``, ``customerId`` and ``createdTime`` (the same kind of filters as orders)."""
+    """``GET /checkouts`` with ``upstreamIds``, ``ids``, ``customerId`` and ``createdTime``."""
     upstream_ids = listing.names_in(call.query, "upstreamIds")
     ids, customer_id = listing.names_in(call.query, "ids"), call.query.get("customerId")
     recent = listing.within(call.query, "createdTime")

@@ -1,7 +1,7 @@
 """The simulator's own time: real time plus an offset, and what is due at which time.
 
-What falls due runs in the order of its time, also when the clock is moved over many of them at once: each sees the time at which it
-was due, so that a chain of retries over 30 days plays in one step.
+What falls due runs in the order of its time, also when the clock is moved over many of them at once: each sees the time at
+which it was due, so that a chain of retries over 30 days plays in one step.
 """
 
 from __future__ import annotations

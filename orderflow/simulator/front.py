@@ -1,7 +1,7 @@
 """What stands before the resources: the key, the rate limit, faults, gates, and Digital River's error bodies.
 
-The order in which a request passes is the meaning of the fault switches: nothing before ``_effect`` has an effect, what comes after it
-only spoils the answer.
+The order in which a request passes is the meaning of the fault switches: nothing before ``_effect`` has an effect, what
+comes after it only spoils the answer.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ class Front:
         try:
             response = await handler(request)
         except web.HTTPException as error:
-            code = "method_not_allowed" if error.status == 405 else "not_found" if error.status == 404 else "unknown_error"
+            code = (
+                "method_not_allowed" if error.status == 405 else "not_found" if error.status == 404 else "unknown_error"
+            )
             response = answer_of(Refused(error.status, code, error.reason).body(), error.status)
         if not response.prepared:
             response.headers["x-dr-requestid"] = uuid.uuid4().hex

@@ -17,8 +17,8 @@ from orderflow.simulator.world import World
 def post_fulfillment(world: World, call: Call) -> Reply:
     """``POST /fulfillments``: 201 means taken, the money moves later (documented).
 
-    Refused: 409 ``order_not_submitted`` when the order is not ``accepted``, 409 ``order_fulfilled`` once it is fulfilled (documented);
-    more than is open with ``invalid_quantity_amount`` (an assumption, one of the codes that exist).
+    Refused: 409 ``order_not_submitted`` when the order is not ``accepted``, 409 ``order_fulfilled`` once it is fulfilled
+    (documented); more than is open with ``invalid_quantity_amount`` (an assumption, one of the codes that exist).
     """
     body = call.body
     order_id = fields.required_text(body, "orderId")

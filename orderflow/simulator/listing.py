@@ -1,4 +1,4 @@
-"""Lists: newest first, ``limit`` 1 to 100 (10 by default), ``startingAfter`` and ``endingBefore``, time filters; as documented."""
+"""Lists as documented: newest first, ``limit`` 1 to 100 (default 10), two cursors, time filters."""
 
 from __future__ import annotations
 

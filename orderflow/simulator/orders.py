@@ -163,7 +163,9 @@ def _require_complete(world: World, checkout: Checkout) -> None:
     if not body.get("email"):
         raise Refused(400, "order_create_failed", "An e-mail address is required.", "email")
     gap = fields.party_gap(cast("Json | None", body.get("billTo")), "billTo", with_state=False)
-    if gap is None and any(world.skus[line.sku_id].physical for line in checkout.price.lines if line.sku_id in world.skus):
+    if gap is None and any(
+        world.skus[line.sku_id].physical for line in checkout.price.lines if line.sku_id in world.skus
+    ):
         gap = fields.party_gap(cast("Json | None", body.get("shipTo")), "shipTo", with_state=True)
         if gap is None and body.get("shipFrom") is None:
             gap = "shipFrom.address"

@@ -1,8 +1,9 @@
 """What a cart costs: discounts, taxes and totals, in integer minor units. Pure.
 
-The rules are Digital River's where its documentation or samples show them: ``subtotal`` includes shipping and the discount of the order,
-each line's tax is rounded half up by itself, a line's ``amountOff`` is per unit, ``taxInclusive`` prices are gross. Assumptions of ours: an
-order discount is spread over the lines in proportion before tax, and the rates of places that the documentation does not name.
+The rules are Digital River's where its documentation or samples show them: ``subtotal`` includes shipping and the discount
+of the order, each line's tax is rounded half up by itself, a line's ``amountOff`` is per unit, ``taxInclusive`` prices are
+gross. Assumptions of ours: an order discount is spread over the lines in proportion before tax, and the rates of places
+that the documentation does not name.
 """
 
 from __future__ import annotations
@@ -18,7 +19,12 @@ from orderflow.simulator.refusal import Refused, invalid, missing
 #: Rates by US postal code, from Digital River's samples.
 _POSTAL_RATES: Final = {"55343": Decimal("0.07525"), "55401": Decimal("0.08025")}
 #: Assumption: one rate for a state or country. Elsewhere no tax.
-_STATE_RATES: Final = {"MN": Decimal("0.06875"), "CA": Decimal("0.0725"), "NY": Decimal("0.04"), "TX": Decimal("0.0625")}
+_STATE_RATES: Final = {
+    "MN": Decimal("0.06875"),
+    "CA": Decimal("0.0725"),
+    "NY": Decimal("0.04"),
+    "TX": Decimal("0.0625"),
+}
 _COUNTRY_RATES: Final = {
     country: Decimal(rate)
     for country, rate in (

@@ -1,8 +1,8 @@
 """The sender of webhooks: at least once, concurrent, in no promised order, as Digital River's.
 
 Documented: an answer that is not 2xx within 3 s is a failure, redirects too; live mode tries again for 72 h with exponential
-back-off; each try is signed afresh. The steps are an assumption: 1 s, doubling up to an hour, on the simulator's clock, in test mode too
-(Digital River tries only three times there, which would make a restart of the receiver a loss).
+back-off; each try is signed afresh. The steps are an assumption: 1 s, doubling up to an hour, on the simulator's clock, in
+test mode too (Digital River tries only three times there, which would make a restart of the receiver a loss).
 """
 
 from __future__ import annotations
@@ -27,14 +27,35 @@ REORDER_SECONDS_MAX: Final = 2.0
 
 #: Digital River's own core subscription, and the rest that an order machine needs.
 CORE_TYPES: Final = frozenset(
-    (
-        "order.accepted order.review_opened order.pending_payment order.blocked order.charge.failed order.cancelled "
-        "fulfillment.created order.fulfilled order.charge.capture.complete order.charge.capture.failed "
-        "order.charge.cancel.complete order.complete order.invoice.created order.credit_memo.created order.refunded "
-        "refund.pending refund.pending_information refund.complete refund.failed order.charge.refund.complete "
-        "order.charge.refund.failed order.dispute order.dispute.resolved order.chargeback order.charge.reauth.failed "
-        "order.charge.cancel.failed return.accepted"
-    ).split()
+    [
+        "order.accepted",
+        "order.review_opened",
+        "order.pending_payment",
+        "order.blocked",
+        "order.charge.failed",
+        "order.cancelled",
+        "fulfillment.created",
+        "order.fulfilled",
+        "order.charge.capture.complete",
+        "order.charge.capture.failed",
+        "order.charge.cancel.complete",
+        "order.complete",
+        "order.invoice.created",
+        "order.credit_memo.created",
+        "order.refunded",
+        "refund.pending",
+        "refund.pending_information",
+        "refund.complete",
+        "refund.failed",
+        "order.charge.refund.complete",
+        "order.charge.refund.failed",
+        "order.dispute",
+        "order.dispute.resolved",
+        "order.chargeback",
+        "order.charge.reauth.failed",
+        "order.charge.cancel.failed",
+        "return.accepted",
+    ]
 )
 
 
