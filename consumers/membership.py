@@ -118,8 +118,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         consumer: AIOKafkaConsumer,
         make_partition: Callable[[int], Partition],
         reader: ChangelogReader | None = None,
+        drain_seconds: float | None = None,
     ) -> None:
+        """``drain_seconds``: how long partitions may take to finish when they are taken away; the operation limit by default."""
         self._reader = reader
+        self._drain_seconds = drain_seconds or connection.limits.operation_seconds
         self._connection = connection
         self._group = group
         self._topics = tuple(topics)
@@ -284,7 +287,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         if tasks:
             with suppress(BrokerUnavailable):
                 waiting = asyncio.wait(tasks.values())
-                await within(self._connection.limits.operation_seconds, waiting, "the batches of a revoked partition")
+                await within(self._drain_seconds, waiting, "the batches of a revoked partition")
             for task in tasks.values():
                 task.cancel()
             await asyncio.wait(tasks.values())

@@ -119,11 +119,12 @@ class PartitionLogic(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LaneTopics:
-    """The topics of a stateful lane, by their full names."""
+    """The topics of a lane, by their full names."""
 
     #: Full name by contract name.
     inputs: Mapping[str, str]
-    changelog: str
+    #: None for a lane that keeps nothing: its overlay stays empty.
+    changelog: str | None
     #: None for a lane without a position record: then every init is followed by a restore.
     positions: str | None
     outputs: tuple[str, ...]
@@ -142,6 +143,8 @@ class LaneOptions:
     backoff_seconds_max: float = 5.0
     #: How long a position record may differ from the committed offsets before the partition is stopped.
     position_wait_seconds: float = 10.0
+    #: The lane's step asks somebody else and may be cut off by a revoke; what it did so far is done again.
+    step_waits: bool = False
 
 
 @dataclass(slots=True)
@@ -309,6 +312,10 @@ class OwnedPartition:
             case Disposition.RETRY:
                 say.warning("partition_retries")
                 await self._rest(min(self._options.backoff_seconds_max, 0.1 * 2 ** min(failures, 10)))
+            case Disposition.HOLD:
+                say.error("partition_holds")
+                self.problem = str(error)
+                await self._rest(self._options.backoff_seconds_max)
             case Disposition.STOP_PARTITION:
                 self._stop_for(error)
                 return False
@@ -357,14 +364,20 @@ class OwnedPartition:
         )
         self._producer = producer
         await producer.start()  # 1. fences the old owner and aborts its open transaction
+        changelog = self._topics.changelog
+        if changelog is not None and producer.counts[changelog] != self._partitions:
+            raise ConfigError(
+                f"{changelog} has {producer.counts[changelog]} partitions and {', '.join(self._topics.inputs.values())} "
+                f"{self._partitions}: they must have the same number"
+            )
         record, offsets = await self._agreed_offsets()  # 2. committed() after the init is never stale
         await self._prove(record)  # 3. the store is current, or restored to the high watermark
         await self._check_reachable(offsets)
         self._next = offsets
 
     def _written(self) -> tuple[str, ...]:
-        positions = () if self._topics.positions is None else (self._topics.positions,)
-        return (*self._topics.outputs, self._topics.changelog, *positions)
+        own = (self._topics.changelog, self._topics.positions)
+        return (*self._topics.outputs, *(topic for topic in own if topic is not None))
 
     async def _agreed_offsets(self) -> tuple[PositionRecord | None, dict[TopicPartition, int]]:
         """The committed offsets, checked against the position record.
@@ -427,9 +440,12 @@ class OwnedPartition:
         await self._restore(record)
 
     async def _restore(self, record: PositionRecord | None) -> None:
+        store = self._make_store(self.number)
+        if self._topics.changelog is None:
+            self._open(_Proven(store, record))
+            return
         self._become(PartitionState.RESTORING)
         self.counters.restores += 1
-        store = self._make_store(self.number)
         pending: dict[str, bytes | None] = {}
 
         def take(read: ReadRecord) -> None:
@@ -519,18 +535,38 @@ class OwnedPartition:
             raise TransactionAborted("the partition lost its producer or its store")
         overlay = Overlay(proven.store)
         outbox = self._outbox(producer)
-        await logic.step(batch, overlay, outbox)
+        if not await self._step(logic, batch, overlay, outbox):
+            return  # revoked: nothing happened, the records will be read again
         for record in batch.records:
             tp = TopicPartition(record.topic, record.partition)
             self._queued[tp] -= 1
             self._next[tp] = record.offset + 1
         for key, snapshot in overlay.changes.items():  # one snapshot per order and transaction
+            assert self._topics.changelog is not None  # a lane without one has no snapshots
             outbox.add_to(self._topics.changelog, self.number, OutboundRecord(key.encode(), snapshot))
         await self._transact(outbox, overlay.changes, producer, proven)
         logic.committed(overlay.changes)
         self.counters.records += len(batch.records)
         if batch.fire_until is not None:
             self._barrier = None
+
+    async def _step(self, logic: PartitionLogic, batch: Batch, overlay: Overlay, outbox: Outbox) -> bool:
+        """Let the lane work on the batch; False when a revoke cut it off, which only lanes that wait for others allow."""
+        if not self._options.step_waits:
+            await logic.step(batch, overlay, outbox)
+            return True
+        stepping = asyncio.create_task(logic.step(batch, overlay, outbox))
+        leaving = asyncio.create_task(self._leaving.wait())
+        try:
+            await asyncio.wait([stepping, leaving], return_when=asyncio.FIRST_COMPLETED)
+            if stepping.done():
+                stepping.result()
+                self.problem = None
+            return stepping.done()
+        finally:
+            leaving.cancel()
+            stepping.cancel()
+            await asyncio.wait([stepping, leaving])
 
     def _outbox(self, producer: TransactionalProducer) -> Outbox:
         return Outbox(producer.counts, home=self.number, home_count=self._partitions)

@@ -128,8 +128,10 @@ class TransactionalProducer:
             if not started:
                 self._drop()
 
-    async def transact(self, outbox: Outbox, offsets: Mapping[TopicPartition, int], *, timestamp_ms: int) -> None:
-        """Write everything or nothing: the records, the input offsets, the commit.
+    async def transact(
+        self, outbox: Outbox, offsets: Mapping[TopicPartition, int | tuple[int, str]], *, timestamp_ms: int
+    ) -> None:
+        """Write everything or nothing: the records, the input offsets (with metadata, if there is any), the commit.
 
         On success all of it is visible to read_committed readers. On an error nothing may be assumed and the producer is dead.
 

@@ -1,0 +1,117 @@
+"""The commands that a partition has at hand: orders side by side, one order's commands strictly one after the other.
+
+One task serves one order for as long as it has commands. What is done waits in ``finished`` until a transaction has written it;
+the partition takes it from there. No Kafka in this file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from consumers.command_calls import Caller
+from consumers.command_records import PendingCommand
+from consumers.lease import Lease
+from statemachine.facts import Outcome
+
+
+class CommandDesk:
+    """Runs commands and keeps what came of them."""
+
+    def __init__(
+        self, caller: Caller, lease: Lease, *, finish: Callable[[PendingCommand, Outcome], None], wake: asyncio.Event
+    ) -> None:
+        """Args:
+        caller: Carries a command out.
+        lease: The partition's; renewed by its transactions.
+        finish: Takes an outcome.
+        wake: Set when the partition has something to do.
+        """
+        self.lease = lease
+        self.leaving = False
+        #: A command waits for a transaction.
+        self.renewal_wanted = False
+        #: What ended a task that should not end: a fault of ours.
+        self.crash: BaseException | None = None
+        self._caller = caller
+        self._finish = finish
+        self._wake = wake
+        self._renewed = asyncio.Event()
+        self._orders: dict[str, deque[PendingCommand]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def active(self) -> bool:
+        """Commands wait or are on their way."""
+        return bool(self._orders)
+
+    def unfinished(self) -> Iterator[PendingCommand]:
+        """All commands without an outcome."""
+        for queue in self._orders.values():
+            yield from queue
+
+    def add(self, pending: PendingCommand) -> None:
+        """Queue a command behind those of its order."""
+        order_id = pending.command.order_id
+        queue = self._orders.get(order_id)
+        if queue is not None:
+            queue.append(pending)
+            return
+        self._orders[order_id] = deque([pending])
+        self._start(order_id)
+
+    def _start(self, order_id: str) -> None:
+        task = asyncio.create_task(self._serve(order_id), name=f"commands of {order_id}")
+        self._tasks[order_id] = task
+        task.add_done_callback(lambda done: self._ended(order_id, done))
+
+    async def _serve(self, order_id: str) -> None:
+        queue = self._orders[order_id]
+        while queue:
+            outcome = await self._caller.carry_out(queue[0], self)
+            if outcome is None:
+                return
+            self._finish(queue.popleft(), outcome)
+            self._wake.set()
+        del self._orders[order_id]
+
+    def _ended(self, order_id: str, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(order_id) is task:
+            del self._tasks[order_id]
+        if not task.cancelled() and task.exception() is not None:
+            self.crash = task.exception()
+            self._wake.set()
+
+    async def renew(self) -> None:
+        """Return once a transaction has committed that makes the lease fresh."""
+        self.renewal_wanted = True
+        self._wake.set()
+        await self._renewed.wait()
+
+    def renewed(self, begun_at: float) -> None:
+        """A transaction that began at ``begun_at`` has committed."""
+        self.lease.renew(begun_at)
+        self.renewal_wanted = False
+        waiting, self._renewed = self._renewed, asyncio.Event()
+        waiting.set()
+
+    async def leave(self) -> None:
+        """Start no call any more and wait for those on their way, which takes up to the HTTP time-out."""
+        self.leaving = True
+        for order_id, task in self._tasks.items():
+            if not self._orders[order_id][0].calling:
+                task.cancel()
+        while self._tasks:
+            await asyncio.wait(set(self._tasks.values()))
+
+    async def drop(self) -> None:
+        """Forget all commands; calls on their way are cut off and may have taken effect."""
+        self.lease.drop()
+        for task in self._tasks.values():
+            task.cancel()
+        while self._tasks:
+            await asyncio.wait(set(self._tasks.values()))
+        self._orders.clear()
+        self.renewal_wanted = False
+        self.leaving = False

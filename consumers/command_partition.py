@@ -1,0 +1,483 @@
+"""One partition of ``dr-commands``: commands in, calls to Digital River, outcomes out.
+
+Rules of the file:
+- One producer per partition, initialised before anything is read; its time-out is short, because an open transaction holds back
+  every reader of the inbox. No HTTP inside a transaction.
+- Outcomes, the low watermark and what is done above it are written in one transaction (``progress.py``). A command that is done
+  is never called again.
+- A call may start only on the lease (``lease.py``). A successor inits its producer, waits L and reads the high watermark: what
+  lies above, nobody has seen; what lies below may be on its way for L and the HTTP time-out, and is then looked up first.
+- Nobody else was here when the committed footprint is ours, or a transaction with the kept producer commits, because a call
+  needs a committed transaction: then the partition goes on without waits. Nor are there waits behind an owner that said in its
+  last transaction that it left with nothing in flight, nor where no transaction was ever committed.
+- Leaving: start no call, wait for those on their way, commit their outcomes, then go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+
+from consumers.command_calls import Caller
+from consumers.command_desk import CommandDesk
+from consumers.command_reader import CommandReader
+from consumers.command_records import PendingCommand, outcome_event, read_command, record_of
+from consumers.lease import Lease
+from consumers.partition import Counters, LaneOptions, PartitionState
+from consumers.progress import Footprint, Left, Progress, Watermark
+from producers.connection import KafkaConnection
+from producers.dead_letters import dead_letter
+from producers.outbox import OutboundRecord, Outbox
+from producers.topics import Topic, prefixed
+from producers.transaction import Probe, TransactionalProducer
+from statemachine.errors import (
+    BrokerUnavailable,
+    DecodeError,
+    Disposition,
+    OrderflowError,
+    PositionGap,
+    TransactionAborted,
+)
+from statemachine.facts import Outcome
+
+log = structlog.get_logger(__name__)
+
+#: Milliseconds after which Kafka ends a transaction of ours that stays open: it holds back all readers of the inbox.
+TRANSACTION_TIMEOUT_MS = 10_000
+#: Commands whose last call is remembered, in case they are asked again.
+_CALLS_REMEMBERED = 50_000
+#: How often a partition with work looks after its lease and at the breaker, at least.
+_LOOK_SECONDS = 0.5
+
+
+class Finished(NamedTuple):
+    """What a command left behind, waiting for its transaction."""
+
+    offset: int
+    topic: str
+    record: OutboundRecord
+
+
+class CommandTopics(NamedTuple):
+    """The lane's topics, by their full names."""
+
+    commands: str
+    inbox: str
+    letters: str
+
+
+def command_topics(prefix: str) -> CommandTopics:
+    """The lane's topics under a prefix."""
+    return CommandTopics(*(prefixed(prefix, topic) for topic in (Topic.DR_COMMANDS, Topic.INBOX, Topic.DEAD_LETTERS)))
+
+
+@dataclass(slots=True)
+class _InDoubt:
+    """A transaction whose commit was asked for and not confirmed."""
+
+    footprint: Footprint
+    written: int
+    offsets: list[int]
+
+
+class CommandPartition:
+    """Partition p of the command lane in one process. Lives as long as the process; ``run`` is one period of ownership."""
+
+    def __init__(
+        self,
+        number: int,
+        *,
+        group: str,
+        topics: CommandTopics,
+        options: LaneOptions,
+        connection: KafkaConnection,
+        consumer: AIOKafkaConsumer,
+        reader: CommandReader,
+        incarnation: str,
+        caller: Caller,
+        lease_seconds: float,
+        clock: Callable[[], datetime],
+        probe: Probe | None = None,
+    ) -> None:
+        self.number = number
+        self._group = group
+        self._topics = topics
+        self._options = options
+        self._connection = connection
+        self._consumer = consumer
+        self._reader = reader
+        self._incarnation = incarnation
+        self._caller = caller
+        self._steady = caller.clock
+        self._clock = clock
+        self._probe = probe
+        self._tp = TopicPartition(topics.commands, number)
+        self._wake = asyncio.Event()
+        self._leaving = asyncio.Event()
+        self._desk = CommandDesk(caller, Lease(lease_seconds, caller.clock), finish=self._take_outcome, wake=self._wake)
+        self.state = PartitionState.REVOKED
+        self.problem: str | None = None
+        self.counters = Counters()
+        self._producer: TransactionalProducer | None = None
+        self._watermark = Watermark(0)
+        #: Watermark, desk and outcomes are what the last transaction under our footprint says, and more of ours.
+        self._proven = False
+        self._footprint: Footprint | None = None
+        self._in_doubt: _InDoubt | None = None
+        self._finished: list[Finished] = []
+        #: Commands below this offset look first, and not before that moment.
+        self._look_below = 0
+        self._look_from = 0.0
+        self._last_calls: OrderedDict[str, float] = OrderedDict()
+        self._last_begin = 0.0
+        self._paused = True
+
+    # -- seen from the membership
+
+    @property
+    def hungry(self) -> bool:
+        """Running, Digital River answers, and there is room for more commands."""
+        return (
+            self.state is PartitionState.RUNNING
+            and self._caller.breaker.closed
+            and not self._watermark.full
+            and self._watermark.pending < self._options.queue_records_max
+        )
+
+    def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
+        """Take fetched commands as far as there is room; the others are left in Kafka."""
+        if self.state is not PartitionState.RUNNING:
+            return
+        for record in records:
+            if not self.hungry:
+                self._paused = True
+                self._consumer.pause(partition)
+                self._consumer.seek(partition, record.offset)
+                break
+            if self._watermark.take(record.offset):
+                self._take(record)
+        self._wake.set()
+
+    def lost_offset(self, detail: str) -> None:
+        """The broker no longer has the offset that we would read next."""
+        self._stop_for(PositionGap(detail))
+        self.leave()
+
+    def leave(self) -> None:
+        """Ask ``run`` to start no call any more, to commit what is on its way and to return."""
+        if self.state is PartitionState.RUNNING:
+            self._become(PartitionState.DRAINING)
+        self._leaving.set()
+        self._wake.set()
+
+    def revoked(self) -> None:
+        """The partition is no longer ours. The producer stays, dormant."""
+        if self.state is not PartitionState.STOPPED:
+            self._become(PartitionState.REVOKED)
+
+    async def close(self) -> None:
+        """Close the producer for good."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.close()
+
+    # -- one period of ownership
+
+    async def run(self) -> None:
+        """Own the partition until ``leave``: take over or resume, work, and start again at *fenced* after errors.
+
+        Raises:
+            OrderflowError: With disposition STOP: the whole worker must stop.
+        """
+        self._leaving.clear()
+        self.problem = None
+        self._become(PartitionState.ASSIGNED)
+        failures = 0
+        try:
+            while not self._leaving.is_set():
+                worked_from = self.counters.transactions
+                try:
+                    if not await self._resume():
+                        await self._take_over()
+                    self._start_reading()
+                    await self._work()
+                except (OrderflowError, KafkaError) as error:
+                    failures = 1 if self.counters.transactions > worked_from else failures + 1
+                    if not await self._recover(error, failures):
+                        return
+            await self._finish()
+        finally:
+            self._note_tried()
+            await self._desk.drop()
+
+    async def _recover(self, error: OrderflowError | KafkaError, failures: int) -> bool:
+        """Do what the error's disposition says; False when the partition must not start again."""
+        if isinstance(error, KafkaError):
+            error = BrokerUnavailable(f"{type(error).__name__}: {error}")
+        self._pause_reading()
+        say = log.bind(partition=self.number, group=self._group, error=str(error), kind=type(error).__name__)
+        match error.disposition:
+            case Disposition.REFENCE:
+                # Somebody else owns the partition: start nothing. If it is still ours after a heartbeat, begin again.
+                say.warning("partition_fenced")
+                self._forget()
+                await self._desk.drop()
+                await self._rest(2 * self._options.heartbeat_seconds * min(failures, 4))
+            case Disposition.RETRY:
+                say.warning("partition_retries")
+                await self._rest(min(self._options.backoff_seconds_max, 0.1 * 2 ** min(failures, 10)))
+            case Disposition.STOP_PARTITION:
+                self._stop_for(error)
+                return False
+            case _:
+                raise error
+        return True
+
+    def _stop_for(self, error: OrderflowError) -> None:
+        self._pause_reading()
+        self.problem = str(error)
+        self._become(PartitionState.STOPPED)
+        log.error("partition_stopped", partition=self.number, group=self._group, reason=str(error))
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait, but not past a revoke."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._leaving.wait(), seconds)
+
+    # -- taking over
+
+    async def _resume(self) -> bool:
+        """Go on with the dormant producer, if a transaction with it commits: then nobody has been there."""
+        if self._producer is None or not self._producer.alive or not self._proven or self._in_doubt is not None:
+            return False
+        try:
+            await self._transact()
+        except OrderflowError as error:
+            log.info("partition_visited", partition=self.number, group=self._group, error=str(error))
+            return False
+        self.counters.resumes += 1
+        return True
+
+    async def _take_over(self) -> None:
+        """Fence, read how far the lane has come, find out what may have been called. The order of these steps is the guarantee."""
+        self._become(PartitionState.FENCED)
+        self.counters.takeovers += 1
+        if self._producer is not None:
+            self._producer.discard()
+        self._producer = TransactionalProducer(
+            self._connection,
+            group=self._group,
+            partition=self.number,
+            topics=(self._topics.inbox, self._topics.letters),
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            probe=self._probe,
+        )
+        await self._producer.start()  # 1. fences the old owner: its lease ends within L from here
+        fenced_at = self._steady()
+        found = await self._reader.progress(self._group, self._tp)  # 2. never stale after the init
+        if self._is_ours(found):
+            self.counters.resumes += 1
+            return
+        self._forget()
+        await self._desk.drop()
+        await self._begin_at(found)
+        await self._bound_the_unknown(found, fenced_at)
+        self._proven = True
+
+    def _is_ours(self, found: Progress | None) -> bool:
+        """Whether the newest transaction is ours: then nobody can have called since, and what we have at hand is right."""
+        doubt, self._in_doubt = self._in_doubt, None
+        if not self._proven or found is None or found.footprint is None:
+            return False
+        if doubt is not None and found.footprint == doubt.footprint:
+            self._written(doubt)
+            return True
+        return found.footprint == self._footprint
+
+    async def _begin_at(self, found: Progress | None) -> None:
+        """Set the watermark; the offset must be there."""
+        begin = (await self._reader.beginnings([self._tp]))[self._tp]
+        end = (await self._reader.ends([self._tp]))[self._tp]
+        if found is not None and not begin <= found.offset <= end:
+            raise PositionGap(
+                f"partition {self.number} of {self._topics.commands} should go on at offset {found.offset}, but Kafka has "
+                f"{begin} to {end}: commands were deleted unread, or the topic was made anew"
+            )
+        self._watermark = Watermark(begin) if found is None else Watermark(found.offset, found.done)
+
+    async def _bound_the_unknown(self, found: Progress | None, fenced_at: float) -> None:
+        """Find the offset below which commands may have been called, and from when on they can be looked up."""
+        lease, http = self._desk.lease.seconds, self._caller.options.http_timeout_seconds
+        if found is not None and found.left is not None:
+            # The last owner left with nothing in flight, so what it did not try was tried by nobody.
+            self._look_below, self._look_from = found.left.look_below, self._steady() + http
+            return
+        if found is not None:
+            # 3. an owner that does not know yet that it is fenced may start calls for L, on commands that it has read by then
+            await self._rest(lease - (self._steady() - fenced_at))
+            if self._leaving.is_set():
+                raise BrokerUnavailable("revoked while taking over")
+        # Without any committed offset nobody has a lease. But offsets expire, so old commands are looked up all the same.
+        self._look_below = (await self._reader.ends([self._tp]))[self._tp]
+        self._look_from = fenced_at if found is None else fenced_at + lease + http
+
+    def _forget(self) -> None:
+        """What is at hand may be behind."""
+        self._proven = False
+        self._footprint = None
+        self._in_doubt = None
+        self._finished = []
+        self._last_calls.clear()
+
+    def _note_tried(self) -> None:
+        """Before the desk is cleared: which commands have to be looked up when they are read again."""
+        tried = max((p.offset + 1 for p in self._desk.unfinished() if p.maybe_tried), default=0)
+        still = self._look_below if self._look_below > self._watermark.offset else 0
+        self._look_below = max(tried, still)
+        self._look_from = self._steady() + self._caller.options.http_timeout_seconds
+
+    # -- reading
+
+    def _start_reading(self) -> None:
+        if self._leaving.is_set():
+            return
+        if not self._desk.active:
+            self._watermark.rewind([item.offset for item in self._finished])
+        self._become(PartitionState.RUNNING)
+        self._consumer.seek(self._tp, self._watermark.read_to)
+        self._consumer.resume(self._tp)
+        self._paused = False
+
+    def _pause_reading(self) -> None:
+        self._paused = True
+        if self._tp in self._consumer.assignment():
+            self._consumer.pause(self._tp)
+
+    def _take(self, consumed: ConsumerRecord) -> None:
+        self.counters.records += 1
+        record = record_of(consumed, Topic.DR_COMMANDS)
+        try:
+            command = read_command(record)
+        except DecodeError as error:  # set aside, or the lane would be stuck
+            log.warning("dead_letter", reason=error.reason, detail=error.detail, offset=record.offset)
+            letter = dead_letter(record, error.reason, error.detail, at=self._clock())
+            self._finished.append(Finished(consumed.offset, self._topics.letters, letter))
+            return
+        pending = PendingCommand(consumed.offset, command)
+        if consumed.offset < self._look_below:
+            pending.look_first, pending.not_before = True, self._look_from
+        if command.attempt > 1:
+            pending.look_first = True
+            pending.not_before = max(
+                pending.not_before, self._settled_at(command.command_id, consumed.timestamp / 1000)
+            )
+        self._desk.add(pending)
+
+    def _settled_at(self, command_id: str, written_at: float) -> float:
+        """When a late effect of the previous attempt would show: HTTP time-out and ``settle_seconds`` after its last call.
+
+        Who does not know that call knows that it came before this record.
+        """
+        options = self._caller.options
+        wait = options.http_timeout_seconds + options.settle_seconds
+        last = self._last_calls.get(command_id)
+        if last is None:
+            last = self._steady() - max(0.0, self._clock().timestamp() - written_at)
+        return last + wait
+
+    def _take_outcome(self, pending: PendingCommand, outcome: Outcome) -> None:
+        command = pending.command
+        value = outcome_event(command, outcome, time=self._clock())
+        record = OutboundRecord(command.order_id.encode(), value)
+        self._finished.append(Finished(pending.offset, self._topics.inbox, record))
+        if outcome.result == "unknown":
+            last = max(self._last_calls.get(command.command_id, float("-inf")), pending.tried_at or float("-inf"))
+        else:  # an answer: no call of ours is open
+            last = float("-inf")
+        self._last_calls[command.command_id] = last
+        self._last_calls.move_to_end(command.command_id)
+        if len(self._last_calls) > _CALLS_REMEMBERED:
+            self._last_calls.popitem(last=False)
+
+    # -- working
+
+    async def _work(self) -> None:
+        """Write what is finished and keep the lease while commands wait for it."""
+        while not self._leaving.is_set():
+            if self._desk.crash is not None:
+                raise self._desk.crash
+            self.problem = self._caller.breaker.problem
+            if self._paused and self.hungry:
+                self._consumer.resume(self._tp)
+                self._paused = False
+            if self._must_write():
+                # 5 to 20 transactions a second: back to back they pay 20 ms each for CONCURRENT_TRANSACTIONS.
+                await self._rest(self._last_begin + self._options.batch_interval_seconds - self._steady())
+                await self._transact()
+                continue
+            self._wake.clear()
+            with suppress(TimeoutError):
+                busy = self._desk.active or self._paused
+                await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS if busy else None)
+
+    def _must_write(self) -> bool:
+        if self._finished or self._desk.renewal_wanted:
+            return True
+        lease = self._desk.lease
+        return self._desk.active and self._caller.breaker.closed and lease.age > lease.seconds / 3
+
+    async def _finish(self) -> None:
+        """Wait for the calls on their way, write all outcomes, and say that nothing is in flight."""
+        self._pause_reading()
+        await self._desk.leave()
+        producer = self._producer
+        if self._proven and self._in_doubt is None and producer is not None and producer.alive:
+            self._note_tried()
+            try:
+                while len(self._finished) > self._options.batch_records_max:
+                    await self._transact()
+                await self._transact(Left(self._look_below))
+            except (OrderflowError, KafkaError) as error:  # the next owner waits and looks, as after a crash
+                log.warning("partition_left_untidily", partition=self.number, group=self._group, error=str(error))
+
+    async def _transact(self, left: Left | None = None) -> None:
+        """One transaction: outcomes, dead letters, the watermark; it renews the lease."""
+        producer = self._producer
+        if producer is None:
+            raise TransactionAborted("the partition lost its producer")
+        batch = self._finished[: self._options.batch_records_max]
+        outbox = Outbox(producer.counts, home=self.number, home_count=0)
+        for item in batch:
+            outbox.add_foreign(item.topic, *item.record)
+        before = self._footprint
+        footprint = Footprint(self._incarnation, 1 if before is None else before.transaction + 1)
+        doubt = _InDoubt(footprint, len(batch), [item.offset for item in batch])
+        after = self._watermark.with_finished(doubt.offsets)
+        self._in_doubt = doubt
+        self._last_begin = begun_at = self._steady()
+        offsets = {self._tp: (after.offset, after.encode(footprint, left))}
+        await producer.transact(outbox, offsets, timestamp_ms=int(self._clock().timestamp() * 1000))
+        self._in_doubt = None
+        self._written(doubt)
+        self._desk.renewed(begun_at)
+        self.counters.transactions += 1
+
+    def _written(self, done: _InDoubt) -> None:
+        """The transaction has committed."""
+        self._watermark.finish(done.offsets)
+        del self._finished[: done.written]
+        self._footprint = done.footprint
+
+    def _become(self, state: PartitionState) -> None:
+        if state is not self.state:
+            log.debug("partition_state", partition=self.number, group=self._group, old=self.state, new=state)
+            self.state = state

@@ -1,0 +1,290 @@
+"""The webhook lane: Digital River's events in, verified and with their order found, facts in the inbox out.
+
+Rules of the file:
+- A wrong signature never reaches an order. Freshness is the relay's to judge: here a backlog or a replay must stay good.
+- The order is found by ``upstreamId`` in the object, else in a cache fed by the objects seen, else by asking Digital River.
+- While Digital River cannot be asked the partition waits; a record becomes a dead letter only for what it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final, NamedTuple
+
+import msgspec
+import structlog
+from aiokafka import ConsumerRecord
+
+from consumers.changelog import ChangelogReader
+from consumers.command_records import record_of
+from consumers.lease import steady_clock
+from consumers.membership import GroupOptions, Membership, make_consumer
+from consumers.partition import Batch, LaneOptions, LaneTopics, Overlay, OwnedPartition
+from consumers.provider import Provider
+from consumers.rate import WEBHOOKS_PART, RateLimit
+from consumers.reading import Asking, in_order
+from consumers.store import DictStore, Store
+from producers.connection import KafkaConnection
+from producers.dead_letters import dead_letter
+from producers.encoding import encode_event
+from producers.outbox import Outbox
+from producers.topics import Lane, Topic, group_id, prefixed
+from producers.transaction import Probe
+from statemachine.envelope import CloudEvent, Headers, Record
+from statemachine.errors import OffContract, RecordError, Unroutable
+from statemachine.facts import Fact
+
+log = structlog.get_logger(__name__)
+
+#: ``source`` of facts in the inbox.
+DIGITAL_RIVER_SOURCE: Final = "/digitalriver"
+SIGNATURE_HEADER: Final = b"digitalriver-signature"
+
+#: Digital River orders whose order id is remembered; about 20 MB when full.
+REMEMBERED_MAX: Final = 100_000
+#: Small, because a batch is done again as a whole after a failure or a revoke.
+_OPTIONS: Final = LaneOptions(batch_records_max=200, step_waits=True)
+
+_KEY = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
+_encoder = msgspec.json.Encoder()
+
+#: Whether the body has a good signature in the header, which may be missing.
+Verify = Callable[[bytes, bytes | None], bool]
+
+
+class OrderCache:
+    """Order ids by Digital River order id, the latest ``size_max``; shared by the partitions of a process."""
+
+    def __init__(self, size_max: int = REMEMBERED_MAX) -> None:
+        self._size_max = size_max
+        self._order_ids: OrderedDict[str, str] = OrderedDict()
+
+    def get(self, dr_order_id: str) -> str | None:
+        """The order id, if it is remembered."""
+        return self._order_ids.get(dr_order_id)
+
+    def put(self, dr_order_id: str, order_id: str) -> None:
+        """Remember it; the oldest one is forgotten when there are too many."""
+        self._order_ids[dr_order_id] = order_id
+        self._order_ids.move_to_end(dr_order_id)
+        if len(self._order_ids) > self._size_max:
+            self._order_ids.popitem(last=False)
+
+
+class _Read(NamedTuple):
+    """A webhook that says something about an order."""
+
+    record: Record
+    event_id: str
+    fact: Fact
+
+
+class WebhookLogic:
+    """The webhook lane's ``PartitionLogic``; keeps nothing that is written."""
+
+    def __init__(self, *, prefix: str, provider: Provider, verify: Verify, cache: OrderCache, asking: Asking) -> None:
+        self._provider = provider
+        self._verify = verify
+        self._cache = cache
+        self._asking = asking
+        self._inbox = prefixed(prefix, Topic.INBOX)
+        self._letters = prefixed(prefix, Topic.DEAD_LETTERS)
+        #: What became of the records, by word; counted when a batch is worked, committed or not.
+        self.counts: Counter[str] = Counter()
+
+    def opened(self, store: Store) -> None:
+        """Nothing is derived from the store, which is empty."""
+
+    def committed(self, changes: Mapping[str, bytes | None]) -> None:
+        """Nothing is kept."""
+
+    def next_due(self) -> datetime | None:
+        """There are no deadlines."""
+        return None
+
+    async def step(self, batch: Batch, overlay: Overlay, outbox: Outbox) -> None:
+        """Verify and read all records, find their orders, then write facts and dead letters in the order of arrival."""
+        read = [self._read(consumed) for consumed in batch.records]
+        unroutable = await self._find(one.fact for one in read if isinstance(one, _Read))
+        for one in read:
+            if isinstance(one, _Read):
+                self._hand_over(one, unroutable, batch.now, outbox)
+            elif one is not None:
+                self._set_aside(*one, batch.now, outbox)
+
+    def _read(self, consumed: ConsumerRecord) -> _Read | tuple[Record, RecordError] | None:
+        """The fact in a record, or why there is none; None for types that orders have no use for."""
+        record = record_of(consumed, Topic.DR_WEBHOOKS)
+        try:
+            if not self._verify(record.value or b"", _signature(record.headers)):
+                raise RecordError("bad_signature", "the signature does not belong to this body, or there is none")
+            found = self._provider.read_webhook(record.value or b"")
+        except RecordError as error:
+            return record, error
+        if found is None:
+            self.counts["skipped"] += 1
+            return None
+        event_id, fact = found
+        if fact.upstream_id is not None and fact.dr_order_id is not None:
+            self._cache.put(fact.dr_order_id, fact.upstream_id)
+        return _Read(record, event_id, fact)
+
+    async def _find(self, facts: Iterable[Fact]) -> dict[str, Unroutable]:
+        """Ask Digital River for the orders that nobody has told of yet; returns those that have no order of ours.
+
+        Raises:
+            DigitalRiverError: It cannot be asked now: the lane waits.
+        """
+        unknown = {
+            fact.dr_order_id
+            for fact in facts
+            if fact.upstream_id is None and fact.dr_order_id is not None and self._cache.get(fact.dr_order_id) is None
+        }
+        unroutable: dict[str, Unroutable] = {}
+
+        async def ask(dr_order_id: str) -> None:
+            self.counts["asked"] += 1
+            try:
+                found = await self._asking.ask(lambda: self._provider.read_order(dr_order_id))
+            except OffContract:
+                unroutable[dr_order_id] = Unroutable("Digital River's answer about the order cannot be understood")
+                return
+            if found is None:
+                unroutable[dr_order_id] = Unroutable("Digital River does not know the order that the event is about")
+            elif found.upstream_id is None:
+                unroutable[dr_order_id] = Unroutable("the order at Digital River has no upstreamId")
+            else:
+                self._cache.put(dr_order_id, found.upstream_id)
+
+        await in_order({dr_order_id: [partial(ask, dr_order_id)] for dr_order_id in sorted(unknown)})
+        return unroutable
+
+    def _hand_over(self, read: _Read, unroutable: Mapping[str, Unroutable], now: datetime, outbox: Outbox) -> None:
+        fact = read.fact
+        order_id = fact.upstream_id
+        if order_id is None and fact.dr_order_id is not None:
+            if fact.dr_order_id in unroutable:
+                self._set_aside(read.record, unroutable[fact.dr_order_id], now, outbox)
+                return
+            order_id = self._cache.get(fact.dr_order_id)
+        if order_id is None:
+            self._set_aside(read.record, Unroutable("the event names no order"), now, outbox)
+            return
+        if not _KEY.match(order_id):
+            self._set_aside(read.record, Unroutable("the upstreamId is no order id of ours"), now, outbox)
+            return
+        self.counts["facts"] += 1
+        event = CloudEvent(
+            read.event_id,
+            DIGITAL_RIVER_SOURCE,
+            f"digitalriver.{fact.type}",
+            order_id,
+            now,
+            msgspec.Raw(_encoder.encode(fact)),
+        )
+        outbox.add_foreign(self._inbox, order_id.encode(), encode_event(event))
+
+    def _set_aside(self, record: Record, error: RecordError, now: datetime, outbox: Outbox) -> None:
+        self.counts[f"dead.{error.reason}"] += 1
+        log.info(
+            "dead_letter", reason=error.reason, detail=error.detail, partition=record.partition, offset=record.offset
+        )
+        letter = dead_letter(record, error.reason, error.detail, at=now)
+        outbox.add_foreign(self._letters, letter.key, letter.value, letter.headers)
+
+
+def _signature(headers: Headers) -> bytes | None:
+    """The signature header's value: HTTP header names have no case, and relays change it."""
+    for name, value in headers:
+        if name.lower().encode() == SIGNATURE_HEADER:
+            return value
+    return None
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _dict_store(_partition: int) -> Store:
+    return DictStore()
+
+
+def make_webhook_lane(
+    connection: KafkaConnection,
+    *,
+    prefix: str,
+    partitions: int,
+    incarnation: str,
+    group: GroupOptions,
+    provider: Provider,
+    verify: Verify,
+    rate: float,
+    options: LaneOptions = _OPTIONS,
+    clock: Callable[[], datetime] = _now,
+    probe: Probe | None = None,
+) -> Membership:
+    """A member of the webhook lane's group, ready for ``run``.
+
+    Args:
+        connection: How to reach Kafka.
+        prefix: Before every topic name and group id.
+        partitions: Partition count of ``dr-webhooks``.
+        incarnation: Unique to this process start.
+        group: Session and worker name.
+        provider: Digital River.
+        verify: Checks a body against its signature header; passes everything when signatures are not checked.
+        rate: Requests a second for the whole fleet, of which the lane uses its part; 0 for no limit.
+        options: Batching; ``step_waits`` must be set.
+        clock: UTC now.
+        probe: For fault-injection tests.
+    """
+    name = group_id(prefix, Lane.WEBHOOKS)
+    topics = LaneTopics(
+        inputs={Topic.DR_WEBHOOKS.value: prefixed(prefix, Topic.DR_WEBHOOKS)},
+        changelog=None,
+        positions=None,
+        outputs=(prefixed(prefix, Topic.INBOX), prefixed(prefix, Topic.DEAD_LETTERS)),
+    )
+    consumer = make_consumer(connection, name, group)
+    reader = ChangelogReader(connection)
+    cache = OrderCache()
+
+    def share() -> float:
+        """The part of the fleet's rate that this process' partitions stand for; commands have the rest."""
+        return WEBHOOKS_PART * len(membership.owned) / partitions
+
+    asking = Asking(RateLimit(rate, share), clock=steady_clock)
+
+    def make_logic(_number: int) -> WebhookLogic:
+        return WebhookLogic(prefix=prefix, provider=provider, verify=verify, cache=cache, asking=asking)
+
+    def make_partition(number: int) -> OwnedPartition:
+        return OwnedPartition(
+            number,
+            partitions=partitions,
+            group=name,
+            topics=topics,
+            options=options,
+            connection=connection,
+            consumer=consumer,
+            reader=reader,
+            incarnation=incarnation,
+            make_store=_dict_store,
+            make_logic=make_logic,
+            clock=clock,
+            probe=probe,
+        )
+
+    membership = Membership(
+        connection=connection,
+        group=name,
+        topics=topics.inputs.values(),
+        consumer=consumer,
+        make_partition=make_partition,
+        reader=reader,
+    )
+    return membership

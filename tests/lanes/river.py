@@ -1,0 +1,135 @@
+"""A stand-in for Digital River that several processes share: its books are a file to which every effect appends a line.
+
+It implements the ``Provider`` port. Like the real one it has no idempotency key: a command called twice takes effect twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from consumers.provider import MayWrite, SkuAnswer
+from statemachine.commands import Command, Inquire, decode_command, name_of
+from statemachine.errors import DecodeError
+from statemachine.facts import Fact, Outcome, Problem
+
+
+class FileRiver:
+    """Books in a file; ``answer_seconds`` is how long an answer takes after the effect."""
+
+    def __init__(
+        self,
+        books: Path,
+        *,
+        answer_seconds: float = 0.0,
+        effect_seconds: float = 0.0,
+        fail: Callable[[str, int], Exception | None] = lambda _what, _count: None,
+    ) -> None:
+        """``fail`` may return an error for the n-th ``call``, ``after`` (effect, then error), ``look``, ``put``, ``read``."""
+        self._books = books
+        self._answer_seconds = answer_seconds
+        self._effect_seconds = effect_seconds
+        self._fail = fail
+        self._counts: dict[str, int] = {}
+        #: Order ids by Digital River order id, for ``read_order``.
+        self.orders: dict[str, str | None] = {}
+        #: SKUs that are refused, with their problem.
+        self.refused_skus: dict[str, Problem] = {}
+        self.in_flight = 0
+        self.in_flight_max = 0
+
+    def count(self, what: str) -> int:
+        """How often it was asked."""
+        return self._counts.get(what, 0)
+
+    def _meet(self, what: str) -> None:
+        self._counts[what] = self._counts.get(what, 0) + 1
+        error = self._fail(what, self._counts[what])
+        if error is not None:
+            raise error
+
+    def effects(self) -> list[dict[str, str]]:
+        """What took effect, in order."""
+        if not self._books.exists():
+            return []
+        return [json.loads(line) for line in self._books.read_text().splitlines()]
+
+    def _write(self, **effect: str) -> None:
+        line = json.dumps(effect).encode() + b"\n"
+        handle = os.open(self._books, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        try:
+            os.write(handle, line)  # one write of one line: whole, whichever process writes
+        finally:
+            os.close(handle)
+
+    async def look(self, command: Command) -> Outcome | None:
+        """Find the effect in the books."""
+        self._meet("look")
+        await asyncio.sleep(0)
+        if isinstance(command, Inquire):
+            about = decode_command(command.about)
+            found = self._find(about) or _outcome(about, "absent")
+            return msgspec.structs.replace(found, inquired_by=command.command_id)
+        return self._find(command)
+
+    def _find(self, command: Command) -> Outcome | None:
+        done = any(effect["command_id"] == command.command_id for effect in self.effects())
+        return _outcome(command, "confirmed") if done else None
+
+    async def call(self, command: Command, may_write: MayWrite) -> Outcome:
+        """Take effect, then answer."""
+        self.in_flight += 1
+        self.in_flight_max = max(self.in_flight, self.in_flight_max)
+        try:
+            self._meet("connect")
+            may_write()
+            self._meet("call")
+            await asyncio.sleep(self._effect_seconds)
+            self._write(command_id=command.command_id, order_id=command.order_id)
+            await asyncio.sleep(self._answer_seconds)
+            self._meet("after")
+            return _outcome(command, "confirmed")
+        finally:
+            self.in_flight -= 1
+
+    async def put_sku(self, sku_id: str, sku: Mapping[str, object]) -> SkuAnswer:
+        """Take the SKU, or refuse it."""
+        self._meet("put")
+        await asyncio.sleep(self._effect_seconds)
+        self._write(sku_id=sku_id, name=str(sku["name"]))
+        return SkuAnswer(self.refused_skus.get(sku_id))
+
+    async def delete_sku(self, sku_id: str) -> SkuAnswer:
+        """Forget the SKU."""
+        self._meet("delete")
+        self._write(sku_id=sku_id, name="")
+        return SkuAnswer()
+
+    async def read_order(self, dr_order_id: str) -> Fact | None:
+        """The order as ``orders`` has it."""
+        self._meet("read")
+        if dr_order_id not in self.orders:
+            return None
+        return Fact(type="order_read", dr_order_id=dr_order_id, upstream_id=self.orders[dr_order_id])
+
+    def read_webhook(self, body: bytes) -> tuple[str, Fact] | None:
+        """``{id, type, order?, upstream?}``; types that begin with ``other`` are skipped."""
+        try:
+            event = json.loads(body)
+        except ValueError:
+            raise DecodeError("undecodable", "value: is not JSON") from None
+        if event["type"].startswith("other"):
+            return None
+        return event["id"], Fact(type=event["type"], dr_order_id=event.get("order"), upstream_id=event.get("upstream"))
+
+
+def _outcome(command: Command, result: str) -> Outcome:
+    return msgspec.convert(
+        {"command_id": command.command_id, "command": name_of(command), "attempt": command.attempt, "result": result},
+        Outcome,
+    )
