@@ -45,8 +45,12 @@ class Cluster:
             response = await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=dict(configs or {}))])
             assert response.topic_errors[0][1] == 0, response
             self.topics.append(name)
-            while not [each for each in await admin.describe_topics([name]) if each["error_code"] == 0]:
-                await asyncio.sleep(0.05)
+
+            async def known() -> bool:
+                (described,) = await admin.describe_topics([name])
+                return bool(described["error_code"] == 0)
+
+            await eventually(known, 10)
         return name
 
     @asynccontextmanager
@@ -133,5 +137,5 @@ async def read_to(consumer: AIOKafkaConsumer, partition: TopicPartition, end: in
 async def eventually(check: Callable[[], Awaitable[bool]], seconds: float) -> None:
     """Wait until ``check`` holds; fails after ``seconds``."""
     async with asyncio.timeout(seconds):
-        while not await check():
+        while not await check():  # noqa: ASYNC110 -- a broker in another process can only be asked again
             await asyncio.sleep(0.05)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from aiokafka import ConsumerRecord, TopicPartition
 
@@ -14,6 +16,11 @@ COMPACTED = {
     "segment.ms": "100",
     "delete.retention.ms": "0",
 }
+
+
+async def _close_segment() -> None:
+    """Let the next record begin a new segment, so that everything before it may be cleaned."""
+    await asyncio.sleep(0.15)
 
 
 async def _compacted(cluster: Cluster, topic: str, live: int) -> list[ConsumerRecord]:
@@ -44,7 +51,7 @@ async def test_only_the_last_record_of_each_key_stays(cluster: Cluster) -> None:
             else:
                 await producer.commit_transaction()
                 last[key] = (metadata.offset, b"%d" % number)
-        # Closes the segment, so that everything before it may be cleaned.
+        await _close_segment()
         async with producer.transaction():
             metadata = await producer.send_and_wait(topic, b"end", b"end")
             last[b"end"] = (metadata.offset, b"end")
@@ -65,12 +72,15 @@ async def test_a_tombstone_removes_its_key(cluster: Cluster) -> None:
         await producer.send_and_wait(topic, b"value", b"gone")
         await producer.send_and_wait(topic, b"stays", b"kept")
         await producer.send_and_wait(topic, None, b"gone")
+        await _close_segment()
         await producer.send_and_wait(topic, b"end", b"end 0")
     first = await _compacted(cluster, topic, 3)
     assert [each.value for each in first if each.key == b"gone"] in ([None], [])
     async with cluster.producer() as producer:
-        # Apache Kafka looks again only at a partition that has new records.
+        # Apache Kafka looks again only at a partition that has new records in closed segments.
+        await _close_segment()
         await producer.send_and_wait(topic, b"end", b"end 0")
+        await _close_segment()
         await producer.send_and_wait(topic, b"end", b"end 1")
     records = await _compacted(cluster, topic, 3)
     assert [(each.key, each.value) for each in records] == [(b"kept", b"stays"), (b"end 0", b"end"), (b"end 1", b"end")]

@@ -11,7 +11,13 @@ import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, InvalidSessionTimeoutError, KafkaError
 from aiokafka.protocol.commit import OffsetCommitRequest
-from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest
+from aiokafka.protocol.group import (
+    HeartbeatRequest,
+    JoinGroupRequest,
+    LeaveGroupRequest,
+    ProtocolMetadata,
+    SyncGroupRequest,
+)
 
 from tests.contract.broker.cluster import RETRY_MS, Ask, Cluster, eventually
 
@@ -246,7 +252,7 @@ def _join(group: str, cluster: Cluster, member_id: str = "", **changes: object) 
         "member_id": member_id,
         "group_instance_id": None,
         "protocol_type": "consumer",
-        "group_protocols": [("range", b"subscription")],
+        "group_protocols": [("range", ProtocolMetadata(0, ["a topic"], b"").encode())],
     }
     return JoinGroupRequest(**{**options, **changes})
 

@@ -120,13 +120,12 @@ async def test_a_position_passes_over_markers(cluster: Cluster) -> None:
 async def test_a_transaction_spans_partitions_and_batches(cluster: Cluster) -> None:
     """All partitions of a transaction become visible by its commit, batches built by hand included."""
     topic = await cluster.topic(partitions=3)
-    async with cluster.producer(transactional_id=cluster.name("tx")) as producer:
-        async with producer.transaction():
-            for partition in range(3):
-                batch = producer.create_batch()
-                for number in range(10):
-                    batch.append(key=None, value=b"%d" % number, timestamp=None)
-                await (await producer.send_batch(batch, topic, partition=partition))
+    async with cluster.producer(transactional_id=cluster.name("tx")) as producer, producer.transaction():
+        for partition in range(3):
+            batch = producer.create_batch()
+            for number in range(10):
+                batch.append(key=None, value=b"%d" % number, timestamp=None)
+            await (await producer.send_batch(batch, topic, partition=partition))
     records = await cluster.read(topic, 30, isolation_level=COMMITTED)
     assert sorted(each.partition for each in records) == [0] * 10 + [1] * 10 + [2] * 10
 
