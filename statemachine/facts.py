@@ -82,7 +82,8 @@ class RemoteCheckout(msgspec.Struct, frozen=True, omit_defaults=True):
     lines: tuple[QuotedLine, ...] = ()
     session: Session | None = None
     source_ids: tuple[str, ...] = ()
-    disclosures: msgspec.Raw | None = None
+    #: Not ``None``: msgspec reads no value into ``Raw | None``.
+    disclosures: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class ChargeOperation(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -220,7 +220,7 @@ def _is_charge_settled(charge: Charge, order: Order) -> bool:
     # Digital River's own shares may drift by a minor unit per line; ``complete`` needs no sum.
     return (
         charge.state == "complete"
-        or sum(operation.amount for operation in operations) + len(order.lines) > charge.amount
+        or sum(operation.amount for operation in operations) + len(order.lines) >= charge.amount
     )
 
 

@@ -40,7 +40,7 @@ def cart(*items: tuple[str, int, str], **more: Any) -> dict[str, Any]:
         "locale": "en_US",
         "email": "pat@example.org",
         "customer": {"kind": "guest"},
-        "bill_to": ADDRESS,
+        "bill_to": dict(ADDRESS),
         "items": [
             {"line": line, "sku_id": f"sku-{line}", "quantity": quantity, "price": price}
             for line, quantity, price in items or (("1", 2, "10.00"),)

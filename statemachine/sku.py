@@ -1,0 +1,98 @@
+"""What Digital River knows of a SKU: a small machine, from one table, and its snapshot in ``skus``.
+
+    known     Digital River has the SKU as the catalogue last said
+    refused   Digital River refused the last change; ``problem`` says why, and what it had before stays
+    removed   it was deleted
+
+The calls that drive it are safe to repeat. What is remembered are the events, so that an old one that comes again never reverts
+a newer state.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
+
+from statemachine.facts import Problem
+from statemachine.identity import MARK_BYTES, holds, mark_of
+
+SkuState = Literal["known", "refused", "removed"]
+SkuEvent = Literal["sku.upserted", "sku.removed"]
+
+#: The whole machine: what an event makes of a SKU, by Digital River's answer. Every state takes every event.
+TABLE: Final[dict[SkuEvent, dict[Literal["taken", "refused"], SkuState]]] = {
+    "sku.upserted": {"taken": "known", "refused": "refused"},
+    "sku.removed": {"taken": "removed", "refused": "refused"},
+}
+
+#: Events of a SKU that are remembered; older ones are forgotten, so that a snapshot stays below 24 KiB.
+REMEMBERED_MAX: Final = 2_000
+
+
+class _Internal(msgspec.Struct, frozen=True):
+    """What is only for the worker."""
+
+    seen: str = ""
+
+
+class Sku(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One SKU, as ``skus`` has it."""
+
+    sku_id: str
+    state: SkuState
+    updated: datetime
+    problem: Problem | None = None
+    internal: _Internal = _Internal()
+
+
+_decoder = msgspec.json.Decoder(Sku)
+_encoder = msgspec.json.Encoder()
+
+
+def decode_sku(snapshot: bytes) -> Sku:
+    """The SKU in a record of ``skus``.
+
+    Raises:
+        msgspec.DecodeError: It is none.
+    """
+    return _decoder.decode(snapshot)
+
+
+def encode_sku(sku: Sku) -> bytes:
+    """The record value for ``skus``."""
+    return _encoder.encode(sku)
+
+
+def is_repeated(sku: Sku | None, source: str, event_id: str) -> bool:
+    """Whether the SKU has seen the event."""
+    return sku is not None and holds(_marks(sku), mark_of(source, event_id))
+
+
+def driven(
+    sku: Sku | None, sku_id: str, kind: SkuEvent, *, source: str, event_id: str, problem: Problem | None, now: datetime
+) -> Sku:
+    """The SKU after Digital River answered to an event; ``problem`` is its refusal.
+
+    A refused event is not remembered: it may be sent again once the reason is gone.
+    """
+    marks = b"" if sku is None else _marks(sku)
+    if problem is None:
+        marks = (marks + mark_of(source, event_id))[-REMEMBERED_MAX * MARK_BYTES :]
+    return Sku(
+        sku_id,
+        TABLE[kind]["taken" if problem is None else "refused"],
+        now,
+        problem,
+        _Internal(base64.b64encode(marks).decode()),
+    )
+
+
+def _marks(sku: Sku) -> bytes:
+    try:
+        return base64.b64decode(sku.internal.seen, validate=True)
+    except binascii.Error:
+        return b""

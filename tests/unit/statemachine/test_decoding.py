@@ -1,0 +1,271 @@
+"""Records in, events out: what is taken, and what each bad input is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from statemachine.decoding import decode
+from statemachine.envelope import Record
+from statemachine.errors import DecodeError
+from statemachine.events import Cart, OrderPlaced, SkuUpserted
+from statemachine.facts import Fact, Outcome
+from tests.unit.statemachine.story import cart, record, units
+
+
+def refusal(made: Record) -> DecodeError:
+    """The error that ``made`` brings."""
+    with pytest.raises(DecodeError) as raised:
+        decode(made)
+    assert "\n" not in raised.value.detail
+    return raised.value
+
+
+def with_item(**changes: Any) -> dict[str, Any]:
+    """A cart whose only line is changed."""
+    made = cart()
+    made["items"][0] |= changes
+    return made
+
+
+def test_a_structured_event_is_read() -> None:
+    """The usual CloudEvent: all attributes, coordinates, and the data as its model."""
+    event = decode(record("checkout.requested", cart(), subject="A-1", time="2031-03-04T10:11:12Z", unknown="ignored"))
+    assert (event.type, event.id, event.source, event.order_id) == ("checkout.requested", "e-1", "/shop", "A-1")
+    assert isinstance(event.data, Cart)
+    assert event.cause.topic == "checkout-events"
+    assert event.time is not None
+
+
+def test_a_binary_event_is_read() -> None:
+    """Attributes in ce_ headers, the data as the value."""
+    headers = (
+        ("ce_specversion", b"1.0"),
+        ("ce_id", b"e-1"),
+        ("ce_source", b"/shop"),
+        ("ce_type", b"order.placed"),
+        ("ce_time", b"2031-03-04T10:11:12Z"),
+    )
+    event = decode(Record("order-events", 3, 7, b"A-1", b'{"terms_accepted": true}', headers))
+    assert isinstance(event.data, OrderPlaced)
+    assert (event.cause.partition, event.cause.offset) == (3, 7)
+
+
+@pytest.mark.parametrize(
+    ("headers", "value", "reason"),
+    [
+        ((("ce_specversion", b"1.0"), ("ce_id", b"\xff")), b"{}", "undecodable"),
+        ((("ce_specversion", b"1.0"),), b"{}", "undecodable"),
+        ((("ce_specversion", b"1.0"), ("ce_time", b"yesterday")), b"{}", "undecodable"),
+        ((("ce_specversion", b"1.0"),), b"{", "undecodable"),
+        ((("ce_specversion", b"1.0"),), b'{"a":1} b', "undecodable"),
+    ],
+)
+def test_a_broken_binary_event_is_undecodable(
+    headers: tuple[tuple[str, bytes], ...], value: bytes, reason: str
+) -> None:
+    """Binary mode is held to the same rules."""
+    assert refusal(Record("order-events", 0, 0, b"A-1", value, headers)).reason == reason
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, b"", b"not JSON", b"\xff\xfe", b"[" * 100_000, b'{"data":' + b"[" * 100_000, b"1", b"null", b"x" * 900_000],
+)
+def test_what_is_no_json_object_is_undecodable(value: bytes | None) -> None:
+    """Garbage of any size is one line in a dead letter."""
+    assert refusal(Record("order-events", 0, 0, b"A-1", value)).reason == "undecodable"
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        {},
+        {"specversion": "0.3"},
+        {"specversion": "1.0", "id": "e"},
+        {"specversion": 1},
+        {"specversion": "1.0", "id": 7},
+    ],
+)
+def test_json_without_a_cloudevent_is_undecodable(envelope: dict[str, Any]) -> None:
+    """An object is not yet an event."""
+    error = refusal(Record("order-events", 0, 0, b"A-1", msgspec.json.encode(envelope)))
+    assert error.reason == "undecodable"
+    assert "CloudEvent" in error.detail
+
+
+@pytest.mark.parametrize("key", [None, b"", b"a b", b"a" * 129, "ä".encode(), b"a\n"])
+def test_a_key_that_is_no_order_id_is_invalid(key: bytes | None) -> None:
+    """1 to 128 bytes of A-Z a-z 0-9 . _ -"""
+    error = refusal(msgspec.structs.replace(record("order.placed", {"terms_accepted": True}), key=key))
+    assert (error.reason, error.detail[:4]) == ("invalid", "key:")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"subject": "A-2"}, "subject: must equal the record's key"),
+        ({"id": ""}, "id: must have 1 to 255 characters"),
+        ({"source": "s" * 256}, "source: must have 1 to 255 characters"),
+        ({"id": "a\nb"}, "id: must have no control characters"),
+        ({"time": "2031-03-04T10:11:12"}, "time: must name its zone, as in RFC 3339"),
+    ],
+)
+def test_a_bad_attribute_is_named(attributes: dict[str, Any], words: str) -> None:
+    """The detail says which attribute and which rule."""
+    error = refusal(record("order.placed", {"terms_accepted": True}, **attributes))
+    assert (error.reason, error.detail) == ("invalid", words)
+
+
+@pytest.mark.parametrize(
+    ("kind", "topic"),
+    [
+        ("order.exploded", "order-events"),
+        ("order.placed", "checkout-events"),
+        ("sku.upserted", "order-events"),
+        ("sku.upserted", "orderflow.inbox"),
+    ],
+)
+def test_a_type_that_the_topic_does_not_have_is_refused(kind: str, topic: str) -> None:
+    """Unknown types are refused, and so are types on a topic of others."""
+    assert refusal(record(kind, {}, topic=topic)).reason == "refused"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (None, "data: must be an object"),
+        ({name: value for name, value in cart().items() if name != "locale"}, "data.locale: is missing"),
+        (with_item(quantity=0), "data.items[0].quantity: must be at least 1"),
+        (with_item(quantity=-3), "data.items[0].quantity: must be at least 1"),
+        (with_item(quantity=True), "data.items[0].quantity: must be a whole number"),
+        (with_item(quantity=1.5), "data.items[0].quantity: must be a whole number"),
+        (with_item(price=8.0), "data.items[0].price: must be a string"),
+        (with_item(price="8.0"), "data.items[0].price: must have exactly the digits of the currency"),
+        (
+            with_item(price="-8.00"),
+            "data.items[0].price: must be a plain decimal string, without sign, exponent or space",
+        ),
+        (
+            with_item(discount={"amount": "1"}),
+            "data.items[0].discount.amount: must have exactly the digits of the currency",
+        ),
+        (with_item(discount={}), "data.items[0].discount: needs either amount or percent"),
+        (
+            with_item(discount={"percent": "110"}),
+            "data.items[0].discount.percent: must be a decimal string from 0 to 100",
+        ),
+        (cart(currency="XXX"), "data.currency: must be a currency of ISO 4217"),
+        (cart(currency="usd"), "data.currency: must be a currency code of three upper-case letters"),
+        (cart(items=[]), "data.items: must have 1 or more entries"),
+        (cart(("1", 1, "1.00"), ("1", 1, "1.00")), "data.items: each line must be unique"),
+        (cart(customer={"kind": "registered"}), "data.customer.id: is missing"),
+        (cart(customer={"kind": "pirate"}), "data.customer: kind must be one of 'guest', 'registered'"),
+        (cart(customer={"kind": "registered", "id": "x" * 41}), "data.customer.id: must have at most 40 characters"),
+        (cart(email="nobody"), "data.email: must be an e-mail address"),
+        (cart(metadata={"pat@example.org": 1.5}), "data.metadata: must be a string (and 2 more)"),
+        (cart(ship_from={"country": "US"}), "data: ship_to, ship_from and shipping go together"),
+        (cart(discount={"amount": "1"}), "data.discount.amount: must have exactly the digits of the currency"),
+    ],
+)
+def test_bad_data_is_told_in_one_line_that_names_the_place(data: Any, words: str) -> None:
+    """Each bad input of a cart has a reason that a person understands, and no value in it."""
+    error = refusal(record("checkout.requested", data))
+    assert (error.reason, error.detail) == ("invalid", words)
+
+
+def test_shipping_money_has_the_currency_s_digits() -> None:
+    """Every amount of the cart is held to the digits."""
+    goods = cart(
+        ship_to=cart()["bill_to"],
+        ship_from={"country": "US"},
+        shipping={"amount": "5", "description": "d", "service_level": "SG"},
+    )
+    assert "data.shipping.amount: must have exactly" in refusal(record("checkout.requested", goods)).detail
+    goods["shipping"] |= {"amount": "5.00", "discount": {"amount": "1"}}
+    assert "data.shipping.discount.amount: must have exactly" in refusal(record("checkout.requested", goods)).detail
+    goods["shipping"] |= {"discount": {"percent": "12.5"}}
+    assert decode(record("checkout.requested", goods)).type == "checkout.requested"
+
+
+@pytest.mark.parametrize("accepted", [False, 1, "true", None])
+def test_an_order_without_acceptance_is_refused(accepted: object) -> None:
+    """terms_accepted is true, and nothing else will do."""
+    error = refusal(record("order.placed", {"terms_accepted": accepted}))
+    assert error.reason == "refused"
+    assert "accept the terms" in error.detail
+
+
+def test_an_envelope_without_data_is_invalid() -> None:
+    """Data may be empty, but not missing."""
+    value = b'{"specversion":"1.0","id":"e","source":"/s","type":"order.payment_returned"}'
+    assert refusal(Record("order-events", 0, 0, b"A-1", value)).detail == "data: is missing"
+
+
+def test_lines_are_named_once() -> None:
+    """A shipment, cancel or return names each line once, so that nobody has to guess a sum."""
+    twice = [*units(l1=1), *units(l1=2)]
+    for kind, data in (
+        ("fulfillment.shipped", {"shipment_id": "s"}),
+        ("order.cancel_requested", {}),
+        ("order.return_requested", {"return_id": "r"}),
+    ):
+        assert refusal(record(kind, {**data, "items": twice})).detail == "data.items: each line must be named once"
+
+
+def test_a_refund_has_one_style() -> None:
+    """Lines go with neither an amount nor a part."""
+    data = {"refund_id": "r", "items": [{"line": "1"}], "amount": "1.00"}
+    assert "items go with neither" in refusal(record("order.refund_requested", data)).detail
+
+
+def test_a_forwarded_record_keeps_its_origin() -> None:
+    """A record forwarded through the inbox is checked against its own topic, and its cause has its first coordinates."""
+    made = record("order.placed", {"terms_accepted": True}, topic="orderflow.inbox")
+    event = decode(msgspec.structs.replace(made, headers=(("orderflow-origin", b"order-events/5/42"),)))
+    assert (event.cause.topic, event.cause.partition, event.cause.offset) == ("order-events", 5, 42)
+    strange = msgspec.structs.replace(made, headers=(("orderflow-origin", b"checkout-events/5/42"),))
+    assert refusal(strange).reason == "refused"
+
+
+@pytest.mark.parametrize("origin", [b"", b"orders/1/2", b"order-events/x/2", b"order-events/1"])
+def test_a_broken_origin_is_invalid(origin: bytes) -> None:
+    """Only a public topic, a partition and an offset are an origin."""
+    made = record("order.placed", {"terms_accepted": True}, topic="orderflow.inbox")
+    assert refusal(msgspec.structs.replace(made, headers=(("orderflow-origin", origin),))).reason == "invalid"
+
+
+def test_the_inbox_takes_outcomes_facts_and_public_types() -> None:
+    """Answers, webhooks, reads of our own, and what an operator writes."""
+    outcome = Outcome(command_id="c", command="refresh_order", attempt=1, result="confirmed")
+    assert isinstance(decode(record("digitalriver.order_read", outcome)).data, Outcome)
+    assert isinstance(decode(record("digitalriver.order_read", Fact(type="order_read"))).data, Fact)
+    assert isinstance(decode(record("digitalriver.order.accepted", Fact(type="order.accepted"))).data, Fact)
+    assert isinstance(
+        decode(record("order.placed", {"terms_accepted": True}, topic="orderflow.inbox")).data, OrderPlaced
+    )
+    assert refusal(record("digitalriver.order_placed", {"command_id": 7})).reason == "invalid"
+    assert refusal(record("digitalriver.order.accepted", {"type": 7})).reason == "invalid"
+
+
+def test_an_enum_value_of_the_inbox_is_not_quoted() -> None:
+    """Details never quote values, of Digital River neither."""
+    bad = {"command_id": "c", "command": "refresh_order", "attempt": 1, "result": "pat@example.org"}
+    assert "pat" not in refusal(record("digitalriver.order_placed", bad)).detail
+
+
+def test_a_sku_is_read() -> None:
+    """The catalogue's topic has types of its own, keyed by the SKU."""
+    data = {
+        "name": "Keyboard",
+        "tax_code": "4323.310_A",
+        "country_of_origin": "US",
+        "eccn": "EAR99",
+        "weight": "1.4",
+        "weight_unit": "kg",
+    }
+    event = decode(record("sku.upserted", data, key="kb-01"))
+    assert isinstance(event.data, SkuUpserted)
+    assert event.order_id == "kb-01"

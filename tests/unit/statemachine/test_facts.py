@@ -1,0 +1,339 @@
+"""What Digital River reports by itself, with its traps."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from statemachine.decision import Moved, Refused, Repeated
+from statemachine.facts import (
+    ChargeOperation,
+    Fact,
+    RemoteCharge,
+    RemoteDocument,
+    RemoteFulfillment,
+    RemoteFulfillmentItem,
+)
+from tests.unit.statemachine.story import Story, cart
+
+
+def shipped(method: str = "card") -> Story:
+    """Everything shipped, nothing captured yet."""
+    story = Story().to_placed(method=method)
+    story.ship()
+    story.answer()
+    story.report()
+    return story
+
+
+def test_a_webhook_before_the_answer_moves_the_order_once() -> None:
+    """order.accepted while placing: identified by its checkout; the answer later says nothing new."""
+    story = Story().to_ready()
+    story.tell("order.placed", terms_accepted=True)
+    outcome = story.river.answer(story.commands.popleft())
+    story.report()
+    assert story.state == "submitted"
+    assert isinstance(story.outcome(outcome), Repeated)
+
+
+def test_a_webhook_without_a_checkout_is_known_by_upstream_id_only_while_placing() -> None:
+    """upstreamId is not unique: alone it counts only while the answer is awaited."""
+    story = Story().to_ready()
+    story.tell("order.placed", terms_accepted=True)
+    outcome = story.river.answer(story.commands.popleft())
+    assert outcome.order is not None
+    bare = msgspec.structs.replace(outcome.order, checkout_id=None)
+    story.fact(Fact(type="order.accepted", order=bare))
+    assert story.state == "submitted"
+    other = msgspec.structs.replace(bare, dr_order_id="another", state="cancelled")
+    assert isinstance(story.fact(Fact(type="order.cancelled", order=other)), Repeated)
+
+
+def test_facts_about_an_earlier_order_never_move_the_current_one() -> None:
+    """A redirect failed, a new checkout was paid: late webhooks of the first order are noted."""
+    story = Story().to_placed(method="redirect")
+    first = story.dr_order_id
+    story.river.fail_payment(first)
+    story.report()
+    story.tell("checkout.updated", **cart())
+    story.answer()
+    story.tell("checkout.source_provided", source_id="sim-card-1")
+    story.answer()
+    story.tell("order.placed", terms_accepted=True)
+    story.answer()
+    assert story.state == "submitted"
+    story.river.facts.clear()
+    story.river.release_payment(first)
+    for _, fact in story.river.facts:
+        assert isinstance(story.fact(fact), Repeated)
+    assert story.state == "submitted"
+
+
+def test_an_order_that_was_not_placed_here_calls_a_person() -> None:
+    """Digital River has an order for our checkout that nobody placed through us."""
+    story = Story().to_ready()
+    placed = Story().to_placed()
+    assert story.order is not None
+    remote = msgspec.structs.replace(
+        placed.river.orders[placed.dr_order_id].view(), checkout_id=story.order.digital_river.checkout_id
+    )
+    story.fact(Fact(type="order.accepted", order=remote))
+    assert story.state == "checkout_ready"
+    assert story.order.attention == ("Digital River has an order for a checkout that was not placed here",)
+
+
+def test_captured_true_with_a_failed_capture_is_not_captured() -> None:
+    """Only complete captures count; a failed one calls a person until Digital River's retry succeeds."""
+    story = shipped("card_capture_fail")
+    story.river.tick()
+    story.report()
+    assert story.order is not None
+    assert (story.state, story.order.payment, story.order.amounts.captured) == ("fulfilled", "capture_failed", 0)
+    assert story.order.attention == ("capture failed",)
+    assert story.order.shipments[0].capture == "failed"
+    story.river.recover(story.dr_order_id)
+    story.report()
+    assert (story.state, story.order.payment, story.order.amounts.captured) == ("complete", "captured", 2200)
+    assert story.order.attention == ()
+
+
+def test_a_failed_void_leaves_the_order_open_with_attention() -> None:
+    """All units are cancelled, but the authorisation stands: not cancelled until it is given back."""
+    story = Story().to_placed(method="card_cancel_fail")
+    story.tell("order.cancel_requested")
+    story.answer()
+    story.river.tick()
+    story.report()
+    assert story.order is not None
+    assert (story.state, story.order.payment, story.order.attention) == ("submitted", "void_failed", ("void failed",))
+    story.river.recover(story.dr_order_id)
+    story.report()
+    assert (story.state, story.order.payment, story.order.attention) == ("cancelled", "voided", ())
+
+
+def test_an_early_order_complete_waits_for_what_is_still_open_here() -> None:
+    """order.complete before the answer to the shipment: complete only once the units are known."""
+    story = Story().to_placed()
+    story.ship()
+    command = story.commands.popleft()
+    outcome = story.river.answer(command)
+    story.river.tick()
+    facts = [fact for _, fact in story.river.facts if fact.type == "order.complete"]
+    story.river.facts.clear()
+    story.fact(facts[0])
+    assert story.state == "submitted"
+    story.outcome(outcome)
+    assert story.state == "complete"
+    assert story.order is not None
+    assert story.order.shipments[0].capture == "complete"
+
+
+def test_an_order_complete_whose_state_is_older_does_not_complete() -> None:
+    """The type is a hint; the state in the object counts."""
+    story = shipped()
+    remote = story.river.orders[story.dr_order_id].view()
+    assert isinstance(story.fact(Fact(type="order.complete", order=remote)), Repeated)
+    assert story.state == "fulfilled"
+
+
+def test_older_facts_never_take_an_order_back() -> None:
+    """accepted, pending_payment and an older capture after the end change nothing."""
+    story = Story().to_complete()
+    remote = story.river.orders[story.dr_order_id].view()
+    for state in ("accepted", "pending_payment", "in_review", "fulfilled"):
+        older = msgspec.structs.replace(remote, state=state)
+        assert isinstance(story.fact(Fact(type=f"order.{state}", order=older)), Repeated)
+    charge = remote.charges[0]
+    pending = msgspec.structs.replace(charge, captures=(msgspec.structs.replace(charge.captures[0], state="pending"),))
+    assert isinstance(story.fact(Fact(type="order.charge.capture.pending", charge=pending)), Repeated)
+
+
+def test_a_lost_cent_does_not_hold_an_order_up() -> None:
+    """Captures that miss the authorisation by a minor unit per line are all there is."""
+    story = shipped()
+    remote = story.river.orders[story.dr_order_id]
+    capture = msgspec.structs.replace(remote.captures[0], state="complete", amount=2199)
+    remote.captures[:] = [capture]
+    story.river.report_charge(remote, "order.charge.capture.complete")
+    story.report()
+    assert story.state == "complete"
+
+
+def test_a_cancel_by_digital_river_itself_calls_a_person() -> None:
+    """Nobody here asked for it."""
+    story = Story().to_placed()
+    remote = msgspec.structs.replace(story.river.orders[story.dr_order_id].view(), state="cancelled")
+    story.fact(Fact(type="order.cancelled", order=remote))
+    assert story.order is not None
+    assert (story.state, story.line()) == ("cancelled", (2, 0, 2))
+    assert story.order.attention == ("Digital River cancelled the order by itself",)
+
+
+def test_a_cancel_confirmed_by_webhook_before_the_answer_counts_once() -> None:
+    """order.cancelled, then the answer, then the fulfilment's webhook: one cancel."""
+    story = Story().to_placed()
+    story.tell("order.cancel_requested")
+    outcome = story.river.answer(story.commands.popleft())
+    story.river.tick()
+    ended = next(fact for _, fact in story.river.facts if fact.type == "order.cancelled")
+    created = next(fact for _, fact in story.river.facts if fact.type == "fulfillment.created")
+    story.fact(ended)
+    assert story.order is not None
+    assert (story.state, story.order.attention) == ("cancelled", ())
+    assert isinstance(story.outcome(outcome), Repeated)
+    assert isinstance(story.fact(created), Repeated)
+    assert story.line() == (2, 0, 2)
+
+
+def test_a_fulfilment_that_was_not_asked_for_counts_and_calls_a_person() -> None:
+    """Somebody shipped at Digital River's dashboard: its word counts."""
+    story = Story().to_placed()
+    foreign = RemoteFulfillment("ful_x", story.dr_order_id, (RemoteFulfillmentItem("70050030031", 1),))
+    story.fact(Fact(type="fulfillment.created", fulfillment=foreign))
+    assert story.order is not None
+    assert story.line() == (2, 1, 0)
+    assert story.order.attention == ("a fulfilment at Digital River that was not asked for here",)
+    over = msgspec.structs.replace(foreign, fulfillment_id="ful_y", items=(RemoteFulfillmentItem("70050030031", 5),))
+    story.fact(Fact(type="fulfillment.created", fulfillment=over))
+    assert story.line() == (2, 2, 0)
+    assert "Digital River shipped or cancelled more units than were ordered" in story.order.attention
+
+
+def test_more_captured_than_authorised_calls_a_person() -> None:
+    """Never silence about money: both figures."""
+    story = shipped()
+    charge = RemoteCharge("c4a26e00", "processing", 2200, dr_order_id=story.dr_order_id)
+    extra = (ChargeOperation("complete", 9900, "cap-x", "ful_x"),)
+    story.fact(Fact(type="order.charge.capture.complete", charge=msgspec.structs.replace(charge, captures=extra)))
+    assert story.order is not None
+    assert any("99.00 captured" in reason for reason in story.order.attention)
+
+
+def test_an_authorisation_that_is_not_the_quote_calls_a_person() -> None:
+    """The total at placement is compared with what the shopper accepted."""
+    story = Story().to_ready()
+    story.tell("order.placed", terms_accepted=True)
+    outcome = story.river.answer(story.commands.popleft())
+    assert outcome.order is not None
+    dearer = msgspec.structs.replace(outcome, order=msgspec.structs.replace(outcome.order, total=9999))
+    story.outcome(dearer)
+    assert story.order is not None
+    assert story.order.attention == ("the order at Digital River is over 99.99, the quote was over 22.00",)
+
+
+def test_a_quote_in_another_currency_is_rejected() -> None:
+    """The checkout is deleted, a person is called."""
+    story = Story()
+    story.request()
+    outcome = story.river.answer(story.commands.popleft())
+    assert outcome.checkout is not None
+    story.outcome(msgspec.structs.replace(outcome, checkout=msgspec.structs.replace(outcome.checkout, currency="EUR")))
+    story.answer()
+    assert story.state == "checkout_rejected"
+    assert story.order is not None
+    assert len(story.order.attention) == 1
+    assert all(checkout.deleted for checkout in story.river.checkouts.values())
+
+
+def test_lines_are_found_without_metadata_when_they_are_told_apart() -> None:
+    """By SKU and quantity; lines that cannot be matched call a person."""
+    story = Story().to_ready()
+    story.tell("order.placed", terms_accepted=True)
+    outcome = story.river.answer(story.commands.popleft())
+    assert outcome.order is not None
+    items = tuple(msgspec.structs.replace(item, line=None) for item in outcome.order.items)
+    story.outcome(msgspec.structs.replace(outcome, order=msgspec.structs.replace(outcome.order, items=items)))
+    assert story.order is not None
+    assert story.order.items[0].item_id == "70050030031"
+    other = Story().to_ready()
+    other.tell("order.placed", terms_accepted=True)
+    strange = tuple(msgspec.structs.replace(item, sku_id="?") for item in items)
+    outcome = other.river.answer(other.commands.popleft())
+    assert outcome.order is not None
+    other.outcome(msgspec.structs.replace(outcome, order=msgspec.structs.replace(outcome.order, items=strange)))
+    assert other.order is not None
+    assert other.order.attention == ("the lines of the order at Digital River are not the lines of the cart",)
+
+
+def test_documents_are_kept_once() -> None:
+    """An invoice twice is one invoice."""
+    story = Story().to_complete()
+    document = RemoteDocument("file-1", "customer_invoice", story.dr_order_id)
+    assert isinstance(story.fact(Fact(type="order.invoice.created", document=document)), Moved)
+    assert story.last["documents"] == [{"file_id": "file-1", "purpose": "customer_invoice"}]
+    assert isinstance(story.fact(Fact(type="order.invoice.created", document=document)), Repeated)
+    foreign = msgspec.structs.replace(document, dr_order_id="another", file_id="file-2")
+    assert isinstance(story.fact(Fact(type="order.invoice.created", document=foreign)), Repeated)
+
+
+@pytest.mark.parametrize("state", ["dispute", "on_holiday"])
+def test_a_state_that_is_not_followed_calls_a_person(state: str) -> None:
+    """Disputes, and states that Digital River may add at any time."""
+    story = Story().to_complete()
+    remote = msgspec.structs.replace(story.river.orders[story.dr_order_id].view(), state=state)
+    story.fact(Fact(type="order.updated", order=remote))
+    assert story.order is not None
+    assert story.state == "complete"
+    assert len(story.order.attention) == 1
+    assert "holiday" not in story.order.attention[0]
+
+
+def test_facts_without_a_use_change_nothing_and_chargebacks_call_a_person() -> None:
+    """A type without an object is counted and skipped; money taken by a bank is not."""
+    story = Story().to_complete()
+    assert isinstance(story.fact(Fact(type="source.chargeable")), Repeated)
+    assert isinstance(story.fact(Fact(type="order.chargeback", amount=100)), Refused)
+    assert story.order is not None
+    assert len(story.order.attention) == 1
+
+
+def test_facts_about_an_order_that_was_never_requested_are_refused() -> None:
+    """Someone else's order under a key of ours."""
+    known = Story().to_complete()
+    story = Story()
+    fact = Fact(type="order.accepted", order=known.river.orders[known.dr_order_id].view())
+    story.refuses(story.fact(fact), "no order with this id")
+    assert story.order is None
+
+
+def test_a_refused_placement_other_than_a_decline_rejects_the_checkout() -> None:
+    """Another 4xx: checkout_rejected with the problem; a new cart helps."""
+    story = Story().to_ready()
+    story.tell("order.placed", terms_accepted=True)
+    story.outcome(story.river.rejected(story.commands.popleft(), "order_submit_failed", 400))
+    assert (story.state, story.last["problem"]["code"]) == ("checkout_rejected", "order_submit_failed")
+    story.refuses(story.tell("order.placed", terms_accepted=True), "already")
+
+
+def test_a_refused_refresh_calls_a_person() -> None:
+    """How the payment ended can then only be told by a webhook."""
+    story = Story().to_placed(method="redirect")
+    story.tell("order.payment_returned")
+    story.outcome(story.river.rejected(story.commands.popleft(), "not_found", 404))
+    assert story.order is not None
+    assert (story.state, len(story.order.attention)) == ("pending_payment", 1)
+
+
+def test_a_source_that_does_not_pay_for_all_is_told() -> None:
+    """Attached, but something is left to fund."""
+    story = Story().to_open()
+    story.tell("checkout.source_provided", source_id="sim-card-1")
+    outcome = story.river.answer(story.commands.popleft())
+    assert outcome.checkout is not None
+    assert outcome.checkout.session is not None
+    short = msgspec.structs.replace(outcome.checkout.session, remaining=100)
+    story.outcome(msgspec.structs.replace(outcome, checkout=msgspec.structs.replace(outcome.checkout, session=short)))
+    assert (story.state, story.last["problem"]["code"]) == ("checkout_open", "not_funded")
+
+
+@pytest.mark.parametrize("state", ["fulfilled", "complete", "blocked"])
+def test_a_placement_answered_by_a_state_that_nobody_asked_for_calls_a_person(state: str) -> None:
+    """201 blocked is blocked; an order that is further than it can be is submitted, with attention."""
+    story = Story().to_ready()
+    story.tell("order.placed", terms_accepted=True)
+    outcome = story.river.answer(story.commands.popleft())
+    assert outcome.order is not None
+    story.outcome(msgspec.structs.replace(outcome, order=msgspec.structs.replace(outcome.order, state=state)))
+    assert story.order is not None
+    assert story.state == ("blocked" if state == "blocked" else "submitted")
+    assert len(story.order.attention) == (0 if state == "blocked" else 1)
