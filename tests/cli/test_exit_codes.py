@@ -1,0 +1,112 @@
+"""How commands end when they cannot do their work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.cli.command import NOWHERE, Command
+
+#: Every command that talks to Kafka.
+TALKING = [
+    ("topics", "create", "--partitions", "2"),
+    ("topics", "check"),
+    ("events", "send", "-"),
+    ("orders", "list"),
+    ("orders", "show", "A-1"),
+    ("partitions", "accept", "0", "--use", "positions", "--reason", "test"),
+]
+
+
+@pytest.mark.parametrize("words", TALKING, ids=" ".join)
+def test_a_kafka_that_is_away_is_one_line_and_exit_code_4(orderflow: Command, words: tuple[str, ...]) -> None:
+    """A broker that cannot be reached needs no traceback."""
+    result = orderflow(*words, stdin='{"topic": "order-events", "key": "A-1", "value": {}}\n')
+    assert result.exit_code == 4, result.stderr
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert NOWHERE in result.stderr
+
+
+def test_a_kafka_that_is_away_is_one_line_in_a_process_too() -> None:
+    """No library writes a line of its own beside ours."""
+    environment = os.environ | {"ORDERFLOW_KAFKA_BOOTSTRAP": NOWHERE}
+    ended = subprocess.run(
+        [sys.executable, "-m", "orderflow", "topics", "check"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 4
+    assert ended.stdout == ""
+    assert ended.stderr == f"orderflow: Kafka is not reachable at {NOWHERE}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("parked_max_age", "soon", "ORDERFLOW_PARKED_MAX_AGE must be a duration"),
+        ("store", "floppy", "ORDERFLOW_STORE must be memory or rocksdb:DIR"),
+        ("topic_prefix", "my shop", "ORDERFLOW_TOPIC_PREFIX may hold"),
+        ("kafka_bootstrap", "localhost", "ORDERFLOW_KAFKA_BOOTSTRAP must be host:port"),
+        ("digitalriver_rate", "-1", "ORDERFLOW_DIGITALRIVER_RATE"),
+    ],
+)
+def test_a_wrong_setting_is_named_in_one_line(orderflow: Command, name: str, value: str, said: str) -> None:
+    """A wrong setting is a usage error, whatever the command."""
+    orderflow.set(**{name: value})
+    result = orderflow("topics", "check")
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("worker", "--lanes", "orders,cooking"),
+        ("worker", "--lanes", ","),
+        ("topics", "create"),
+        ("topics", "create", "--partitions", "0"),
+        ("events", "send", "no-such-file.jsonl"),
+        ("orders", "list", "--state", "lost"),
+        ("partitions", "accept", "0", "--use", "luck", "--reason", "test"),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_argument_is_one_line_and_exit_code_2(orderflow: Command, words: tuple[str, ...]) -> None:
+    """Usage is checked before anything is connected."""
+    result = orderflow(*words)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("orderflow: ")
+    assert result.stderr.count("\n") == 1
+
+
+def test_ctrl_c_ends_a_command_without_a_traceback(embedded: str) -> None:
+    """A person who presses Ctrl-C sees no internals."""
+    environment = os.environ | {"ORDERFLOW_KAFKA_BOOTSTRAP": embedded}
+    with subprocess.Popen(
+        [sys.executable, "-m", "orderflow", "events", "send", "-"],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write("no json\n")
+        process.stdin.flush()
+        assert process.stderr is not None
+        first = process.stderr.readline()  # it is connected and reading
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    assert first.startswith("line 1: ")
+    assert process.returncode == 130
+    assert (out, err) == ("", "")

@@ -1,0 +1,162 @@
+"""Settings: the contract's defaults, durations, one-line errors, masked secrets, and what parts get from them."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orderflow.settings import Settings, format_duration, load_settings, parse_duration
+from statemachine.errors import ConfigError
+from statemachine.policy import Policy
+from tests.cli.command import Command
+
+
+@pytest.fixture(autouse=True)
+def _clean(orderflow: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("ORDERFLOW_KAFKA_BOOTSTRAP")
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "default"),
+    [
+        ("KAFKA_BOOTSTRAP", "localhost:9092"),
+        ("KAFKA_SECURITY_PROTOCOL", "PLAINTEXT"),
+        ("TOPIC_PREFIX", ""),
+        ("DIGITALRIVER_URL", "http://localhost:8400"),
+        ("PARKED_MAX_AGE", "7d"),
+        ("STORE", "memory"),
+    ],
+)
+def test_defaults_are_the_contracts(orderflow: Command, name: str, default: str) -> None:
+    """What the contract promises holds without any setting."""
+    rows = json.loads(orderflow("settings", "--json").stdout)
+    assert rows[f"ORDERFLOW_{name}"]["value"] == default
+
+
+def test_secret_defaults_are_the_simulators() -> None:
+    """Out of the box the worker and the simulator fit together."""
+    settings = load_settings()
+    assert settings.digitalriver_key.get_secret_value() == "sk_test_simulator"
+    assert settings.signing_tokens == ("whsec_simulator",)
+
+
+def test_every_setting_is_documented(orderflow: Command) -> None:
+    """``orderflow settings`` says what each variable means, and shows no secret."""
+    orderflow.set(digitalriver_key="sk_live_geheim", webhook_tokens="wh_eins,wh_zwei", kafka_sasl_password="passwort")
+    for words in (("settings",), ("settings", "--json")):
+        result = orderflow(*words)
+        assert result.exit_code == 0
+        for secret in ("geheim", "wh_eins", "wh_zwei", "passwort"):
+            assert secret not in result.stdout + result.stderr
+    rows = json.loads(orderflow("settings", "--json").stdout)
+    assert len(rows) == len(Settings.model_fields)
+    assert [name for name, row in rows.items() if not row["meaning"]] == []
+
+
+@given(st.integers(0, 10**10))
+def test_a_duration_is_read_back_as_it_was_written(milliseconds: int) -> None:
+    """Formatting loses nothing down to the millisecond."""
+    duration = timedelta(milliseconds=milliseconds)
+    assert abs(parse_duration(format_duration(duration)) - duration) < timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("10s", 10), ("500ms", 0.5), ("2m", 120), ("24h", 86400), ("7d", 604800), ("1h30m", 5400), ("5", 5)],
+)
+def test_a_duration_is_read_as_people_write_it(text: str, seconds: float) -> None:
+    """Units are ms, s, m, h and d."""
+    assert parse_duration(text).total_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-1s", "7 days", "1y", "s"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    """Nothing is guessed."""
+    with pytest.raises(ValueError, match="duration"):
+        parse_duration(text)
+
+
+def test_the_rate_follows_the_key_unless_it_is_set(orderflow: Command) -> None:
+    """25 a second for test keys, 250 for live keys, 0 for no limit."""
+    assert load_settings().rate == 25
+    orderflow.set(digitalriver_key="sk_live_1")
+    assert load_settings().rate == 250
+    orderflow.set(digitalriver_rate="0")
+    assert load_settings().rate == 0
+
+
+def test_empty_webhook_tokens_mean_that_nothing_is_checked(orderflow: Command) -> None:
+    """An empty setting is not one empty token."""
+    orderflow.set(webhook_tokens="")
+    assert load_settings().signing_tokens == ()
+    orderflow.set(webhook_tokens="new, old")
+    assert load_settings().signing_tokens == ("new", "old")
+
+
+def test_a_file_named_env_is_read_and_the_environment_goes_before_it(orderflow: Command, tmp_path: Path) -> None:
+    """Settings of a checkout can stay in its .env."""
+    (tmp_path / ".env").write_text("ORDERFLOW_TOPIC_PREFIX=file.\nORDERFLOW_STORE=rocksdb:data\n")
+    orderflow.set(topic_prefix="shell.")
+    settings = load_settings()
+    assert settings.topic_prefix == "shell."
+    assert settings.rocksdb_folder == Path("data")
+
+
+def test_all_wrong_settings_are_told_at_once(orderflow: Command) -> None:
+    """One run shows all that must be mended, without the values."""
+    orderflow.set(store="floppy", parked_max_age="soon-geheim")
+    with pytest.raises(ConfigError) as raised:
+        load_settings()
+    assert "ORDERFLOW_STORE" in str(raised.value)
+    assert "ORDERFLOW_PARKED_MAX_AGE" in str(raised.value)
+    assert "geheim" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_sasl_without_a_user_is_refused(orderflow: Command) -> None:
+    """A worker does not start to find out later that it cannot log in."""
+    orderflow.set(kafka_security_protocol="SASL_SSL", kafka_sasl_username="me")
+    with pytest.raises(ConfigError, match="ORDERFLOW_KAFKA_SASL_PASSWORD"):
+        load_settings()
+
+
+def test_a_heartbeat_that_is_too_slow_for_the_session_is_refused(orderflow: Command) -> None:
+    """Three heartbeats fit into a session."""
+    orderflow.set(group_heartbeat_interval="4s", group_session_timeout="10s")
+    with pytest.raises(ConfigError, match="ORDERFLOW_GROUP_HEARTBEAT_INTERVAL"):
+        load_settings()
+
+
+def test_sasl_and_tls_reach_the_kafka_clients(orderflow: Command) -> None:
+    """Clients get a TLS context that verifies names, and the user's mechanism, name and password."""
+    orderflow.set(
+        kafka_security_protocol="SASL_SSL",
+        kafka_sasl_mechanism="SCRAM-SHA-512",
+        kafka_sasl_username="me",
+        kafka_sasl_password="secret",
+    )
+    options = load_settings().connection().client_options()
+    assert options["security_protocol"] == "SASL_SSL"
+    assert options["sasl_mechanism"] == "SCRAM-SHA-512"
+    assert (options["sasl_plain_username"], options["sasl_plain_password"]) == ("me", "secret")
+    assert options["ssl_context"].check_hostname
+
+
+def test_a_certificate_that_cannot_be_read_is_one_line(orderflow: Command) -> None:
+    """A wrong path is a settings error, not a traceback."""
+    orderflow.set(kafka_security_protocol="SSL", kafka_ssl_cafile="nowhere.pem")
+    result = orderflow("topics", "check")
+    assert result.exit_code == 1
+    assert "ORDERFLOW_KAFKA_SSL_" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_waits_of_the_settings_are_the_policys() -> None:
+    """Settings and core have the same defaults."""
+    assert load_settings().policy() == Policy()
