@@ -146,7 +146,7 @@ class Totals(WireModel, frozen=True, kw_only=True):
 class Checkout(Totals, frozen=True, kw_only=True):
     """A checkout."""
 
-    disclosures: msgspec.Raw | None = None
+    disclosures: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class Order(Totals, frozen=True, kw_only=True):
@@ -231,10 +231,6 @@ class Shape(WireModel, frozen=True, kw_only=True):
 
     id: str | None = None
     order_id: str | None = None
-    checkout_id: str | None = None
-    state_transitions: msgspec.Raw | None = None
-    captures: msgspec.Raw | None = None
-    upstream_id: str | None = None
 
 
 class ErrorItem(WireModel, frozen=True, kw_only=True):

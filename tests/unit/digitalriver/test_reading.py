@@ -1,0 +1,142 @@
+"""Digital River's objects in our words: cents, lines, states, and the traps of its wire format."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from orderflow.digitalriver import reading, wire
+from orderflow.digitalriver.connection import Answer
+from statemachine.errors import OffContract
+from statemachine.facts import Outcome
+
+
+@pytest.mark.parametrize(
+    ("text", "currency", "minor"),
+    [
+        ("27.01", "USD", 2701),
+        ("53.769999999999996", "USD", 5377),
+        ("0.005", "USD", 1),
+        ("33.0", "JPY", 33),
+        ("1.2345", "BHD", 1235),
+        ("1e2", "usd", 10_000),
+    ],
+)
+def test_doubles_become_minor_units_rounded_half_up(text: str, currency: str, minor: int) -> None:
+    """Law: the text of the number decides, with the digits of the currency."""
+    assert reading.minor_units(msgspec.json.decode(text.encode(), type=Decimal), currency) == minor
+
+
+def test_an_unknown_currency_is_off_contract() -> None:
+    """Law: an amount without known digits is never guessed."""
+    with pytest.raises(OffContract):
+        reading.minor_units(Decimal(1), "XXX")
+
+
+def _order(**members: object) -> wire.Order:
+    body = {"id": "9001", "currency": "USD", "totalAmount": 10.0, "state": "accepted", **members}
+    return msgspec.json.decode(msgspec.json.encode(body), type=wire.Order)
+
+
+def test_absent_members_are_not_set() -> None:
+    """Law: only identifiers, state, currency and total are required."""
+    order = reading.order_of(_order())
+    assert (order.total, order.captured, order.fraud_state, order.session) == (1000, 0, None, None)
+
+
+def test_a_failed_capture_is_a_failed_capture() -> None:
+    """Law: ``captured: true`` is not read; the nested state is."""
+    charge = {
+        "id": "c",
+        "state": "capturable",
+        "amount": 10.0,
+        "captured": True,
+        "captures": [{"id": "x", "amount": 10.0, "state": "failed", "failureCode": "failed-request"}],
+    }
+    order = reading.order_of(_order(payment={"charges": [charge]}))
+    capture = order.charges[0].captures[0]
+    assert (capture.state, capture.amount, capture.failure_code) == ("failed", 1000, "failed-request")
+
+
+def test_lines_are_found_by_metadata_and_else_by_their_sku_when_it_is_alone() -> None:
+    """Law: an item without our line keeps its SKU only when no other item is like it."""
+    items = [
+        {"id": "1", "skuId": "a", "quantity": 1, "metadata": {"line": "L1"}},
+        {"id": "2", "skuId": "b", "quantity": 1},
+        {"id": "3", "skuId": "c", "quantity": 1},
+        {"id": "4", "skuId": "c", "quantity": 1},
+    ]
+    order = reading.order_of(_order(items=items))
+    assert [(item.line, item.sku_id) for item in order.items] == [("L1", "a"), (None, "b"), (None, None), (None, None)]
+
+
+def test_a_checkouts_parts_add_up_to_its_total() -> None:
+    """Law: total = lines + shipping + taxes - discount, also with a discount of the order."""
+    body = {
+        "id": "c",
+        "currency": "USD",
+        "totalAmount": 31.0,
+        "totalTax": 2.0,
+        "items": [{"id": "1", "amount": 30.0, "metadata": {"line": "1"}}],
+        "shippingChoice": {"amount": 5.0},
+        "sellingEntity": {},
+    }
+    checkout = reading.checkout_of(msgspec.json.decode(msgspec.json.encode(body), type=wire.Checkout))
+    assert checkout.discount == 600
+    assert checkout.lines[0].amount + checkout.shipping + checkout.tax - checkout.discount == checkout.total
+    assert checkout.selling_entity is None
+
+
+def test_disclosures_travel_as_they_came() -> None:
+    """Law: whatever Digital River discloses survives the way through an outcome; absent stays absent."""
+    body = b'{"id":"c","currency":"USD","totalAmount":1.0,"disclosures":{"disclosures":[{"type":"termsOfSale"}]}}'
+    outcome = Outcome(
+        command_id="c",
+        command="create_checkout",
+        attempt=1,
+        result="confirmed",
+        checkout=reading.checkout_of(msgspec.json.decode(body, type=wire.Checkout)),
+    )
+    again = msgspec.json.decode(msgspec.json.encode(outcome), type=Outcome)
+    assert again.checkout is not None
+    assert again.checkout.disclosures == msgspec.Raw(b'{"disclosures":[{"type":"termsOfSale"}]}')
+    bare = msgspec.json.decode(b'{"id":"c","currency":"USD","totalAmount":1.0}', type=wire.Checkout)
+    assert reading.checkout_of(bare).disclosures is msgspec.UNSET
+
+
+def _refusal(body: bytes) -> wire.Refusal:
+    return reading.refusal_of(Answer(409, body, "r"), "POST /x")
+
+
+def test_a_refusal_is_read_leniently() -> None:
+    """Law: no type, ``description`` for ``message``, no errors at all: still a problem with a code."""
+    described = reading.problem_of(_refusal(b'{"errors":[{"code":"c","description":"d"}]}'), 409)
+    assert (described.code, described.message, described.status) == ("c", "d", 409)
+    assert reading.problem_of(_refusal(b'{"type":"conflict"}'), 409).code == "conflict"
+    assert reading.problem_of(_refusal(b"{}"), 409).code == "unknown_error"
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"errors": 1}'])
+def test_a_refusal_that_is_not_digital_rivers_is_off_contract(body: bytes) -> None:
+    """Law: when something between us answers, whether it took effect is not known."""
+    with pytest.raises(OffContract):
+        _refusal(body)
+
+
+@pytest.mark.parametrize(
+    ("errors", "unknown"),
+    [
+        ([{"code": "not_found", "parameter": "items[0].skuId"}], True),
+        ([{"code": "invalid_parameter", "parameter": "skuId"}], True),
+        ([{"code": "not_found", "parameter": "items[0].skuId"}, {"code": "missing_parameter", "parameter": "billTo"}], False),
+        ([{"code": "not_found", "parameter": "customerId"}], False),
+        ([{"code": "not_found"}], False),
+        ([], False),
+    ],
+)
+def test_only_unknown_skus_are_worth_waiting_for(errors: list[dict[str, str]], unknown: bool) -> None:
+    """Law: true when every error is about a SKU, and there is one."""
+    refusal = msgspec.json.decode(msgspec.json.encode({"errors": errors}), type=wire.Refusal)
+    assert reading.only_unknown_skus(refusal) is unknown
