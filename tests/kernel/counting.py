@@ -1,7 +1,7 @@
 """A lane with a machine of one state, to test the kernel alone: each key counts its records.
 
-Every record makes one change ``{key, n, before, id}``; the snapshot is ``{n, seen}``. So a lost, doubled or reordered record, a stale
-store and a second writer all show in the changes.
+Every record makes one change ``{key, n, before, id}``; the snapshot is ``{n, due?}``. So a lost or doubled record, a stale store
+and a second writer all show in the changes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from consumers.changelog import ChangelogReader
@@ -117,15 +116,13 @@ def make_membership(
     options: LaneOptions | None = None,
     probe: Probe | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> tuple[Membership, AIOKafkaConsumer, ChangelogReader]:
+) -> Membership:
     """A worker of the counting lane, joined by nothing but these parts."""
     group = f"{prefix}counting"
     consumer = make_consumer(
         connection,
         group,
-        GroupOptions(
-            worker=worker, session_timeout_ms=session_timeout_ms, heartbeat_interval_ms=heartbeat_interval_ms
-        ),
+        GroupOptions(worker=worker, session_timeout_ms=session_timeout_ms, heartbeat_interval_ms=heartbeat_interval_ms),
     )
     reader = ChangelogReader(connection)
     topics = lane_topics(prefix)
@@ -147,11 +144,11 @@ def make_membership(
             probe=probe,
         )
 
-    membership = Membership(
+    return Membership(
         connection=connection,
         group=group,
         topics=topics.inputs.values(),
         consumer=consumer,
         make_partition=make,
+        reader=reader,
     )
-    return membership, consumer, reader

@@ -1,7 +1,8 @@
 """A worker process of the counting lane that stops or kills itself at a named step of a transaction.
 
-Arguments: one JSON object ``{bootstrap, prefix, partitions, worker, fault?: {step, signal, after}, operation_seconds?, mutants?}``.
-Prints a JSON line when it hits the fault and when it ends.
+Arguments: one JSON object ``{bootstrap, prefix, partitions, worker, session_ms, fault?: {step, signal, after}, mutant?}``.
+A mutant is the kernel with one guard switched off; a test must see it fail. Prints a JSON line when it is ready, when it hits
+the fault and when it ends.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+import structlog
+
+import consumers.partition
+import producers.transaction
+from consumers.partition import OwnedPartition
+from consumers.positions import Standing
 from producers.connection import KafkaConnection, Limits
 from producers.transaction import Step
 from tests.kernel.counting import make_membership
@@ -24,7 +31,8 @@ from tests.kernel.counting import make_membership
 
 def say(**fields: object) -> None:
     """One line for the test that started us."""
-    print(json.dumps(fields), flush=True)
+    sys.stdout.write(json.dumps(fields) + "\n")
+    sys.stdout.flush()
 
 
 async def main(options: dict[str, object]) -> None:
@@ -50,13 +58,15 @@ async def main(options: dict[str, object]) -> None:
         limits=Limits(operation_seconds=float(str(options.get("operation_seconds", 8.0)))),
         request_timeout_ms=8000,
     )
-    membership, _, reader = make_membership(
+    membership = make_membership(
         connection,
         str(options["prefix"]),
         int(str(options["partitions"])),
         worker=str(options["worker"]),
         incarnation=uuid.uuid4().hex,
         probe=probe,
+        session_timeout_ms=int(str(options.get("session_ms", 6000))),
+        heartbeat_interval_ms=300,
     )
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -64,11 +74,44 @@ async def main(options: dict[str, object]) -> None:
     try:
         await membership.run(stop)
     finally:
-        await reader.close()
         say(
             done=True,
             counters={p: vars_of(part) for p, part in membership.partitions.items()},
         )
+
+
+def _without_partition_in_id(_group: str, _partition: int) -> str:
+    return f"any-{uuid.uuid4().hex}"
+
+
+def _always_current(*_arguments: object, **_more: object) -> Standing:
+    return Standing.CURRENT
+
+
+def _always_read(_partition: OwnedPartition) -> bool:
+    return True
+
+
+async def _resume_unproven(partition: OwnedPartition) -> bool:
+    return partition._producer is not None and partition._proven is not None
+
+
+async def _fold_before_commit(self: OwnedPartition, *arguments: object) -> None:
+    _outbox, changes, _producer, proven = arguments
+    proven.store.apply(changes)  # type: ignore[attr-defined]  # as the kernel must not do it
+    await _TRANSACT(self, *arguments)  # type: ignore[arg-type]
+
+
+_TRANSACT = OwnedPartition._transact
+
+#: Name -> what is replaced by what.
+MUTANTS: dict[str, tuple[object, str, object]] = {
+    "id_without_partition": (producers.transaction, "transactional_id", _without_partition_in_id),
+    "store_not_proven": (consumers.partition, "standing", _always_current),
+    "deadline_before_backlog": (OwnedPartition, "_barrier_reached", _always_read),
+    "resume_unproven": (OwnedPartition, "_resume", _resume_unproven),
+    "fold_before_commit": (OwnedPartition, "_transact", _fold_before_commit),
+}
 
 
 def vars_of(partition: object) -> dict[str, int]:
@@ -78,5 +121,9 @@ def vars_of(partition: object) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
-    asyncio.run(main(json.loads(sys.argv[1])))
+    logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    given = json.loads(sys.argv[1])
+    if "mutant" in given:
+        setattr(*MUTANTS[given["mutant"]])
+    asyncio.run(main(given))
