@@ -1,7 +1,8 @@
 """The breaker: while Digital River cannot be asked, commands wait in Kafka instead of using up their tries.
 
 Opens after several failures of transport in a row, and at once when Digital River denies the key: a rotated key must not lose
-commands. Open, it lets one probe through after a growing pause; an answer, whatever it says, closes it. One per process. Pure: ``now`` is an argument, in seconds of any steady clock.
+commands. Open, it lets one probe through after a growing pause; an answer, whatever it says, closes it. One per process. Pure:
+``now`` is an argument, in seconds of any steady clock.
 """
 
 from __future__ import annotations

@@ -16,7 +16,6 @@ Rules of the file:
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from aiokafka.errors import KafkaError
 
 from consumers.command_calls import Caller
 from consumers.command_desk import CommandDesk
+from consumers.command_doubts import Doubts
 from consumers.command_reader import CommandReader
 from consumers.command_records import PendingCommand, outcome_event, read_command, record_of
 from consumers.lease import Lease
@@ -53,8 +53,6 @@ log = structlog.get_logger(__name__)
 
 #: Milliseconds after which Kafka ends a transaction of ours that stays open: it holds back all readers of the inbox.
 TRANSACTION_TIMEOUT_MS = 10_000
-#: Commands whose last call is remembered, in case they are asked again.
-_CALLS_REMEMBERED = 50_000
 #: How often a partition with work looks after its lease and at the breaker, at least.
 _LOOK_SECONDS = 0.5
 
@@ -134,10 +132,7 @@ class CommandPartition:
         self._footprint: Footprint | None = None
         self._in_doubt: _InDoubt | None = None
         self._finished: list[Finished] = []
-        #: Commands below this offset look first, and not before that moment.
-        self._look_below = 0
-        self._look_from = 0.0
-        self._last_calls: OrderedDict[str, float] = OrderedDict()
+        self._doubts = Doubts(caller.options)
         self._last_begin = 0.0
         self._paused = True
 
@@ -158,7 +153,7 @@ class CommandPartition:
         if self.state is not PartitionState.RUNNING:
             return
         for record in records:
-            if not self.hungry:
+            if not self.hungry:  # also when nothing was wanted: the consumer must be polled all the same
                 self._paused = True
                 self._consumer.pause(partition)
                 self._consumer.seek(partition, record.offset)
@@ -216,7 +211,7 @@ class CommandPartition:
                         return
             await self._finish()
         finally:
-            self._note_tried()
+            self._note_doubts()
             await self._desk.drop()
 
     async def _recover(self, error: OrderflowError | KafkaError, failures: int) -> bool:
@@ -268,7 +263,7 @@ class CommandPartition:
         return True
 
     async def _take_over(self) -> None:
-        """Fence, read how far the lane has come, find out what may have been called. The order of these steps is the guarantee."""
+        """Fence, read how far the lane has come, find out what may have been called; this order is the guarantee."""
         self._become(PartitionState.FENCED)
         self.counters.takeovers += 1
         if self._producer is not None:
@@ -319,7 +314,7 @@ class CommandPartition:
         lease, http = self._desk.lease.seconds, self._caller.options.http_timeout_seconds
         if found is not None and found.left is not None:
             # The last owner left with nothing in flight, so what it did not try was tried by nobody.
-            self._look_below, self._look_from = found.left.look_below, self._steady() + http
+            self._doubts.begin(found.left.look_below, self._steady() + http)
             return
         if found is not None:
             # 3. an owner that does not know yet that it is fenced may start calls for L, on commands that it has read by then
@@ -327,8 +322,8 @@ class CommandPartition:
             if self._leaving.is_set():
                 raise BrokerUnavailable("revoked while taking over")
         # Without any committed offset nobody has a lease. But offsets expire, so old commands are looked up all the same.
-        self._look_below = (await self._reader.ends([self._tp]))[self._tp]
-        self._look_from = fenced_at if found is None else fenced_at + lease + http
+        end = (await self._reader.ends([self._tp]))[self._tp]
+        self._doubts.begin(end, fenced_at if found is None else fenced_at + lease + http)
 
     def _forget(self) -> None:
         """What is at hand may be behind."""
@@ -336,14 +331,10 @@ class CommandPartition:
         self._footprint = None
         self._in_doubt = None
         self._finished = []
-        self._last_calls.clear()
 
-    def _note_tried(self) -> None:
+    def _note_doubts(self) -> None:
         """Before the desk is cleared: which commands have to be looked up when they are read again."""
-        tried = max((p.offset + 1 for p in self._desk.unfinished() if p.maybe_tried), default=0)
-        still = self._look_below if self._look_below > self._watermark.offset else 0
-        self._look_below = max(tried, still)
-        self._look_from = self._steady() + self._caller.options.http_timeout_seconds
+        self._doubts.note(self._desk.unfinished(), watermark=self._watermark.offset, now=self._steady())
 
     # -- reading
 
@@ -373,40 +364,15 @@ class CommandPartition:
             self._finished.append(Finished(consumed.offset, self._topics.letters, letter))
             return
         pending = PendingCommand(consumed.offset, command)
-        if consumed.offset < self._look_below:
-            pending.look_first, pending.not_before = True, self._look_from
-        if command.attempt > 1:
-            pending.look_first = True
-            pending.not_before = max(
-                pending.not_before, self._settled_at(command.command_id, consumed.timestamp / 1000)
-            )
+        age = self._clock().timestamp() - consumed.timestamp / 1000
+        self._doubts.mark(pending, age=age, now=self._steady())
         self._desk.add(pending)
-
-    def _settled_at(self, command_id: str, written_at: float) -> float:
-        """When a late effect of the previous attempt would show: HTTP time-out and ``settle_seconds`` after its last call.
-
-        Who does not know that call knows that it came before this record.
-        """
-        options = self._caller.options
-        wait = options.http_timeout_seconds + options.settle_seconds
-        last = self._last_calls.get(command_id)
-        if last is None:
-            last = self._steady() - max(0.0, self._clock().timestamp() - written_at)
-        return last + wait
 
     def _take_outcome(self, pending: PendingCommand, outcome: Outcome) -> None:
         command = pending.command
-        value = outcome_event(command, outcome, time=self._clock())
-        record = OutboundRecord(command.order_id.encode(), value)
+        record = OutboundRecord(command.order_id.encode(), outcome_event(command, outcome, time=self._clock()))
         self._finished.append(Finished(pending.offset, self._topics.inbox, record))
-        if outcome.result == "unknown":
-            last = max(self._last_calls.get(command.command_id, float("-inf")), pending.tried_at or float("-inf"))
-        else:  # an answer: no call of ours is open
-            last = float("-inf")
-        self._last_calls[command.command_id] = last
-        self._last_calls.move_to_end(command.command_id)
-        if len(self._last_calls) > _CALLS_REMEMBERED:
-            self._last_calls.popitem(last=False)
+        self._doubts.learn(pending, outcome)
 
     # -- working
 
@@ -441,11 +407,11 @@ class CommandPartition:
         await self._desk.leave()
         producer = self._producer
         if self._proven and self._in_doubt is None and producer is not None and producer.alive:
-            self._note_tried()
+            self._note_doubts()
             try:
                 while len(self._finished) > self._options.batch_records_max:
                     await self._transact()
-                await self._transact(Left(self._look_below))
+                await self._transact(Left(self._doubts.look_below))
             except (OrderflowError, KafkaError) as error:  # the next owner waits and looks, as after a crash
                 log.warning("partition_left_untidily", partition=self.number, group=self._group, error=str(error))
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-#: Part of the fleet's rate that commands use; the rest is for webhook reads and reconciliation.
+#: Parts of the fleet's rate. Commands have 0.9; the rest is for webhook reads, reconciliation and the catalogue, which may
+#: take from the commands for a while: the 429s that this brings slow all of them down.
 COMMANDS_PART = 0.9
 WEBHOOKS_PART = 0.1
+CATALOGUE_PART = 0.1
 
-#: Requests that may go at once after a pause, in seconds of the rate.
-_BURST_SECONDS = 1.0
+#: Requests that may go at once after a pause, in seconds of the rate: the limit counts whole seconds.
+_BURST_SECONDS = 0.1
 #: What a 429 makes of the rate, and how much of the full rate comes back every second.
 _LOWERED, _LOWEST, _RECOVERED_PER_SECOND = 0.7, 0.1, 0.02
 
@@ -42,7 +44,7 @@ class RateLimit:
         rate = self._rate * self._share() * self._recovered(now)
         if rate <= 0:  # no partition is ours any more: what still runs goes on slowly
             rate = self._rate * _LOWEST
-        start = max(self._next_at, now - min(_BURST_SECONDS, 1.0), self._stopped_until)
+        start = max(self._next_at, now - _BURST_SECONDS, self._stopped_until)
         self._next_at = start + requests / rate
         return max(wait, start - now)
 

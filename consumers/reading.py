@@ -1,7 +1,7 @@
 """Asking Digital River for what is safe to ask twice: reads, and the replacing writes of the catalogue.
 
-Short troubles are waited out here; what lasts comes out as the error that it is, and the partition waits. One key's requests run in
-order, different keys side by side.
+Short troubles are waited out here; what lasts comes out as the error that it is, and the partition waits. One key's requests run
+in order, different keys side by side.
 """
 
 from __future__ import annotations

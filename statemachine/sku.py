@@ -34,9 +34,10 @@ REMEMBERED_MAX: Final = 2_000
 
 
 class _Internal(msgspec.Struct, frozen=True):
-    """What is only for the worker."""
+    """What is only for the worker: marks of events, in Base64. ``refused`` is that of the last event, if it was refused."""
 
     seen: str = ""
+    refused: str = ""
 
 
 class Sku(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -69,7 +70,7 @@ def encode_sku(sku: Sku) -> bytes:
 
 def is_repeated(sku: Sku | None, source: str, event_id: str) -> bool:
     """Whether the SKU has seen the event."""
-    return sku is not None and holds(_marks(sku), mark_of(source, event_id))
+    return sku is not None and holds(_bytes(sku.internal.seen), mark_of(source, event_id))
 
 
 def driven(
@@ -77,22 +78,29 @@ def driven(
 ) -> Sku:
     """The SKU after Digital River answered to an event; ``problem`` is its refusal.
 
-    A refused event is not remembered: it may be sent again once the reason is gone.
+    A refused event may be sent again once the reason is gone, but only until another one comes: then it is an old one.
     """
-    marks = b"" if sku is None else _marks(sku)
+    marks, refused, mark = b"", b"", mark_of(source, event_id)
+    if sku is not None:
+        marks, refused = _bytes(sku.internal.seen), _bytes(sku.internal.refused)
+    if refused != mark:
+        marks += refused
     if problem is None:
-        marks = (marks + mark_of(source, event_id))[-REMEMBERED_MAX * MARK_BYTES :]
+        marks, refused = marks + mark, b""
+    else:
+        refused = mark
+    marks = marks[-REMEMBERED_MAX * MARK_BYTES :]
     return Sku(
         sku_id,
         TABLE[kind]["taken" if problem is None else "refused"],
         now,
         problem,
-        _Internal(base64.b64encode(marks).decode()),
+        _Internal(base64.b64encode(marks).decode(), base64.b64encode(refused).decode()),
     )
 
 
-def _marks(sku: Sku) -> bytes:
+def _bytes(text: str) -> bytes:
     try:
-        return base64.b64decode(sku.internal.seen, validate=True)
+        return base64.b64decode(text, validate=True)
     except binascii.Error:
         return b""

@@ -1,0 +1,71 @@
+"""Which commands may have been called before they are read: by an earlier owner, by us before we left, by their last attempt.
+
+No Kafka and no clock in this file; moments are those of the steady clock, in seconds.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from consumers.command_calls import CallOptions
+from consumers.command_records import PendingCommand
+from statemachine.facts import Outcome
+
+#: Commands whose last call is remembered, in case they are asked again.
+_CALLS_REMEMBERED = 50_000
+_NEVER = float("-inf")
+
+
+class Doubts:
+    """What a partition has to look up before it calls, and when."""
+
+    def __init__(self, options: CallOptions) -> None:
+        self._options = options
+        #: Commands below this offset look first, and not before ``_look_from``.
+        self.look_below = 0
+        self._look_from = 0.0
+        self._last_calls: OrderedDict[str, float] = OrderedDict()
+
+    def begin(self, look_below: int, look_from: float) -> None:
+        """Somebody else may have called what lies below ``look_below``; what we knew is behind."""
+        self.look_below, self._look_from = look_below, look_from
+        self._last_calls.clear()
+
+    def note(self, unfinished: Iterable[PendingCommand], *, watermark: int, now: float) -> None:
+        """The commands at hand are given up and will be read again, by us or by somebody else."""
+        tried = max((pending.offset + 1 for pending in unfinished if pending.maybe_tried), default=0)
+        still = self.look_below if self.look_below > watermark else 0
+        self.look_below = max(tried, still)
+        self._look_from = max(self._look_from, now + self._options.http_timeout_seconds)
+
+    def mark(self, pending: PendingCommand, *, age: float, now: float) -> None:
+        """Say of a command that was just read whether it has to be looked up first; ``age`` is its record's, in seconds."""
+        if pending.offset < self.look_below:
+            pending.look_first, pending.not_before = True, self._look_from
+        if pending.command.attempt > 1:
+            pending.look_first = True
+            pending.not_before = max(
+                pending.not_before, self._settled_at(pending.command.command_id, now - max(0.0, age))
+            )
+
+    def _settled_at(self, command_id: str, written_at: float) -> float:
+        """When a late effect of the previous attempt would show: HTTP time-out and ``settle_seconds`` after its last call.
+
+        Who does not know that call knows that it came before the record of the next attempt.
+        """
+        last = self._last_calls.get(command_id, written_at)
+        return last + self._options.http_timeout_seconds + self._options.settle_seconds
+
+    def learn(self, pending: PendingCommand, outcome: Outcome) -> None:
+        """Remember the last call of a command without an answer; after an answer no call of ours is open."""
+        command_id = pending.command.command_id
+        last = _NEVER
+        if outcome.result == "unknown":
+            last = max(
+                self._last_calls.get(command_id, _NEVER), _NEVER if pending.tried_at is None else pending.tried_at
+            )
+        self._last_calls[command_id] = last
+        self._last_calls.move_to_end(command_id)
+        if len(self._last_calls) > _CALLS_REMEMBERED:
+            self._last_calls.popitem(last=False)
