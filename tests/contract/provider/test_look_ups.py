@@ -8,7 +8,7 @@ import pytest
 from orderflow.digitalriver.provider import DigitalRiverProvider
 from orderflow.simulator import SimulatorOptions
 from statemachine.commands import AttachSource, Command, CreateFulfillment, Inquire, PlaceOrder, RefreshOrder
-from statemachine.errors import Denied, DecodeError, DigitalRiverError, Throttled, TransportFailure, Unavailable
+from statemachine.errors import DecodeError, Denied, DigitalRiverError, Throttled, TransportFailure, Unavailable
 from statemachine.facts import Outcome
 from tests.contract.provider.bench import Bench, attach, cart_with, create, fulfil, open_bench, place
 
@@ -54,7 +54,9 @@ async def test_an_attached_source_whose_answer_was_lost_is_found(
 
 
 @pytest.mark.parametrize(("fault", "error"), FAULTS)
-async def test_an_order_whose_answer_was_lost_is_found(bench: Bench, fault: str, error: type[DigitalRiverError]) -> None:
+async def test_an_order_whose_answer_was_lost_is_found(
+    bench: Bench, fault: str, error: type[DigitalRiverError]
+) -> None:
     """Law: found by its checkout, and asking again gives the same order: a consumed checkout means "already ordered"."""
     checkout = await bench.ready_checkout("A-1")
     command = place("A-1", checkout.checkout_id)
@@ -191,8 +193,7 @@ async def test_more_than_the_rate_is_throttled() -> None:
     """Law: a test key has 25 requests a second, then 429 with the seconds to wait."""
     async with open_bench(SimulatorOptions(port=0)) as bench:
         with pytest.raises(Throttled) as caught:
-            for _ in range(60):
-                await bench.provider.read_order("1")
+            await _read_often(bench)
     assert caught.value.retry_after_seconds == 1
 
 
@@ -203,3 +204,8 @@ async def test_a_simulator_that_is_down_leaves_everything_open(bench: Bench) -> 
         await bench.call(create("A-1"))
     await bench.faults(down=False)
     assert await bench.provider.look(create("A-1")) is None
+
+
+async def _read_often(bench: Bench) -> None:
+    for _ in range(60):
+        await bench.provider.read_order("1")

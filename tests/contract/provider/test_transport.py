@@ -42,7 +42,9 @@ async def _hang_up(_: int, writer: asyncio.StreamWriter) -> None:
     writer.close()
 
 
-@pytest.mark.parametrize("error", [LeaseLost("late"), OSError(5, "late"), TimeoutError("late"), asyncio.CancelledError()])
+@pytest.mark.parametrize(
+    "error", [LeaseLost("late"), OSError(5, "late"), TimeoutError("late"), asyncio.CancelledError()]
+)
 @pytest.mark.parametrize("body", [b'{"a": 1}', None])
 async def test_a_lost_lease_stops_the_request_with_nothing_written(error: BaseException, body: bytes | None) -> None:
     """Law: what ``may_write`` raises comes out unchanged, and not one byte reaches the server."""
@@ -143,9 +145,7 @@ async def test_a_dropped_keep_alive_connection_is_not_repeated(method: str) -> N
     async with raw_server(drop_the_second) as server, Connection(server.url, KEY) as connection:
         await connection.request("GET", "/warm", route="GET /warm")
         with pytest.raises(TransportFailure) as caught:
-            await connection.request(
-                method, "/x", route=f"{method} /x", body=None, may_write=lambda: asked.append(1)
-            )
+            await connection.request(method, "/x", route=f"{method} /x", body=None, may_write=lambda: asked.append(1))
         assert caught.value.sent
         assert len(server.requests) == 2
         assert asked == [1]
@@ -175,9 +175,7 @@ async def _garbage(_: int, writer: asyncio.StreamWriter) -> None:
 
 
 @pytest.mark.parametrize("script", [_hang_up, _silence, _truncate, _garbage])
-async def test_a_request_without_a_whole_answer_was_sent(
-    script: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_request_without_a_whole_answer_was_sent(script: object, monkeypatch: pytest.MonkeyPatch) -> None:
     """Law: hung up on, unanswered, cut short or answered with noise: it may have taken effect."""
     async with (
         raw_server(script) as server,  # type: ignore[arg-type]  # parametrize knows no callables
@@ -253,7 +251,9 @@ async def test_statuses_become_errors_that_say_what_to_do(status: str, error: ty
 
     async with raw_server(answer) as server, Connection(server.url, KEY) as connection:
         with pytest.raises(error) as caught:
-            await connection.request("POST", "/customers/pat@example.org", route="POST /customers/{id}", body=b'{"e":"pat"}')
+            await connection.request(
+                "POST", "/customers/pat@example.org", route="POST /customers/{id}", body=b'{"e":"pat"}'
+            )
     assert (caught.value.status, caught.value.request_id) == (int(status[:3]), "req-1")
     assert "pat" not in str(caught.value)
     assert KEY not in str(caught.value)

@@ -130,7 +130,13 @@ def test_a_refusal_that_is_not_digital_rivers_is_off_contract(body: bytes) -> No
     [
         ([{"code": "not_found", "parameter": "items[0].skuId"}], True),
         ([{"code": "invalid_parameter", "parameter": "skuId"}], True),
-        ([{"code": "not_found", "parameter": "items[0].skuId"}, {"code": "missing_parameter", "parameter": "billTo"}], False),
+        (
+            [
+                {"code": "not_found", "parameter": "items[0].skuId"},
+                {"code": "missing_parameter", "parameter": "billTo"},
+            ],
+            False,
+        ),
         ([{"code": "not_found", "parameter": "customerId"}], False),
         ([{"code": "not_found"}], False),
         ([], False),

@@ -124,7 +124,15 @@ def test_a_fulfilment_names_lines_by_item_and_carries_the_command() -> None:
 
 def test_a_sku_is_translated_with_its_weight_as_a_number() -> None:
     """Law: the four required fields and the optional ones under Digital River's names, nothing else."""
-    sku = {"name": "n", "tax_code": "t", "country_of_origin": "BR", "eccn": "E", "weight": "1.40", "weight_unit": "kg", "x": 1}
+    sku = {
+        "name": "n",
+        "tax_code": "t",
+        "country_of_origin": "BR",
+        "eccn": "E",
+        "weight": "1.40",
+        "weight_unit": "kg",
+        "x": 1,
+    }
     assert writing.encode(writing.sku_body(sku)) == (
         b'{"name":"n","taxCode":"t","countryOfOrigin":"BR","eccn":"E","weightUnit":"kg","weight":1.40}'
     )

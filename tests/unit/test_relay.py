@@ -1,0 +1,136 @@
+"""The relay acknowledges what Kafka has, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from orderflow.digitalriver.signature import SIGNATURE_HEADER, sign
+from orderflow.relay import make_relay
+from statemachine.envelope import Headers
+from statemachine.errors import BrokerUnavailable
+
+TOKEN = "whsec_simulator"
+NOW = 1_893_456_000.0
+BODY = b'{"id":"evt-1","type":"order.accepted","data":{"object":{"id":"9001","currency":"USD"}}}'
+
+
+class Topic:
+    """``dr-webhooks``, as far as the relay sees it."""
+
+    def __init__(self, fault: BaseException | None = None, delay_seconds: float = 0.0) -> None:
+        self.records: list[tuple[bytes | None, bytes, Headers]] = []
+        self._fault = fault
+        self._delay_seconds = delay_seconds
+
+    async def publish(self, key: bytes | None, body: bytes, headers: Headers) -> None:
+        """Keep the record, late or not at all."""
+        await asyncio.sleep(self._delay_seconds)
+        if self._fault is not None:
+            raise self._fault
+        self.records.append((key, body, headers))
+
+
+@asynccontextmanager
+async def door(
+    topic: Topic, tokens: Sequence[str] = (TOKEN,), ready: Callable[[], bool] = lambda: True
+) -> AsyncIterator[str]:
+    """A relay on a free port that takes 0.3 s at most and 1,000 bytes."""
+    app = make_relay(topic.publish, tokens, ready=ready, now=lambda: NOW, answer_seconds_max=0.3, body_bytes_max=1000)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def _post(url: str, body: bytes = BODY, header: str | None = None) -> tuple[int, str]:
+    headers = {} if header is None else {SIGNATURE_HEADER: header}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{url}/webhooks", data=body, headers=headers) as answer,
+    ):
+        return answer.status, await answer.text()
+
+
+async def test_a_signed_event_is_published_byte_for_byte() -> None:
+    """Law: body and signature go on unchanged, under the order's id, before the 202."""
+    topic = Topic()
+    header = sign(TOKEN, str(int(NOW)), BODY)
+    async with door(topic) as url:
+        assert (await _post(url, BODY, header))[0] == 202
+    assert topic.records == [(b"9001", BODY, ((SIGNATURE_HEADER, header.encode()),))]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "rubbish",
+        sign("another", str(int(NOW)), BODY),
+        sign(TOKEN, str(int(NOW)), BODY + b" "),
+        sign(TOKEN, str(int(NOW) - 301), BODY),
+        sign(TOKEN, str(int(NOW) + 301), BODY),
+        sign(TOKEN, "soon", BODY),
+    ],
+)
+async def test_a_wrong_or_stale_signature_is_turned_away_at_the_door(header: str | None) -> None:
+    """Law: 400 with one line that says why, and nothing is published."""
+    topic = Topic()
+    async with door(topic) as url:
+        status, text = await _post(url, BODY, header)
+    assert status == 400
+    assert text.count("\n") == 1
+    assert "9001" not in text
+    assert topic.records == []
+
+
+async def test_a_previous_token_and_a_fresh_time_in_milliseconds_are_good() -> None:
+    """Law: during a rotation both secrets open the door; the format of the time is not ours to choose."""
+    topic = Topic()
+    async with door(topic, ["new", TOKEN]) as url:
+        assert (await _post(url, BODY, sign(TOKEN, str(int(NOW * 1000) - 299_000), BODY)))[0] == 202
+
+
+async def test_without_tokens_nothing_is_checked() -> None:
+    """Law: an empty setting takes everything that has a body, also what names no order."""
+    topic = Topic()
+    async with door(topic, []) as url:
+        assert (await _post(url, b"{}"))[0] == 202
+        assert (await _post(url, b""))[0] == 400
+    assert topic.records == [(None, b"{}", ())]
+
+
+@pytest.mark.parametrize("topic", [Topic(BrokerUnavailable("away")), Topic(delay_seconds=5)])
+async def test_what_kafka_did_not_take_is_asked_for_again(topic: Topic) -> None:
+    """Law: 503 in time, so that Digital River sends the event again."""
+    async with door(topic) as url, asyncio.timeout(2):
+        status, _ = await _post(url, BODY, sign(TOKEN, str(int(NOW)), BODY))
+    assert status == 503
+    assert topic.records == []
+
+
+async def test_a_body_that_is_too_large_is_refused_unread() -> None:
+    """Law: 413, and nothing is published."""
+    topic = Topic()
+    body = b"x" * 2000
+    async with door(topic) as url:
+        assert (await _post(url, body, sign(TOKEN, str(int(NOW)), body)))[0] == 413
+    assert topic.records == []
+
+
+async def test_health_and_readiness_are_told_apart() -> None:
+    """Law: a relay without Kafka lives and is not ready."""
+    async with door(Topic(), ready=lambda: False) as url, aiohttp.ClientSession() as session:
+        async with session.get(f"{url}/healthz") as healthy, session.get(f"{url}/readyz") as ready:
+            assert (healthy.status, ready.status) == (200, 503)
+    async with door(Topic()) as url, aiohttp.ClientSession() as session, session.get(f"{url}/readyz") as ready:
+        assert ready.status == 200
