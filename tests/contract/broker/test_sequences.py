@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -15,10 +16,11 @@ from aiokafka.protocol.transaction import (
 )
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from tests.contract.broker.cluster import Ask, Cluster
+from tests.contract.broker.cluster import RETRY_MS, Ask, Cluster
 
 CORRUPT_MESSAGE = 2
 UNKNOWN_TOPIC_OR_PARTITION = 3
+NOT_LEADER = 6
 INVALID_REQUIRED_ACKS = 21
 INVALID_TIMESTAMP = 32
 OUT_OF_ORDER = 45
@@ -45,9 +47,13 @@ def _batch(producer_id: int, epoch: int, sequence: int, count: int = 1, **option
 
 async def _produce(ask: Ask, topic: str, data: bytes, *, name: str | None = None, acks: int = -1) -> tuple[int, int]:
     """(code, offset) of one append to partition 0."""
-    answer = await ask(ProduceRequest(name, acks, 5000, [(topic, [(0, data)])]))
-    _, code, offset, *_ = answer.topics[0][1][0]
-    return code, offset
+    while True:
+        answer = await ask(ProduceRequest(name, acks, 5000, [(topic, [(0, data)])]))
+        _, code, offset, *_ = answer.topics[0][1][0]
+        # Apache Kafka lists a new topic a moment before its partitions can be written.
+        if code != NOT_LEADER:
+            return code, offset
+        await asyncio.sleep(RETRY_MS / 1000)
 
 
 async def _init(ask: Ask, name: str | None) -> tuple[int, int]:
