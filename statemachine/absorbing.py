@@ -31,6 +31,7 @@ _CHARGE_RANKS: Final[dict[str, int]] = {
     "failed": 3,
 }
 
+REAUTH_FAILED: Final = "order.charge.reauth.failed"
 CAPTURE_FAILED: Final = "capture failed"
 VOID_FAILED: Final = "void failed"
 
@@ -38,7 +39,10 @@ VOID_FAILED: Final = "void failed"
 def absorb_order(draft: Draft) -> None:
     """An order of Digital River, whatever brought it. Sets the trigger that its state stands for."""
     remote = draft.remote_order()
-    if remote is None or not _is_current(draft, remote):
+    if remote is None:
+        draft.call_attention("Digital River confirmed a command about an order without telling the order")
+        return
+    if not _is_current(draft, remote):
         return
     order = draft.order
     if not order.placed:
@@ -47,6 +51,10 @@ def absorb_order(draft: Draft) -> None:
     draft.remote = remote
     _absorb_ids(draft, remote)
     _absorb_charges(draft, remote.charges)
+    if isinstance(draft.event.data, Fact) and draft.event.data.type == REAUTH_FAILED:
+        # The object is an order, still accepted: only the type tells (section 3.4).
+        draft.put(reauth_failed=True)
+        draft.call_attention("the authorisation ran out and was not renewed; captures will likely fail")
     rank = REMOTE_RANKS.get(remote.state)
     if rank is None:
         draft.follow = "remote.other"
@@ -54,8 +62,6 @@ def absorb_order(draft: Draft) -> None:
         if remote.state != order.remote_state:
             draft.put(remote_state=remote.state)
         draft.follow = f"remote.{remote.state}"
-    elif remote.state == "pending_payment" and remote.session is not None and remote.session.state == "failed":
-        draft.follow = "remote.pending_payment"
 
 
 def _is_current(draft: Draft, remote: RemoteOrder) -> bool:
@@ -119,8 +125,8 @@ def _items(order: Order, remote: RemoteOrder) -> tuple[Item, ...]:
 def absorb_charge(draft: Draft) -> None:
     """A charge, reported by itself."""
     data = draft.event.data
-    if not isinstance(data, Fact) or data.charge is None:
-        return
+    assert isinstance(data, Fact)
+    assert data.charge is not None  # that is why it is a fact.charge
     about = data.charge.dr_order_id or data.dr_order_id
     if about is not None and about == draft.order.digital_river.order_id:
         _absorb_charges(draft, (data.charge,))
@@ -212,7 +218,9 @@ def is_voided(order: Order) -> bool:
 
 
 def _capture_of(order: Order, fulfillment_id: str) -> CaptureState:
-    """State of a shipment's capture: complete once any of its captures is, failed when the others are."""
+    """State of a shipment's capture: complete once any of its captures or the whole charge is, failed when the others are."""
+    if order.charges and all(charge.state == "complete" for charge in order.charges):
+        return "complete"
     mark = mark_of(fulfillment_id)
     states = [capture.state for charge in order.charges for capture in charge.captures if capture.fulfillment == mark]
     if "complete" in states:
@@ -224,11 +232,11 @@ def absorb_fulfillment(draft: Draft) -> None:
     """A fulfilment: units shipped or cancelled, by Digital River's word. Each one counts once, by its id."""
     remote = draft.remote_fulfillment()
     order = draft.order
-    if (
-        remote is None
-        or remote.dr_order_id != order.digital_river.order_id
-        or _is_counted(order, remote.fulfillment_id)
-    ):
+    if remote is None or remote.dr_order_id != order.digital_river.order_id:
+        if draft.closing is not None:
+            draft.call_attention("Digital River confirmed a fulfilment without telling it")
+        return
+    if _is_counted(order, remote.fulfillment_id):
         return
     command = draft.closing
     if command is None:
@@ -276,8 +284,8 @@ def _units(order: Order, remote: RemoteFulfillment) -> tuple[Units, ...]:
 def absorb_document(draft: Draft) -> None:
     """An invoice or a credit memo is there."""
     data = draft.event.data
-    if not isinstance(data, Fact) or data.document is None:
-        return
+    assert isinstance(data, Fact)
+    assert data.document is not None  # that is why it is a fact.document
     about = data.document.dr_order_id or data.dr_order_id
     document = Document(data.document.file_id, data.document.purpose)
     if about == draft.order.digital_river.order_id and document not in draft.order.documents:

@@ -209,5 +209,5 @@ def _quote(quote: RemoteCheckout) -> Quote:
         discount=money(quote.discount),
         total=money(quote.total),
         selling_entity=msgspec.UNSET if entity is None else QuotingEntity(entity.id, entity.name),
-        disclosures=msgspec.UNSET if quote.disclosures is None else quote.disclosures,
+        disclosures=quote.disclosures,
     )

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from statemachine.commands import Command, DeleteCheckout, Inquire, decode_command, name_of
 from statemachine.draft import Draft, encode
+from statemachine.facts import Outcome
 from statemachine.identity import name_id
-from statemachine.order import OpenCommand, Units
+from statemachine.order import OpenCommand, Order, Units
 
 #: Longest wait between two inquiries about one command.
 INQUIRY_WAIT_MAX = timedelta(hours=1)
@@ -60,12 +61,9 @@ def ask_delete(draft: Draft, checkout_id: str) -> None:
     draft.put(former=(*draft.order.former, checkout_id))
 
 
-def find_closing(draft: Draft) -> OpenCommand | None:
-    """The open command that the event's outcome is about: its own, or the one asked about by the inquiry that failed."""
-    outcome = draft.outcome
-    if outcome is None:
-        return None
-    for command in draft.order.commands:
+def find_closing(order: Order, outcome: Outcome) -> OpenCommand | None:
+    """The open command that the outcome is about: its own, or the one asked about by the inquiry that failed."""
+    for command in order.commands:
         if outcome.command_id in (command.command_id, command.inquired_by):
             return command
     return None

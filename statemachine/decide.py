@@ -15,11 +15,11 @@ from msgspec.structs import replace
 from statemachine.changes import state_change
 from statemachine.commanding import find_closing
 from statemachine.decision import Decision, Effect, Moved, Parked, Refused, Repeated, SetAside
-from statemachine.decoding import decode
+from statemachine.decoding import cause_of, decode
 from statemachine.draft import Draft
 from statemachine.effects import EFFECTS
 from statemachine.envelope import Cause
-from statemachine.errors import InvariantBroken
+from statemachine.errors import InvariantBroken, OrderflowError
 from statemachine.events import DEADLINE_SOURCE, DEADLINE_TYPE, Cart, DeadlineDue, Event, Model
 from statemachine.facts import Fact, Outcome, outcome_type
 from statemachine.guards import GUARDS
@@ -152,7 +152,7 @@ def _trigger(draft: Draft) -> str | None:
         return f"deadline.{data.name}" if due else None
     if isinstance(data, Fact):
         return _fact_trigger(data)
-    draft.closing = find_closing(draft)
+    draft.closing = find_closing(draft.order, data)
     if draft.closing is None:
         return _stray_outcome_trigger(data)
     if data.result == "unknown":
@@ -288,24 +288,29 @@ def _carry_out_parked(order: Order, effects: list[Effect], now: datetime, policy
         for entry in sorted(order.parked, key=lambda one: one.type == _LAST):  # stable: else by arrival
             if (order.state, entry.type) in _ONLY_PARKS:
                 continue
-            draft = Draft(order, decode(entry.record), now, policy, was_parked=True)
-            verdict = _run(draft)
-            if verdict == "park":
-                continue
-            order = _carry_out(order, entry, draft, verdict, effects)
+            try:
+                draft = Draft(order, decode(entry.record), now, policy, was_parked=True)
+                verdict = _run(draft)
+                if verdict == "park":
+                    continue
+                order, more = _carry_out(order, entry, draft, verdict)
+            except Exception as error:  # noqa: BLE001  # a parked event must not spoil the good one that woke it
+                order, more = _set_aside_failed(order, entry, error, now, policy)
+            effects += more
             break
         else:
             return order
 
 
-def _carry_out(order: Order, entry: ParkedEvent, draft: Draft, verdict: str, effects: list[Effect]) -> Order:
+def _carry_out(order: Order, entry: ParkedEvent, draft: Draft, verdict: str) -> tuple[Order, list[Effect]]:
     """One parked event whose time has come: applied, found to be known, or set aside."""
+    effects: list[Effect] = []
     parked = tuple(kept for kept in order.parked if kept is not entry)
     if verdict == "move":
         draft.put(parked=parked)
-        return _finish(order, draft, effects, mark=b"")  # it is remembered since it was parked
+        return _finish(order, draft, effects, mark=b""), effects  # it is remembered since it was parked
     if verdict == "same":
-        return replace(order, parked=parked)
+        return replace(order, parked=parked), effects
     rule = draft.rule
     assert rule is not None
     effects.append(SetAside(entry.record, draft.event.cause, "refused", rule.detail))
@@ -315,5 +320,23 @@ def _carry_out(order: Order, entry: ParkedEvent, draft: Draft, verdict: str, eff
     if rule.attention:
         draft.call_attention(_attention(draft))
     if draft.order is before:
-        return before
-    return _finish(order, draft, effects, mark=b"", refused=True)
+        return before, effects
+    return _finish(order, draft, effects, mark=b"", refused=True), effects
+
+
+def _set_aside_failed(
+    order: Order, entry: ParkedEvent, error: Exception, now: datetime, policy: Policy
+) -> tuple[Order, list[Effect]]:
+    """A parked event that broke an assumption: a dead letter ``failed``, and attention on the order."""
+    detail = str(error) if isinstance(error, OrderflowError) else type(error).__name__
+    record = entry.record
+    cause = cause_of(record) or Cause(entry.type, "", "", record.topic, record.partition, record.offset)
+    event = Event(entry.type, cause.id, cause.source, order.order_id, None, DeadlineDue("failed"), cause, record)
+    draft = Draft(order, event, now, policy, was_parked=True)
+    draft.put(
+        parked=tuple(kept for kept in order.parked if kept is not entry),
+        seen=without(order.seen, entry.mark),
+    )
+    draft.call_attention(f"{entry.type} failed: {detail}")
+    effects: list[Effect] = [SetAside(record, cause, "failed", detail)]
+    return _finish(order, draft, effects, mark=b"", refused=True), effects

@@ -35,7 +35,7 @@ from statemachine.draft import Draft
 from statemachine.errors import InvariantBroken
 from statemachine.events import Cart, Shipped, SourceProvided
 from statemachine.facts import Problem
-from statemachine.guards import fact_of, requested_units
+from statemachine.guards import fact_of, is_quote_sound, requested_units
 from statemachine.identity import without, without_fact
 from statemachine.order import Amounts, Line, RemoteIds, Units
 
@@ -55,6 +55,7 @@ def take_cart(draft: Draft) -> None:
         remote_state=None,
         next_action=None,
         payment_failed=False,
+        reauth_failed=False,
     )
 
 
@@ -109,6 +110,8 @@ def take_attached(draft: Draft) -> None:
 
 def tell_not_funded(draft: Draft) -> None:
     """The source is attached but does not pay for all of it, or needs more of the shopper."""
+    if is_quote_sound(draft):
+        _take_quote(draft)
     draft.problem = Problem(code="not_funded", message="The payment source does not cover the order.")
 
 
@@ -120,9 +123,9 @@ def drop_created_checkout(draft: Draft) -> None:
 
 
 def note_unsound_quote(draft: Draft) -> None:
-    """Digital River quoted in another currency than the cart's."""
-    draft.problem = Problem(code="quote_currency", message="The quote is in another currency than the cart.")
-    draft.call_attention("the quote of Digital River is in another currency than the cart")
+    """Digital River gave no quote, or one in another currency than the cart's."""
+    draft.problem = Problem(code="quote_unsound", message="There is no quote in the currency of the cart.")
+    draft.call_attention("the quote of Digital River is missing, or in another currency than the cart")
 
 
 def tell_problem(draft: Draft) -> None:

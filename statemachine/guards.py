@@ -84,9 +84,9 @@ def requested_units(draft: Draft) -> tuple[LineQuantity, ...]:
         return tuple(
             LineQuantity(line=line, quantity=left) for line, left in open_units(draft.order).items() if left > 0
         )
-    if isinstance(data, CancelRequested | FulfillmentCancelled | Shipped) and data.items is not None:
-        return data.items
-    return ()
+    assert isinstance(data, CancelRequested | FulfillmentCancelled | Shipped)  # the table asks for these only
+    assert data.items is not None
+    return data.items
 
 
 def has_unknown_line(draft: Draft) -> bool:
@@ -132,12 +132,9 @@ def is_other_fact(draft: Draft) -> bool:
 def is_wanted(draft: Draft) -> bool:
     """The command that was answered is the latest of its kind: no new cart, no newer source, no cancel came meanwhile."""
     closing = draft.closing
-    if closing is None or not closing.wanted:
-        return False
-    for command in reversed(draft.order.commands):
-        if command.name == closing.name and command.wanted:
-            return command.command_id == closing.command_id
-    return False
+    assert closing is not None  # decide fires outcomes of open commands only
+    latest = [command.command_id for command in draft.order.commands if command.name == closing.name and command.wanted]
+    return bool(latest) and latest[-1] == closing.command_id
 
 
 def is_quote_sound(draft: Draft) -> bool:
@@ -162,8 +159,7 @@ def is_funded(draft: Draft) -> bool:
 def is_payment_lost(draft: Draft) -> bool:
     """Digital River still says pending, but the payment cannot come any more: session or charge failed."""
     remote = draft.remote
-    if remote is None:
-        return False
+    assert remote is not None  # it is what the trigger says
     return (
         (remote.session is not None and remote.session.state in ("failed", "cancelled"))
         or any(charge.state == "failed" for charge in remote.charges)
@@ -192,10 +188,8 @@ def is_something_shipped(draft: Draft) -> bool:
 
 
 def is_void_confirmed(draft: Draft) -> bool:
-    """The authorisation is given back: the order or its charges are cancelled, or the voids add up to all of it."""
+    """The authorisation is given back: the charges are cancelled, or the voids add up to all of them."""
     order = draft.order
-    if order.remote_state == "cancelled":
-        return True
     return bool(order.charges) and all(
         charge.state == "cancelled"
         or sum(void.amount for void in charge.cancels if void.state == "complete") >= charge.amount

@@ -25,11 +25,10 @@ def payment_of(order: Order) -> Payment:
         return "capture_failed"
     if any(void.state == "failed" for void in voids) and not is_voided(order):
         return "void_failed"
-    if order.reauth_failed:
-        return "reauth_failed"
-    if any(capture.state == "pending" for capture in captures) or any(
+    capturing = any(one.state == "pending" for one in captures) or any(
         one.capture == "pending" for one in order.shipments
-    ):
+    )
+    if capturing and order.state != "complete":  # complete is Digital River's word for all of them
         return "capturing"
     return _quiet(order, voiding=any(void.state != "complete" for void in voids))
 
@@ -41,14 +40,15 @@ def _quiet(order: Order, *, voiding: bool) -> Payment:
     if any(units > 0 for units in open_units(order).values()) or any(
         units.ship for command in order.commands for units in command.units
     ):
+        if order.reauth_failed:
+            return "reauth_failed"
         return "authorized" if _is_authorised(order) else "pending"
     cancelling = any(command.units for command in order.commands)
     cancelled = is_all_confirmed(order) and any(line.cancelled for line in order.lines)
     if voiding or cancelling or (cancelled and not is_voided(order)):
         return "voiding"
-    if order.amounts.captured:
-        return "captured"
-    return "voided" if cancelled else "authorized"
+    # An order that costs nothing is captured when it is complete.
+    return "captured" if order.amounts.captured or order.state == "complete" else "authorized"
 
 
 def _is_authorised(order: Order) -> bool:

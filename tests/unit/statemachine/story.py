@@ -168,6 +168,12 @@ class Story:
         return self.order.state
 
     @property
+    def attention(self) -> list[str]:
+        """The order's reasons to look."""
+        assert self.order is not None
+        return list(self.order.attention)
+
+    @property
     def last(self) -> dict[str, Any]:
         """The last state change."""
         return self.changes[-1]

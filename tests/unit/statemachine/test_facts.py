@@ -37,7 +37,7 @@ def test_a_webhook_before_the_answer_moves_the_order_once() -> None:
 
 
 def test_a_webhook_without_a_checkout_is_known_by_upstream_id_only_while_placing() -> None:
-    """upstreamId is not unique: alone it counts only while the answer is awaited."""
+    """UpstreamId is not unique: alone it counts only while the answer is awaited."""
     story = Story().to_ready()
     story.tell("order.placed", terms_accepted=True)
     outcome = story.river.answer(story.commands.popleft())
@@ -89,12 +89,12 @@ def test_captured_true_with_a_failed_capture_is_not_captured() -> None:
     story.report()
     assert story.order is not None
     assert (story.state, story.order.payment, story.order.amounts.captured) == ("fulfilled", "capture_failed", 0)
-    assert story.order.attention == ("capture failed",)
+    assert story.attention == ["capture failed"]
     assert story.order.shipments[0].capture == "failed"
     story.river.recover(story.dr_order_id)
     story.report()
     assert (story.state, story.order.payment, story.order.amounts.captured) == ("complete", "captured", 2200)
-    assert story.order.attention == ()
+    assert story.attention == []
 
 
 def test_a_failed_void_leaves_the_order_open_with_attention() -> None:
@@ -337,3 +337,119 @@ def test_a_placement_answered_by_a_state_that_nobody_asked_for_calls_a_person(st
     assert story.order is not None
     assert story.state == ("blocked" if state == "blocked" else "submitted")
     assert len(story.order.attention) == (0 if state == "blocked" else 1)
+
+
+def test_a_refused_renewal_of_the_authorisation_calls_a_person() -> None:
+    """order.charge.reauth.failed carries an order that is still accepted: only the type tells."""
+    story = Story().to_placed()
+    remote = story.river.orders[story.dr_order_id].view()
+    story.fact(Fact(type="order.charge.reauth.failed", order=remote))
+    assert story.order is not None
+    assert (story.state, story.order.payment) == ("submitted", "reauth_failed")
+    assert len(story.attention) == 1
+
+
+def test_an_order_at_digital_river_in_another_currency_calls_a_person() -> None:
+    """The figures cannot be compared, so none is told."""
+    story = Story().to_ready()
+    story.tell("order.placed", terms_accepted=True)
+    outcome = story.river.answer(story.commands.popleft())
+    assert outcome.order is not None
+    story.outcome(msgspec.structs.replace(outcome, order=msgspec.structs.replace(outcome.order, currency="JPY")))
+    assert story.attention == ["the order at Digital River is in another currency than the quote"]
+
+
+def test_a_confirmation_without_its_object_calls_a_person() -> None:
+    """Off contract: nothing is guessed, nothing is asked a second time."""
+    story = Story().to_ready()
+    story.tell("order.placed", terms_accepted=True)
+    outcome = story.river.answer(story.commands.popleft())
+    story.outcome(msgspec.structs.replace(outcome, order=None))
+    assert (story.state, len(story.attention)) == ("placing", 1)
+    placed = Story().to_placed()
+    placed.ship()
+    outcome = placed.river.answer(placed.commands.popleft())
+    placed.outcome(msgspec.structs.replace(outcome, fulfillment=None))
+    assert placed.attention == ["Digital River confirmed a fulfilment without telling it"]
+    pending = Story()
+    pending.request()
+    outcome = pending.river.answer(pending.commands.popleft())
+    pending.outcome(msgspec.structs.replace(outcome, checkout=None))
+    assert (pending.state, len(pending.attention)) == ("checkout_rejected", 1)
+
+
+def test_a_source_attached_without_a_session_does_not_make_the_checkout_ready() -> None:
+    """Funded is what the session says; without one it is not said. The change into checkout_open has the quote."""
+    story = Story().to_open()
+    story.tell("checkout.source_provided", source_id="sim-card-1")
+    outcome = story.river.answer(story.commands.popleft())
+    assert outcome.checkout is not None
+    story.outcome(msgspec.structs.replace(outcome, checkout=msgspec.structs.replace(outcome.checkout, session=None)))
+    assert story.state == "checkout_open"
+    assert "quote" in story.last
+    assert "payment_session" not in story.last
+    story.tell("checkout.source_provided", source_id="sim-card-1")
+    outcome = story.river.answer(story.commands.popleft())
+    assert outcome.checkout is not None
+    story.outcome(msgspec.structs.replace(outcome, checkout=msgspec.structs.replace(outcome.checkout, currency="JPY")))
+    assert "quote" not in story.last
+
+
+def test_a_charge_of_another_order_is_left_alone() -> None:
+    """Known by its order's id, or not at all."""
+    story = Story().to_placed()
+    charge = RemoteCharge(
+        "other", "complete", 2200, captures=(ChargeOperation("complete", 2200, "cap", "ful"),), dr_order_id="?"
+    )
+    assert isinstance(story.fact(Fact(type="order.charge.complete", charge=charge)), Repeated)
+
+
+def test_a_capture_without_a_fulfilment_id_gets_it_from_a_later_report() -> None:
+    """captures[].fulfillmentId is on the wire since 2022 only; operations without an id are told apart by what they have."""
+    story = shipped()
+    assert story.order is not None
+    fulfillment_id = story.order.shipments[0].fulfillment_id
+    charge = RemoteCharge("c", "processing", 2200, dr_order_id=story.dr_order_id)
+
+    def told(*captures: ChargeOperation) -> None:
+        story.fact(
+            Fact(type="order.charge.capture.complete", charge=msgspec.structs.replace(charge, captures=captures))
+        )
+
+    told(ChargeOperation("complete", 1200, "cap-1"), ChargeOperation("complete", 1000))
+    assert [(one.capture, story.order.amounts.captured) for one in story.order.shipments] == [("pending", 2200)]
+    told(ChargeOperation("complete", 1200, "cap-1", fulfillment_id))
+    assert [(one.capture, story.order.amounts.captured) for one in story.order.shipments] == [("complete", 2200)]
+
+
+def test_a_webhook_with_its_upstream_order_closes_an_inquired_shipment() -> None:
+    """A fulfilment told without items is the one that was asked for."""
+    story = Story().to_placed()
+    story.ship("s-1", l1=1)
+    outcome = story.river.answer(story.commands.popleft())
+    assert outcome.fulfillment is not None
+    story.outcome(msgspec.structs.replace(outcome, fulfillment=msgspec.structs.replace(outcome.fulfillment, items=())))
+    assert story.line() == (2, 1, 0)
+
+
+def test_a_complete_order_is_captured_even_when_its_charges_are_not_told() -> None:
+    """order.complete without charges: complete is Digital River's word for all of them."""
+    story = shipped()
+    bare = msgspec.structs.replace(story.river.orders[story.dr_order_id].view(), state="complete", charges=())
+    story.fact(Fact(type="order.complete", order=bare))
+    assert story.order is not None
+    assert (story.state, story.order.payment) == ("complete", "captured")
+
+
+def test_a_complete_charge_completes_the_captures_that_it_does_not_name() -> None:
+    """A charge is complete only when every capture is."""
+    story = Story().to_placed()
+    story.ship()
+    story.answer()
+    charge = story.river.orders[story.dr_order_id].charge()
+    assert charge is not None
+    told = msgspec.structs.replace(charge, state="complete", captures=(ChargeOperation("complete", 2200, "cap-1"),))
+    story.fact(Fact(type="order.charge.complete", charge=told))
+    assert story.order is not None
+    assert (story.state, story.order.payment) == ("complete", "captured")
+    assert [one.capture for one in story.order.shipments] == ["complete"]

@@ -25,7 +25,8 @@ def test_a_guest_s_order_goes_from_the_cart_to_complete() -> None:
     """The happy path: one command of each kind, and the money to the cent."""
     story = Story().to_complete()
     assert [change["to"] for change in story.changes] == [
-        "checkout_pending", "checkout_open", "checkout_open", "checkout_ready", "placing", "submitted", "submitted", "fulfilled", "complete",
+        "checkout_pending", "checkout_open", "checkout_open", "checkout_ready", "placing", "submitted", "submitted", "fulfilled",
+        "complete",
     ]  # fmt: skip
     assert asked(story) == [one.__name__ for one in (CreateCheckout, AttachSource, PlaceOrder, CreateFulfillment)]
     assert story.order is not None

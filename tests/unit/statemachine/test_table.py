@@ -17,7 +17,7 @@ from statemachine.events import REGISTRY
 from statemachine.guards import GUARDS
 from statemachine.machine import NoRule, build_machine
 from statemachine.order import DEFINITION, Amounts, Order, State
-from statemachine.rules import ALL, FINAL, Rule, cells, move, others
+from statemachine.rules import ALL, FINAL, WAITS, Rule, cells, move, others
 from statemachine.table import RULES
 from tests.unit.statemachine.story import BEGIN, Story, cart, record, units
 
@@ -138,7 +138,7 @@ def test_a_waiting_state_without_a_deadline_does_not_pass(monkeypatch: pytest.Mo
     """The checker looks at the waits, too."""
     from statemachine import checker
 
-    waits = {state: name for state, name in checker.WAITS.items() if state != "submitted"}
+    waits = {state: name for state, name in WAITS.items() if state != "submitted"}
     monkeypatch.setattr(checker, "WAITS", waits)
     assert "submitted: waits without a deadline" in check()
 

@@ -71,11 +71,11 @@ def test_silence_is_inquired_after_once_and_then_calls_a_person() -> None:
     assert [type(command).__name__ for command in story.commands] == ["PlaceOrder", "Inquire"]
     story.fire("inquire")
     assert story.order is not None
-    assert story.order.attention == ("place_order: no answer from Digital River yet",)
+    assert story.attention == ["place_order: no answer from Digital River yet"]
     assert story.order.deadlines == ()
     story.answer()
     assert story.state == "submitted"
-    assert story.order.attention == ()
+    assert story.attention == []
     assert len(story.river.orders) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -123,7 +124,7 @@ def test_the_currency_of_an_order_cannot_change() -> None:
 
 @pytest.mark.parametrize("stretch", ["pending", "open", "ready", "declined"])
 def test_a_cancel_before_placing_places_nothing_and_deletes_the_checkout(stretch: str) -> None:
-    """cancelled at once, in every state of shopping; the checkout goes once it is known."""
+    """Cancelled at once, in every state of shopping; the checkout goes once it is known."""
     story = Story()
     match stretch:
         case "pending":
@@ -192,7 +193,7 @@ def test_a_remembered_cancel_is_settled_by_a_payment_that_never_came() -> None:
 
 
 def test_a_cancel_in_submitted_is_voiding_until_digital_river_says_cancelled() -> None:
-    """payment tells it; the state moves with the charge."""
+    """Payment tells it; the state moves with the charge."""
     story = Story().to_placed()
     story.tell("order.cancel_requested", cancellation_id="c-1")
     assert story.order is not None
@@ -283,7 +284,7 @@ def test_a_rejected_shipment_frees_its_units_and_its_id() -> None:
 
 
 def test_an_abandoned_order_takes_nothing_more() -> None:
-    """abandoned is final; the same again changes nothing."""
+    """Abandoned is final; the same again changes nothing."""
     story = Story().to_open()
     story.tell("checkout.abandoned", reason="too dear")
     story.answer()
@@ -348,7 +349,7 @@ def test_a_deadline_that_moved_does_not_fire() -> None:
 
 
 def test_an_overdue_state_calls_a_person_until_it_is_left() -> None:
-    """submitted for seven days: attention, cleared by the next state."""
+    """Submitted for seven days: attention, cleared by the next state."""
     story = Story().to_placed()
     story.fire("overdue")
     assert story.order is not None
@@ -356,7 +357,7 @@ def test_an_overdue_state_calls_a_person_until_it_is_left() -> None:
     assert story.order.deadlines == ()
     story.ship()
     story.answer()
-    assert story.order.attention == ()
+    assert story.attention == []
 
 
 @pytest.mark.parametrize(
@@ -367,7 +368,7 @@ def test_an_overdue_state_calls_a_person_until_it_is_left() -> None:
         ("fulfillment.return_received", {"return_id": "r-1", "items": units(l1=1)}),
     ],
 )
-def test_what_this_version_does_not_carry_out_says_so(kind: str, data: dict[str, object]) -> None:
+def test_what_this_version_does_not_carry_out_says_so(kind: str, data: dict[str, Any]) -> None:
     """No silence and no guess: a reason."""
     story = Story().to_complete()
     story.refuses(story.tell(kind, **data), "is not carried out by this version")
@@ -407,3 +408,45 @@ def test_a_refusal_leaves_no_trace() -> None:
     before = story.order
     assert isinstance(story.request(), Refused)
     assert story.order is before
+
+
+def test_a_parked_event_that_breaks_an_assumption_does_not_spoil_the_one_that_woke_it() -> None:
+    """The good event moves the order; the parked one is a dead letter ``failed``, with attention."""
+    import msgspec
+
+    story = Story()
+    story.request()
+    story.tell("checkout.source_provided", "e-bad", source_id="sim-card-1")
+    assert story.order is not None
+    entry = story.order.parked[0]
+    broken = msgspec.structs.replace(entry, record=msgspec.structs.replace(entry.record, value=b"of another version"))
+    story.order = msgspec.structs.replace(story.order, parked=(broken,))
+    story.answer()
+    assert story.state == "checkout_open"
+    assert [(one.reason, one.cause.type) for one in story.set_aside] == [("failed", "checkout.source_provided")]
+    assert story.attention == ["checkout.source_provided failed: value: is not JSON"]
+    assert isinstance(story.tell("checkout.source_provided", "e-bad", source_id="sim-card-1"), Moved)
+
+
+def test_a_parked_event_for_an_order_that_contradicts_itself_is_set_aside_by_its_own_name() -> None:
+    """Its cause is read from its record; a fault without words of ours is told by its kind only."""
+    import msgspec
+
+    from statemachine import decide as deciding
+    from statemachine.order import Parked as ParkedEvent
+
+    story = Story().to_open()
+    story.tell("order.placed", "e-1", terms_accepted=True)
+    story.tell("checkout.source_provided", source_id="sim-card-1")
+    assert story.order is not None
+    outcome = story.river.answer(story.commands.popleft())
+    ids = msgspec.structs.replace(story.order.digital_river, checkout_id=None)
+    story.order = msgspec.structs.replace(story.order, digital_river=ids)
+    story.outcome(outcome)
+    assert story.state == "checkout_ready"
+    assert [(one.reason, one.cause.id) for one in story.set_aside] == [("failed", "e-1")]
+    assert story.attention == ["order.placed failed: a checkout is ready but has no id"]
+    entry = ParkedEvent("order.placed", story.now, b"12345678", story.set_aside[0].record)
+    _, effects = deciding._set_aside_failed(story.order, entry, ZeroDivisionError("5 / 0"), story.now, story.policy)
+    assert "ZeroDivisionError" in str(effects[0])
+    assert "5 / 0" not in str(effects)
