@@ -7,7 +7,7 @@ Each writing request goes out once. Digital River has no idempotency key, so wha
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Final, Literal, Self, TypeVar, assert_never
 from urllib.parse import quote
 
@@ -29,7 +29,7 @@ from statemachine.commands import (
     decode_command,
     name_of,
 )
-from statemachine.errors import DecodeError, OffContract, Unavailable
+from statemachine.errors import DecodeError, Denied, OffContract, Throttled, TransportFailure, Unavailable
 from statemachine.facts import Fact, Outcome, Problem, RemoteCheckout, RemoteFulfillment, RemoteOrder
 
 Read = TypeVar("Read")
@@ -209,7 +209,8 @@ class DigitalRiverProvider:
             return call.outcome(answer, problem=_problem(answer, route))
         # The answer is the source alone; what the order must know is what is left to fund, which only the checkout says.
         route = "GET /checkouts/{id}"
-        read = await self._connection.request("GET", f"/checkouts/{_segment(command.checkout_id)}", route=route)
+        path = f"/checkouts/{_segment(command.checkout_id)}"
+        read = await _after_a_write(self._connection.request("GET", path, route=route), route)
         _require_success(read, route)
         return call.outcome(answer, checkout=reading.checkout_of(_read(_checkouts, read, route)))
 
@@ -230,7 +231,7 @@ class DigitalRiverProvider:
         if answer.status != 404:
             return call.outcome(answer, problem=problem)
         # A consumed checkout answers 404: already ordered. The order is what we were asked for.
-        found = await self._finder.find(command)
+        found = await _after_a_write(self._finder.find(command), route)
         if found is not None:
             return msgspec.structs.replace(found, tries=call.tries, duration_ms=call.outcome(answer).duration_ms)
         if problem.parameter == "orderId":
@@ -259,6 +260,20 @@ class DigitalRiverProvider:
 
     async def _post(self, path: str, route: str, call: _Call, body: bytes | None = None) -> Answer:
         return await self._connection.request("POST", path, route=route, body=body, may_write=call.may_write)
+
+
+async def _after_a_write(read: Awaitable[Read], route: str) -> Read:
+    """The result of a read that follows a write which took effect.
+
+    Raises:
+        Unavailable: The read was throttled, denied or never sent. Its own error would say that nothing took effect.
+        DigitalRiverError: Any other failure of the read, all of which already mean "look first".
+    """
+    try:
+        return await read
+    except (Throttled, Denied, TransportFailure) as error:
+        detail = f"{route}: written, but its result could not be read ({type(error).__name__})"
+        raise Unavailable(detail, status=error.status, request_id=error.request_id) from error
 
 
 def _segment(text: str) -> str:

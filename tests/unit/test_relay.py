@@ -129,8 +129,12 @@ async def test_a_body_that_is_too_large_is_refused_unread() -> None:
 
 async def test_health_and_readiness_are_told_apart() -> None:
     """Law: a relay without Kafka lives and is not ready."""
-    async with door(Topic(), ready=lambda: False) as url, aiohttp.ClientSession() as session:
-        async with session.get(f"{url}/healthz") as healthy, session.get(f"{url}/readyz") as ready:
-            assert (healthy.status, ready.status) == (200, 503)
+    async with (
+        door(Topic(), ready=lambda: False) as url,
+        aiohttp.ClientSession() as session,
+        session.get(f"{url}/healthz") as healthy,
+        session.get(f"{url}/readyz") as ready,
+    ):
+        assert (healthy.status, ready.status) == (200, 503)
     async with door(Topic()) as url, aiohttp.ClientSession() as session, session.get(f"{url}/readyz") as ready:
         assert ready.status == 200

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import pytest
 
+from orderflow.digitalriver.looking import PAGES_MAX
 from orderflow.digitalriver.provider import DigitalRiverProvider
 from orderflow.simulator import SimulatorOptions
 from statemachine.commands import AttachSource, Command, CreateFulfillment, Inquire, PlaceOrder, RefreshOrder
-from statemachine.errors import DecodeError, Denied, DigitalRiverError, Throttled, TransportFailure, Unavailable
+from statemachine.errors import (
+    DecodeError,
+    Denied,
+    DigitalRiverError,
+    OffContract,
+    Throttled,
+    TransportFailure,
+    Unavailable,
+)
 from statemachine.facts import Outcome
 from tests.contract.provider.bench import Bench, attach, cart_with, create, fulfil, open_bench, place
+from tests.contract.provider.raw_server import http, raw_server
 
 FAULTS = [("drop_after_effect", TransportFailure), ("error_after_effect", Unavailable)]
 
@@ -209,3 +221,60 @@ async def test_a_simulator_that_is_down_leaves_everything_open(bench: Bench) -> 
 async def _read_often(bench: Bench) -> None:
     for _ in range(60):
         await bench.provider.read_order("1")
+
+
+@pytest.mark.parametrize("status", ["401 Unauthorized", "429 Too Many Requests", ""])
+async def test_a_failed_read_after_a_write_never_says_that_nothing_happened(status: str) -> None:
+    """Law: attached, but the checkout could not be read back: look first, whatever the read's own error means."""
+
+    async def take_then_refuse(number: int, writer: asyncio.StreamWriter) -> None:
+        if number == 0:
+            writer.write(http("200 OK", b'{"id":"s"}'))
+        elif status:
+            writer.write(http(status, b"{}"))
+        else:
+            writer.close()
+
+    async with raw_server(take_then_refuse) as server, DigitalRiverProvider(server.url, "sk_test_x") as provider:
+        with pytest.raises(Unavailable):
+            await provider.call(attach("A-1", "c-1", "s"), lambda: None)
+
+
+async def test_a_list_that_ignores_its_filter_gives_no_stranger_away() -> None:
+    """Law: an order of another checkout is not ours, even if Digital River lists it."""
+
+    async def list_a_stranger(_: int, writer: asyncio.StreamWriter) -> None:
+        stranger = b'{"id":"1","checkoutId":"other","currency":"USD","totalAmount":1.0,"state":"accepted"}'
+        writer.write(http("200 OK", b'{"hasMore":false,"data":[' + stranger + b"]}"))
+
+    async with raw_server(list_a_stranger) as server, DigitalRiverProvider(server.url, "sk_test_x") as provider:
+        assert await provider.look(place("A-1", "c-1")) is None
+        assert await provider.look(place("A-1", "other")) is not None
+
+
+async def test_a_list_without_an_end_is_off_contract() -> None:
+    """Law: a look-up asks a bounded number of times and then says that it does not know."""
+
+    async def more(_: int, writer: asyncio.StreamWriter) -> None:
+        writer.write(http("200 OK", b'{"hasMore":true,"data":[{"id":"f","orderId":"1"}]}'))
+
+    async with raw_server(more) as server, DigitalRiverProvider(server.url, "sk_test_x") as provider:
+        with pytest.raises(OffContract):
+            await provider.look(
+                CreateFulfillment(command_id="c", order_id="A-1", dr_order_id="1", currency="USD", items=())
+            )
+        assert len(server.requests) == PAGES_MAX
+
+
+async def test_answers_that_are_not_digital_rivers_are_never_guessed() -> None:
+    """Law: a success without the object, and a refusal without the error body, are off contract."""
+    for status, body in (("201 Created", b"<html>"), ("201 Created", b"{}"), ("404 Not Found", b"<html>")):
+
+        async def stand_between(_: int, writer: asyncio.StreamWriter, answer: bytes = http(status, body)) -> None:
+            writer.write(answer)
+
+        async with raw_server(stand_between) as server, DigitalRiverProvider(server.url, "sk_test_x") as provider:
+            with pytest.raises(OffContract):
+                await provider.call(create("A-1"), lambda: None)
+            with pytest.raises(OffContract):
+                await provider.call(place("A-1", "c-1"), lambda: None)

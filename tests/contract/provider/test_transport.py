@@ -200,7 +200,10 @@ async def test_a_refused_connection_was_not_sent() -> None:
 
 async def test_a_failed_tls_handshake_was_not_sent() -> None:
     """Law: a connection that is not encrypted as asked carries no request."""
-    async with raw_server(_answer) as server, Connection(server.url.replace("http", "https"), KEY) as connection:
+    async with (
+        raw_server(_answer) as server,
+        Connection(server.url.replace("http", "https"), KEY, timeout_seconds=1.0) as connection,
+    ):
         with pytest.raises(TransportFailure) as caught:
             await connection.request("POST", "/x", route="POST /x", body=b"{}")
         assert not caught.value.sent
