@@ -171,8 +171,8 @@ class Caller:
         try:
             outcome = await self._provider.call(pending.command, may_write)
         except BaseException as error:
-            if pending.tries > written and pending.tried_at is not None:  # it may have run, also when cancelled
-                pending.look_first = True
+            if pending.tries > written and pending.tried_at is not None and not _had_no_effect(pending, error):
+                pending.look_first = True  # it may have run, also when it was cancelled
                 if isinstance(error, TransportFailure):
                     pending.settled_at = pending.tried_at + self.options.http_timeout_seconds
             raise
@@ -237,6 +237,11 @@ class Caller:
     async def _reached(self, pending: PendingCommand, point: CallPoint) -> None:
         if self._probe is not None:
             await self._probe(pending.command.order_id, point)
+
+
+def _had_no_effect(pending: PendingCommand, error: BaseException) -> bool:
+    """What was refused for its rate or its key did nothing; but attaching reads the checkout after its writing request."""
+    return isinstance(error, Throttled | Denied) and not isinstance(pending.command, AttachSource)
 
 
 def _is_old(lease: Lease) -> bool:

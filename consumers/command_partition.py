@@ -153,7 +153,8 @@ class CommandPartition:
         if self.state is not PartitionState.RUNNING:
             return
         for record in records:
-            if not self.hungry:  # also when nothing was wanted: the consumer must be polled all the same
+            # Fed although it is not hungry: the consumer is polled also when no partition wants anything.
+            if not self.hungry or not self._watermark.reach(record.offset):
                 self._paused = True
                 self._consumer.pause(partition)
                 self._consumer.seek(partition, record.offset)

@@ -69,16 +69,22 @@ class Watermark:
     @property
     def full(self) -> bool:
         """So far above the watermark that no more commands may be taken."""
-        return self.read_to - self.offset >= WINDOW_OFFSETS
+        return bool(self._pending) and self.read_to - self.offset >= WINDOW_OFFSETS
+
+    def reach(self, offset: int) -> bool:
+        """Everything below ``offset`` has been read; False when that is too far above the watermark."""
+        self.read_to = max(self.read_to, offset)
+        self._advance()
+        return not self.full
 
     def take(self, offset: int) -> bool:
         """A command was read; False when it needs nothing any more. Offsets come in order, with gaps."""
         self.read_to = offset + 1
-        if offset in self._done:
-            self._advance()
-            return False
-        self._pending[offset] = None
-        return offset not in self._at_hand
+        done = offset in self._done
+        if not done:
+            self._pending[offset] = None
+        self._advance()
+        return not done and offset not in self._at_hand
 
     def finish(self, offsets: list[int]) -> None:
         """These are done."""
@@ -86,6 +92,7 @@ class Watermark:
             self._pending.pop(offset, None)
             self._done.add(offset)
         self._advance()
+        self._done = {offset for offset in self._done if offset >= self.offset}
 
     def with_finished(self, offsets: list[int]) -> Watermark:
         """The same with ``offsets`` done, this one left as it is: what a transaction would write."""
@@ -98,7 +105,6 @@ class Watermark:
     def _advance(self) -> None:
         """Everything below the first pending command has been read and is done, gaps included."""
         self.offset = next(iter(self._pending), self.read_to)
-        self._done = {offset for offset in self._done if offset >= self.offset}
 
     def rewind(self, at_hand: list[int]) -> None:
         """Start reading at the watermark again. What is done stays done; ``at_hand`` has an outcome that waits to be written."""
@@ -112,7 +118,7 @@ class Watermark:
             _Metadata(
                 footprint.incarnation,
                 footprint.transaction,
-                _pack(self.offset, self._done),
+                _pack(self.offset, {offset for offset in self._done if offset >= self.offset}),
                 None if left is None else left.look_below,
             )
         ).decode()

@@ -1,0 +1,105 @@
+"""A clock that only moves when somebody sleeps, and the parts of the command lane joined by it."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from consumers.breaker import Breaker
+from consumers.command_calls import Caller, CallOptions
+from consumers.command_records import PendingCommand
+from consumers.lease import Lease
+from consumers.rate import RateLimit
+from statemachine.commands import Command, DeleteCheckout
+from statemachine.facts import Outcome
+from tests.lanes.river import FileRiver
+
+
+class Steady:
+    """Time of a test, in seconds."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._count = itertools.count()
+        self._driver: asyncio.Task[None] | None = None
+
+    def __call__(self) -> float:
+        """The time, in seconds."""
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep until everybody sleeps and it is our turn."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self.now + seconds, next(self._count), done))
+        if self._driver is None or self._driver.done():
+            self._driver = asyncio.create_task(self._drive())
+        await done
+
+    async def _drive(self) -> None:
+        while self._sleepers:
+            for _ in range(50):  # let everybody who can go on do so first
+                await asyncio.sleep(0)
+            moment, _, done = heapq.heappop(self._sleepers)
+            self.now = max(self.now, moment)
+            if not done.done():
+                done.set_result(None)
+
+
+@dataclass
+class Bench:
+    """A caller, the fake Digital River that it calls, and a partition that renews its lease whenever it is asked."""
+
+    books: Path
+    fail: Callable[[str, int], Exception | None] = lambda _what, _count: None
+    options: CallOptions = field(default_factory=CallOptions)
+    rate: float = 0.0
+    leaving: bool = False
+    renewals: int = 0
+
+    def __post_init__(self) -> None:
+        self.time = Steady()
+        self.river = FileRiver(self.books, fail=self._fail)
+        self.breaker = Breaker()
+        self.lease = Lease(5.0, self.time)
+        self.caller = Caller(
+            self.river,
+            options=self.options,
+            breaker=self.breaker,
+            rate=RateLimit(self.rate, lambda: 1.0),
+            slots=asyncio.Semaphore(self.options.concurrency),
+            clock=self.time,
+            sleep=self.time.sleep,
+            jitter=lambda: 1.0,
+        )
+
+    def _fail(self, what: str, count: int) -> Exception | None:
+        return self.fail(what, count)  # tests may set it later
+
+    async def renew(self) -> None:
+        """A transaction commits at once."""
+        self.renewals += 1
+        self.lease.renew(self.time.now)
+        await asyncio.sleep(0)
+
+    async def run(self, command: Command, **marks: object) -> Outcome:
+        """Carry a command out to its outcome."""
+        pending = PendingCommand(0, command)
+        for name, value in marks.items():
+            setattr(pending, name, value)
+        outcome = await self.caller.carry_out(pending, self)
+        assert outcome is not None
+        return outcome
+
+    def effects(self, command_id: str = "c1") -> int:
+        """How often a command took effect."""
+        return sum(effect["command_id"] == command_id for effect in self.river.effects())
+
+
+def delete(command_id: str = "c1", order_id: str = "A-1", attempt: int = 1) -> DeleteCheckout:
+    """A command of the simplest kind."""
+    return DeleteCheckout(command_id=command_id, order_id=order_id, attempt=attempt, checkout_id="chk")

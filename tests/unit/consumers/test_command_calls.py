@@ -1,0 +1,244 @@
+"""When a command is called, looked up, tried again or reported as unknown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from consumers.command_calls import CallOptions
+from consumers.command_records import PendingCommand
+from consumers.lease import LeaseExpired
+from statemachine.commands import Inquire
+from statemachine.errors import Denied, OffContract, Throttled, TransportFailure, Unavailable
+from tests.unit.consumers.steady import Bench, delete
+
+Fail = Callable[[str, int], Exception | None]
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Path:
+    """Where the effects are written down."""
+    return tmp_path / "books"
+
+
+def at(what: str, *counts: int, error: Exception) -> Fail:
+    """Fail at these counts of one thing."""
+    return lambda asked, count: error if asked == what and count in counts else None
+
+
+async def test_a_command_is_called_once_and_confirmed(books: Path) -> None:
+    """Without trouble there is one call, one effect and no look-up."""
+    bench = Bench(books)
+    outcome = await bench.run(delete())
+    assert (outcome.result, outcome.tries, bench.effects()) == ("confirmed", 1, 1)
+    assert bench.river.count("look") == 0
+
+
+async def test_no_call_starts_without_a_fresh_lease(books: Path) -> None:
+    """A lease that is missing is renewed by a transaction before anything is written."""
+    bench = Bench(books)
+    assert bench.lease.age == float("inf")
+    await bench.run(delete())
+    assert bench.renewals == 1
+
+
+async def test_a_lease_that_ends_on_the_way_writes_nothing_and_is_renewed(books: Path) -> None:
+    """The check is the last act: a connection that took too long costs a transaction, not a second effect."""
+    bench = Bench(books)
+
+    def slow_connection(what: str, count: int) -> None:
+        if (what, count) == ("connect", 1):
+            bench.time.now += 6.0
+
+    bench.fail = slow_connection
+    outcome = await bench.run(delete())
+    assert (outcome.result, outcome.tries, bench.effects(), bench.renewals) == ("confirmed", 1, 1, 2)
+    assert bench.river.count("look") == 0
+
+
+async def test_an_expired_lease_stops_the_write_itself(books: Path) -> None:
+    """What ``may_write`` raises keeps the request from being written."""
+    bench = Bench(books)
+    with pytest.raises(LeaseExpired):
+        await bench.river.call(delete(), bench.lease.check)
+    assert bench.effects() == 0
+
+
+async def test_a_call_that_was_sent_and_not_answered_is_looked_up_before_it_is_called_again(books: Path) -> None:
+    """The effect is found, so there is no second call."""
+    bench = Bench(books, at("after", 1, error=TransportFailure("cut", sent=True)))
+    outcome = await bench.run(delete())
+    assert (outcome.result, bench.effects(), bench.river.count("call")) == ("confirmed", 1, 1)
+    assert bench.river.count("look") == 1
+
+
+async def test_a_call_without_an_effect_yet_is_not_repeated_before_its_request_is_over(books: Path) -> None:
+    """A request that was sent may take effect for the HTTP time-out; only then a look-up without a find allows another call."""
+    bench = Bench(books, at("call", 1, error=TransportFailure("cut", sent=True)))
+    began = bench.time.now
+    outcome = await bench.run(delete())
+    assert (outcome.result, outcome.tries, bench.effects()) == ("confirmed", 2, 1)
+    assert bench.time.now - began >= bench.options.http_timeout_seconds
+    assert bench.river.count("look") == 2
+
+
+async def test_an_error_that_was_answered_is_looked_up_and_called_again_at_once(books: Path) -> None:
+    """A 500 without an effect costs a look-up and a back-off, not the HTTP time-out."""
+    bench = Bench(books, at("call", 1, error=Unavailable("500", status=500)))
+    began = bench.time.now
+    outcome = await bench.run(delete())
+    assert (outcome.result, bench.effects(), bench.river.count("look")) == ("confirmed", 1, 1)
+    assert bench.time.now - began < 5.0
+
+
+async def test_an_error_after_the_effect_makes_no_second_effect(books: Path) -> None:
+    """A 500 with an effect is confirmed by the look-up."""
+    bench = Bench(books, at("after", 1, error=Unavailable("500", status=500)))
+    outcome = await bench.run(delete())
+    assert (outcome.result, bench.effects(), bench.river.count("call")) == ("confirmed", 1, 1)
+
+
+async def test_what_never_reached_digital_river_is_tried_for_as_long_as_it_takes(books: Path) -> None:
+    """A refused connection uses up no tries and needs no look-up."""
+    bench = Bench(books, at("connect", *range(1, 40), error=TransportFailure("refused", sent=False)))
+    outcome = await bench.run(delete())
+    assert (outcome.result, outcome.tries, bench.effects()) == ("confirmed", 1, 1)
+    assert bench.river.count("look") == 0
+
+
+async def test_tries_are_bounded_and_end_as_unknown(books: Path) -> None:
+    """What stays open is reported; the core asks again."""
+    bench = Bench(books, lambda what, _count: Unavailable("500", status=500) if what in {"call", "look"} else None)
+    outcome = await bench.run(delete())
+    assert (outcome.result, outcome.command_id, outcome.attempt, outcome.status) == ("unknown", "c1", 1, 500)
+    assert bench.effects() == 0
+
+
+async def test_an_answer_off_contract_is_unknown_and_never_repeated(books: Path) -> None:
+    """Nothing is guessed."""
+    bench = Bench(books, at("after", 1, error=OffContract("302", status=302)))
+    outcome = await bench.run(delete())
+    assert (outcome.result, bench.river.count("call"), bench.effects()) == ("unknown", 1, 1)
+
+
+async def test_a_fault_of_ours_is_unknown_and_does_not_stop_the_lane(books: Path) -> None:
+    """An exception that nobody expected is that command's alone."""
+    bench = Bench(books, at("connect", 1, error=KeyError("x")))
+    outcome = await bench.run(delete())
+    assert outcome.result == "unknown"
+
+
+async def test_a_throttled_call_waits_for_its_time_and_uses_no_try(books: Path) -> None:
+    """429 with ``Retry-After`` 7 stops the process for 7 s; more of them than tries are no harm."""
+    bench = Bench(books, at("call", *range(1, 9), error=Throttled("429", retry_after_seconds=7.0)))
+    began = bench.time.now
+    outcome = await bench.run(delete())
+    assert (outcome.result, bench.effects()) == ("confirmed", 1)
+    assert bench.time.now - began >= 8 * 7.0
+
+
+async def test_a_denied_key_holds_commands_until_it_is_put_right(books: Path) -> None:
+    """401 loses nothing: the breaker opens at once, probes follow, and in the end the command takes effect once."""
+    bench = Bench(books, at("call", *range(1, 9), error=Denied("401", status=401)))
+    problems: list[str | None] = []
+    bench.caller._probe = _note(lambda: problems.append(bench.breaker.problem))
+    outcome = await bench.run(delete())
+    assert (outcome.result, bench.effects()) == ("confirmed", 1)
+    assert "401" in problems
+    assert bench.breaker.closed
+
+
+def _note(say: Callable[[], None]) -> Callable[[str, str], asyncio.Future[None]]:
+    def probe(_order_id: str, _point: str) -> asyncio.Future[None]:
+        say()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+    return probe
+
+
+async def test_a_command_that_may_have_run_is_looked_up_first(books: Path) -> None:
+    """The effect of an earlier owner is found, and nothing is called."""
+    bench = Bench(books)
+    await bench.run(delete())
+    outcome = await bench.run(delete(attempt=2), look_first=True)
+    assert (outcome.result, outcome.attempt, outcome.tries) == ("confirmed", 2, 0)
+    assert bench.effects() == 1
+
+
+async def test_a_command_that_may_be_on_its_way_is_not_even_looked_up_before_its_time(books: Path) -> None:
+    """A look-up that comes too early proves nothing."""
+    bench = Bench(books)
+    ready = bench.time.now + 35.0
+    await bench.run(delete(), look_first=True, not_before=ready)
+    assert bench.time.now >= ready
+    assert (bench.river.count("look"), bench.effects()) == (1, 1)
+
+
+async def test_an_inquiry_looks_and_never_writes(books: Path) -> None:
+    """What has not taken effect is ``absent``, under the inquiry's id."""
+    bench = Bench(books)
+    about = msgspec.Raw(msgspec.json.encode(delete("c7")))
+    inquiry = Inquire(command_id="i1", order_id="A-1", about=about)
+    absent = await bench.run(inquiry)
+    await bench.run(delete("c7"))
+    found = await bench.run(inquiry)
+    assert [(o.command_id, o.result, o.inquired_by) for o in (absent, found)] == [
+        ("c7", "absent", "i1"),
+        ("c7", "confirmed", "i1"),
+    ]
+    assert bench.effects("c7") == 1
+
+
+async def test_an_inquiry_without_an_answer_is_unknown_about_the_command_it_asked_after(books: Path) -> None:
+    """The core finds the command by its own id."""
+    bench = Bench(books, lambda what, _count: Unavailable("503", status=503) if what == "look" else None)
+    about = msgspec.Raw(msgspec.json.encode(delete("c7", attempt=2)))
+    outcome = await bench.run(Inquire(command_id="i1", order_id="A-1", about=about))
+    assert (outcome.command_id, outcome.attempt, outcome.result, outcome.inquired_by) == ("c7", 2, "unknown", "i1")
+
+
+async def test_no_call_starts_while_leaving(books: Path) -> None:
+    """A partition that is given away starts nothing."""
+    bench = Bench(books, leaving=True)
+    pending = PendingCommand(0, delete())
+    assert await bench.caller.carry_out(pending, bench) is None
+    assert (bench.effects(), bench.river.count("connect"), pending.maybe_tried) == (0, 0, False)
+
+
+async def test_a_call_that_is_cut_off_may_have_run(books: Path) -> None:
+    """Whoever takes a cancelled call over must look first."""
+    bench = Bench(books)
+    bench.river._answer_seconds = 60.0
+    pending = PendingCommand(0, delete())
+    running = asyncio.create_task(bench.caller.carry_out(pending, bench))
+    while not bench.effects():  # noqa: ASYNC110  # nothing tells a test
+        await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert pending.maybe_tried
+    assert bench.caller._slots._value == bench.options.concurrency  # type: ignore[attr-defined]  # the semaphore's
+
+
+async def test_calls_on_their_way_are_bounded(books: Path) -> None:
+    """Not more than ``concurrency`` at a time, whatever waits."""
+    bench = Bench(books, options=CallOptions(concurrency=3))
+    bench.river._effect_seconds = 0.001
+    await asyncio.gather(*(bench.run(delete(f"c{n}", f"A-{n}")) for n in range(12)))
+    assert bench.river.in_flight_max == 3
+    assert len(bench.river.effects()) == 12
+
+
+async def test_an_open_breaker_keeps_waiting_commands_from_using_their_tries(books: Path) -> None:
+    """While Digital River is down one probe at a time goes out, and every command takes effect once when it is back."""
+    bench = Bench(books, at("connect", *range(1, 30), error=Unavailable("503", status=503)))
+    outcomes = await asyncio.gather(*(bench.run(delete(f"c{n}", f"A-{n}")) for n in range(10)))
+    confirmed = [outcome for outcome in outcomes if outcome.result == "confirmed"]
+    assert len(bench.river.effects()) == len(confirmed)
+    assert bench.river.count("connect") < 29 + 11

@@ -1,0 +1,167 @@
+"""The three things that a call must pass: lease, rate and breaker."""
+
+from __future__ import annotations
+
+import pytest
+
+from consumers.breaker import Breaker
+from consumers.lease import Lease, LeaseExpired, steady_clock
+from consumers.rate import RateLimit
+from tests.unit.consumers.steady import Steady
+
+
+def test_a_lease_counts_from_the_begin_of_the_transaction() -> None:
+    """A commit that took long has used up a part of the lease."""
+    time = Steady()
+    lease = Lease(5.0, time)
+    begun_at = time.now
+    time.now += 4.0
+    lease.renew(begun_at)
+    lease.check()
+    time.now += 1.0
+    with pytest.raises(LeaseExpired):
+        lease.check()
+
+
+def test_there_is_no_lease_before_a_transaction_and_after_it_was_dropped() -> None:
+    """Nobody may call on the strength of having been assigned."""
+    time = Steady()
+    lease = Lease(5.0, time)
+    with pytest.raises(LeaseExpired):
+        lease.check()
+    lease.renew(time.now)
+    lease.check()
+    lease.drop()
+    with pytest.raises(LeaseExpired):
+        lease.check()
+
+
+def test_the_steady_clock_moves_forward() -> None:
+    """It is a clock."""
+    assert steady_clock() <= steady_clock()
+
+
+def sent(limit: RateLimit, seconds: int, start: float = 0.0) -> int:
+    """Requests that go in a time by one who asks again as soon as he may."""
+    now, count = start, 0
+    while True:
+        now += limit.reserve(1, now)
+        if now >= start + seconds:
+            return count
+        count += 1
+
+
+def test_a_process_uses_the_part_of_the_rate_that_its_partitions_stand_for() -> None:
+    """0.9 of 25 a second for 2 of 8 partitions are 5.6."""
+    limit = RateLimit(25, lambda: 0.9 * 2 / 8)
+    assert sent(limit, 100) == pytest.approx(562, abs=3)
+
+
+def test_the_part_follows_the_partitions() -> None:
+    """A process that is given more partitions may send more at once."""
+    share = [0.1]
+    limit = RateLimit(100, lambda: share[0])
+    assert sent(limit, 10) == pytest.approx(101, abs=2)
+    share[0] = 0.9
+    assert sent(limit, 10, start=10.0) == pytest.approx(900, abs=20)
+
+
+def test_no_rate_is_no_limit() -> None:
+    """0 switches the limit off."""
+    limit = RateLimit(0, lambda: 0.5)
+    assert [limit.reserve(1, 1.0) for _ in range(1000)] == [0.0] * 1000
+
+
+def test_a_429_stops_everything_for_its_time_also_without_a_rate() -> None:
+    """``Retry-After`` is obeyed."""
+    limit = RateLimit(0, lambda: 1.0)
+    limit.throttled(7.0, now=100.0)
+    assert limit.reserve(1, 103.0) == 4.0
+    assert limit.reserve(1, 108.0) == 0.0
+
+
+def test_a_429_lowers_the_rate_which_comes_back() -> None:
+    """The fleet's shares add up to too much: everybody sends less, and a minute later as much as before."""
+    limit = RateLimit(100, lambda: 1.0)
+    before = sent(limit, 10)
+    limit.throttled(0.0, now=10.0)
+    lowered = sent(limit, 1, start=10.0)
+    assert lowered < before / 10
+    assert sent(limit, 10, start=100.0) == pytest.approx(before, rel=0.05)
+
+
+def test_requests_that_cost_two_wait_for_two() -> None:
+    """Creating a checkout for a known shopper takes two requests."""
+    limit = RateLimit(10, lambda: 1.0)
+    now = 0.0
+    for _ in range(20):
+        now += limit.reserve(2, now)
+    assert now == pytest.approx(3.7, abs=0.2)
+
+
+def test_without_partitions_a_request_still_goes_in_the_end() -> None:
+    """What is finished while leaving must not divide by nothing."""
+    assert RateLimit(10, lambda: 0.0).reserve(1, 1.0) < 2.0
+
+
+def test_the_breaker_opens_after_failures_in_a_row_only() -> None:
+    """An answer in between starts the count again."""
+    breaker = Breaker(failures_max=3)
+    for _ in range(2):
+        breaker.failed("503", 0.0)
+    breaker.answered()
+    for _ in range(2):
+        breaker.failed("503", 0.0)
+    assert breaker.enter(0.0) == 0.0
+    breaker.failed("503", 0.0)
+    assert (breaker.closed, breaker.problem) == (False, "503")
+    assert breaker.enter(0.0) > 0
+
+
+def test_an_open_breaker_lets_one_probe_through_after_its_pause() -> None:
+    """The others wait for what the probe finds."""
+    breaker = Breaker(failures_max=1, pause_seconds=2.0)
+    breaker.failed("503", 10.0)
+    assert breaker.enter(11.0) == 1.0
+    assert breaker.enter(12.0) == 0.0
+    assert breaker.enter(12.0) > 0
+    breaker.answered()
+    assert (breaker.closed, breaker.enter(12.0), breaker.problem) == (True, 0.0, None)
+
+
+def test_each_failed_probe_makes_the_pause_longer_up_to_a_bound() -> None:
+    """An outage of an hour is not hammered."""
+    breaker = Breaker(failures_max=1, pause_seconds=1.0, pause_seconds_max=8.0)
+    now, pauses = 0.0, []
+    breaker.failed("503", now)
+    for _ in range(6):
+        wait = breaker.enter(now)
+        pauses.append(wait)
+        now += wait
+        assert breaker.enter(now) == 0.0
+        breaker.failed("503", now, probe=True)
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+
+
+def test_calls_that_were_on_their_way_do_not_lengthen_the_pause() -> None:
+    """Twenty failures of one moment are one outage."""
+    breaker = Breaker(failures_max=2, pause_seconds=1.0)
+    for _ in range(20):
+        breaker.failed("503", 0.0)
+    assert breaker.enter(0.0) == 1.0
+
+
+def test_a_probe_that_was_not_made_leaves_its_place_to_another() -> None:
+    """A cancelled probe must not keep the breaker open for ever."""
+    breaker = Breaker(failures_max=1, pause_seconds=1.0)
+    breaker.failed("503", 0.0)
+    assert breaker.enter(1.0) == 0.0
+    breaker.gave_up()
+    assert breaker.enter(1.0) == 0.0
+
+
+def test_a_denied_key_opens_the_breaker_at_once() -> None:
+    """No number of calls makes a wrong key right."""
+    breaker = Breaker()
+    breaker.denied("401", 0.0)
+    assert (breaker.closed, breaker.problem) == (False, "401")
