@@ -107,8 +107,13 @@ class ChangelogReader:
         """Ask for offsets with a consumer that is kept for that; after an error the next look makes a new one."""
         async with self._looking:
             if self._looker is None:
-                self._looker = self._new("read_uncommitted")
-                await self._started(self._looker)
+                fresh = self._new("read_uncommitted")
+                try:
+                    await self._started(fresh)
+                except BaseException:
+                    await stop_consumer(fresh, self._connection.limits.stop_seconds)
+                    raise
+                self._looker = fresh
             looker = self._looker
         try:
             return dict(await within(self._limit, ask(looker), "a look at offsets"))
