@@ -1,0 +1,187 @@
+"""A made-up shop: its carts, and what storefront, shopper and warehouse do when an order reaches a state.
+
+The same seed makes the same orders. All names, addresses and goods are invented.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from producers.topics import Topic
+
+
+class Scenario(NamedTuple):
+    """One way an order can go. ``weight`` is how often it is drawn, ``ends`` the state that it ends in."""
+
+    name: str
+    ends: str
+    weight: int
+    pay_with: str = "card"
+    shipments: int = 1
+    #: The warehouse cannot deliver the last line.
+    short: bool = False
+    #: The shopper cancels once the order is submitted.
+    cancels: bool = False
+    #: All events are sent at once, in the wrong order: the early ones wait inside their order.
+    hasty: bool = False
+
+
+SCENARIOS: Final = (
+    Scenario("paid by card, sent in one parcel", "complete", 6),
+    Scenario("paid by card, sent in two parcels", "complete", 3, shipments=2),
+    Scenario("paid by bank transfer", "complete", 2, pay_with="wire"),
+    Scenario("events out of order", "complete", 2, hasty=True),
+    Scenario("one line cannot be delivered", "complete", 1, short=True),
+    Scenario("card declined", "declined", 1, pay_with="card_declined"),
+    Scenario("cancelled before it was sent", "cancelled", 1, cancels=True),
+)
+
+#: The story at the end is told of the first order of this scenario.
+STORY: Final = SCENARIOS[1]
+
+_GOODS: Final = (
+    ("walking-boots", "Walking boots", "129.90"),
+    ("rain-jacket", "Rain jacket", "89.00"),
+    ("tent-2p", "Tent for two", "249.50"),
+    ("stove", "Camping stove", "45.25"),
+    ("headlamp", "Headlamp", "32.80"),
+    ("map-set", "Set of maps", "19.99"),
+)
+_TOWNS: Final = (("Minnetonka", "MN", "55343"), ("Minneapolis", "MN", "55401"), ("Chicago", "IL", "60601"))
+_PEOPLE: Final = ("Ada Brook", "Ben Carver", "Cleo Dane", "Dov Ekman", "Edda Frost", "Finn Gale")
+
+
+class Outgoing(NamedTuple):
+    """A record for an input topic; the topic is named as in the contract."""
+
+    topic: Topic
+    key: str
+    value: bytes
+
+
+class ShopOrder(NamedTuple):
+    """An order of the shop and the way it will go."""
+
+    order_id: str
+    scenario: Scenario
+    cart: dict[str, Any]
+    method: str
+
+
+def catalogue() -> Iterator[Outgoing]:
+    """The shop's goods, so that Digital River knows them before the first cart."""
+    for sku_id, name, _ in _GOODS:
+        data = {"name": name, "tax_code": "4323.310_A", "country_of_origin": "US", "eccn": "EAR99"}
+        yield _event(Topic.CATALOG_EVENTS, sku_id, "sku.upserted", "sku.upserted", "/catalogue", data)
+
+
+def make_orders(count: int, seed: int) -> list[ShopOrder]:
+    """Orders of all scenarios: each at least once while ``count`` allows it."""
+    chance = random.Random(seed)
+    drawn = chance.choices(SCENARIOS, [scenario.weight for scenario in SCENARIOS], k=count)
+    first = [STORY, *(scenario for scenario in SCENARIOS if scenario is not STORY)]
+    drawn[: len(first)] = first[:count]
+    return [_make_order(f"demo-{number:04}", scenario, chance) for number, scenario in enumerate(drawn, 1)]
+
+
+def _make_order(order_id: str, scenario: Scenario, chance: random.Random) -> ShopOrder:
+    lines_min = 2 if scenario.shipments > 1 or scenario.short else 1
+    goods = chance.sample(_GOODS, chance.randint(lines_min, 3))
+    name, (city, state, postal_code) = chance.choice(_PEOPLE), chance.choice(_TOWNS)
+    address = {
+        "name": name,
+        "line1": f"{chance.randint(1, 99)} Lake Road",
+        "city": city,
+        "state": state,
+        "postal_code": postal_code,
+        "country": "US",
+    }
+    items = []
+    for number, (sku_id, _, price) in enumerate(goods, 1):
+        quantity = chance.randint(1, 2)
+        total = format(Decimal(price) * quantity, "f")
+        items.append({"line": str(number), "sku_id": sku_id, "quantity": quantity, "price": total})
+    cart = {
+        "currency": "USD",
+        "locale": "en_US",
+        "email": f"{name.split()[0].lower()}@example.com",
+        "customer": {"kind": "guest"},
+        "bill_to": address,
+        "ship_to": address,
+        "ship_from": {"country": "US", "city": "Austin", "state": "TX", "postal_code": "78701", "line1": "1 Depot Way"},
+        "shipping": {"amount": "7.95", "description": "parcel", "service_level": "SG"},
+        "items": items,
+    }
+    return ShopOrder(order_id, scenario, cart, scenario.pay_with)
+
+
+def open_with(order: ShopOrder) -> list[Outgoing]:
+    """What the shop sends at first: the cart, or, in haste, everything with the cart last."""
+    cart = _shop(order, "checkout.requested", order.cart)
+    if not order.scenario.hasty:
+        return [cart]
+    return [*react(order, "submitted"), *react(order, "checkout_ready"), *react(order, "checkout_open"), cart]
+
+
+def react(order: ShopOrder, state: str) -> list[Outgoing]:
+    """What storefront, shopper and warehouse send when the order reaches ``state``."""
+    match state:
+        case "checkout_open":
+            source = f"sim-{order.method}-{order.order_id}"
+            return [_shop(order, "checkout.source_provided", {"source_id": source})]
+        case "checkout_ready":
+            return [_shop(order, "order.placed", {"terms_accepted": True})]
+        case "submitted" if order.scenario.cancels:
+            return [_shop(order, "order.cancel_requested", {"reason": "changed my mind"})]
+        case "submitted":
+            return _ship(order)
+        case _:
+            return []
+
+
+def _ship(order: ShopOrder) -> list[Outgoing]:
+    """The warehouse: parcels of whole lines, and what it cannot deliver."""
+    items = [{"line": item["line"], "quantity": item["quantity"]} for item in order.cart["items"]]
+    sent = []
+    if order.scenario.short:
+        missing = items.pop()
+        sent.append(_warehouse(order, "fulfillment.cancelled", "cancelled", {"items": [missing], "reason": "broken"}))
+    parcels = [items] if order.scenario.shipments == 1 else [items[:1], items[1:]]
+    for number, parcel in enumerate(parcels, 1):
+        data = {
+            "shipment_id": f"{order.order_id}-{number}",
+            "items": parcel,
+            "tracking": {"company": "UPS", "number": f"1Z{order.order_id}{number}"},
+        }
+        sent.append(_warehouse(order, "fulfillment.shipped", f"shipped-{number}", data))
+    return sent
+
+
+def _shop(order: ShopOrder, kind: str, data: dict[str, Any]) -> Outgoing:
+    topic = Topic.CHECKOUT_EVENTS if kind.startswith("checkout.") else Topic.ORDER_EVENTS
+    return _event(topic, order.order_id, kind, kind, "/storefront", data)
+
+
+def _warehouse(order: ShopOrder, kind: str, name: str, data: dict[str, Any]) -> Outgoing:
+    return _event(Topic.FULFILLMENT_EVENTS, order.order_id, kind, name, "/warehouse", data)
+
+
+def _event(topic: Topic, key: str, kind: str, name: str, source: str, data: dict[str, Any]) -> Outgoing:
+    """A CloudEvent whose id is its key and name: sent again it is the same fact."""
+    event = {
+        "specversion": "1.0",
+        "id": f"{key}-{name}",
+        "source": source,
+        "type": kind,
+        "subject": key,
+        "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "datacontenttype": "application/json",
+        "data": data,
+    }
+    return Outgoing(topic, key, msgspec.json.encode(event))
