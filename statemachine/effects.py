@@ -310,8 +310,12 @@ def note_overdue(draft: Draft) -> None:
 
 
 def expire_parked(draft: Draft) -> None:
-    """Events that wait for an order which was never requested are set aside at their age limit."""
-    oldest = draft.now - draft.policy.parked_max_age
+    """Events that wait for an order which was never requested are set aside at their age limit.
+
+    The one whose deadline this is goes in any case: a limit that was raised meanwhile must not keep the deadline firing.
+    """
+    arrivals = [entry.arrived for entry in draft.order.parked]
+    oldest = max(draft.now - draft.policy.parked_max_age, min(arrivals, default=draft.now))
     kept, seen = [], draft.order.seen
     for entry in draft.order.parked:
         if entry.arrived > oldest:

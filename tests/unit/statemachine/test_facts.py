@@ -453,3 +453,27 @@ def test_a_complete_charge_completes_the_captures_that_it_does_not_name() -> Non
     assert story.order is not None
     assert (story.state, story.order.payment) == ("complete", "captured")
     assert [one.capture for one in story.order.shipments] == ["complete"]
+
+
+def test_an_order_is_cancelled_by_its_charge_when_the_order_s_webhook_is_lost() -> None:
+    """All units cancelled and the authorisation given back: that is cancelled, whoever says it."""
+    story = Story().to_placed()
+    story.tell("order.cancel_requested")
+    story.answer()
+    story.river.tick()
+    for fact in [fact for _, fact in story.river.facts if fact.charge is not None]:
+        story.fact(fact)
+    assert story.order is not None
+    assert (story.state, story.order.payment) == ("cancelled", "voided")
+
+
+def test_a_cancel_by_digital_river_after_a_shipment_calls_a_person() -> None:
+    """Goods are gone: the order stays where it is."""
+    story = Story().to_placed()
+    story.ship("s-1", l1=1)
+    story.answer()
+    remote = msgspec.structs.replace(story.river.orders[story.dr_order_id].view(), state="cancelled")
+    story.fact(Fact(type="order.cancelled", order=remote))
+    assert story.state == "submitted"
+    assert story.attention == ["Digital River says that its order is cancelled, here it is submitted"]
+    assert story.line() == (2, 1, 0)

@@ -450,3 +450,47 @@ def test_a_parked_event_for_an_order_that_contradicts_itself_is_set_aside_by_its
     _, effects = deciding._set_aside_failed(story.order, entry, ZeroDivisionError("5 / 0"), story.now, story.policy)
     assert "ZeroDivisionError" in str(effects[0])
     assert "5 / 0" not in str(effects)
+
+
+def test_a_placement_waits_for_a_source_that_is_being_replaced() -> None:
+    """The shopper chose anew: the order is placed with the new source or not at all."""
+    story = Story().to_ready()
+    story.tell("checkout.source_provided", source_id="sim-unknown-2")
+    assert isinstance(story.tell("order.placed", terms_accepted=True), Parked)
+    story.answer()
+    assert story.state == "checkout_open"
+    assert not story.river.orders
+    story.tell("checkout.source_provided", source_id="sim-card-3")
+    story.answer()
+    assert story.state == "submitted"
+
+
+def test_a_cancel_of_what_is_not_open_is_refused() -> None:
+    """Unknown lines, more than is open, nothing left: each with its words, and nothing is asked."""
+    story = Story().to_placed()
+    asked = len(story.asked)
+    story.refuses(story.tell("order.cancel_requested", items=units(l9=1)), "a line that the order does not have")
+    story.refuses(story.tell("order.cancel_requested", items=units(l1=3)), "more than is open")
+    story.ship("s-1", l1=2)
+    story.refuses(story.tell("order.cancel_requested"), "nothing is open any more")
+    assert len(story.asked) == asked + 1
+
+
+def test_a_cancellation_id_of_the_warehouse_stands_for_one_content() -> None:
+    """The same id with other units is refused."""
+    story = Story().to_placed()
+    story.tell("fulfillment.cancelled", items=units(l1=1), cancellation_id="w-1")
+    story.refuses(story.tell("fulfillment.cancelled", items=units(l1=2), cancellation_id="w-1"), "other content")
+
+
+def test_a_raised_age_limit_does_not_keep_a_deadline_firing() -> None:
+    """The deadline was set under the old limit: what it was set for goes, the rest waits longer."""
+    story = Story()
+    story.tell("order.placed", terms_accepted=True)
+    story.policy = Policy(parked_max_age=timedelta(days=14))
+    story.tell("order.payment_returned")
+    story.fire("expire")
+    assert [one.cause.type for one in story.set_aside] == ["order.placed"]
+    assert story.order is not None
+    assert [entry.type for entry in story.order.parked] == ["order.payment_returned"]
+    assert story.order.deadlines[0].due > story.now + timedelta(days=6)
