@@ -89,7 +89,8 @@ class FileRiver:
             self._meet("connect")
             may_write()
             self._meet("call")
-            await asyncio.sleep(self._effect_seconds)
+            if self._effect_seconds:  # else nothing may come between the check and the effect, as on the wire
+                await asyncio.sleep(self._effect_seconds)
             self._write(command_id=command.command_id, order_id=command.order_id)
             await asyncio.sleep(self._answer_seconds)
             self._meet("after")

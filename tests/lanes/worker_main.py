@@ -1,0 +1,124 @@
+"""A worker process of the command lane that stops or kills itself at a named point.
+
+Arguments: one JSON object ``{bootstrap, prefix, partitions, worker, books, fault?: {point, signal, after}, mutants?}``.
+Points are those of a transaction (``Step``), ``before_call``, ``sent`` (it took effect, the answer is on its way) and
+``answered``. Mutants switch a guard off: ``no_lease`` passes every write, ``no_look`` never looks before it calls.
+Prints a JSON line when it is ready, when it hits the fault and when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+import uuid
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import structlog
+
+from consumers.command_calls import CallOptions
+from consumers.command_doubts import Doubts
+from consumers.command_lane import make_command_lane
+from consumers.lease import Lease
+from consumers.partition import LaneOptions
+from consumers.provider import MayWrite
+from producers.connection import KafkaConnection, Limits
+from producers.transaction import Step
+from statemachine.commands import Command
+from statemachine.facts import Outcome
+from tests.lanes.kafka import HEARTBEAT_MS, group_options
+from tests.lanes.river import FileRiver
+
+#: L and the HTTP time-out: as short as a busy machine allows.
+LEASE_SECONDS, HTTP_SECONDS = 2.0, 2.0
+
+
+def say(**fields: object) -> None:
+    """One line for the test that started us."""
+    print(json.dumps(fields), flush=True)  # noqa: T201  # the test reads it
+
+
+class Fault:
+    """Hits once, at the n-th time that its point is reached."""
+
+    def __init__(self, spec: dict[str, object] | None) -> None:
+        self._spec = spec
+        self._passed = 0
+
+    async def at(self, point: str) -> None:
+        """Stop or kill this process, if this is the place."""
+        spec = self._spec
+        if spec is None or spec["point"] != point:
+            return
+        self._passed += 1
+        if self._passed < int(str(spec["after"])):
+            return
+        self._spec = None
+        if point == Step.COMMIT_IN_FLIGHT:
+            await asyncio.sleep(0.002)
+        say(hit=point)
+        os.kill(os.getpid(), signal.Signals[str(spec["signal"])])
+
+
+class FaultyRiver(FileRiver):
+    """Can be struck between the effect and its answer."""
+
+    def __init__(self, books: Path, fault: Fault) -> None:
+        super().__init__(books, answer_seconds=0.03)
+        self._fault = fault
+
+    async def call(self, command: Command, may_write: MayWrite) -> Outcome:
+        """Take effect; then perhaps the fault; then answer."""
+        outcome = await super().call(command, may_write)
+        await self._fault.at("sent")
+        return outcome
+
+
+def mutate(mutants: list[str]) -> None:
+    """Switch guards off, so that a test is seen to fail without them."""
+    if "no_lease" in mutants:
+        setattr(Lease, "check", lambda _self: None)  # noqa: B010  # mypy refuses to assign a method
+    if "no_look" in mutants:
+        setattr(Doubts, "mark", lambda _self, _pending, **_: None)  # noqa: B010  # the same
+
+
+async def main(options: dict[str, object]) -> None:
+    """Work until SIGTERM."""
+    mutate([str(mutant) for mutant in options.get("mutants") or []])  # type: ignore[attr-defined]  # a list
+    given = options.get("fault")
+    fault = Fault(given if isinstance(given, dict) else None)
+    connection = KafkaConnection(
+        str(options["bootstrap"]), limits=Limits(operation_seconds=6.0), request_timeout_ms=6000
+    )
+    membership = make_command_lane(
+        connection,
+        prefix=str(options["prefix"]),
+        partitions=int(str(options["partitions"])),
+        incarnation=uuid.uuid4().hex,
+        group=group_options(str(options["worker"])),
+        provider=FaultyRiver(Path(str(options["books"])), fault),
+        rate=0,
+        calls=CallOptions(http_timeout_seconds=HTTP_SECONDS, settle_seconds=1.0, concurrency=8),
+        options=LaneOptions(heartbeat_seconds=HEARTBEAT_MS / 1000),
+        lease_seconds=LEASE_SECONDS,
+        probe=lambda _transactional_id, step: fault.at(step),
+        call_probe=lambda _order_id, point: fault.at(point),
+    )
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    say(ready=True)
+    try:
+        await membership.run(stop)
+    finally:
+        say(done=True, counters={})
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    asyncio.run(main(json.loads(sys.argv[1])))
