@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaConnectionError, ProducerFenced
 from aiokafka.protocol.group import JoinGroupRequest
 
 from orderflow.broker import EmbeddedKafka
+from orderflow.broker.batches import control_batch
 from tests.contract.broker.cluster import Cluster, eventually
 
 COMMITTED = "read_committed"
@@ -86,6 +87,25 @@ async def test_a_frozen_broker_keeps_connections_and_answers_later(kafka: Embedd
         await asyncio.wait_for(asyncio.gather(*sending), 10)
         values = [(await asyncio.wait_for(consumer.getone(), 10)).value for _ in range(3)]
     assert values == [b"0", b"1", b"2"]
+
+
+async def test_an_answer_on_its_way_is_held_by_a_freeze(kafka: EmbeddedKafka) -> None:
+    """A fetch whose wait ended in the moment of the freeze is answered at the thaw, not before."""
+    cluster = _cluster(kafka)
+    topic = await cluster.topic()
+    async with cluster.consumer(topic, fetch_max_wait_ms=5000) as consumer:
+        assert await consumer.getmany(timeout_ms=100) == {}
+        kafka._topics.log(topic, 0).append(control_batch(1, 0, committed=True, timestamp=0))
+        kafka.freeze()
+        await asyncio.sleep(0.1)
+        assert await consumer.position(TopicPartition(topic, 0)) == 0
+        assert consumer.highwater(TopicPartition(topic, 0)) in {None, 0}
+        kafka.thaw()
+
+        async def answered() -> bool:
+            return bool(consumer.highwater(TopicPartition(topic, 0)) == 1)
+
+        await eventually(answered, 5)
 
 
 async def test_what_falls_due_in_a_freeze_happens_at_the_thaw(kafka: EmbeddedKafka) -> None:

@@ -251,6 +251,17 @@ async def test_an_overdue_transaction_is_aborted_and_its_producer_fenced(cluster
     assert await cluster.read_all(topic, isolation_level=COMMITTED) == []
 
 
+async def test_an_ended_transaction_is_never_overdue(cluster: Cluster) -> None:
+    """The timeout belongs to one transaction: a pause between two of them, longer than it, fences nobody."""
+    topic = await cluster.topic()
+    async with cluster.producer(transactional_id=cluster.name("tx"), transaction_timeout_ms=500) as producer:
+        for value in (b"1", b"2"):
+            async with producer.transaction():
+                await producer.send_and_wait(topic, value)
+            await asyncio.sleep(0.7)
+    assert [each.value for each in await cluster.read_all(topic, isolation_level=COMMITTED)] == [b"1", b"2"]
+
+
 async def test_a_refused_batch_does_not_stop_the_commit(cluster: Cluster) -> None:
     """Hazard H1: the commit succeeds although a record of the transaction was refused; its other half is visible."""
     topic = await cluster.topic(configs={"max.message.bytes": "1000"})
