@@ -33,8 +33,15 @@ def test_transitions_is_imported_in_one_file() -> None:
 
 
 def test_kafka_is_spoken_where_records_are_read_and_written() -> None:
-    """Aiokafka stays in lanes, producers, the embedded broker, the command line and the place that joins parts."""
-    allowed = ("producers/", "consumers/", "orderflow/broker/", "orderflow/cli/", "orderflow/bootstrap")
+    """Kafka's client stays in lanes, producers, the embedded broker, the command line, the demo and what joins parts."""
+    allowed = (
+        "producers/",
+        "consumers/",
+        "orderflow/broker/",
+        "orderflow/cli/",
+        "orderflow/bootstrap",
+        "orderflow/demonstration/",
+    )
     # The settings make TLS contexts as aiokafka makes them.
     users = [name_of(path) for path in python_files(*PACKAGES) if imports_package(path, "aiokafka")]
     strangers = [name for name in users if not name.startswith(allowed) and name != "orderflow/settings.py"]
