@@ -29,7 +29,7 @@ check: $(DEV) ## What must hold before a push: format, lint, types, imports, fas
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-cache --no-timings >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
+	@$(BIN)/lint-imports --no-cache >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 	@$(BIN)/python -m pytest -q tests/unit tests/property tests/architecture tests/cli -m "not kafka and not soak" $(ARGS)
 
 bench: $(DEV) ## Measure the order lane on Apache Kafka beside a bare loop
