@@ -1,0 +1,233 @@
+"""Everything that a merchant runs, under a test's control: simulator and relay in this process, workers as real processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+
+import aiohttp
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from orderflow.bootstrap import serve_relay
+from orderflow.settings import Settings, load_settings
+from orderflow.simulator import Served, SimulatorOptions, serve_simulator
+from producers.publisher import Publisher
+from producers.topic_setup import create_topics
+from producers.topics import Lane, Topic, prefixed
+from tests.chaos.load import Line, Load
+
+MAIN = Path(__file__).with_name("worker_main.py")
+ALL_LANES = tuple(lane.value for lane in Lane)
+Json = dict[str, object]
+
+
+class WorkerProcess:
+    """One worker; its lines are read as they come."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._lines: asyncio.Queue[Json] = asyncio.Queue()
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            with contextlib.suppress(ValueError):
+                self._lines.put_nowait(json.loads(line))
+
+    async def said(self, word: str, seconds: float = 40.0) -> Json:
+        """Wait for the line that has the field ``word``."""
+        async with asyncio.timeout(seconds):
+            while True:
+                line = await self._lines.get()
+                if word in line:
+                    return line
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, if the process is still there."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    async def terminate(self) -> int:
+        """Stop it in good order; its exit code."""
+        self.send(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            code = await self._process.wait()
+        await self._reading
+        return code
+
+    async def end(self) -> None:
+        """Make sure that it is gone."""
+        self.send(signal.SIGKILL)
+        await self._process.wait()
+        await self._reading
+
+
+class Stack:
+    """The parts and what they have done. Made by ``stack``."""
+
+    def __init__(self, settings: Settings, simulator: Served, arm: Path, partitions: int) -> None:
+        self.settings = settings
+        self.url = simulator.url
+        self.arm = arm
+        self.partitions = partitions
+        self.workers: list[WorkerProcess] = []
+
+    async def start(self, lanes: Iterable[str] = ALL_LANES, **given: object) -> WorkerProcess:
+        """A worker process with these lanes; ``given`` is its fault or mutant."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(MAIN),
+            json.dumps({"lanes": list(lanes), **given}),
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, **_environment(self.settings)},
+        )
+        worker = WorkerProcess(process)
+        self.workers.append(worker)
+        await worker.said("ready")
+        return worker
+
+    def fault(self, at: str, kind: str, *, after: int = 1, group: str = "") -> Json:
+        """A fault for ``start``, armed by ``strike``."""
+        return {"at": at, "signal": kind, "after": after, "arm": str(self.arm), "group": group}
+
+    def strike(self) -> None:
+        """From now on faults count."""
+        self.arm.touch()
+
+    async def send(self, lines: Iterable[Line]) -> None:
+        """Write records as the outside would."""
+        async with Publisher(self.settings.connection()) as publisher:
+            for line in lines:
+                topic = prefixed(self.settings.topic_prefix, str(line["topic"]))
+                await publisher.send(topic, str(line["key"]).encode(), json.dumps(line["value"]).encode())
+
+    async def ask(self, method: str, path: str, body: object = None) -> Json:
+        """One request to the simulator's switches and books."""
+        async with aiohttp.ClientSession() as session, session.request(method, self.url + path, json=body) as answer:
+            assert answer.status < 300, await answer.text()
+            found: Json = await answer.json()
+            return found
+
+    async def read(self, topic: Topic) -> list[tuple[str, bytes]]:
+        """All committed records of a topic, key and value, in order per partition."""
+        name = prefixed(self.settings.topic_prefix, topic)
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self.settings.kafka_bootstrap,
+            isolation_level="read_committed",
+            auto_offset_reset="earliest",
+            group_id=None,
+        )
+        await consumer.start()
+        found: list[tuple[str, bytes]] = []
+        try:
+            partitions = [TopicPartition(name, number) for number in range(self.partitions)]
+            consumer.assign(partitions)
+            ends = await consumer.end_offsets(partitions)
+            while any([await consumer.position(tp) < end for tp, end in ends.items()]):
+                for records in (await consumer.getmany(timeout_ms=100)).values():
+                    found.extend(((record.key or b"").decode(), record.value) for record in records)
+        finally:
+            await consumer.stop()
+        return found
+
+    async def orders(self) -> dict[str, Json]:
+        """The latest-order table."""
+        return {key: json.loads(value) for key, value in await self.read(Topic.ORDERS)}
+
+    async def until(self, states: dict[str, str], seconds: float) -> None:
+        """Wait until every order is in its state; on a timeout the difference is what fails."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while True:
+            found = await self.orders()
+            wrong = {key: (found.get(key) or {}).get("state") for key in states}
+            wrong = {key: state for key, state in wrong.items() if state != states[key]}
+            if not wrong:
+                return
+            if loop.time() > until:
+                shown = {
+                    key: {"is": state, "attention": (found.get(key) or {}).get("attention")}
+                    for key, state in wrong.items()
+                }
+                raise AssertionError(f"not as expected after {seconds:g} s: {shown}")
+            await asyncio.sleep(0.5)
+
+    async def faults(self, load: Load) -> list[str]:
+        """What is wrong with the outcome: sequences, dead letters, money and counts against the simulator's books."""
+        found = [f"dead letter for {key}: {value[:120]!r}" for key, value in await self.read(Topic.DEAD_LETTERS)]
+        found += _sequence_faults(await self.read(Topic.ORDER_STATE_CHANGES))
+        books, orders = await self.ask("GET", "/_admin/books"), await self.orders()
+        for order_id, shipments in load.shipments.items():
+            book, order = books.get(order_id), orders.get(order_id)
+            if not isinstance(book, dict) or order is None:
+                found.append(f"{order_id}: not in the books or not in orders")
+                continue
+            amounts = order["amounts"]
+            assert isinstance(amounts, dict)
+            told = {name: amounts[name] for name in ("captured", "cancelled", "refunded")}
+            kept = {name: book[name] for name in told}
+            if told != kept:
+                found.append(f"{order_id}: orders say {told}, the books {kept}")
+            counts = (book["checkouts"], book["orders"], book["captures"])
+            if counts != (1, 1, shipments):
+                found.append(f"{order_id}: checkouts, orders, captures are {counts}, not (1, 1, {shipments})")
+        return found
+
+
+def _sequence_faults(changes: list[tuple[str, bytes]]) -> list[str]:
+    found: list[str] = []
+    last: dict[str, tuple[int, str]] = {}
+    for key, value in changes:
+        event = json.loads(value)
+        if event["type"] != "order.state_changed":
+            found.append(f"{key}: {event['type']}: {event['data'].get('reason')}")
+            continue
+        data = event["data"]
+        sequence, state = last.get(key, (0, "awaited"))
+        if data["sequence"] != sequence + 1 or (sequence and data["from"] != state):
+            found.append(f"{key}: sequence {data['sequence']} from {data['from']} after {sequence} {state}")
+        last[key] = (data["sequence"], data["to"])
+    return found
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """The settings that differ from the defaults, as a process reads them."""
+    from orderflow.settings import variable
+
+    given = settings.model_dump(mode="json", exclude_unset=True)
+    for name in ("digitalriver_key", "webhook_tokens", "kafka_sasl_password"):
+        given.pop(name, None)
+    return {variable(name): str(value) for name, value in given.items()}
+
+
+@contextlib.asynccontextmanager
+async def stack(bootstrap: str, prefix: str, folder: Path, *, partitions: int = 4) -> AsyncIterator[Stack]:
+    """Topics, simulator and relay; workers are started by the test. Short limits, so that faults show soon."""
+    session = "6s" if os.environ.get("KAFKA_BOOTSTRAP") else "3s"
+    settings = load_settings(
+        kafka_bootstrap=bootstrap,
+        topic_prefix=prefix,
+        digitalriver_rate=0,
+        digitalriver_timeout="3s",
+        command_lease="1s",
+        group_session_timeout=session,
+        group_heartbeat_interval="300ms",
+        kafka_operation_timeout="5s",
+    )
+    await create_topics(settings.connection(), prefix, partitions=partitions, replication=1)
+    async with serve_relay(settings, 0) as relay:
+        options = SimulatorOptions(port=0, webhook_url=f"{relay}/webhooks", rate=0, capture_delay=0.2, wire_delay=0.5)
+        async with serve_simulator(options) as simulator:
+            more = settings.model_copy(update={"digitalriver_url": simulator.url})
+            made = Stack(more, simulator, folder / "armed", partitions)
+            try:
+                yield made
+            finally:
+                await asyncio.gather(*(worker.end() for worker in made.workers))

@@ -1,0 +1,207 @@
+"""Kill it, freeze it: every order still ends as it should, told once, paid once, captured once per shipment. On Apache Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from producers.transaction import Step
+from tests.chaos.load import Load, make_load
+from tests.chaos.stack import Stack, stack
+from tests.kafka.server import KafkaServer
+
+pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(180)]
+
+ORDERS = 18
+#: A frozen worker sleeps longer than its session, its own limits and its lease.
+FROZEN_SECONDS = (6 if os.environ.get("KAFKA_BOOTSTRAP") else 3) + 3.0
+SECONDS = 75.0
+
+STOP, KILL = "SIGSTOP", "SIGKILL"
+SOAK = pytest.mark.soak
+
+
+async def _bought(running: Stack, load: Load) -> None:
+    """Every order is paid for and waits for its shipment."""
+    await running.send([*load.skus, *load.buying])
+    await running.until(dict.fromkeys(load.ends, "submitted"), SECONDS)
+
+
+async def _ends_well(running: Stack, load: Load) -> list[str]:
+    await running.until(load.ends, SECONDS)
+    return await running.faults(load)
+
+
+async def _hit(
+    running: Stack, load: Load, lanes: tuple[str, ...], fault: dict[str, object], **more: object
+) -> list[str]:
+    """One worker for ``lanes`` that meets the fault while parcels are sent, others for the rest, and one that takes over."""
+    others = tuple(lane for lane in ("orders", "commands", "webhooks", "catalogue") if lane not in lanes)
+    await running.start(others)
+    victim = await running.start(lanes, fault=fault, **more)
+    await _bought(running, load)
+    running.strike()
+    await running.send(load.shipping)
+    await victim.said("hit")
+    await running.start(lanes, **more)
+    if fault["signal"] == STOP:
+        await asyncio.sleep(FROZEN_SECONDS)
+        victim.send(signal.SIGCONT)
+    return await _ends_well(running, load)
+
+
+@pytest.mark.parametrize(
+    ("step", "kind"),
+    [
+        pytest.param(Step.RECORDS_SENT, STOP, marks=SOAK),
+        pytest.param(Step.OFFSETS_SENT, STOP, marks=SOAK),
+        (Step.COMMIT_IN_FLIGHT, STOP),
+        (Step.RECORDS_SENT, KILL),
+        pytest.param(Step.OFFSETS_SENT, KILL, marks=SOAK),
+        pytest.param(Step.COMMIT_IN_FLIGHT, KILL, marks=SOAK),
+    ],
+)
+async def test_the_order_lane_hit_inside_a_transaction(
+    apache_kafka: str, prefix: str, tmp_path: Path, step: Step, kind: str
+) -> None:
+    """Whatever step of its transaction the order lane is hit at, every order ends as it should and the books agree."""
+    load = make_load(ORDERS)
+    async with stack(apache_kafka, prefix, tmp_path) as running:
+        fault = running.fault(step, kind, after=3, group="orderflow.orders")
+        assert await _hit(running, load, ("orders",), fault) == []
+
+
+@pytest.mark.parametrize(
+    ("step", "kind"),
+    [
+        pytest.param(Step.RECORDS_SENT, STOP, marks=SOAK),
+        (Step.OFFSETS_SENT, STOP),
+        pytest.param(Step.COMMIT_IN_FLIGHT, STOP, marks=SOAK),
+        pytest.param(Step.RECORDS_SENT, KILL, marks=SOAK),
+        pytest.param(Step.OFFSETS_SENT, KILL, marks=SOAK),
+        (Step.COMMIT_IN_FLIGHT, KILL),
+    ],
+)
+async def test_the_command_lane_hit_inside_a_transaction(
+    apache_kafka: str, prefix: str, tmp_path: Path, step: Step, kind: str
+) -> None:
+    """Outcomes that were in flight are told once; commands behind them take effect once."""
+    load = make_load(ORDERS)
+    async with stack(apache_kafka, prefix, tmp_path) as running:
+        fault = running.fault(step, kind, after=3, group="orderflow.commands")
+        assert await _hit(running, load, ("commands",), fault) == []
+
+
+@pytest.mark.parametrize(
+    ("point", "kind"),
+    [
+        ("before_call", STOP),
+        pytest.param("before_call", KILL, marks=SOAK),
+        pytest.param("answered", STOP, marks=SOAK),
+        ("answered", KILL),
+    ],
+)
+async def test_the_command_lane_hit_around_a_call(
+    apache_kafka: str, prefix: str, tmp_path: Path, point: str, kind: str
+) -> None:
+    """A call about to start, or answered and not told yet, takes effect once, with other commands buffered at the time."""
+    load = make_load(ORDERS)
+    async with stack(apache_kafka, prefix, tmp_path) as running:
+        assert await _hit(running, load, ("commands",), running.fault(point, kind, after=3)) == []
+
+
+@pytest.mark.parametrize(
+    ("point", "kind"),
+    [
+        ("after", KILL),
+        ("before", STOP),
+        pytest.param("after", STOP, marks=SOAK),
+        pytest.param("before", KILL, marks=SOAK),
+    ],
+)
+async def test_the_command_lane_hit_while_a_request_is_not_answered(
+    apache_kafka: str, prefix: str, tmp_path: Path, point: str, kind: str
+) -> None:
+    """A request that was sent and not answered, its effect done or still to come, is looked up and never doubled."""
+    load = make_load(ORDERS)
+    async with stack(apache_kafka, prefix, tmp_path) as running:
+        await running.start(("orders", "webhooks", "catalogue"))
+        victim = await running.start(("commands",))
+        await _bought(running, load)
+        await running.ask("POST", "/_admin/gates", {"method": "POST", "path": "/fulfillments", "point": point})
+        await running.send(load.shipping)
+        await _until_held(running)
+        victim.send(signal.Signals[kind])
+        await running.start(("commands",))
+        await asyncio.sleep(1)
+        await running.ask("POST", "/_admin/gates/open")
+        await asyncio.sleep(FROZEN_SECONDS)
+        victim.send(signal.SIGCONT)
+        assert await _ends_well(running, load) == []
+
+
+async def _until_held(running: Stack) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            waiting = (await running.ask("GET", "/_admin/gates"))["waiting"]
+            if isinstance(waiting, dict) and sum(waiting.values()):
+                return
+            await asyncio.sleep(0.05)
+
+
+@SOAK
+async def test_without_the_lease_a_woken_worker_doubles_a_capture(
+    apache_kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    """The guard is what holds: a worker frozen before a call, woken without a lease, makes a second fulfilment."""
+    load = make_load(ORDERS)
+    async with stack(apache_kafka, prefix, tmp_path) as running:
+        fault = running.fault("before_call", STOP, after=3)
+        await running.start(("orders", "webhooks", "catalogue"))
+        victim = await running.start(("commands",), fault=fault, mutant="no_lease")
+        await _bought(running, load)
+        running.strike()
+        await running.send(load.shipping)
+        await victim.said("hit")
+        await running.start(("commands",))
+        await running.until(load.ends, SECONDS)
+        victim.send(signal.SIGCONT)
+        await asyncio.sleep(3)
+        books = await running.ask("GET", "/_admin/books")
+        doubled = [key for key, count in load.shipments.items() if books[key]["captures"] > count]  # type: ignore[index]
+        refused = await running.ask("GET", "/_admin/webhooks")
+        assert doubled or refused, "the fault did not reach a call"
+
+
+async def test_a_broker_killed_and_restarted_under_the_whole_stack(
+    own_kafka: KafkaServer, prefix: str, tmp_path: Path
+) -> None:
+    """All lanes outlive their broker: what was in flight is settled by looking, not by guessing."""
+    load = make_load(ORDERS, cancels=False)
+    async with stack(own_kafka.bootstrap, prefix, tmp_path) as running:
+        await running.start()
+        await running.start()
+        await running.send([*load.skus, *load.buying])
+        await running.send(load.shipping[: len(load.shipping) // 2])
+        await asyncio.to_thread(own_kafka.kill)
+        await asyncio.sleep(1.5)
+        await asyncio.to_thread(own_kafka.restart)
+        await running.send(load.shipping[len(load.shipping) // 2 :])
+        assert await _ends_well(running, load) == []
+
+
+async def test_workers_leave_in_good_order_under_load(apache_kafka: str, prefix: str, tmp_path: Path) -> None:
+    """SIGTERM while orders are on their way: exit 0, and another worker finishes them."""
+    load = make_load(ORDERS, cancels=False)
+    async with stack(apache_kafka, prefix, tmp_path) as running:
+        first = await running.start()
+        await running.send([*load.skus, *load.buying, *load.shipping])
+        await asyncio.sleep(1.0)
+        second = await running.start()
+        assert await first.terminate() == 0
+        assert await _ends_well(running, load) == []
+        assert await second.terminate() == 0

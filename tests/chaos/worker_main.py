@@ -1,0 +1,101 @@
+"""A real worker that stops or kills itself at a named point, once its test has armed it.
+
+Settings come from the environment, as for ``orderflow worker``. The argument is a JSON object ``{lanes, fault?, mutant?}`` with
+``fault`` = ``{at, signal, after, arm, group?}``: ``at`` is a step of a transaction or a point of a call, ``arm`` a file whose
+existence arms it, ``group`` which lane's transactions count. A mutant is the worker with one guard switched off; a test must
+see it fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import structlog
+
+from consumers.command_calls import CallPoint
+from consumers.lease import Lease
+from orderflow.bootstrap import run_worker
+from orderflow.settings import load_settings
+from producers.topics import Lane
+from producers.transaction import Step
+
+
+class Fault:
+    """Counts the points passed while armed, and strikes once."""
+
+    def __init__(self, spec: dict[str, object]) -> None:
+        self._at = str(spec["at"])
+        self._signal = signal.Signals[str(spec["signal"])]
+        self._after = int(str(spec.get("after", 1)))
+        self._arm = Path(str(spec["arm"]))
+        self._group = str(spec.get("group", ""))
+        self._done = False
+
+    async def step(self, transactional_id: str, step: Step) -> None:
+        """A step of a transaction."""
+        if step == self._at and self._group in transactional_id:
+            await self._pass()
+
+    async def point(self, _order_id: str, point: CallPoint) -> None:
+        """A point of a call."""
+        if point == self._at:
+            await self._pass()
+
+    async def _pass(self) -> None:
+        if self._done or not self._arm.exists():
+            return
+        self._after -= 1
+        if self._after > 0:
+            return
+        self._done = True
+        if self._at == Step.COMMIT_IN_FLIGHT:
+            await asyncio.sleep(0.002)
+        sys.stdout.write(json.dumps({"hit": self._at}) + "\n")
+        sys.stdout.flush()
+        os.kill(os.getpid(), self._signal)
+
+
+def _switch_off(mutant: str) -> None:
+    """Replace one guard by nothing."""
+    if mutant == "no_lease":
+        Lease.check = lambda *_: None  # type: ignore[method-assign]  # the mutant
+    else:
+        raise ValueError(mutant)
+
+
+def main() -> None:
+    """Work until SIGTERM."""
+    given = json.loads(sys.argv[1])
+    logging.basicConfig(level=logging.CRITICAL, stream=sys.stderr)
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    if "mutant" in given:
+        _switch_off(given["mutant"])
+    fault = Fault(given["fault"]) if "fault" in given else None
+    lanes = tuple(Lane(name) for name in given["lanes"])
+    sys.stdout.write('{"ready": true}\n')
+    sys.stdout.flush()
+    asyncio.run(
+        run_worker(
+            load_settings(),
+            lanes,
+            probe=fault.step if fault else None,
+            call_probe=fault.point if fault else None,
+        )
+    )
+    sys.stdout.write('{"done": true}\n')
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
