@@ -31,13 +31,13 @@ Percent = Annotated[str, StringConstraints(pattern=r"^(?:100|[1-9]?[0-9])(?:\.[0
 #: More units of one line than anybody ships, fewer than overflow anything.
 Quantity = Annotated[int, Field(ge=1, le=1_000_000)]
 Weight = Annotated[str, StringConstraints(pattern=r"^(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?$")]
-#: Digital River takes 20 pairs, keys of 40 and values of 500 characters.
+#: Digital River takes 20 pairs, keys of 40 and values of 500 characters; one pair is ours, ``command_id``.
 Metadata = Annotated[
     dict[
         Annotated[str, StringConstraints(min_length=1, max_length=40)],
         Annotated[str, StringConstraints(max_length=500)] | bool | int,
     ],
-    Field(max_length=20),
+    Field(max_length=19),
 ]
 
 #: The most lines an order can have; bounds its snapshot.
