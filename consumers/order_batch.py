@@ -24,6 +24,7 @@ from producers.dead_letters import dead_letter
 from producers.encoding import encode_command, encode_event_refused, encode_index_entry, encode_state_change
 from producers.outbox import Outbox
 from producers.partitioner import partition_of
+from producers.sizes import fits
 from producers.topics import Topic, prefixed
 from statemachine.attention import mark_failed
 from statemachine.decide import deadline_event, decide
@@ -78,12 +79,15 @@ class OrderLogic:
         prefix: str,
         policy: Policy,
         fuse: Fuse,
+        compression: str | None = None,
         snapshot_bytes_max: int = SNAPSHOT_BYTES_MAX,
     ) -> None:
+        """``compression`` is that of the producer that writes: it decides what fits into a record."""
         self._number = number
         self._partitions = partitions
         self._policy = policy
         self._fuse = fuse
+        self._compression = compression
         self._snapshot_bytes_max = snapshot_bytes_max
         self._contract_names = {prefixed(prefix, topic): topic.value for topic in Topic}
         self._changes = prefixed(prefix, Topic.ORDER_STATE_CHANGES)
@@ -147,7 +151,7 @@ class OrderLogic:
             consumed.offset,
             consumed.key,
             consumed.value,
-            tuple((name, raw or b"") for name, raw in consumed.headers) if consumed.headers else (),
+            tuple(consumed.headers or ()),
         )
         try:
             event = decode(record)  # against the types of its own topic, before anything else
@@ -218,9 +222,14 @@ class OrderLogic:
             detail = "the key does not hash to this partition of the inbox; writers of the inbox must use murmur2"
             self._set_aside(record, None, "misrouted", detail)
             return
-        self.counts["forwarded"] += 1
         origin = f"{record.topic}/{record.partition}/{record.offset}".encode()
-        self._outbox.add_foreign(self._inbox, record.key, record.value, (*record.headers, (ORIGIN_HEADER, origin)))
+        headers = (*record.headers, (ORIGIN_HEADER, origin))
+        if not fits(record.key, record.value, headers, compression=self._compression):
+            detail = "the key does not hash to this partition, and the record is too large to be forwarded to its own"
+            self._set_aside(record, cause_of(record), "too_large", detail)
+            return
+        self.counts["forwarded"] += 1
+        self._outbox.add_foreign(self._inbox, record.key, record.value, headers)
 
     # -- deadlines
 
@@ -288,7 +297,7 @@ class OrderLogic:
         self.counts[f"dead.{reason}"] += 1
         if cause is not None and cause.topic is not None and cause.partition is not None and cause.offset is not None:
             record = msgspec.structs.replace(record, topic=cause.topic, partition=cause.partition, offset=cause.offset)
-        letter = dead_letter(record, reason, detail, at=self._now)
+        letter = dead_letter(record, reason, detail, at=self._now, compression=self._compression)
         self._outbox.add_foreign(self._letters, letter.key, letter.value, letter.headers)
         log.info(
             "dead_letter",
@@ -298,10 +307,15 @@ class OrderLogic:
             partition=record.partition,
             offset=record.offset,
         )
-        if cause is not None and record.key is not None and not cause.type.startswith("digitalriver."):
+        if cause is not None and record.key is not None and not _is_our_own(cause):
             order_id = record.key.decode()
             value = encode_event_refused(order_id, cause, detail, time=self._now)
             self._outbox.add_foreign(self._changes, record.key, value)
+
+
+def _is_our_own(cause: Cause) -> bool:
+    """An outcome or a webhook that a lane of ours wrote: nobody outside waits for news of it."""
+    return cause.topic == Topic.INBOX and cause.type.startswith("digitalriver.")
 
 
 def _failure(error: Exception) -> str:

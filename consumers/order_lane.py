@@ -74,7 +74,14 @@ def make_order_lane(
 
     def make_logic(number: int) -> OrderLogic:
         fuse = Fuse(records_min=fuse_records_min)
-        return OrderLogic(number, partitions=partitions, prefix=prefix, policy=policy, fuse=fuse)
+        return OrderLogic(
+            number,
+            partitions=partitions,
+            prefix=prefix,
+            policy=policy,
+            fuse=fuse,
+            compression=connection.compression_type,
+        )
 
     def make_partition(number: int) -> OwnedPartition:
         return OwnedPartition(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from producers.partitioner import partition_of
 
-HeaderList = Sequence[tuple[str, bytes]]
+HeaderList = Sequence[tuple[str, bytes | None]]
 
 
 class OutboundRecord(NamedTuple):

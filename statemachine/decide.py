@@ -257,7 +257,7 @@ def _held_bytes(order: Order) -> int:
     for entry in order.parked:
         value = entry.record.value or b""
         held += len(value) + value.count(b'"') + value.count(b"\\")
-        held += sum(len(name) + 2 * len(content) for name, content in entry.record.headers) + 200
+        held += sum(len(name) + 2 * len(content or b"") for name, content in entry.record.headers) + 200
     return held
 
 

@@ -113,6 +113,9 @@ def cause_of(record: Record) -> Cause | None:
 def _envelope_of(record: Record) -> _Envelope:
     if record.value is None:
         raise DecodeError("undecodable", "value: is empty")
+    # msgspec looks only at the texts that it reads; an order keeps a parked event, and its cart, whole.
+    if not record.value.isascii() and not _is_utf8(record.value):
+        raise DecodeError("undecodable", "value: is not UTF-8")
     for name, _ in record.headers:
         if name == "ce_specversion":
             return _binary_envelope(record, record.value)
@@ -120,8 +123,18 @@ def _envelope_of(record: Record) -> _Envelope:
         return _envelope_decoder.decode(record.value)
     except msgspec.ValidationError as error:
         raise DecodeError("undecodable", f"not a CloudEvent: {_place(error)}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except RecursionError:
+        raise DecodeError("undecodable", "value: is nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise DecodeError("undecodable", "value: is not JSON") from None
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _binary_envelope(record: Record, value: bytes) -> _Envelope:
@@ -129,6 +142,8 @@ def _binary_envelope(record: Record, value: bytes) -> _Envelope:
     attributes: dict[str, str] = {}
     for name, raw in record.headers:
         if name.startswith("ce_"):
+            if raw is None:
+                raise DecodeError("undecodable", "not a CloudEvent: a ce_ header is null")
             try:
                 attributes[name[3:]] = raw.decode("utf-8")
             except UnicodeDecodeError:
@@ -147,7 +162,9 @@ def _binary_envelope(record: Record, value: bytes) -> _Envelope:
         )
     except msgspec.ValidationError:
         raise DecodeError("undecodable", "ce_time: must be a time of RFC 3339") from None
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
+    except RecursionError:
+        raise DecodeError("undecodable", "value: is nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeError):
         raise DecodeError("undecodable", "value: is not JSON") from None
 
 
@@ -181,7 +198,7 @@ def _origin(record: Record, kind: str, event_id: str, source: str) -> tuple[str,
     if topic == INBOX:
         for name, raw in record.headers:
             if name == ORIGIN_HEADER:
-                found = _ORIGIN.match(raw)
+                found = _ORIGIN.match(raw or b"")
                 if found is None or found[1].decode() not in REGISTRY:
                     raise DecodeError("invalid", f"{ORIGIN_HEADER}: must be topic/partition/offset of a public topic")
                 topic, partition, offset = found[1].decode(), int(found[2]), int(found[3])

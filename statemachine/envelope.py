@@ -10,8 +10,8 @@ from datetime import datetime
 
 import msgspec
 
-#: Kafka record headers, in order; a header name may repeat.
-Headers = tuple[tuple[str, bytes], ...]
+#: Kafka record headers, in order; a header name may repeat, and a value may be null.
+Headers = tuple[tuple[str, bytes | None], ...]
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

@@ -60,6 +60,8 @@ def explain(error: ValidationError) -> tuple[Reason, str]:
     elif kind == "string_pattern_mismatch":
         field = next((part for part in reversed(fault["loc"]) if isinstance(part, str)), "")
         words = _FORMATS.get(field, "must be a plain decimal string, without sign, exponent or space")
+    elif kind == "json_invalid" and "recursion" in context.get("error", ""):
+        words = "is nested too deeply"
     else:
         words = _WORDS.get(kind, "is not allowed").format_map(context)
     # A rule between fields names its place itself: "items[0].price: must ...".

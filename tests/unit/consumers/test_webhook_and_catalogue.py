@@ -87,7 +87,7 @@ def written(outbox: Outbox, topic: str) -> list[OutboundRecord]:
 def reasons(outbox: Outbox) -> list[str]:
     """Why records were set aside."""
     letters = written(outbox, "orderflow.dead-letters")
-    return [dict(letter.headers)["orderflow-reason"].decode() for letter in letters]
+    return [(dict(letter.headers)["orderflow-reason"] or b"").decode() for letter in letters]
 
 
 def webhook(event_id: str = "e1", kind: str = "order.accepted", **more: str) -> bytes:

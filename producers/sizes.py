@@ -1,0 +1,35 @@
+"""What fits into a record of ours. A record that does not is refused by Kafka, and would stop its partition for good.
+
+Kafka limits a batch as it lies on the disk, compressed: an input that was compressed well may be many times as large when it is
+read. Topics that we write allow the largest input and 64 KiB more, in the compression of our own producers.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
+
+from producers.outbox import HeaderList
+from producers.topics import INPUT_BYTES_MAX, OUTPUT_MARGIN_BYTES
+
+#: The largest record batch that our topics take.
+RECORD_BYTES_MAX: Final = INPUT_BYTES_MAX + OUTPUT_MARGIN_BYTES
+
+#: What Kafka adds around a record in a batch of one, generously.
+_BATCH_BYTES: Final = 256
+#: Lengths of a header's name and value, generously.
+_HEADER_BYTES: Final = 10
+
+_ENCODERS: Final = {"gzip": gzip_encode, "snappy": snappy_encode, "lz4": lz4_encode, "zstd": zstd_encode}
+
+
+def fits(key: bytes | None, value: bytes | None, headers: HeaderList, *, compression: str | None = None) -> bool:
+    """Whether a record can be written by a producer with this compression; None asks for the record as it is."""
+    size = len(key or b"") + len(value or b"") + _BATCH_BYTES
+    size += sum(len(name.encode()) + len(raw or b"") + _HEADER_BYTES for name, raw in headers)
+    if size <= RECORD_BYTES_MAX or compression is None:
+        return size <= RECORD_BYTES_MAX
+    whole = b"".join((key or b"", value or b"", *(raw or b"" for _, raw in headers)))
+    around = size - len(whole)
+    return len(_ENCODERS[compression](whole)) + around <= RECORD_BYTES_MAX
