@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from orderflow.cli.outcome import run, settings_or_usage
+from orderflow.cli.outcome import UsageProblem, run, settings_or_usage
 from producers.topics import Lane
 
 
@@ -41,6 +41,8 @@ def worker(lanes: tuple[Lane, ...]) -> None:
     from orderflow.logs import configure_logging
 
     settings = settings_or_usage()
+    if settings.rocksdb_folder is not None:
+        raise UsageProblem(f"ORDERFLOW_STORE={settings.store}: this version keeps orders in memory only")
     configure_logging(level=settings.log_level, style=settings.log_format)
     run(run_worker(settings, lanes))
 

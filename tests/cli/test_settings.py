@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderflow.settings import Settings, format_duration, load_settings, parse_duration
+from orderflow.settings import Settings, format_duration, load_settings, parse_duration, variable
 from statemachine.errors import ConfigError
 from statemachine.policy import Policy
 from tests.cli.command import Command
@@ -106,6 +106,29 @@ def test_a_file_named_env_is_read_and_the_environment_goes_before_it(orderflow: 
     settings = load_settings()
     assert settings.topic_prefix == "shell."
     assert settings.rocksdb_folder == Path("data")
+
+
+def test_the_example_for_production_is_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every variable of deploy/production.env exists, and together they are settings that a worker takes."""
+    lines = (Path(__file__).parents[2] / "deploy/production.env").read_text().splitlines()
+    pairs = [
+        line.removeprefix("# ").partition("=") for line in lines if line.removeprefix("# ").startswith("ORDERFLOW_")
+    ]
+    known = {variable(name) for name in Settings.model_fields}
+    assert {name for name, _, _ in pairs} <= known
+    for name, _, value in pairs:
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    assert settings.kafka_security_protocol == "SASL_SSL"
+    assert settings.rate == 250
+
+
+def test_a_worker_refuses_a_store_that_it_does_not_have(orderflow: Command) -> None:
+    """A setting is obeyed or refused, never ignored."""
+    orderflow.set(store="rocksdb:data")
+    result = orderflow("worker")
+    assert result.exit_code == 2
+    assert "keeps orders in memory only" in result.stderr
 
 
 def test_all_wrong_settings_are_told_at_once(orderflow: Command) -> None:
