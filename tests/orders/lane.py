@@ -252,6 +252,8 @@ class Lane:
     membership: Membership
     partitions: int = PARTITIONS
     river: River = field(default_factory=River)
+    #: Records that this worker has to carry out.
+    sent: int = 0
 
     def partition(self, number: int) -> OwnedPartition:
         """A partition of the worker's."""
@@ -277,7 +279,12 @@ class Lane:
 
     async def send(self, *records: Given) -> list[Place]:
         """Write records."""
+        self.sent += len(records)
         return await write(self.bootstrap, self.prefix, records, partitions=self.partitions)
+
+    async def settled(self) -> None:
+        """Wait until all records sent so far, and those that the lane forwarded to itself, are carried out and committed."""
+        await self.until(lambda: self.records() >= self.sent + self.counts("forwarded"))
 
     async def until(self, condition: Callable[[], bool], seconds: float = 25.0) -> None:
         """Wait for something in this process."""

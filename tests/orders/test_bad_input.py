@@ -57,8 +57,7 @@ async def _work(bootstrap: str, prefix: str) -> Aftermath:
             found = await lane.send(*(record for _, record in mixed))
             places = {name: place for (name, _), place in zip(mixed, found, strict=True)}
             await lane.until_state("complete", *GOOD)
-            await lane.until(lambda: lane.counts("dead") >= len(CASES))
-            await lane.until(lambda: lane.records() >= sum(lane.counts(word) for word in ("moved", "dead")))
+            await lane.settled()
             dead = lane.counts("dead")
             outputs = await lane.outputs()
     return Aftermath(places, outputs, logs, dead)
