@@ -19,6 +19,7 @@ from typing import Any
 
 import structlog
 from aiohttp import web
+from aiokafka.errors import KafkaError
 
 from consumers import acceptance
 from consumers.acceptance import Use
@@ -102,6 +103,9 @@ async def run_worker(
         BrokerUnavailable: Kafka cannot be reached at the start.
         OrderflowError: A lane met something that it cannot go on with.
     """
+    if settings.rocksdb_folder is not None:
+        raise ConfigError("ORDERFLOW_STORE=rocksdb is not part of this version; use memory")
+    asyncio.get_running_loop().set_exception_handler(_after_fencing)
     counts = await read_partition_counts(settings)
     worker = Worker(settings.group_instance_id or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}")
     async with AsyncExitStack() as stack:
@@ -135,6 +139,16 @@ async def _stopping(given: asyncio.Event | None) -> AsyncIterator[asyncio.Event]
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+def _after_fencing(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Say nothing of what aiokafka leaves behind when a producer is fenced or a broker goes: futures that nobody can await.
+
+    The lanes have met the same error on their own awaits and have acted on it. Everything else is reported as always.
+    """
+    if isinstance(context.get("exception"), KafkaError) and "never retrieved" in context.get("message", ""):
+        return
+    loop.default_exception_handler(context)
 
 
 async def _run_together(memberships: Iterable[Membership], stop: asyncio.Event) -> None:

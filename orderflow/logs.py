@@ -71,8 +71,8 @@ def _processors() -> list[Processor]:
 def configure_logging(*, level: str = "info", style: str = "auto") -> None:
     """Set logging up for this process; ``style`` is ``auto``, ``text`` or ``json``.
 
-    Logging of libraries (aiokafka, asyncio) comes at ``warning`` and up through the same renderer, its text as it is:
-    those libraries log addresses, topics and errors, not payloads.
+    Logging of libraries comes at ``warning`` and up (aiokafka's only at ``debug``) through the same renderer, its text as it
+    is: those libraries log addresses, topics and errors, not payloads.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
     text = sys.stderr.isatty() if style == "auto" else style == "text"
@@ -88,6 +88,8 @@ def configure_logging(*, level: str = "info", style: str = "auto") -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=max(number, logging.WARNING), handlers=[LibraryLogs()], force=True)
+    # aiokafka logs every attempt that it repeats as an error. What matters of it the lanes and commands say in words of ours.
+    logging.getLogger("aiokafka").setLevel(logging.WARNING if number <= logging.DEBUG else logging.CRITICAL)
     logging.captureWarnings(capture=True)
 
 

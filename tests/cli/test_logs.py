@@ -60,12 +60,16 @@ def test_levels_below_the_setting_are_not_written(capsys: pytest.CaptureFixture[
 
 
 def test_libraries_warn_through_the_same_log(capsys: pytest.CaptureFixture[str]) -> None:
-    """Aiokafka's warnings come as JSON too, its chatter not at all."""
+    """Warnings of libraries come as JSON too, their chatter not at all, and what aiokafka repeats only for debugging."""
     configure_logging(style="json")
-    logging.getLogger("aiokafka.client").info("chatter")
-    logging.getLogger("aiokafka.client").warning("node %s is gone", 1)
+    logging.getLogger("asyncio").info("chatter")
+    logging.getLogger("aiokafka.client").error("trying again")
+    logging.getLogger("asyncio").warning("task %s was slow", 1)
     (line,) = _lines(capsys)
-    assert (line["event"], line["logger"], line["level"]) == ("node 1 is gone", "aiokafka.client", "warning")
+    assert (line["event"], line["logger"], line["level"]) == ("task 1 was slow", "asyncio", "warning")
+    configure_logging(level="debug", style="json")
+    logging.getLogger("aiokafka.client").error("trying again")
+    assert _lines(capsys)[0]["logger"] == "aiokafka.client"
 
 
 def test_an_exception_is_logged_with_its_class(capsys: pytest.CaptureFixture[str]) -> None:

@@ -96,21 +96,12 @@ async def _resume_unproven(partition: OwnedPartition) -> bool:
     return partition._producer is not None and partition._proven is not None
 
 
-async def _fold_before_commit(self: OwnedPartition, *arguments: object) -> None:
-    _outbox, changes, _producer, proven = arguments
-    proven.store.apply(changes)  # type: ignore[attr-defined]  # as the kernel must not do it
-    await _TRANSACT(self, *arguments)  # type: ignore[arg-type]
-
-
-_TRANSACT = OwnedPartition._transact
-
 #: Name -> what is replaced by what.
 MUTANTS: dict[str, tuple[object, str, object]] = {
     "id_without_partition": (producers.transaction, "transactional_id", _without_partition_in_id),
     "store_not_proven": (consumers.partition, "standing", _always_current),
     "deadline_before_backlog": (OwnedPartition, "_barrier_reached", _always_read),
     "resume_unproven": (OwnedPartition, "_resume", _resume_unproven),
-    "fold_before_commit": (OwnedPartition, "_transact", _fold_before_commit),
 }
 
 
