@@ -105,13 +105,17 @@ class CommandDesk:
         while self._tasks:
             await asyncio.wait(set(self._tasks.values()))
 
-    async def drop(self) -> None:
-        """Forget all commands; calls on their way are cut off and may have taken effect."""
+    async def cut(self) -> None:
+        """End what still runs; calls on their way are cut off and may have taken effect."""
         self.lease.drop()
         for task in self._tasks.values():
             task.cancel()
         while self._tasks:
             await asyncio.wait(set(self._tasks.values()))
+
+    async def drop(self) -> None:
+        """Forget all commands, and end what still runs."""
+        await self.cut()
         self._orders.clear()
         self.renewal_wanted = False
         self.leaving = False

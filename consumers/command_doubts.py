@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from consumers.command_calls import CallOptions
 from consumers.command_records import PendingCommand
+from consumers.progress import Left
 from statemachine.facts import Outcome
 
 #: Commands whose last call is remembered, in case they are asked again.
@@ -28,16 +29,27 @@ class Doubts:
         self._last_calls: OrderedDict[str, float] = OrderedDict()
 
     def begin(self, look_below: int, look_from: float) -> None:
-        """Somebody else may have called what lies below ``look_below``; what we knew is behind."""
+        """What lies below ``look_below`` may have been called, and its requests are over at ``look_from``."""
         self.look_below, self._look_from = look_below, look_from
+
+    def forget(self) -> None:
+        """Somebody else may have called meanwhile: what we remember of our calls is behind."""
         self._last_calls.clear()
 
     def note(self, unfinished: Iterable[PendingCommand], *, watermark: int, now: float) -> None:
-        """The commands at hand are given up and will be read again, by us or by somebody else."""
-        tried = max((pending.offset + 1 for pending in unfinished if pending.maybe_tried), default=0)
-        still = self.look_below if self.look_below > watermark else 0
-        self.look_below = max(tried, still)
-        self._look_from = max(self._look_from, now + self._options.http_timeout_seconds)
+        """The commands at hand are given up and will be read again, by us or by somebody else; no call is on its way."""
+        if self.look_below <= watermark:
+            self.begin(0, now)
+        for pending in unfinished:
+            if not pending.maybe_tried:
+                continue
+            over = now if pending.tried_at is None else pending.tried_at + self._options.http_timeout_seconds
+            self.look_below = max(self.look_below, pending.offset + 1)
+            self._look_from = max(self._look_from, over, pending.not_before)
+
+    def left(self, now: float) -> Left:
+        """What the next owner has to know."""
+        return Left(self.look_below, max(0.0, self._look_from - now))
 
     def mark(self, pending: PendingCommand, *, age: float, now: float) -> None:
         """Say of a command that was just read whether it has to be looked up first; ``age`` is its record's, in seconds."""

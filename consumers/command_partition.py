@@ -212,6 +212,7 @@ class CommandPartition:
                         return
             await self._finish()
         finally:
+            await self._desk.cut()
             self._note_doubts()
             await self._desk.drop()
 
@@ -315,7 +316,7 @@ class CommandPartition:
         lease, http = self._desk.lease.seconds, self._caller.options.http_timeout_seconds
         if found is not None and found.left is not None:
             # The last owner left with nothing in flight, so what it did not try was tried by nobody.
-            self._doubts.begin(found.left.look_below, self._steady() + http)
+            self._doubts.begin(found.left.look_below, self._steady() + found.left.wait_seconds)
             return
         if found is not None:
             # 3. an owner that does not know yet that it is fenced may start calls for L, on commands that it has read by then
@@ -332,6 +333,7 @@ class CommandPartition:
         self._footprint = None
         self._in_doubt = None
         self._finished = []
+        self._doubts.forget()
 
     def _note_doubts(self) -> None:
         """Before the desk is cleared: which commands have to be looked up when they are read again."""
@@ -412,7 +414,7 @@ class CommandPartition:
             try:
                 while len(self._finished) > self._options.batch_records_max:
                     await self._transact()
-                await self._transact(Left(self._doubts.look_below))
+                await self._transact(self._doubts.left(self._steady()))
             except (OrderflowError, KafkaError) as error:  # the next owner waits and looks, as after a crash
                 log.warning("partition_left_untidily", partition=self.number, group=self._group, error=str(error))
 

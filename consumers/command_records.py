@@ -54,12 +54,12 @@ class PendingCommand:
     @property
     def maybe_tried(self) -> bool:
         """Whoever takes it over has to look first."""
-        return self.look_first or self.calling or self.tries > 0
+        return self.look_first or self.tries > 0
 
 
 def record_of(consumed: ConsumerRecord, topic: Topic) -> Record:
     """A consumed record as the pure code sees it."""
-    headers = tuple((name, raw or b"") for name, raw in consumed.headers) if consumed.headers else ()
+    headers = tuple(consumed.headers or ())
     return Record(topic.value, consumed.partition, consumed.offset, consumed.key, consumed.value, headers)
 
 

@@ -30,16 +30,20 @@ class Footprint(msgspec.Struct, frozen=True):
 
 
 class Left(msgspec.Struct, frozen=True):
-    """The writer went with nothing in flight; commands from ``look_below`` on were never tried."""
+    """The writer went with nothing in flight.
+
+    Commands from ``look_below`` on were never tried; those below it can be looked up ``wait_seconds`` later.
+    """
 
     look_below: int
+    wait_seconds: float = 0.0
 
 
 class _Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
     incarnation: str
     transaction: int
     done: str = ""
-    look_below: int | None = None
+    left: Left | None = None
 
 
 _decoder = msgspec.json.Decoder(_Metadata)
@@ -119,7 +123,7 @@ class Watermark:
                 footprint.incarnation,
                 footprint.transaction,
                 _pack(self.offset, {offset for offset in self._done if offset >= self.offset}),
-                None if left is None else left.look_below,
+                left,
             )
         ).decode()
 
@@ -145,7 +149,7 @@ def read_progress(offset: int, metadata: str) -> Progress:
         offset,
         done,
         Footprint(found.incarnation, found.transaction),
-        None if found.look_below is None else Left(found.look_below),
+        found.left,
     )
 
 

@@ -30,7 +30,7 @@ class FileRiver:
         effect_seconds: float = 0.0,
         fail: Callable[[str, int], Exception | None] = lambda _what, _count: None,
     ) -> None:
-        """``fail`` may return an error for the n-th ``call``, ``after`` (effect, then error), ``look``, ``put``, ``read``."""
+        """``fail`` may return an error for the n-th ``connect``, ``call``, ``after`` (the effect), ``look``, ``put``, or read."""
         self._books = books
         self._answer_seconds = answer_seconds
         self._effect_seconds = effect_seconds
@@ -40,6 +40,8 @@ class FileRiver:
         self.orders: dict[str, str | None] = {}
         #: SKUs that are refused, with their problem.
         self.refused_skus: dict[str, Problem] = {}
+        #: How long it takes to answer to ``read_order``.
+        self.read_seconds = 0.0
         self.in_flight = 0
         self.in_flight_max = 0
 
@@ -87,6 +89,7 @@ class FileRiver:
         self.in_flight_max = max(self.in_flight, self.in_flight_max)
         try:
             self._meet("connect")
+            self._meet(f"connect {command.command_id}")
             may_write()
             self._meet("call")
             if self._effect_seconds:  # else nothing may come between the check and the effect, as on the wire
@@ -114,6 +117,7 @@ class FileRiver:
     async def read_order(self, dr_order_id: str) -> Fact | None:
         """The order as ``orders`` has it."""
         self._meet("read")
+        await asyncio.sleep(self.read_seconds)
         if dr_order_id not in self.orders:
             return None
         return Fact(type="order_read", dr_order_id=dr_order_id, upstream_id=self.orders[dr_order_id])

@@ -17,6 +17,7 @@ import pytest
 from producers.encoding import encode_command
 from producers.topics import Topic, prefixed
 from statemachine.commands import DeleteCheckout
+from tests.kafka.server import KafkaServer
 from tests.kernel.process import Worker
 from tests.lanes.kafka import make_topics, read_all, until, write
 from tests.lanes.river import FileRiver
@@ -126,6 +127,30 @@ async def test_each_command_takes_effect_once_whatever_strikes_a_worker(
 ) -> None:
     """Killed or frozen past its session and woken: every command has one effect and one outcome."""
     assert await strike(apache_kafka, prefix, tmp_path / "books", point, hit) == ONCE
+
+
+async def test_a_broker_that_goes_away_costs_no_command_and_repeats_none(
+    own_kafka: KafkaServer, prefix: str, tmp_path: Path
+) -> None:
+    """Calls go on and their outcomes wait; the worker finds its own footprint and writes them when the broker is back."""
+    river = FileRiver(tmp_path / "books")
+    counts = {Topic.DR_COMMANDS: PARTITIONS, Topic.INBOX: PARTITIONS, Topic.DEAD_LETTERS: 1}
+    await make_topics(own_kafka.bootstrap, prefix, counts)
+    async with fleet(own_kafka.bootstrap, prefix, tmp_path / "books") as start:
+        worker = await start.start("one", answer_seconds=1.0)
+        await ask(own_kafka.bootstrap, prefix, 0, ORDERS)
+        async with asyncio.timeout(30.0):
+            while len(river.effects()) < 3:  # noqa: ASYNC110  # written by another process
+                await asyncio.sleep(0.02)
+        own_kafka.kill()
+        await asyncio.sleep(7.0)
+        await asyncio.to_thread(own_kafka.restart)
+        inbox = prefixed(prefix, Topic.INBOX)
+        await until(own_kafka.bootstrap, inbox, ORDERS, seconds=50.0)
+        await worker.terminate()
+        outcomes = Counter(json.loads(record.value)["id"] for record in await read_all(own_kafka.bootstrap, inbox))
+    assert outcomes == Counter({f"c{n}:1": 1 for n in range(ORDERS)})
+    assert Counter(effect["command_id"] for effect in river.effects()) == Counter({f"c{n}": 1 for n in range(ORDERS)})
 
 
 @pytest.mark.soak

@@ -1,6 +1,7 @@
 """A worker process of the command lane that stops or kills itself at a named point.
 
-Arguments: one JSON object ``{bootstrap, prefix, partitions, worker, books, fault?: {point, signal, after}, mutants?}``.
+Arguments: one JSON object ``{bootstrap, prefix, partitions, worker, books, answer_seconds?, fault?: {point, signal, after},
+mutants?}``.
 Points are those of a transaction (``Step``), ``before_call``, ``sent`` (it took effect, the answer is on its way) and
 ``answered``. Mutants switch a guard off: ``no_lease`` passes every write, ``no_look`` never looks before it calls.
 Prints a JSON line when it is ready, when it hits the fault and when it ends.
@@ -68,8 +69,8 @@ class Fault:
 class FaultyRiver(FileRiver):
     """Can be struck between the effect and its answer."""
 
-    def __init__(self, books: Path, fault: Fault) -> None:
-        super().__init__(books, answer_seconds=0.03)
+    def __init__(self, books: Path, fault: Fault, answer_seconds: float) -> None:
+        super().__init__(books, answer_seconds=answer_seconds)
         self._fault = fault
 
     async def call(self, command: Command, may_write: MayWrite) -> Outcome:
@@ -101,7 +102,7 @@ async def main(options: dict[str, object]) -> None:
         partitions=int(str(options["partitions"])),
         incarnation=uuid.uuid4().hex,
         group=group_options(str(options["worker"])),
-        provider=FaultyRiver(Path(str(options["books"])), fault),
+        provider=FaultyRiver(Path(str(options["books"])), fault, float(str(options.get("answer_seconds", 0.03)))),
         rate=0,
         calls=CallOptions(http_timeout_seconds=HTTP_SECONDS, settle_seconds=1.0, concurrency=8),
         options=LaneOptions(heartbeat_seconds=HEARTBEAT_MS / 1000),

@@ -12,6 +12,7 @@ from consumers.command_calls import CallOptions
 from consumers.command_desk import CommandDesk
 from consumers.command_doubts import Doubts
 from consumers.command_records import PendingCommand, outcome_event, read_command, unknown_outcome
+from consumers.progress import Left
 from producers.encoding import encode_command
 from statemachine.decoding import decode
 from statemachine.envelope import Record
@@ -141,26 +142,31 @@ def test_an_attempt_after_an_answer_need_not_wait() -> None:
 
 
 def test_what_was_tried_before_leaving_is_looked_up_by_the_next_owner() -> None:
-    """And so is everything before it; what was never tried is not."""
+    """When its request is over; what was never tried is not."""
     doubts = Doubts(OPTIONS)
-    doubts.begin(0, 0.0)
     tried, untried = pending(4), pending(7)
-    tried.tries = 1
+    tried.tries, tried.tried_at = 1, 40.0
     doubts.note([tried, untried], watermark=3, now=50.0)
-    assert doubts.look_below == 5
+    assert doubts.left(50.0) == Left(5, 20.0)
     again = pending(4)
     doubts.mark(again, age=0.0, now=50.0)
-    assert (again.look_first, again.not_before) == (True, 80.0)
+    assert (again.look_first, again.not_before) == (True, 70.0)
 
 
-def test_doubts_about_commands_that_were_not_even_read_stay() -> None:
-    """An owner that leaves before it has looked everything up hands the rest of its doubts on."""
+def test_who_tried_nothing_leaves_nothing_to_look_up() -> None:
+    """The next owner starts at once."""
     doubts = Doubts(OPTIONS)
-    doubts.begin(100, 0.0)
+    doubts.begin(3, 1000.0)
+    doubts.note([pending(7)], watermark=3, now=50.0)
+    assert doubts.left(50.0) == Left(0, 0.0)
+
+
+def test_doubts_about_commands_that_were_not_even_read_are_handed_on() -> None:
+    """An owner that leaves before it has looked everything up leaves the rest of its doubts, and what is left of the wait."""
+    doubts = Doubts(OPTIONS)
+    doubts.begin(100, 80.0)
     doubts.note([], watermark=40, now=50.0)
-    assert doubts.look_below == 100
-    doubts.note([], watermark=100, now=50.0)
-    assert doubts.look_below == 0
+    assert doubts.left(50.0) == Left(100, 30.0)
 
 
 def record(value: bytes | None, key: bytes | None = b"A-1") -> Record:

@@ -1,0 +1,322 @@
+"""The lanes that talk to Digital River, in one process, on Apache Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from consumers.breaker import Breaker
+from consumers.catalogue_lane import make_catalogue_lane
+from consumers.command_calls import CallOptions
+from consumers.command_lane import make_command_lane
+from consumers.command_partition import CommandPartition
+from consumers.membership import Membership
+from consumers.partition import PartitionState
+from consumers.webhook_lane import make_webhook_lane
+from producers.connection import KafkaConnection, Limits
+from producers.encoding import encode_command
+from producers.partitioner import partition_of
+from producers.topics import Topic, prefixed
+from statemachine.commands import DeleteCheckout
+from statemachine.errors import ConfigError, TransportFailure, Unavailable
+from tests.lanes.kafka import group_options, make_topics, read_all, running, until, write
+from tests.lanes.river import FileRiver
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(90)]
+
+PARTITIONS = 4
+#: Longer than any of these tests may take: who waits for them has failed.
+LEASE, HTTP = 5.0, 60.0
+
+
+@pytest.fixture
+def river(tmp_path: Path) -> FileRiver:
+    """A fake Digital River for one test."""
+    return FileRiver(tmp_path / "books")
+
+
+def commands_member(
+    bootstrap: str, prefix: str, river: FileRiver, worker: str = "one", *, http: float = HTTP, lease: float = LEASE
+) -> Membership:
+    """A member of the command lane."""
+    return make_command_lane(
+        KafkaConnection(bootstrap, limits=Limits(operation_seconds=5.0), request_timeout_ms=5000),
+        prefix=prefix,
+        partitions=PARTITIONS,
+        incarnation=uuid.uuid4().hex,
+        group=group_options(worker),
+        provider=river,
+        rate=0,
+        calls=CallOptions(http_timeout_seconds=http, settle_seconds=1.0, backoff_seconds=0.05),
+        breaker=Breaker(pause_seconds=0.1, pause_seconds_max=0.3),
+        lease_seconds=lease,
+    )
+
+
+async def command_topics(bootstrap: str, prefix: str) -> None:
+    """The topics of the command lane."""
+    counts = {Topic.DR_COMMANDS: PARTITIONS, Topic.INBOX: PARTITIONS, Topic.DEAD_LETTERS: 1}
+    await make_topics(bootstrap, prefix, counts)
+
+
+async def ask(bootstrap: str, prefix: str, first: int, count: int) -> None:
+    """Write commands ``c<first>`` and following, each for an order of its own."""
+    commands = [
+        DeleteCheckout(command_id=f"c{n}", order_id=f"A-{n}", checkout_id="k") for n in range(first, first + count)
+    ]
+    records = [(c.order_id.encode(), encode_command(c, time=datetime.now(UTC)), ()) for c in commands]
+    await write(bootstrap, prefixed(prefix, Topic.DR_COMMANDS), records)
+
+
+def effects(river: FileRiver) -> list[str]:
+    """Which commands took effect."""
+    return sorted(effect["command_id"] for effect in river.effects())
+
+
+def ids(count: int) -> list[str]:
+    """The ids of so many commands."""
+    return sorted(f"c{n}" for n in range(count))
+
+
+def parts(membership: Membership) -> list[CommandPartition]:
+    """The partitions that a member has owned."""
+    found = [part for part in membership.partitions.values() if isinstance(part, CommandPartition)]
+    assert len(found) == len(membership.partitions)
+    return found
+
+
+async def eventually(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait for something that nobody announces."""
+    async with asyncio.timeout(seconds):
+        while not holds():  # noqa: ASYNC110  # nobody announces it
+            await asyncio.sleep(0.02)
+
+
+async def test_an_outcome_reaches_the_inbox_partition_of_its_order(
+    apache_kafka: str, prefix: str, river: FileRiver
+) -> None:
+    """Written as the order lane reads it: key, partition by murmur2, id of command and attempt."""
+    await command_topics(apache_kafka, prefix)
+    async with running(commands_member(apache_kafka, prefix, river)):
+        await ask(apache_kafka, prefix, 0, 20)
+        records = await until(apache_kafka, prefixed(prefix, Topic.INBOX), 20)
+    assert effects(river) == ids(20)
+    for record in records:
+        event = json.loads(record.value)
+        assert (event["source"], event["type"]) == ("orderflow/commands", "digitalriver.checkout_deleted")
+        assert event["subject"].encode() == record.key
+        assert record.partition == partition_of(record.key, PARTITIONS)
+
+
+async def test_a_bad_command_is_set_aside_and_the_lane_goes_on(
+    apache_kafka: str, prefix: str, river: FileRiver
+) -> None:
+    """Never a stuck lane."""
+    await command_topics(apache_kafka, prefix)
+    bad = [(b"A-1", b"junk", ()), (b"A-1", None, ()), (None, b"{}", ())]
+    await write(apache_kafka, prefixed(prefix, Topic.DR_COMMANDS), bad, partition=1)
+    async with running(commands_member(apache_kafka, prefix, river)):
+        await ask(apache_kafka, prefix, 0, 8)
+        await until(apache_kafka, prefixed(prefix, Topic.INBOX), 8)
+        letters = await until(apache_kafka, prefixed(prefix, Topic.DEAD_LETTERS), 3)
+    assert [(letter.key, letter.value) for letter in letters] == [(key, value) for key, value, _ in bad]
+    assert [int(dict(letter.headers)["orderflow-offset"]) for letter in letters] == [0, 1, 2]
+
+
+async def test_a_member_that_leaves_in_good_order_hands_over_without_waits_or_repeats(
+    apache_kafka: str, prefix: str, river: FileRiver
+) -> None:
+    """Calls on their way are finished; what is done is not asked again; what was never tried is called at once."""
+    await command_topics(apache_kafka, prefix)
+    river._answer_seconds = 1.0
+    # A command whose connection is never made holds the low watermark of its partition.
+    river._fail = lambda what, _count: TransportFailure("refused", sent=False) if what == "connect c0" else None
+    member = commands_member(apache_kafka, prefix, river)
+    async with running(member):
+        await eventually(lambda: sum(part.state is PartitionState.RUNNING for part in parts(member)) == PARTITIONS)
+        await ask(apache_kafka, prefix, 0, 21)
+        await eventually(lambda: river.in_flight > 3)
+    assert river.in_flight == 0
+    done = len(await read_all(apache_kafka, prefixed(prefix, Topic.INBOX)))
+    assert done == len(effects(river)) > 3
+    river._fail = lambda _what, _count: None
+    began = time.monotonic()
+    async with running(commands_member(apache_kafka, prefix, river, "two")):
+        await until(apache_kafka, prefixed(prefix, Topic.INBOX), 21)
+    assert time.monotonic() - began < LEASE
+    assert effects(river) == ids(21)
+    assert river.count("look") == 0
+
+
+async def test_partitions_that_stay_go_on_without_waits_when_the_fleet_grows(
+    apache_kafka: str, prefix: str, river: FileRiver
+) -> None:
+    """A rebalance takes everything away for a moment; whoever gets a partition back resumes with its kept producer."""
+    await command_topics(apache_kafka, prefix)
+    one = commands_member(apache_kafka, prefix, river, "one")
+    two = commands_member(apache_kafka, prefix, river, "two")
+    async with running(one):
+        await ask(apache_kafka, prefix, 0, 20)
+        await until(apache_kafka, prefixed(prefix, Topic.INBOX), 20)
+        began = time.monotonic()
+        async with running(two):
+            await eventually(lambda: len(one.owned) == len(two.owned) == PARTITIONS // 2)
+            await ask(apache_kafka, prefix, 20, 20)
+            await until(apache_kafka, prefixed(prefix, Topic.INBOX), 40)
+            stayed = [part for part in parts(one) if part.number in one.owned]
+            assert [part.counters.takeovers for part in stayed] == [1, 1]
+            assert all(part.counters.resumes >= 1 for part in stayed)
+        await eventually(lambda: len(one.owned) == PARTITIONS)
+        await ask(apache_kafka, prefix, 40, 20)
+        await until(apache_kafka, prefixed(prefix, Topic.INBOX), 60)
+    assert effects(river) == ids(60)
+    assert time.monotonic() - began < HTTP
+
+
+async def test_commands_wait_while_digital_river_is_down_and_somebody_can_see_why(
+    apache_kafka: str, prefix: str, river: FileRiver
+) -> None:
+    """The breaker opens, the partitions say so, nothing is reported as unknown, and in the end each command has its effect."""
+    await command_topics(apache_kafka, prefix)
+    river._fail = lambda what, _count: TransportFailure("refused", sent=False) if what == "connect" else None
+    member = commands_member(apache_kafka, prefix, river)
+    async with running(member):
+        await ask(apache_kafka, prefix, 0, 40)
+        await eventually(lambda: any(part.problem == "refused" for part in parts(member)))
+        await asyncio.sleep(0.5)
+        asked = river.count("connect")
+        await asyncio.sleep(1.0)
+        assert river.count("connect") - asked < 15
+        assert not any(part.hungry for part in parts(member))
+        river._fail = lambda _what, _count: None
+        records = await until(apache_kafka, prefixed(prefix, Topic.INBOX), 40)
+        await eventually(lambda: all(part.problem is None for part in parts(member)))
+    assert effects(river) == ids(40)
+    assert {json.loads(record.value)["type"] for record in records} == {"digitalriver.checkout_deleted"}
+
+
+def webhooks_member(bootstrap: str, prefix: str, river: FileRiver) -> Membership:
+    """A member of the webhook lane."""
+    return make_webhook_lane(
+        KafkaConnection(bootstrap),
+        prefix=prefix,
+        partitions=2,
+        incarnation=uuid.uuid4().hex,
+        group=group_options(),
+        provider=river,
+        verify=lambda _body, header: header == b"good",
+        rate=0,
+    )
+
+
+def webhook(event_id: str, **more: str) -> tuple[bytes, bytes, tuple[tuple[str, bytes], ...]]:
+    """A signed webhook."""
+    body = json.dumps({"id": event_id, "type": "order.accepted", **more}).encode()
+    return b"any", body, (("DigitalRiver-Signature", b"good"),)
+
+
+async def webhook_topics(bootstrap: str, prefix: str) -> None:
+    """The topics of the webhook lane."""
+    await make_topics(bootstrap, prefix, {Topic.DR_WEBHOOKS: 2, Topic.INBOX: PARTITIONS, Topic.DEAD_LETTERS: 1})
+
+
+async def test_webhooks_become_facts_once_also_over_a_restart(apache_kafka: str, prefix: str, river: FileRiver) -> None:
+    """Facts and offsets are one transaction: a second member repeats nothing."""
+    await webhook_topics(apache_kafka, prefix)
+    topic = prefixed(prefix, Topic.DR_WEBHOOKS)
+    for start in (0, 30):
+        await write(apache_kafka, topic, [webhook(f"e{n}", upstream=f"A-{n}") for n in range(start, start + 30)])
+        async with running(webhooks_member(apache_kafka, prefix, river)):
+            await until(apache_kafka, prefixed(prefix, Topic.INBOX), start + 30)
+    records = await read_all(apache_kafka, prefixed(prefix, Topic.INBOX))
+    assert sorted(json.loads(record.value)["id"] for record in records) == sorted(f"e{n}" for n in range(60))
+    assert all(record.partition == partition_of(record.key, PARTITIONS) for record in records)
+
+
+async def test_webhooks_wait_while_digital_river_cannot_be_asked(
+    apache_kafka: str, prefix: str, river: FileRiver
+) -> None:
+    """No dead letter, no advance; and when it answers again the facts come."""
+    await webhook_topics(apache_kafka, prefix)
+    river.orders["DR1"] = "A-1"
+    river._fail = lambda what, _count: Unavailable("503", status=503) if what == "read" else None
+    await write(apache_kafka, prefixed(prefix, Topic.DR_WEBHOOKS), [webhook("e1", order="DR1")])
+    async with running(webhooks_member(apache_kafka, prefix, river)):
+        await eventually(lambda: river.count("read") > 4)
+        assert await read_all(apache_kafka, prefixed(prefix, Topic.DEAD_LETTERS)) == []
+        river._fail = lambda _what, _count: None
+        [record] = await until(apache_kafka, prefixed(prefix, Topic.INBOX), 1)
+    assert record.key == b"A-1"
+
+
+async def test_a_question_on_its_way_does_not_hold_up_leaving(apache_kafka: str, prefix: str, river: FileRiver) -> None:
+    """Digital River does not answer for a minute; the member leaves at once, and the next one asks again."""
+    await webhook_topics(apache_kafka, prefix)
+    river.orders["DR1"] = "A-1"
+    river.read_seconds = 60.0
+    await write(apache_kafka, prefixed(prefix, Topic.DR_WEBHOOKS), [webhook("e1", order="DR1")])
+    async with running(webhooks_member(apache_kafka, prefix, river)):
+        await eventually(lambda: river.count("read") == 1)
+        began = time.monotonic()
+    assert time.monotonic() - began < 4.0
+    river.read_seconds = 0.0
+    async with running(webhooks_member(apache_kafka, prefix, river)):
+        [record] = await until(apache_kafka, prefixed(prefix, Topic.INBOX), 1)
+    assert record.key == b"A-1"
+
+
+def catalogue_member(bootstrap: str, prefix: str, river: FileRiver, partitions: int = 2) -> Membership:
+    """A member of the catalogue lane."""
+    return make_catalogue_lane(
+        KafkaConnection(bootstrap),
+        prefix=prefix,
+        partitions=partitions,
+        incarnation=uuid.uuid4().hex,
+        group=group_options(),
+        provider=river,
+        rate=0,
+    )
+
+
+def sku(event_id: str, sku_id: str, name: str) -> tuple[bytes, bytes, tuple[()]]:
+    """A catalogue event."""
+    data = {"name": name, "tax_code": "4323.310_A", "country_of_origin": "US", "eccn": "EAR99"}
+    event = {"specversion": "1.0", "id": event_id, "source": "/c", "type": "sku.upserted", "data": data}
+    return sku_id.encode(), json.dumps(event).encode(), ()
+
+
+async def test_an_old_catalogue_event_changes_nothing_after_a_restart_either(
+    apache_kafka: str, prefix: str, river: FileRiver
+) -> None:
+    """What a SKU has seen is restored from ``skus``."""
+    await make_topics(apache_kafka, prefix, {Topic.CATALOG_EVENTS: 2, Topic.SKUS: 2, Topic.DEAD_LETTERS: 1})
+    topic, skus = prefixed(prefix, Topic.CATALOG_EVENTS), prefixed(prefix, Topic.SKUS)
+    await write(apache_kafka, topic, [sku("1", "S-1", "first"), sku("2", "S-1", "second"), sku("3", "S-2", "other")])
+    async with running(catalogue_member(apache_kafka, prefix, river)):
+        await until(apache_kafka, skus, 2)
+    await write(apache_kafka, topic, [sku("1", "S-1", "first"), sku("4", "S-3", "last")])
+    async with running(catalogue_member(apache_kafka, prefix, river)):
+        await until(apache_kafka, skus, 3)
+    assert [effect["name"] for effect in river.effects() if effect["sku_id"] == "S-1"] == ["first", "second"]
+    snapshots = [json.loads(record.value) for record in await read_all(apache_kafka, skus)]
+    assert sorted((one["sku_id"], one["state"]) for one in snapshots) == [
+        ("S-1", "known"),
+        ("S-2", "known"),
+        ("S-3", "known"),
+    ]
+
+
+async def test_skus_with_another_partition_count_stop_the_worker_with_a_line(
+    apache_kafka: str, prefix: str, river: FileRiver
+) -> None:
+    """A SKU's state must be where its events are."""
+    await make_topics(apache_kafka, prefix, {Topic.CATALOG_EVENTS: 2, Topic.SKUS: 3, Topic.DEAD_LETTERS: 1})
+    with pytest.raises(ConfigError, match="must have the same number"):
+        await catalogue_member(apache_kafka, prefix, river).run(asyncio.Event())
