@@ -33,7 +33,7 @@ check: $(DEV) ## What must hold before a push: format, lint, types, imports, fas
 	@$(BIN)/python -m pytest -q tests/unit tests/property tests/architecture tests/cli -m "not kafka and not soak" $(ARGS)
 
 bench: $(DEV) ## Measure the order lane on Apache Kafka beside a bare loop
-	@$(BIN)/python -m benchmarks $(ARGS)
+	@$(BIN)/python -m benchmarks.order_lane $(ARGS)
 
 soak: $(DEV) ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -m soak $(ARGS)
