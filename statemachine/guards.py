@@ -71,6 +71,11 @@ def was_parked(draft: Draft) -> bool:
     return draft.was_parked
 
 
+def is_never_placed(draft: Draft) -> bool:
+    """The order ended before its placement was asked for."""
+    return not draft.order.placed and draft.order.digital_river.order_id is None
+
+
 def has_items(draft: Draft) -> bool:
     """The cancel names lines."""
     data = draft.event.data
@@ -248,6 +253,7 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_source_in_flight": is_source_in_flight,
     "is_unknown_sku_retryable": is_unknown_sku_retryable,
     "is_void_confirmed": is_void_confirmed,
+    "is_never_placed": is_never_placed,
     "is_void_report": is_void_report,
     "is_wanted": is_wanted,
     "was_parked": was_parked,

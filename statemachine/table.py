@@ -48,6 +48,8 @@ CHECKOUT_RULES: Final = (
     refuse("checkout.updated", (*PLACED, *FINAL), "the order was placed or has ended, its cart cannot change"),
     park("checkout.source_provided", ("awaited",)),
     same("checkout.source_provided", ENDED_EARLY, when="was_parked"),
+    # a cancel may overtake, on its own topic, the steps that it ends
+    same("checkout.source_provided", ("cancelled",), when="is_never_placed"),
     refuse("checkout.source_provided", others("awaited"), _REPLACED, when="is_for_replaced_checkout"),
     park("checkout.source_provided", ("checkout_open", "checkout_ready"), when="is_for_another_checkout"),
     move("checkout.source_provided", ("checkout_open", "checkout_ready"), None, do="ask_attach_source"),
@@ -75,6 +77,7 @@ CHECKOUT_RULES: Final = (
 ORDER_RULES: Final = (
     park("order.placed", ("awaited",)),
     same("order.placed", ENDED_EARLY, when="was_parked"),
+    same("order.placed", ("cancelled",), when="is_never_placed"),
     refuse("order.placed", others("awaited"), _REPLACED, when="is_for_replaced_checkout"),
     refuse("order.placed", SHOPPING, _PLACED_ALREADY, when="is_placed_already"),
     park("order.placed", ("checkout_ready",), when="is_for_another_checkout"),

@@ -144,6 +144,16 @@ def test_a_cancel_before_placing_places_nothing_and_deletes_the_checkout(stretch
     assert not story.river.orders
 
 
+def test_a_cancel_that_overtook_the_steps_before_it_settles_them_too() -> None:
+    """Topics have no order among each other: source and placement of a cart cancelled unplaced change nothing."""
+    story = Story()
+    story.tell("checkout.requested", **cart())
+    story.tell("order.cancel_requested")
+    assert story.state == "cancelled"
+    assert isinstance(story.tell("checkout.source_provided", source_id="s-1"), Repeated)
+    assert isinstance(story.tell("order.placed", terms_accepted=True), Repeated)
+
+
 def test_a_cancel_settles_what_the_shopper_had_asked_before_it() -> None:
     """Parked steps to a checkout that was cancelled are no dead letters; goods that left are."""
     story = Story()
