@@ -63,7 +63,7 @@ class Desk(Protocol):
         ...
 
     async def renew(self) -> None:
-        """Return once the lease is fresh: a transaction has committed."""
+        """Wait until the lease is fresh because a transaction has committed; may give up, so look at the lease."""
         ...
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from consumers.command_calls import Caller
 from consumers.command_records import PendingCommand
@@ -84,10 +85,14 @@ class CommandDesk:
             self._wake.set()
 
     async def renew(self) -> None:
-        """Return once a transaction has committed that makes the lease fresh."""
+        """Return once a transaction has committed that makes the lease fresh, or has not for as long as a lease lasts.
+
+        Who waits may hold the one place of a probe, which the other partitions need when this one's broker is away.
+        """
         self.renewal_wanted = True
         self._wake.set()
-        await self._renewed.wait()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._renewed.wait(), self.lease.seconds)
 
     def renewed(self, begun_at: float) -> None:
         """A transaction that began at ``begun_at`` has committed."""

@@ -42,6 +42,7 @@ from producers.transaction import Probe, TransactionalProducer
 from statemachine.errors import (
     BrokerUnavailable,
     ConfigError,
+    DigitalRiverError,
     Disposition,
     OrderflowError,
     PositionGap,
@@ -311,6 +312,8 @@ class OwnedPartition:
                 await self._rest(2 * self._options.heartbeat_seconds * min(failures, 4))
             case Disposition.RETRY:
                 say.warning("partition_retries")
+                if isinstance(error, DigitalRiverError):
+                    self.problem = str(error)
                 await self._rest(min(self._options.backoff_seconds_max, 0.1 * 2 ** min(failures, 10)))
             case Disposition.HOLD:
                 say.error("partition_holds")
