@@ -30,7 +30,7 @@ from statemachine.attention import mark_failed
 from statemachine.decide import deadline_event, decide
 from statemachine.decision import Effect, IndexEntry, Moved, Parked, Refused, Repeated, SetAside, StateChange
 from statemachine.decoding import ORIGIN_HEADER, cause_of, decode
-from statemachine.envelope import Cause, Record
+from statemachine.envelope import Cause, Headers, Record
 from statemachine.errors import ConfigError, DecodeError, Reason
 from statemachine.events import Event
 from statemachine.order import Deadline, Order
@@ -296,7 +296,12 @@ class OrderLogic:
         self.counts["dead"] += 1
         self.counts[f"dead.{reason}"] += 1
         if cause is not None and cause.topic is not None and cause.partition is not None and cause.offset is not None:
-            record = msgspec.structs.replace(record, topic=cause.topic, partition=cause.partition, offset=cause.offset)
+            headers = record.headers
+            if (
+                record.topic == Topic.INBOX and cause.topic != Topic.INBOX
+            ):  # forwarded: the letter is that of its first arrival
+                headers = _without_origin(headers)
+            record = Record(cause.topic, cause.partition, cause.offset, record.key, record.value, headers)
         letter = dead_letter(record, reason, detail, at=self._now, compression=self._compression)
         self._outbox.add_foreign(self._letters, letter.key, letter.value, letter.headers)
         log.info(
@@ -311,6 +316,12 @@ class OrderLogic:
             order_id = record.key.decode()
             value = encode_event_refused(order_id, cause, detail, time=self._now)
             self._outbox.add_foreign(self._changes, record.key, value)
+
+
+def _without_origin(headers: Headers) -> Headers:
+    """The headers as they were before the lane added its own, which is the last of that name."""
+    at = max(at for at, (name, _) in enumerate(headers) if name == ORIGIN_HEADER)
+    return (*headers[:at], *headers[at + 1 :])
 
 
 def _is_our_own(cause: Cause) -> bool:

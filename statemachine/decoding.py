@@ -196,8 +196,8 @@ def _origin(record: Record, kind: str, event_id: str, source: str) -> tuple[str,
     """The topic whose types hold for the record, and its cause: those of its first arrival when it was forwarded."""
     topic, partition, offset = record.topic, record.partition, record.offset
     if topic == INBOX:
-        for name, raw in record.headers:
-            if name == ORIGIN_HEADER:
+        for name, raw in reversed(record.headers):
+            if name == ORIGIN_HEADER:  # the last one is the lane's own, whatever the sender may have put before it
                 found = _ORIGIN.match(raw or b"")
                 if found is None or found[1].decode() not in REGISTRY:
                     raise DecodeError("invalid", f"{ORIGIN_HEADER}: must be topic/partition/offset of a public topic")
