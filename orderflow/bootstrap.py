@@ -38,7 +38,7 @@ from orderflow.relay import make_relay
 from orderflow.settings import Settings
 from orderflow.simulator import SimulatorOptions
 from producers.publisher import Publisher
-from producers.topic_setup import find_problems, read_topics
+from producers.topic_setup import check_topics
 from producers.topics import Lane, Topic, prefixed
 from producers.transaction import Probe
 from statemachine.envelope import Headers
@@ -62,21 +62,6 @@ class Worker:
             for number, partition in sorted(membership.partitions.items())
             if partition.problem is not None and number in membership.owned
         ]
-
-
-async def read_partition_counts(settings: Settings) -> dict[Topic, int]:
-    """Partition count of every topic of the contract.
-
-    Raises:
-        ConfigError: A topic is missing or would break a guarantee; one line.
-        BrokerUnavailable: Kafka cannot be reached.
-    """
-    found = await read_topics(settings.connection(), settings.topic_prefix)
-    blocking = [problem for problem in find_problems(found, settings.topic_prefix) if problem.blocking]
-    if blocking:
-        more = f" (and {len(blocking) - 1} more: orderflow topics check)" if len(blocking) > 1 else ""
-        raise ConfigError(f"{blocking[0]}{more}")
-    return {topic: state.partitions for topic, state in found.items()}
 
 
 async def run_worker(
@@ -106,7 +91,7 @@ async def run_worker(
     if settings.rocksdb_folder is not None:
         raise ConfigError("ORDERFLOW_STORE=rocksdb is not part of this version; use memory")
     asyncio.get_running_loop().set_exception_handler(_after_fencing)
-    counts = await read_partition_counts(settings)
+    counts = await check_topics(settings.connection(), settings.topic_prefix)
     worker = Worker(settings.group_instance_id or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}")
     async with AsyncExitStack() as stack:
         wanted = tuple(dict.fromkeys(lanes))
@@ -312,7 +297,7 @@ async def run_simulator(options: SimulatorOptions, *, stop: asyncio.Event | None
 
 async def accept_partition(settings: Settings, number: int, *, use: Use, reason: str, apply: bool) -> list[str]:
     """``orderflow partitions accept``: the lines that tell what was, and what is or would be; see ``consumers.acceptance``."""
-    counts = await read_partition_counts(settings)
+    counts = await check_topics(settings.connection(), settings.topic_prefix)
     found = await acceptance.accept_partition(
         settings.connection(),
         settings.topic_prefix,

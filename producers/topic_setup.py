@@ -182,8 +182,8 @@ def _misconfigured(spec: TopicSpec, state: TopicState, name: str, largest: int) 
         )
 
 
-async def check_topics(connection: KafkaConnection, prefix: str) -> int:
-    """The partition count N of the aligned topics, once nothing stops a worker.
+async def check_topics(connection: KafkaConnection, prefix: str) -> dict[Topic, int]:
+    """The partition count of every topic, once nothing stops a worker.
 
     Raises:
         ConfigError: A topic is missing or would break a guarantee; one line, the first problem and how many more.
@@ -194,7 +194,7 @@ async def check_topics(connection: KafkaConnection, prefix: str) -> int:
     if blocking:
         more = f" (and {len(blocking) - 1} more: orderflow topics check)" if len(blocking) > 1 else ""
         raise ConfigError(f"{blocking[0]}{more}")
-    return found[Topic.ORDERS].partitions
+    return {topic: state.partitions for topic, state in found.items()}
 
 
 async def create_topics(

@@ -19,12 +19,17 @@ from enum import StrEnum
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
     IllegalOperation,
     InvalidProducerEpoch,
+    InvalidTransactionTimeout,
     InvalidTxnState,
     KafkaConnectionError,
     KafkaError,
     ProducerFenced,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
 )
 
 from producers.connection import KafkaConnection, within
@@ -33,6 +38,16 @@ from statemachine.errors import BrokerError, BrokerUnavailable, ConfigError, Fen
 
 #: Uncompressed size at which a batch is closed and the next one begun; a larger record travels alone.
 BATCH_BYTES = 512 * 1024
+
+
+#: What Kafka refuses for good: a person must change rights or settings.
+_REFUSALS = (
+    ClusterAuthorizationFailedError,
+    InvalidTransactionTimeout,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+)
 
 
 class Step(StrEnum):
@@ -118,10 +133,11 @@ class TransactionalProducer:
             started = True
         except KafkaConnectionError as error:
             raise BrokerUnavailable(f"Kafka is not reachable at {self._connection.bootstrap_servers}") from error
+        except _REFUSALS as error:
+            raise ConfigError(f"Kafka refuses transactional id {self.transactional_id}: {_say(error)}") from error
         except KafkaError as error:
-            if error.retriable:
-                raise BrokerUnavailable(f"Kafka refused a producer for now: {type(error).__name__}") from error
-            raise ConfigError(f"Kafka refuses transactional id {self.transactional_id}: {error}") from error
+            # aiokafka also wraps a lost connection in a bare KafkaError that calls itself not retriable
+            raise BrokerUnavailable(f"Kafka did not take a producer: {_say(error)}") from error
         except (AssertionError, OSError) as error:
             raise BrokerUnavailable("the connection to Kafka broke while a producer started") from error
         finally:
