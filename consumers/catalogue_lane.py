@@ -46,7 +46,9 @@ _OPTIONS: Final = LaneOptions(batch_records_max=100, step_waits=True)
 class CatalogueLogic:
     """The catalogue lane's ``PartitionLogic``."""
 
-    def __init__(self, *, prefix: str, provider: Provider, asking: Asking) -> None:
+    def __init__(self, *, prefix: str, provider: Provider, asking: Asking, compression: str | None = None) -> None:
+        """``compression`` is the producer's: it says how large a dead letter may be."""
+        self._compression = compression
         self._provider = provider
         self._asking = asking
         self._letters = prefixed(prefix, Topic.DEAD_LETTERS)
@@ -111,7 +113,7 @@ class CatalogueLogic:
         log.info(
             "dead_letter", reason=error.reason, detail=error.detail, partition=record.partition, offset=record.offset
         )
-        letter = dead_letter(record, error.reason, error.detail, at=now)
+        letter = dead_letter(record, error.reason, error.detail, at=now, compression=self._compression)
         outbox.add_foreign(self._letters, letter.key, letter.value, letter.headers)
 
 
@@ -167,7 +169,7 @@ def make_catalogue_lane(
     asking = Asking(RateLimit(rate, share), clock=steady_clock)
 
     def make_logic(_number: int) -> CatalogueLogic:
-        return CatalogueLogic(prefix=prefix, provider=provider, asking=asking)
+        return CatalogueLogic(prefix=prefix, provider=provider, asking=asking, compression=connection.compression_type)
 
     def make_partition(number: int) -> OwnedPartition:
         return OwnedPartition(

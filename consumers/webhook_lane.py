@@ -86,7 +86,18 @@ class _Read(NamedTuple):
 class WebhookLogic:
     """The webhook lane's ``PartitionLogic``; keeps nothing that is written."""
 
-    def __init__(self, *, prefix: str, provider: Provider, verify: Verify, cache: OrderCache, asking: Asking) -> None:
+    def __init__(
+        self,
+        *,
+        prefix: str,
+        provider: Provider,
+        verify: Verify,
+        cache: OrderCache,
+        asking: Asking,
+        compression: str | None = None,
+    ) -> None:
+        """``compression`` is the producer's: it says how large a dead letter may be."""
+        self._compression = compression
         self._provider = provider
         self._verify = verify
         self._cache = cache
@@ -193,7 +204,7 @@ class WebhookLogic:
         log.info(
             "dead_letter", reason=error.reason, detail=error.detail, partition=record.partition, offset=record.offset
         )
-        letter = dead_letter(record, error.reason, error.detail, at=now)
+        letter = dead_letter(record, error.reason, error.detail, at=now, compression=self._compression)
         outbox.add_foreign(self._letters, letter.key, letter.value, letter.headers)
 
 
@@ -211,6 +222,16 @@ def _now() -> datetime:
 
 def _dict_store(_partition: int) -> Store:
     return DictStore()
+
+
+def webhook_topics(prefix: str) -> LaneTopics:
+    """The webhook lane's topics, by their full names."""
+    return LaneTopics(
+        inputs={Topic.DR_WEBHOOKS.value: prefixed(prefix, Topic.DR_WEBHOOKS)},
+        changelog=None,
+        positions=None,
+        outputs=(prefixed(prefix, Topic.INBOX), prefixed(prefix, Topic.DEAD_LETTERS)),
+    )
 
 
 def make_webhook_lane(
@@ -243,12 +264,7 @@ def make_webhook_lane(
         probe: For fault-injection tests.
     """
     name = group_id(prefix, Lane.WEBHOOKS)
-    topics = LaneTopics(
-        inputs={Topic.DR_WEBHOOKS.value: prefixed(prefix, Topic.DR_WEBHOOKS)},
-        changelog=None,
-        positions=None,
-        outputs=(prefixed(prefix, Topic.INBOX), prefixed(prefix, Topic.DEAD_LETTERS)),
-    )
+    topics = webhook_topics(prefix)
     consumer = make_consumer(connection, name, group)
     reader = ChangelogReader(connection)
     cache = OrderCache()
@@ -260,7 +276,14 @@ def make_webhook_lane(
     asking = Asking(RateLimit(rate, share), clock=steady_clock)
 
     def make_logic(_number: int) -> WebhookLogic:
-        return WebhookLogic(prefix=prefix, provider=provider, verify=verify, cache=cache, asking=asking)
+        return WebhookLogic(
+            prefix=prefix,
+            provider=provider,
+            verify=verify,
+            cache=cache,
+            asking=asking,
+            compression=connection.compression_type,
+        )
 
     def make_partition(number: int) -> OwnedPartition:
         return OwnedPartition(
