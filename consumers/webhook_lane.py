@@ -276,13 +276,9 @@ def make_webhook_lane(
     asking = Asking(RateLimit(rate, share), clock=steady_clock)
 
     def make_logic(_number: int) -> WebhookLogic:
+        compression = connection.compression_type
         return WebhookLogic(
-            prefix=prefix,
-            provider=provider,
-            verify=verify,
-            cache=cache,
-            asking=asking,
-            compression=connection.compression_type,
+            prefix=prefix, provider=provider, verify=verify, cache=cache, asking=asking, compression=compression
         )
 
     def make_partition(number: int) -> OwnedPartition:
