@@ -263,6 +263,8 @@ _ENDED_BEFORE_PLACED: Final[tuple[State, ...]] = ("awaited", *SHOPPING, "abandon
 REMOTE_RULES: Final = (
     move("remote.accepted", PAYING, "submitted"),
     same("remote.accepted", ("submitted", *SHIPPED, "disputed")),
+    # news from before the void, brought late: the charge says what became of it
+    same("remote.accepted", ("cancelled",), when="is_void_confirmed"),
     move("remote.accepted", (*_ENDED_BEFORE_PLACED, "cancelled", "blocked"), None, do="note_contradiction"),
     move("remote.in_review", ("placing", "pending_payment"), "in_review"),
     same("remote.in_review", others("placing", "pending_payment")),

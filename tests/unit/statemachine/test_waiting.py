@@ -9,6 +9,7 @@ import pytest
 
 from statemachine.commands import CreateFulfillment, DeleteCheckout, PlaceOrder
 from statemachine.decision import Moved, Parked, Refused, Repeated
+from statemachine.facts import Fact
 from statemachine.policy import Policy
 from tests.unit.statemachine.river import River
 from tests.unit.statemachine.story import Story, cart, units
@@ -216,6 +217,22 @@ def test_a_cancel_in_submitted_is_voiding_until_digital_river_says_cancelled() -
     assert isinstance(story.tell("order.cancel_requested", cancellation_id="c-1"), Repeated)
     story.refuses(story.tell("order.cancel_requested"), "nothing is open")
     story.refuses(story.tell("order.cancel_requested", cancellation_id="c-1", reason="other"), "other content")
+
+
+def test_news_from_before_the_void_is_no_contradiction() -> None:
+    """A webhook that says accepted, delivered again after the charge was given back, changes nothing and calls nobody."""
+    story = Story().to_placed()
+    assert story.order is not None
+    placed = next(iter(story.river.orders.values()))
+    late = Fact(type="order.accepted", dr_order_id=placed.dr_order_id, upstream_id=story.order_id, order=placed.view())
+    story.tell("order.cancel_requested")
+    story.answer()
+    story.river.tick()
+    story.river.facts = [one for one in story.river.facts if "charge" in one[1].type]
+    story.report()
+    assert story.state == "cancelled"
+    assert isinstance(story.fact(late, "late"), Repeated)
+    assert story.order.attention == ()
 
 
 def test_a_cancel_of_part_leaves_the_rest_open() -> None:
