@@ -30,6 +30,9 @@ from statemachine.facts import Outcome
 
 log = structlog.get_logger(__name__)
 
+#: Answers of something in front of Digital River: what is behind it may still be at work on the request.
+_STILL_AT_WORK = frozenset({408, 502, 504})
+
 #: Points of a command that a fault-injection test can name: before its call starts, and between its answer and its outcome.
 CallPoint = Literal["before_call", "answered"]
 #: Called with the order id at each point; only tests set one.
@@ -173,7 +176,7 @@ class Caller:
         except BaseException as error:
             if pending.tries > written and pending.tried_at is not None and not _had_no_effect(pending, error):
                 pending.look_first = True  # it may have run, also when it was cancelled
-                if isinstance(error, TransportFailure):
+                if isinstance(error, TransportFailure) or getattr(error, "status", None) in _STILL_AT_WORK:
                     pending.settled_at = pending.tried_at + self.options.http_timeout_seconds
             raise
         self.breaker.answered()

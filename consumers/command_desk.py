@@ -105,7 +105,8 @@ class CommandDesk:
         """Start no call any more and wait for those on their way, which takes up to the HTTP time-out."""
         self.leaving = True
         for order_id, task in self._tasks.items():
-            if not self._orders[order_id][0].calling:
+            queue = self._orders.get(order_id)  # gone when the task has just ended
+            if queue and not queue[0].calling:
                 task.cancel()
         while self._tasks:
             await asyncio.wait(set(self._tasks.values()))

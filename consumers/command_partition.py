@@ -34,7 +34,7 @@ from consumers.command_records import PendingCommand, outcome_event, read_comman
 from consumers.lease import Lease
 from consumers.partition import Counters, LaneOptions, PartitionState
 from consumers.progress import Footprint, Left, Progress, Watermark
-from producers.connection import KafkaConnection
+from producers.connection import KafkaConnection, within
 from producers.dead_letters import dead_letter
 from producers.outbox import OutboundRecord, Outbox
 from producers.topics import Topic, prefixed
@@ -53,6 +53,8 @@ log = structlog.get_logger(__name__)
 
 #: Milliseconds after which Kafka ends a transaction of ours that stays open: it holds back all readers of the inbox.
 TRANSACTION_TIMEOUT_MS = 10_000
+#: After so long without a command, a position that has only passed transaction markers is committed.
+_IDLE_SECONDS = 30.0
 #: How often a partition with work looks after its lease and at the breaker, at least.
 _LOOK_SECONDS = 0.5
 
@@ -396,9 +398,22 @@ class CommandPartition:
                 await self._transact()
                 continue
             self._wake.clear()
-            with suppress(TimeoutError):
-                busy = self._desk.active or self._paused
-                await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS if busy else None)
+            busy = bool(self._desk.active or self._paused)
+            try:
+                await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS if busy else _IDLE_SECONDS)
+            except TimeoutError:
+                if not busy and await self._passed_markers():
+                    await self._transact()
+
+    async def _passed_markers(self) -> bool:
+        """Idle: whether the position has passed markers only; it is committed then, or retention would overtake it."""
+        limit = self._connection.limits.operation_seconds
+        position = await within(limit, self._consumer.position(self._tp), "a look at a position")
+        idle = self.state is PartitionState.RUNNING and not (self._desk.active or self._finished or self._paused)
+        if not idle or self._watermark.pending or position <= self._watermark.read_to:
+            return False
+        self._watermark.reach(position)
+        return True
 
     def _must_write(self) -> bool:
         if self._finished or self._desk.renewal_wanted:

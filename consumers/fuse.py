@@ -39,5 +39,6 @@ class Fuse:
         if self._records_min and self._records >= self._records_min and self._dead * 2 > self._records:
             raise FuseBlown(
                 f"{self._dead} of the last {self._records} records became dead letters, so the partition stopped before it set "
-                "more aside; find out what changed, then restart the worker"
+                "more aside; find out what changed, then restart the worker (with ORDERFLOW_FUSE_RECORDS=0 it sets them aside "
+                "all the same)"
             )

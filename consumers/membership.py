@@ -29,6 +29,10 @@ from statemachine.errors import BrokerUnavailable, ConfigError, OrderflowError
 log = structlog.get_logger(__name__)
 
 
+#: aiokafka would leave the group after so long without a poll: 24 days, which is never.
+_POLL_INTERVAL_MS = 2_000_000_000
+
+
 class Partition(Protocol):
     """A partition of any lane, as its membership sees it."""
 
@@ -100,6 +104,8 @@ def make_consumer(connection: KafkaConnection, group: str, options: GroupOptions
         session_timeout_ms=options.session_timeout_ms,
         heartbeat_interval_ms=options.heartbeat_interval_ms,
         rebalance_timeout_ms=options.rebalance_timeout_ms,
+        # A lane that waits, for room or for Digital River, does not poll; its heartbeats say that it lives.
+        max_poll_interval_ms=_POLL_INTERVAL_MS,
         fetch_max_wait_ms=options.fetch_max_wait_ms,
         max_partition_fetch_bytes=options.max_partition_fetch_bytes,
         client_id=f"orderflow-{options.worker}",
@@ -205,13 +211,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             wanted = [
                 tp for p, tps in by_partition.items() if (part := self.partitions.get(p)) and part.hungry for tp in tps
             ]
-            # Asked even when nothing is wanted: a consumer that nobody polls leaves its group.
-            asked = wanted or [tp for tps in by_partition.values() for tp in tps]
-            if not asked:
+            if not wanted:
                 await asyncio.sleep(0.02)
                 continue
             try:
-                fetched = await self._consumer.getmany(*asked, timeout_ms=20)
+                fetched = await self._consumer.getmany(*wanted, timeout_ms=20)
             except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
                 self._offset_lost(error)
                 await asyncio.sleep(0.02)
@@ -220,10 +224,29 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
                 log.warning("fetch_failed", group=self._group, error=f"{type(error).__name__}: {error}")
                 await asyncio.sleep(0.5)
                 continue
+            except Exception:  # a record that aiokafka cannot parse: one partition stops, not the worker
+                log.exception("fetch_unreadable", group=self._group)
+                await self._stop_unreadable(wanted)
+                continue
             for tp, records in fetched.items():
                 self.partitions[tp.partition].feed(tp, records)
-            if fetched and not wanted:
-                await asyncio.sleep(0.02)
+
+    async def _stop_unreadable(self, wanted: list[TopicPartition]) -> None:
+        """Fetch one by one to find the partition whose next record cannot be parsed, and stop that one."""
+        for tp in wanted:
+            partition = self.partitions[tp.partition]
+            try:
+                fetched = await self._consumer.getmany(tp, timeout_ms=300)
+            except KafkaError as error:
+                self._offset_lost(error)
+            except Exception as error:  # noqa: BLE001  # whatever a parser raises on bytes that it does not know
+                position = await within(10.0, self._consumer.position(tp), "a look at a position")
+                partition.lost_offset(
+                    f"partition {tp.partition} stopped: a record of {tp.topic} at offset {position} or soon after cannot be "
+                    f"read at all ({type(error).__name__}); its bytes are no Kafka record that this client knows"
+                )
+            else:
+                partition.feed(tp, fetched.get(tp, []))
 
     def _offset_lost(self, error: KafkaError) -> None:
         """A partition that is running reads past what Kafka has; paused ones have no position yet, which is no error."""

@@ -53,6 +53,10 @@ log = structlog.get_logger(__name__)
 
 #: A clock that is set back or forward is noticed after this long.
 _WATCH_SECONDS_MAX = 60.0
+#: After so long without a record, positions that have only passed transaction markers are committed.
+_IDLE_SECONDS = 30.0
+#: A partition that holds so much unread asks for no more.
+_QUEUE_BYTES_MAX = 64 * 1024 * 1024
 
 
 class PartitionState(StrEnum):
@@ -224,6 +228,8 @@ class OwnedPartition:
         self._next: dict[TopicPartition, int] = {}
         self._wake = asyncio.Event()
         self._leaving = asyncio.Event()
+        self._committed_next: dict[TopicPartition, int] = {}
+        self._queued_bytes = 0
         self._barrier: tuple[datetime, dict[TopicPartition, int]] | None = None
         self._last_begin = 0.0
 
@@ -232,7 +238,11 @@ class OwnedPartition:
     @property
     def hungry(self) -> bool:
         """Running, and with room for more records."""
-        return self.state is PartitionState.RUNNING and len(self._queue) < self._options.queue_records_max
+        return (
+            self.state is PartitionState.RUNNING
+            and len(self._queue) < self._options.queue_records_max
+            and self._queued_bytes < _QUEUE_BYTES_MAX
+        )
 
     def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         """Take records that were fetched while the partition was running; others are dropped, they will be read again."""
@@ -240,6 +250,7 @@ class OwnedPartition:
             return
         self._queue.extend(records)
         self._queued[partition] += len(records)
+        self._queued_bytes += sum(len(record.value or b"") for record in records)
         self._wake.set()
 
     def lost_offset(self, detail: str) -> None:
@@ -319,7 +330,7 @@ class OwnedPartition:
                 say.error("partition_holds")
                 self.problem = str(error)
                 await self._rest(self._options.backoff_seconds_max)
-            case Disposition.STOP_PARTITION:
+            case Disposition.STOP_PARTITION | Disposition.DEAD_LETTER:  # such as a snapshot that cannot be read
                 self._stop_for(error)
                 return False
             case _:
@@ -480,10 +491,12 @@ class OwnedPartition:
         ends = await self._reader.ends(offsets)
         for tp, offset in offsets.items():
             if not begins[tp] <= offset <= ends[tp]:
+                repair = f". Repair: orderflow partitions accept {self.number} --use committed --reason TEXT"
                 raise PositionGap(
                     f"partition {self.number} stopped: {self.inputs[tp]} should go on at offset {offset}, but Kafka has "
-                    f"{begins[tp]} to {ends[tp]}; records were deleted or the topic was made anew. Repair: "
-                    f"orderflow partitions accept {self.number} --use committed --reason TEXT"
+                    f"{begins[tp]} to {ends[tp]}; records were deleted or the topic was made anew"
+                    # the command works on the order lane, which is the one with position records
+                    + (repair if self._topics.positions is not None else f". Set the offsets of group {self._group}")
                 )
 
     # -- working
@@ -491,6 +504,7 @@ class OwnedPartition:
     def _start_reading(self) -> None:
         self._queue.clear()
         self._queued = dict.fromkeys(self.inputs, 0)
+        self._queued_bytes = 0
         self._barrier = None
         if self._leaving.is_set():
             return
@@ -518,8 +532,12 @@ class OwnedPartition:
         wait = await self._watch_deadlines()
         if not self._queue and wait != 0.0:
             self._wake.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), wait)
+            idle = _IDLE_SECONDS if wait is None else min(wait, _IDLE_SECONDS)
+            try:
+                await asyncio.wait_for(self._wake.wait(), idle)
+            except TimeoutError:
+                if idle == _IDLE_SECONDS and await self._passed_markers():
+                    return Batch([], None, self._clock())
         # 5 to 20 transactions a second: back to back they pay 20 ms each for CONCURRENT_TRANSACTIONS.
         early = self._last_begin + self._options.batch_interval_seconds - loop.time()
         if early > 0 and len(self._queue) < self._options.batch_records_max:
@@ -529,6 +547,7 @@ class OwnedPartition:
             return None
         count = min(len(self._queue), self._options.batch_records_max)
         records = [self._queue.popleft() for _ in range(count)]
+        self._queued_bytes -= sum(len(record.value or b"") for record in records)
         self._last_begin = loop.time()
         return Batch(records, fire_until, self._clock())
 
@@ -596,6 +615,7 @@ class OwnedPartition:
         await producer.transact(outbox, self._next, timestamp_ms=int(self._clock().timestamp() * 1000))
         proven.store.apply(changes)  # only now
         proven.known, proven.in_doubt = record, None
+        self._committed_next = dict(self._next)
         self.counters.transactions += 1
 
     # -- deadlines
@@ -614,16 +634,26 @@ class OwnedPartition:
         if due > now:
             return min((due - now).total_seconds(), _WATCH_SECONDS_MAX)
         if self._barrier is None:
-            ends = await within(self._limit, self._consumer.end_offsets(list(self.inputs)), "a look at end offsets")
-            self._barrier = (now, dict(ends))
+            # high watermarks: an answer may lie behind a transaction that is still open
+            self._barrier = (now, await self._reader.ends(self.inputs))
         await self._refresh_positions()
         return 0.0 if self._barrier_reached() else 0.02
 
+    async def _passed_markers(self) -> bool:
+        """Idle: whether the positions have moved past markers only. They are committed then, or retention would overtake them."""
+        await self._refresh_positions()
+        return not self._queue and not self._leaving.is_set() and self._next != self._committed_next
+
     async def _refresh_positions(self) -> None:
-        """Where nothing is queued, the consumer's position counts: it also passes the control records at the end."""
+        """Where nothing is queued, the consumer's position counts: it also passes the control records at the end.
+
+        Only while running: once the partition leaves, fetched records are dropped and the position is ahead of what was done.
+        """
         for tp in self.inputs:
             if not self._queued[tp]:
                 position = await within(self._limit, self._consumer.position(tp), "a look at a position")
+                if self.state is not PartitionState.RUNNING:
+                    return
                 if not self._queued[tp]:
                     self._next[tp] = max(self._next[tp], position)
 

@@ -202,6 +202,7 @@ def _make_lane(
                 group=_group_options(settings, worker),
                 policy=settings.policy(),
                 options=_lane_options(settings),
+                fuse_records_min=settings.fuse_records,
                 probe=probe,
             )
         case Lane.COMMANDS:

@@ -134,6 +134,11 @@ class Settings(BaseSettings):
     command_lease: Duration = _duration(
         "5s", "a call to Digital River starts only this long after the last commit of its partition", gt=_POSITIVE
     )
+    fuse_records: int = Field(
+        500,
+        ge=0,
+        description="a partition stops when over half of this many records in 60 s are dead letters; 0: never",
+    )
     store: str = Field("memory", description="where orders are kept between events: memory or rocksdb:DIR")
 
     parked_max_age: Duration = _duration("7d", "how long events of an order that was never requested are kept")

@@ -9,9 +9,11 @@ import uuid
 from collections.abc import AsyncIterator
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.record.util import calc_crc32c
 
+import consumers.partition
 from consumers.membership import Membership
 from consumers.partition import LaneOptions, OwnedPartition, PartitionState
 from producers.connection import KafkaConnection, Limits
@@ -148,6 +150,47 @@ async def test_records_deleted_before_they_were_read_stop_the_partition(apache_k
         problem = owned(membership, 0).problem
         assert problem is not None
         assert "left should go on at offset" in problem
+
+
+async def test_positions_pass_markers_before_retention_overtakes_them(
+    apache_kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a quiet spell retention deletes all that was read, markers too: nothing is lost, so the partition starts again."""
+    monkeypatch.setattr(consumers.partition, "_IDLE_SECONDS", 0.3)
+    await make_topics(apache_kafka, prefix, PARTITIONS)
+    left = TopicPartition(f"{prefix}left", 0)
+    writer = AIOKafkaProducer(bootstrap_servers=apache_kafka, transactional_id=f"{prefix}writer")
+    async with writer, writer.transaction():
+        await writer.send(left.topic, b'{"id": "e0"}', b"key-0", partition=0)
+    async with working(apache_kafka, prefix):
+        await read_changes(apache_kafka, prefix, PARTITIONS, 1, linger=1.5)
+    admin = AIOKafkaAdminClient(bootstrap_servers=apache_kafka)
+    await admin.start()
+    await admin.delete_records({left: RecordsToDelete(before_offset=-1)})
+    await admin.close()
+    async with working(apache_kafka, prefix) as membership:
+        await until_state(membership, 0, PartitionState.RUNNING)
+
+
+async def test_a_record_that_cannot_be_parsed_stops_its_partition_only(apache_kafka: str, prefix: str) -> None:
+    """A header name that is no text breaks the client library: that partition says so, the other one works."""
+    await make_topics(apache_kafka, prefix, PARTITIONS)
+    async with AIOKafkaProducer(bootstrap_servers=apache_kafka) as writer:
+        batch = writer.create_batch()
+        batch.append(timestamp=None, key=b"k", value=b"{}", headers=[("xy", b"")])
+        broken = bytes(batch._build()).replace(b"\x04xy", b"\x04\xff\xfe")
+        builder = writer.create_batch()
+        builder.append(timestamp=None, key=b"k", value=b"{}")
+        builder.close()
+        crc = calc_crc32c(broken[21:])
+        builder._buffer = broken[:17] + crc.to_bytes(4, "big") + broken[21:]
+        await (await writer.send_batch(builder, f"{prefix}left", partition=0))
+    async with working(apache_kafka, prefix) as membership:
+        await until_state(membership, 0, PartitionState.STOPPED)
+        problem = owned(membership, 0).problem
+        assert problem is not None
+        assert "left at offset 0" in problem
+        await until_state(membership, 1, PartitionState.RUNNING)
 
 
 @pytest.mark.chaos
