@@ -8,6 +8,7 @@ store of it stale, so the next owner restores.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -79,7 +80,8 @@ async def accept_partition(
         committed = await _committed(connection, group, inputs)
         chosen = committed if use == "committed" else ({} if record is None else dict(record.next_offsets))
         available = {name: (begins[tp], ends[tp]) for tp, name in inputs.items()}
-        accepted = _within_reach(chosen, available, use)
+        other = committed if use == "positions" else ({} if record is None else dict(record.next_offsets))
+        accepted = _within_reach(chosen, other, available, use)
         found = Acceptance(
             number, committed, None if record is None else dict(record.next_offsets), available, accepted, applied=False
         )
@@ -122,15 +124,19 @@ async def _committed(
 
 
 def _within_reach(
-    chosen: dict[str, int | None] | dict[str, int], available: dict[str, tuple[int, int]], use: Use
+    chosen: Mapping[str, int | None], other: Mapping[str, int | None], available: dict[str, tuple[int, int]], use: Use
 ) -> dict[str, int]:
     accepted: dict[str, int] = {}
     for name, (begin, end) in available.items():
         offset = chosen.get(name)
         if offset is None:
-            other = "committed" if use == "positions" else "positions"
+            known = any(one is not None for one in chosen.values())
+            if known and other.get(name) is None:  # neither side ever read this topic: its beginning loses nothing
+                accepted[name] = begin
+                continue
+            otherwise = "committed" if use == "positions" else "positions"
             raise ConfigError(
-                f"there is no {use} offset of {name} for this partition; --use {other} if that one is right"
+                f"there is no {use} offset of {name} for this partition; --use {otherwise} if that one is right"
             )
         accepted[name] = min(max(offset, begin), end)
     return accepted

@@ -337,7 +337,7 @@ async def order_lane(
         incarnation=uuid.uuid4().hex,
         group=GroupOptions(worker="one", session_timeout_ms=6000, heartbeat_interval_ms=300),
         policy=policy or Policy(),
-        options=LaneOptions(heartbeat_seconds=0.3, position_wait_seconds=1.0, batch_interval_seconds=0.02),
+        options=LaneOptions(heartbeat_seconds=0.3, position_wait_seconds=0.4, batch_interval_seconds=0.02),
         fuse_records_min=fuse_records_min,
         clock=clock,
     )
