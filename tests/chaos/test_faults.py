@@ -177,6 +177,7 @@ async def test_without_the_lease_a_woken_worker_doubles_a_capture(
         assert doubled or refused, "the fault did not reach a call"
 
 
+@SOAK  # a minute or more of waiting for a broker under a loaded machine
 async def test_a_broker_killed_and_restarted_under_the_whole_stack(
     own_kafka: KafkaServer, prefix: str, tmp_path: Path
 ) -> None:
