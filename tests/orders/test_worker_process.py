@@ -1,4 +1,4 @@
-"""``orderflow worker`` as a process: it refuses topics that would break its guarantees, and says on ``/readyz`` what stands still."""
+"""``orderflow worker`` as a process: it refuses unsafe topics, and says on ``/readyz`` what stands still."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ async def _worker(kafka: str, prefix: str) -> AsyncIterator[int]:
 
 async def _until_ready_is(port: int, status: int, seconds: float = 30.0) -> str:
     async with asyncio.timeout(seconds):
-        while (found := await _ready(port))[0] != status:
+        while (found := await _ready(port))[0] != status:  # noqa: ASYNC110  # another process
             await asyncio.sleep(0.1)
     return found[1]
 
@@ -127,5 +127,5 @@ async def test_readyz_names_a_stopped_partition_until_it_was_repaired(kafka: str
         assert await _until_ready_is(port, 200) == "ready\n"
         await write(kafka, prefix, [given("checkout.updated", order_id, cart(("1", 9, "1.00")))])
         async with asyncio.timeout(20):
-            while (await read_outputs(kafka, prefix)).orders[order_id]["lines"][0]["ordered"] != 9:
+            while (await read_outputs(kafka, prefix)).orders[order_id]["lines"][0]["ordered"] != 9:  # noqa: ASYNC110  # the same
                 await asyncio.sleep(0.2)
