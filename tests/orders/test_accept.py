@@ -19,6 +19,15 @@ from statemachine.errors import ConfigError
 from tests.orders.lane import PARTITIONS, Given, given, key_on, make_topics, order_lane, read_outputs, write
 from tests.unit.statemachine.story import cart
 
+pytestmark = pytest.mark.kafka
+
+
+@pytest.fixture
+def kafka(apache_kafka: str) -> str:
+    """Apache Kafka only: what is decided here does not depend on the broker, and each stop takes its time."""
+    return apache_kafka
+
+
 #: The cart and two updates of one order, on partition 0.
 ORDER = key_on(0)
 EVENTS = (
@@ -37,7 +46,7 @@ async def _worked(kafka: str, prefix: str) -> None:
         await lane.settled()
 
 
-async def commit(kafka: str, prefix: str, offsets: dict[Topic, int]) -> None:
+async def _commit(kafka: str, prefix: str, offsets: dict[Topic, int]) -> None:
     """What an operator can do with the tools of Kafka while no worker runs."""
     group = group_id(prefix, Lane.ORDERS)
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka, group_id=group, enable_auto_commit=False)
@@ -48,6 +57,14 @@ async def commit(kafka: str, prefix: str, offsets: dict[Topic, int]) -> None:
         await consumer.commit(tps)
     finally:
         await consumer.stop()
+
+
+async def delete_records(kafka: str, prefix: str, topic: Topic) -> None:
+    """What retention does: all records of the topic's partition 0 are gone."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    await admin.start()
+    await admin.delete_records({TopicPartition(prefixed(prefix, topic), 0): RecordsToDelete(before_offset=-1)})
+    await admin.close()
 
 
 async def _write_position(kafka: str, prefix: str, offsets: dict[Topic, int]) -> None:
@@ -97,7 +114,7 @@ async def test_offsets_that_were_moved_back_stop_the_partition_until_one_side_is
 ) -> None:
     """The dry run shows both sides and changes nothing; applied, the partition goes on, nothing is lost and nothing doubled."""
     await _worked(kafka, prefix)
-    await commit(kafka, prefix, {Topic.CHECKOUT_EVENTS: 1})
+    await _commit(kafka, prefix, {Topic.CHECKOUT_EVENTS: 1})
     problem = await _problem(kafka, prefix)
     assert "partitions accept 0 --use positions|committed --reason" in problem
     assert "\n" not in problem
@@ -136,7 +153,7 @@ async def test_committed_offsets_without_a_position_record_can_only_be_used_as_t
     """A positions topic that was made anew: ``positions`` is refused, ``committed`` repairs; a topic never read begins anew."""
     await make_topics(kafka, prefix)
     await write(kafka, prefix, EVENTS)
-    await commit(kafka, prefix, {Topic.CHECKOUT_EVENTS: 0, Topic.ORDER_EVENTS: 0, Topic.FULFILLMENT_EVENTS: 0})
+    await _commit(kafka, prefix, {Topic.CHECKOUT_EVENTS: 0, Topic.ORDER_EVENTS: 0, Topic.FULFILLMENT_EVENTS: 0})
     assert "no position record" in await _problem(kafka, prefix)
     with pytest.raises(ConfigError, match=r"there is no positions offset of .*--use committed if that one is right"):
         await _accept(kafka, prefix, "positions", apply=True)
@@ -149,11 +166,7 @@ async def test_records_that_retention_took_are_skipped_only_when_somebody_accept
     """The partition stops and names the gap; accepted, it goes on at the first record that is left."""
     await _worked(kafka, prefix)
     await write(kafka, prefix, [given("checkout.updated", ORDER, cart(), event_id="lost")])
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    await admin.start()
-    topic = TopicPartition(prefixed(prefix, Topic.CHECKOUT_EVENTS), 0)
-    await admin.delete_records({topic: RecordsToDelete(before_offset=-1)})
-    await admin.close()
+    await delete_records(kafka, prefix, Topic.CHECKOUT_EVENTS)
     problem = await _problem(kafka, prefix)
     assert f"checkout-events should go on at offset {len(EVENTS)}, but Kafka has {len(EVENTS) + 1}" in problem
     assert "partitions accept 0 --use committed" in problem

@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from producers.topics import TOPICS, Topic, prefixed
 from tests.kafka.server import free_port
 from tests.orders.lane import PARTITIONS, given, key_on, order_lane, read_outputs, write
-from tests.orders.test_accept import commit
+from tests.orders.test_accept import delete_records
 from tests.unit.statemachine.story import cart
 
 pytestmark = pytest.mark.timeout(60)
@@ -110,17 +110,20 @@ async def test_readyz_names_a_stopped_partition_until_it_was_repaired(kafka: str
     async with order_lane(kafka, prefix, answering=False) as lane:
         await lane.send(given("checkout.requested", order_id, cart()))
         await lane.settled()
-    await commit(kafka, prefix, {Topic.CHECKOUT_EVENTS: 0})
+    await write(kafka, prefix, [given("checkout.updated", order_id, cart())])
+    await delete_records(kafka, prefix, Topic.CHECKOUT_EVENTS)
     async with _worker(kafka, prefix) as port:
         problem = await _until_ready_is(port, 503)
-    assert problem.startswith("orders[0]: partition 0 stopped: committed offsets")
-    assert "partitions accept 0 --use positions|committed --reason TEXT" in problem
+    assert problem.startswith(
+        "orders[0]: partition 0 stopped: checkout-events should go on at offset 1, but Kafka has 2 to 2"
+    )
+    assert "orderflow partitions accept 0 --use committed --reason TEXT" in problem
     assert problem.count("\n") == 1
-    words = ("partitions", "accept", "0", "--use", "positions", "--reason", "offset was moved by hand")
+    words = ("partitions", "accept", "0", "--use", "committed", "--reason", "retention was too short")
     dry, applied = [await _ended(await _orderflow(kafka, prefix, *words, *more)) for more in ((), ("--apply",))]
     assert (dry[0], applied[0]) == (0, 0)
-    assert "checkout-events: committed 0, position record 1, Kafka has 0 to 1" in dry[1]
-    assert "would go on at 1" in dry[1]
+    assert "checkout-events: committed 1, position record 1, Kafka has 2 to 2" in dry[1]
+    assert "would go on at 2: 1 offsets are not read" in dry[1]
     assert "would" not in applied[1]
     assert "must be restarted" in applied[1]
     async with _worker(kafka, prefix) as port:
