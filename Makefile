@@ -32,7 +32,8 @@ check: $(DEV) ## What must hold before a push: format, lint, types, imports, fas
 	@$(BIN)/lint-imports --no-cache >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 	@$(BIN)/python -m pytest -q tests/unit tests/property tests/architecture tests/cli -m "not kafka and not soak" $(ARGS)
 
-bench: $(DEV) ## Measure the order lane on Apache Kafka beside a bare loop
+bench: $(DEV) ## Measure one decision, and the order lane on Apache Kafka beside a bare loop
+	@$(BIN)/python -m benchmarks.decision
 	@$(BIN)/python -m benchmarks.order_lane $(ARGS)
 
 soak: $(DEV) ## Run the tests that take minutes

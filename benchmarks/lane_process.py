@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import json
 import logging
 import os
@@ -27,6 +26,7 @@ from benchmarks.workload import EVENTS_PER_ORDER, OneOrder, Written
 from consumers.membership import GroupOptions
 from consumers.order_lane import make_order_lane
 from consumers.partition import LaneOptions, OwnedPartition
+from orderflow.collector import settle_collector
 from producers.connection import KafkaConnection
 from producers.transaction import BATCH_BYTES
 from statemachine.policy import Policy
@@ -165,7 +165,7 @@ def main() -> None:
         os.sched_setaffinity(0, {int(cpu[0])})
     logging.basicConfig(level=logging.ERROR)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    gc.freeze()
+    settle_collector()  # as a worker does
     run = run_lane if kind == "lane" else run_bare
     if os.environ.get("BENCH_PROFILE"):
         import cProfile

@@ -38,12 +38,14 @@ class Lanes(click.ParamType[tuple[Lane, ...]]):
 def worker(lanes: tuple[Lane, ...]) -> None:
     """Run lanes until SIGTERM: then finish, commit, leave, exit 0."""
     from orderflow.bootstrap import run_worker
+    from orderflow.collector import settle_collector
     from orderflow.logs import configure_logging
 
     settings = settings_or_usage()
     if settings.rocksdb_folder is not None:
         raise UsageProblem(f"ORDERFLOW_STORE={settings.store}: this version keeps orders in memory only")
     configure_logging(level=settings.log_level, style=settings.log_format)
+    settle_collector()
     run(run_worker(settings, lanes))
 
 
