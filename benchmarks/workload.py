@@ -109,10 +109,11 @@ class OneOrder:
     def _answer(self, event_id: str) -> bytes:
         command = self._command
         assert command is not None
+        total = 4816 + self.number % 1000  # orders do not all cost the same
         checkout = RemoteCheckout(
             checkout_id=f"chk-{self.number}",
             currency="USD",
-            total=4816,
+            total=total,
             tax=336,
             selling_entity=SellingEntity("C5_INC-ENTITY", "DR globalTech Inc."),
             lines=(QuotedLine("1", 3980, 299), QuotedLine("2", 500, 37)),
@@ -123,13 +124,13 @@ class OneOrder:
             dr_order_id=f"9{self.number:011d}",
             state="accepted",
             currency="USD",
-            total=4816,
+            total=total,
             tax=336,
             checkout_id=checkout.checkout_id,
             upstream_id=self.order_id,
             fraud_state="passed",
             items=(RemoteItem("70001", 2, "1", amount=3980, tax=299), RemoteItem("70002", 1, "2", amount=500, tax=37)),
-            charges=(RemoteCharge(f"cha-{self.number}", "capturable", 4816),),
+            charges=(RemoteCharge(f"cha-{self.number}", "capturable", total),),
         )
         name = name_of(command)
         outcome = Outcome(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -210,6 +211,7 @@ def decode_snapshot(data: bytes) -> Order:
     )
 
 
+@lru_cache(maxsize=4096)  # an order's amounts stay the same over most of its events, and each writes them twice
 def amounts_text(amounts: Amounts) -> AmountsText:
     """Amounts as the contract writes them."""
     currency = amounts.currency
