@@ -39,6 +39,13 @@ class Breaker:
         """Calls go through."""
         return self._open_until is None
 
+    def blocked(self, now: float) -> bool:
+        """Whether a call asked for now would have to wait.
+
+        False also in an open breaker whose pause is over while nobody makes its probe: it does not close by itself.
+        """
+        return self._open_until is not None and (now < self._open_until or self._probing)
+
     def enter(self, now: float) -> float:
         """Ask for a call: 0 lets it through, else seconds to wait.
 

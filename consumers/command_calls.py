@@ -135,6 +135,9 @@ class Caller:
                 self._gave_up(pending)
                 log.exception("call_failed", order_id=pending.command.order_id, command_id=pending.command.command_id)
                 outcome = unknown_outcome(pending.command)
+            except BaseException:  # cut off: a probe that is never heard of again would keep the breaker open for ever
+                self._gave_up(pending)
+                raise
             finally:
                 pending.calling = False
                 self._slots.release()

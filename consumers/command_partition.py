@@ -142,10 +142,14 @@ class CommandPartition:
 
     @property
     def hungry(self) -> bool:
-        """Running, Digital River answers, and there is room for more commands."""
+        """Running, Digital River answers or is to be probed, and there is room for more commands.
+
+        While the breaker is open commands wait in Kafka. Once its pause is over they are let in again, for the probe: those
+        that opened it may all have ended, and then nobody has one at hand.
+        """
         return (
             self.state is PartitionState.RUNNING
-            and self._caller.breaker.closed
+            and not self._caller.breaker.blocked(self._steady())
             and not self._watermark.full
             and self._watermark.pending < self._options.queue_records_max
         )
@@ -419,7 +423,8 @@ class CommandPartition:
         if self._finished or self._desk.renewal_wanted:
             return True
         lease = self._desk.lease
-        return self._desk.active and self._caller.breaker.closed and lease.age > lease.seconds / 3
+        blocked = self._caller.breaker.blocked(self._steady())
+        return self._desk.active and not blocked and lease.age > lease.seconds / 3
 
     async def _finish(self) -> None:
         """Wait for the calls on their way, write all outcomes, and say that nothing is in flight."""

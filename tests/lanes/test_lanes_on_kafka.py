@@ -130,6 +130,27 @@ async def test_a_bad_command_is_set_aside_and_the_lane_goes_on(
     assert [int(dict(letter.headers)["orderflow-offset"]) for letter in letters] == [0, 1, 2]
 
 
+async def test_a_breaker_that_opened_with_the_last_commands_lets_the_next_ones_in(
+    apache_kafka: str, prefix: str, river: FileRiver
+) -> None:
+    """All desks are empty and the breaker is open: after its pause the lane reads again, probes, and goes on."""
+    await command_topics(apache_kafka, prefix)
+    member = commands_member(apache_kafka, prefix, river)
+    river._fail = lambda what, _count: Unavailable("503", status=503) if what in ("call", "look") else None
+    inbox = prefixed(prefix, Topic.INBOX)
+    async with running(member):
+        await ask(apache_kafka, prefix, 0, 4)
+        unknown = await until(apache_kafka, inbox, 4)
+        assert not any(part._desk.active for part in parts(member))
+        assert not parts(member)[0]._caller.breaker.closed
+        river._fail = lambda _what, _count: None
+        await ask(apache_kafka, prefix, 4, 4)
+        records = await until(apache_kafka, inbox, 8)
+    assert {json.loads(record.value)["data"]["result"] for record in unknown} == {"unknown"}
+    assert len({json.loads(record.value)["id"] for record in records}) == 8
+    assert effects(river) == sorted(f"c{n}" for n in range(4, 8))
+
+
 async def test_a_member_that_leaves_in_good_order_hands_over_without_waits_or_repeats(
     apache_kafka: str, prefix: str, river: FileRiver
 ) -> None:

@@ -242,3 +242,19 @@ async def test_an_open_breaker_keeps_waiting_commands_from_using_their_tries(boo
     confirmed = [outcome for outcome in outcomes if outcome.result == "confirmed"]
     assert len(bench.river.effects()) == len(confirmed)
     assert bench.river.count("connect") < 29 + 11
+
+
+async def test_a_probe_that_is_cut_off_leaves_its_place_to_another(books: Path) -> None:
+    """Its partition is fenced while it is on its way: the next command probes, and closes the breaker."""
+    bench = Bench(books)
+    bench.breaker.denied("401", bench.time.now)
+    bench.river._effect_seconds = 3600.0
+    probe = asyncio.create_task(bench.run(delete("c1", "A-1")))
+    while bench.river.in_flight == 0:  # noqa: ASYNC110  # nothing tells a test
+        await asyncio.sleep(0)
+    probe.cancel()
+    await asyncio.wait([probe])
+    bench.river._effect_seconds = 0.0
+    async with asyncio.timeout(5.0):
+        outcome = await bench.run(delete("c2", "A-2"))
+    assert (outcome.result, bench.breaker.closed) == ("confirmed", True)

@@ -160,6 +160,20 @@ def test_a_probe_that_was_not_made_leaves_its_place_to_another() -> None:
     assert breaker.enter(1.0) == 0.0
 
 
+def test_a_breaker_blocks_until_its_pause_is_over_and_while_it_is_probed() -> None:
+    """In between somebody must be let in to make the probe, or it stays open for ever."""
+    breaker = Breaker(failures_max=1, pause_seconds=2.0)
+    assert not breaker.blocked(10.0)
+    breaker.failed("503", 10.0)
+    assert [breaker.blocked(now) for now in (10.0, 11.9, 12.0)] == [True, True, False]
+    breaker.enter(12.0)
+    assert breaker.blocked(60.0)
+    breaker.gave_up()
+    assert not breaker.blocked(60.0)
+    breaker.answered()
+    assert not breaker.blocked(10.0)
+
+
 def test_a_denied_key_opens_the_breaker_at_once() -> None:
     """No number of calls makes a wrong key right."""
     breaker = Breaker()
