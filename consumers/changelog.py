@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from producers.connection import KafkaConnection, within
-from statemachine.errors import BrokerUnavailable
+from statemachine.errors import BrokerUnavailable, TransactionOpen
 
 
 class ReadRecord(Protocol):
@@ -186,7 +186,7 @@ class ChangelogReader:
             if now_at != position:
                 position, moved = now_at, loop.time()
             elif loop.time() - moved > self._limit:
-                raise BrokerUnavailable(
+                raise TransactionOpen(
                     f"{partition.topic}[{partition.partition}] is readable to {position} of {end} only: "
                     "a transaction is open there"
                 )

@@ -34,6 +34,7 @@ from consumers.command_records import PendingCommand, outcome_event, read_comman
 from consumers.lease import Lease
 from consumers.partition import Counters, LaneOptions, PartitionState
 from consumers.progress import Footprint, Left, Progress, Watermark
+from consumers.takeover_watch import TakeOverWatch
 from producers.connection import KafkaConnection, within
 from producers.dead_letters import dead_letter
 from producers.outbox import OutboundRecord, Outbox
@@ -137,6 +138,7 @@ class CommandPartition:
         self._doubts = Doubts(caller.options)
         self._last_begin = 0.0
         self._paused = True
+        self._watch = TakeOverWatch(number, options.takeover_seconds_max)
 
     # -- seen from the membership
 
@@ -201,6 +203,7 @@ class CommandPartition:
             OrderflowError: With disposition STOP: the whole worker must stop.
         """
         self._leaving.clear()
+        self._watch.forget()
         self.problem = None
         self._become(PartitionState.ASSIGNED)
         failures = 0
@@ -208,8 +211,11 @@ class CommandPartition:
             while not self._leaving.is_set():
                 worked_from = self.counters.transactions
                 try:
+                    self._watch.begins(self._steady())
                     if not await self._resume():
                         await self._take_over()
+                    if self._watch.succeeded():
+                        self.problem = None
                     self._start_reading()
                     await self._work()
                 except (OrderflowError, KafkaError) as error:
@@ -232,11 +238,13 @@ class CommandPartition:
             case Disposition.REFENCE:
                 # Somebody else owns the partition: start nothing. If it is still ours after a heartbeat, begin again.
                 say.warning("partition_fenced")
+                self._note_failure(error)
                 self._forget()
                 await self._desk.drop()
                 await self._rest(2 * self._options.heartbeat_seconds * min(failures, 4))
             case Disposition.RETRY:
                 say.warning("partition_retries")
+                self._note_failure(error)
                 await self._rest(min(self._options.backoff_seconds_max, 0.1 * 2 ** min(failures, 10)))
             case Disposition.STOP_PARTITION:
                 self._stop_for(error)
@@ -244,6 +252,14 @@ class CommandPartition:
             case _:
                 raise error
         return True
+
+    def _note_failure(self, error: OrderflowError) -> None:
+        """Tell a person, once, when the take-over has failed for too long; it is tried again all the same."""
+        told, problem = self._watch.told, self._watch.failed(error, self._steady())
+        if problem is not None and not self._leaving.is_set():
+            if not told:
+                log.error("partition_not_taken_over", partition=self.number, group=self._group, reason=problem)
+            self.problem = problem
 
     def _stop_for(self, error: OrderflowError) -> None:
         self._pause_reading()

@@ -36,6 +36,7 @@ from consumers.positions import (
     standing,
 )
 from consumers.store import Store
+from consumers.takeover_watch import TakeOverWatch
 from producers.connection import KafkaConnection, within
 from producers.outbox import OutboundRecord, Outbox
 from producers.transaction import Probe, TransactionalProducer
@@ -146,6 +147,8 @@ class LaneOptions:
     queue_records_max: int = 4000
     heartbeat_seconds: float = 3.0
     backoff_seconds_max: float = 5.0
+    #: A take-over that fails for so long is tried on, but is a problem that a person is told about.
+    takeover_seconds_max: float = 60.0
     #: How long a position record may differ from the committed offsets before the partition is stopped.
     position_wait_seconds: float = 10.0
     #: The lane's step asks somebody else and may be cut off by a revoke; what it did so far is done again.
@@ -232,6 +235,7 @@ class OwnedPartition:
         self._queued_bytes = 0
         self._barrier: tuple[datetime, dict[TopicPartition, int]] | None = None
         self._last_begin = 0.0
+        self._watch = TakeOverWatch(number, options.takeover_seconds_max)
 
     # -- seen from the membership
 
@@ -287,13 +291,17 @@ class OwnedPartition:
             OrderflowError: With disposition STOP: the whole worker must stop.
         """
         self._leaving.clear()
+        self._watch.forget()
         self.problem = None
         self._become(PartitionState.ASSIGNED)
         failures = 0
         while not self._leaving.is_set():
             try:
+                self._watch.begins(asyncio.get_running_loop().time())
                 if not await self._resume():
                     await self._take_over()
+                if self._watch.succeeded():
+                    self.problem = None
                 self._start_reading()
                 worked_from = self.counters.transactions
                 try:
@@ -311,6 +319,14 @@ class OwnedPartition:
                 self._pause_reading()
                 await self._recover(BrokerUnavailable(f"{type(error).__name__}: {error}"), failures)
 
+    def _note_failure(self, error: OrderflowError) -> None:
+        """Tell a person, once, when the take-over has failed for too long; it is tried again all the same."""
+        told, problem = self._watch.told, self._watch.failed(error, asyncio.get_running_loop().time())
+        if problem is not None and not self._leaving.is_set():
+            if not told:
+                log.error("partition_not_taken_over", partition=self.number, group=self._group, reason=problem)
+            self.problem = problem
+
     async def _recover(self, error: OrderflowError, failures: int) -> bool:
         """Do what the error's disposition says; False when the partition must not start again."""
         say = log.bind(partition=self.number, group=self._group, error=str(error), kind=type(error).__name__)
@@ -319,10 +335,12 @@ class OwnedPartition:
                 # Fenced: our store may be behind. Wait until a heartbeat had the time to tell that we are no longer a member;
                 # if the partition is still ours then, begin again. Letting it go would leave it unserved.
                 say.warning("partition_fenced")
+                self._note_failure(error)
                 self._forget()
                 await self._rest(2 * self._options.heartbeat_seconds * min(failures, 4))
             case Disposition.RETRY:
                 say.warning("partition_retries")
+                self._note_failure(error)
                 if isinstance(error, DigitalRiverError):
                     self.problem = str(error)
                 await self._rest(min(self._options.backoff_seconds_max, 0.1 * 2 ** min(failures, 10)))

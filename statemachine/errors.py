@@ -7,6 +7,7 @@
         Unroutable
       BrokerError
         BrokerUnavailable      RETRY        Kafka does not answer
+          TransactionOpen      RETRY        somebody's open transaction hides the end of what must be read
         TransactionAborted     RETRY        nothing of the transaction is visible, or its fate is settled by the next init
         Fenced                 REFENCE      another process owns the partition now
           PositionGap          STOP_PARTITION  offsets and position record disagree: an operator decides
@@ -86,6 +87,13 @@ class BrokerError(OrderflowError):
 
 class BrokerUnavailable(BrokerError):
     """Kafka could not be reached within a limit of ours. RETRY with back-off. Remedy: start or reach the broker."""
+
+
+class TransactionOpen(BrokerUnavailable):
+    """A partition that must be read to its end is readable to an open transaction only. RETRY: it ends or times out.
+
+    Remedy, when it never does: ``kafka-transactions.sh find-hanging``, then ``abort``.
+    """
 
 
 class TransactionAborted(BrokerError):

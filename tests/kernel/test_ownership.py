@@ -29,11 +29,16 @@ PARTITIONS = 2
 
 @contextlib.asynccontextmanager
 async def working(
-    bootstrap: str, prefix: str, *, operation_seconds: float = 8.0, partitions: int = PARTITIONS
+    bootstrap: str,
+    prefix: str,
+    *,
+    operation_seconds: float = 8.0,
+    partitions: int = PARTITIONS,
+    takeover_seconds_max: float = 60.0,
 ) -> AsyncIterator[Membership]:
     """A worker in this process."""
     connection = KafkaConnection(bootstrap, limits=Limits(operation_seconds=operation_seconds), request_timeout_ms=4000)
-    options = LaneOptions(heartbeat_seconds=0.5, position_wait_seconds=1.0)
+    options = LaneOptions(heartbeat_seconds=0.5, position_wait_seconds=1.0, takeover_seconds_max=takeover_seconds_max)
     membership = make_membership(
         connection, prefix, partitions, worker="one", incarnation=uuid.uuid4().hex, options=options
     )
@@ -123,6 +128,35 @@ async def test_a_partition_whose_offsets_disagree_stays_stopped_and_says_how_to_
         later = await read_changes(apache_kafka, prefix, PARTITIONS, 60 + 20, linger=2.0)
     assert all(int(str(change["id"])[1:]) < 60 or change["n"] for change in later)
     assert len(later) < 120
+
+
+async def test_a_transaction_that_hangs_is_a_problem_that_says_how_to_end_it(apache_kafka: str, prefix: str) -> None:
+    """The partition fails readiness while it cannot be taken over, tries on, and works once the transaction is ended."""
+    await make_topics(apache_kafka, prefix, PARTITIONS)
+    await publish(apache_kafka, prefix, 0, 30)
+    async with working(apache_kafka, prefix):
+        await read_changes(apache_kafka, prefix, PARTITIONS, 30)
+    other = AIOKafkaProducer(
+        bootstrap_servers=apache_kafka, transactional_id=f"{prefix}other", transaction_timeout_ms=600_000
+    )
+    await other.start()
+    await other.begin_transaction()
+    await other.send_and_wait(f"{prefix}positions", b"junk", b"0", 0)
+    try:
+        async with working(apache_kafka, prefix, operation_seconds=2.0, takeover_seconds_max=3.0) as membership:
+            await until_state(membership, 1, PartitionState.RUNNING)
+            async with asyncio.timeout(30.0):
+                while owned(membership, 0).problem is None:  # noqa: ASYNC110  # not announced
+                    await asyncio.sleep(0.05)
+            assert "kafka-transactions.sh find-hanging" in str(owned(membership, 0).problem)
+            assert owned(membership, 1).problem is None
+            await other.abort_transaction()
+            await until_state(membership, 0, PartitionState.RUNNING)
+            assert owned(membership, 0).problem is None
+            await publish(apache_kafka, prefix, 30, 30)
+            assert faults(await read_changes(apache_kafka, prefix, PARTITIONS, 60), 60) == []
+    finally:
+        await other.stop()
 
 
 async def _rewind(bootstrap: str, group: str, partition: TopicPartition) -> None:

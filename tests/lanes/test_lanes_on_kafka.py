@@ -11,21 +11,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from aiokafka import TopicPartition
 
+import consumers.command_lane
 from consumers.breaker import Breaker
 from consumers.catalogue_lane import make_catalogue_lane
 from consumers.command_calls import CallOptions
 from consumers.command_lane import make_command_lane
 from consumers.command_partition import CommandPartition
+from consumers.command_reader import CommandReader
 from consumers.membership import Membership
-from consumers.partition import PartitionState
+from consumers.partition import LaneOptions, PartitionState
+from consumers.progress import Progress
 from consumers.webhook_lane import make_webhook_lane
 from producers.connection import KafkaConnection, Limits
 from producers.encoding import encode_command
 from producers.partitioner import partition_of
 from producers.topics import Topic, prefixed
 from statemachine.commands import DeleteCheckout
-from statemachine.errors import ConfigError, TransportFailure, Unavailable
+from statemachine.errors import BrokerUnavailable, ConfigError, TransportFailure, Unavailable
 from tests.lanes.kafka import group_options, make_topics, read_all, running, until, write
 from tests.lanes.river import FileRiver
 
@@ -43,7 +47,14 @@ def river(tmp_path: Path) -> FileRiver:
 
 
 def commands_member(
-    bootstrap: str, prefix: str, river: FileRiver, worker: str = "one", *, http: float = HTTP, lease: float = LEASE
+    bootstrap: str,
+    prefix: str,
+    river: FileRiver,
+    worker: str = "one",
+    *,
+    http: float = HTTP,
+    lease: float = LEASE,
+    options: LaneOptions | None = None,
 ) -> Membership:
     """A member of the command lane."""
     return make_command_lane(
@@ -55,6 +66,7 @@ def commands_member(
         provider=river,
         rate=0,
         calls=CallOptions(http_timeout_seconds=http, settle_seconds=1.0, backoff_seconds=0.05),
+        options=options,
         breaker=Breaker(pause_seconds=0.1, pause_seconds_max=0.3),
         lease_seconds=lease,
     )
@@ -149,6 +161,32 @@ async def test_a_breaker_that_opened_with_the_last_commands_lets_the_next_ones_i
     assert {json.loads(record.value)["data"]["result"] for record in unknown} == {"unknown"}
     assert len({json.loads(record.value)["id"] for record in records}) == 8
     assert effects(river) == sorted(f"c{n}" for n in range(4, 8))
+
+
+async def test_commands_that_cannot_be_taken_over_for_long_are_a_problem(
+    apache_kafka: str, prefix: str, river: FileRiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Readiness fails until Kafka tells the offsets; then the lane works and the problem is gone."""
+    away = True
+
+    class Reader(CommandReader):
+        async def progress(self, group: str, partition: TopicPartition) -> Progress | None:
+            if away:
+                raise BrokerUnavailable("Kafka did not tell its committed offsets")
+            return await super().progress(group, partition)
+
+    monkeypatch.setattr(consumers.command_lane, "CommandReader", Reader)
+    await command_topics(apache_kafka, prefix)
+    options = LaneOptions(heartbeat_seconds=0.3, backoff_seconds_max=0.5, takeover_seconds_max=1.0)
+    member = commands_member(apache_kafka, prefix, river, options=options)
+    async with running(member):
+        await eventually(lambda: any(part.problem is not None for part in parts(member)))
+        assert "cannot be taken over" in next(part.problem for part in parts(member) if part.problem)
+        away = False
+        await ask(apache_kafka, prefix, 0, 4)
+        await until(apache_kafka, prefixed(prefix, Topic.INBOX), 4)
+        await eventually(lambda: all(part.problem is None for part in parts(member)))
+    assert effects(river) == ids(4)
 
 
 async def test_a_member_that_leaves_in_good_order_hands_over_without_waits_or_repeats(
