@@ -211,7 +211,9 @@ def _environment(settings: Settings) -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def stack(bootstrap: str, prefix: str, folder: Path, *, partitions: int = 4) -> AsyncIterator[Stack]:
+async def stack(
+    bootstrap: str, prefix: str, folder: Path, *, partitions: int = 4, replication: int = 1
+) -> AsyncIterator[Stack]:
     """Topics, simulator and relay; workers are started by the test. Short limits, so that faults show soon."""
     session = "6s" if os.environ.get("KAFKA_BOOTSTRAP") else "3s"
     settings = load_settings(
@@ -224,7 +226,7 @@ async def stack(bootstrap: str, prefix: str, folder: Path, *, partitions: int = 
         group_heartbeat_interval="300ms",
         kafka_operation_timeout="5s",
     )
-    await create_topics(settings.connection(), prefix, partitions=partitions, replication=1)
+    await create_topics(settings.connection(), prefix, partitions=partitions, replication=replication)
     async with serve_relay(settings, 0) as relay:
         options = SimulatorOptions(port=0, webhook_url=f"{relay}/webhooks", rate=0, capture_delay=0.2, wire_delay=0.5)
         async with serve_simulator(options) as simulator:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,17 +17,29 @@ from docker import APIClient
 from docker.errors import APIError, DockerException
 from docker.utils import kwargs_from_env
 from testcontainers.core.container import DockerContainer
+from testcontainers.core.network import Network
 
 from tests.kafka.server import CLUSTER_ID, IMAGE, PROPERTIES, READY_LINE, START_SECONDS_MAX, Unavailable, free_port
 
 _PORT = 9093
 
 
+@dataclass(frozen=True)
+class Place:
+    """One node's place in a cluster: its number, all controllers, settings over the usual ones, and where they meet."""
+
+    number: int
+    voters: str
+    properties: Mapping[str, str]
+    network: Network
+
+
 class ContainerKafka:
     """Apache Kafka from its official image; implements ``KafkaServer``."""
 
-    def __init__(self, image: str = IMAGE) -> None:
+    def __init__(self, image: str = IMAGE, *, place: Place | None = None) -> None:
         self._image = image
+        self._place = place
         self._container: DockerContainer | None = None
         self._bootstrap = ""
         self._starts = 0
@@ -95,13 +109,18 @@ class ContainerKafka:
         container = DockerContainer(self._image)
         host, port = container.get_docker_client().host(), free_port()
         self._bootstrap = f"{host}:{port}"
-        listeners = {
+        place = self._place
+        name = "localhost" if place is None else f"kafka-{place.number}"
+        own = {
             "listeners": f"PLAINTEXT://:{_PORT},BROKER://:9092,CONTROLLER://:9094",
-            "advertised.listeners": f"PLAINTEXT://{self._bootstrap},BROKER://localhost:9092",
+            "advertised.listeners": f"PLAINTEXT://{self._bootstrap},BROKER://{name}:9092",
             "controller.quorum.voters": "1@localhost:9094",
         }
-        for name, value in (PROPERTIES | listeners).items():
-            container.with_env("KAFKA_" + name.upper().replace(".", "_"), value)
+        if place is not None:
+            own |= {**place.properties, "node.id": str(place.number), "controller.quorum.voters": place.voters}
+            container.with_network(place.network).with_network_aliases(name)
+        for key, value in (PROPERTIES | own).items():
+            container.with_env("KAFKA_" + key.upper().replace(".", "_"), value)
         container.with_env("CLUSTER_ID", CLUSTER_ID).with_env("KAFKA_HEAP_OPTS", "-Xmx512M -Xms128M")
         return container.with_bind_ports(_PORT, port)
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 import pytest
 
+from tests.kafka.cluster import KafkaCluster, container_cluster, jar_cluster
 from tests.kafka.container import ContainerKafka, check_engine
 from tests.kafka.jars import JarKafka, check_java
 from tests.kafka.server import KafkaServer, Unavailable
@@ -31,6 +33,14 @@ def _jars() -> KafkaServer:
 
 #: ``ORDERFLOW_TEST_KAFKA=container|jars`` allows one kind only.
 KINDS: dict[str, Callable[[], KafkaServer]] = {"container": _container, "jars": _jars}
+CLUSTERS: dict[str, Callable[[], KafkaCluster]] = {"container": container_cluster, "jars": jar_cluster}
+
+
+class _Startable(Protocol):
+    def start(self) -> None: ...
+
+
+_Kind = TypeVar("_Kind", bound=_Startable)
 
 
 @dataclass
@@ -50,9 +60,20 @@ class KafkaChoice:
         Raises:
             Unavailable: None works; the message has each kind's reason.
         """
+        return self._start_first(KINDS)
+
+    def start_cluster(self) -> KafkaCluster:
+        """Three started brokers of the first kind that works here.
+
+        Raises:
+            Unavailable: None works; the message has each kind's reason.
+        """
+        return self._start_first(CLUSTERS)
+
+    def _start_first(self, kinds: Mapping[str, Callable[[], _Kind]]) -> _Kind:
         only = os.environ.get("ORDERFLOW_TEST_KAFKA")
         reasons = []
-        for name, make in KINDS.items():
+        for name, make in kinds.items():
             if only in {None, "", name}:
                 try:
                     server = make()
@@ -142,6 +163,19 @@ def own_kafka(_kafka_choice: KafkaChoice) -> Iterator[KafkaServer]:
         _kafka_choice.description = _kafka_choice.description or server.description
         yield server
         server.stop()
+
+
+@pytest.fixture
+def kafka_cluster(_kafka_choice: KafkaChoice) -> Iterator[KafkaCluster]:
+    """Three brokers of the test's own, replicated as in production, each to be killed and restarted; gone afterwards."""
+    try:
+        cluster = _kafka_choice.start_cluster()
+    except Unavailable as error:
+        _kafka_choice.give_up(error)
+    else:
+        _kafka_choice.description = _kafka_choice.description or cluster.description
+        yield cluster
+        cluster.stop()
 
 
 @pytest.fixture

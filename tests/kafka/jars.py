@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.kafka.server import (
@@ -30,9 +31,11 @@ _STOP_SECONDS_MAX = 10.0
 class JarKafka:
     """Apache Kafka as a Java process on 127.0.0.1; implements ``KafkaServer``."""
 
-    def __init__(self) -> None:
+    def __init__(self, properties: Mapping[str, str] | None = None, *, controller_port: int | None = None) -> None:
+        """Choose ports; ``properties`` come over all others, for a node among several."""
+        self._properties = dict(properties or {})
         self._port = free_port()
-        self._controller_port = free_port()
+        self._controller_port = controller_port or free_port()
         self._broker_port = free_port()
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -114,7 +117,7 @@ class JarKafka:
             "log.dirs": str(folder / "data"),
         }
         path = folder / "server.properties"
-        path.write_text("".join(f"{name}={value}\n" for name, value in (PROPERTIES | own).items()))
+        path.write_text("".join(f"{name}={value}\n" for name, value in (PROPERTIES | own | self._properties).items()))
         return path
 
     def _launch(self) -> None:

@@ -72,7 +72,7 @@ class CountingLogic:
         outbox.add(self._changes, key.encode(), json.dumps(change).encode())
 
 
-async def make_topics(bootstrap: str, prefix: str, partitions: int) -> None:
+async def make_topics(bootstrap: str, prefix: str, partitions: int, *, replication: int = 1) -> None:
     """Create the counting lane's topics."""
     names = (*INPUTS, "changes", "counts", "positions")
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
@@ -84,7 +84,7 @@ async def make_topics(bootstrap: str, prefix: str, partitions: int) -> None:
                 NewTopic(
                     f"{prefix}{name}",
                     partitions,
-                    1,
+                    replication,
                     topic_configs={"cleanup.policy": "compact"} if name in compact else {},
                 )
                 for name in names

@@ -18,6 +18,7 @@ from consumers.membership import Membership
 from consumers.partition import LaneOptions, OwnedPartition, PartitionState
 from producers.connection import KafkaConnection, Limits
 from producers.publisher import Publisher
+from tests.kafka.cluster import KafkaCluster, leaders
 from tests.kafka.server import KafkaServer
 from tests.kernel.counting import make_membership, make_topics
 from tests.kernel.process import faults, publish, read_changes
@@ -228,17 +229,20 @@ async def test_a_record_that_cannot_be_parsed_stops_its_partition_only(apache_ka
 
 
 @pytest.mark.chaos
-async def test_a_broker_that_dies_and_comes_back_costs_time_only(own_kafka: KafkaServer, prefix: str) -> None:
+@pytest.mark.timeout(90)
+async def test_a_broker_that_dies_and_comes_back_costs_time_only(kafka_cluster: KafkaCluster, prefix: str) -> None:
     """Killed and restarted: the worker makes new producers, proves its stores and goes on; nothing is lost or doubled."""
-    await make_topics(own_kafka.bootstrap, prefix, PARTITIONS)
-    async with working(own_kafka.bootstrap, prefix, operation_seconds=4.0) as membership:
-        await publish(own_kafka.bootstrap, prefix, 0, 100)
-        await read_changes(own_kafka.bootstrap, prefix, PARTITIONS, 60, linger=0)
-        await asyncio.to_thread(own_kafka.kill)
+    bootstrap = kafka_cluster.bootstrap
+    await make_topics(bootstrap, prefix, PARTITIONS, replication=3)
+    async with working(bootstrap, prefix, operation_seconds=4.0) as membership:
+        await publish(bootstrap, prefix, 0, 100)
+        await read_changes(bootstrap, prefix, PARTITIONS, 60, linger=0)
+        ((victim, _),) = (await leaders(bootstrap)).most_common(1)
+        await asyncio.to_thread(kafka_cluster.kill, victim)
         await asyncio.sleep(2)
-        await asyncio.to_thread(own_kafka.restart)
-        await _published_after_restart(own_kafka.bootstrap, prefix)
-        changes = await read_changes(own_kafka.bootstrap, prefix, PARTITIONS, 200, seconds=60)
+        await asyncio.to_thread(kafka_cluster.restart, victim)
+        await _published_after_restart(bootstrap, prefix)
+        changes = await read_changes(bootstrap, prefix, PARTITIONS, 200, seconds=60)
         assert faults(changes, 200) == []
         assert all(owned(membership, number).counters.restores == 1 for number in range(PARTITIONS))
 

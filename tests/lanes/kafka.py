@@ -22,14 +22,14 @@ def group_options(worker: str = "one") -> GroupOptions:
     return GroupOptions(worker=worker, session_timeout_ms=SESSION_MS, heartbeat_interval_ms=HEARTBEAT_MS)
 
 
-async def make_topics(bootstrap: str, prefix: str, counts: dict[Topic, int]) -> None:
+async def make_topics(bootstrap: str, prefix: str, counts: dict[Topic, int], *, replication: int = 1) -> None:
     """Create topics with the settings of the contract."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
         await admin.create_topics(
             [
-                NewTopic(prefixed(prefix, topic), count, 1, topic_configs=TOPICS[topic].configs())
+                NewTopic(prefixed(prefix, topic), count, replication, topic_configs=TOPICS[topic].configs())
                 for topic, count in counts.items()
             ]
         )
