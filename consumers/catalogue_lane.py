@@ -10,21 +10,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Final
 
 import structlog
 
-from consumers.changelog import ChangelogReader
 from consumers.command_records import record_of
 from consumers.lease import steady_clock
-from consumers.membership import GroupOptions, Membership, make_consumer
-from consumers.partition import Batch, LaneOptions, LaneTopics, Overlay, OwnedPartition
+from consumers.membership import GroupOptions, Membership
+from consumers.partition import Batch, LaneOptions, LaneTopics, Overlay
 from consumers.provider import Provider, SkuAnswer
 from consumers.rate import CATALOGUE_PART, RateLimit
 from consumers.reading import Asking, in_order
-from consumers.store import DictStore, Store
+from consumers.stateful_lane import make_stateful_lane, utc_now
+from consumers.store import Store
 from producers.connection import KafkaConnection
 from producers.dead_letters import dead_letter
 from producers.outbox import Outbox
@@ -117,14 +117,6 @@ class CatalogueLogic:
         outbox.add_foreign(self._letters, letter.key, letter.value, letter.headers)
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _dict_store(_partition: int) -> Store:
-    return DictStore()
-
-
 def make_catalogue_lane(
     connection: KafkaConnection,
     *,
@@ -135,7 +127,7 @@ def make_catalogue_lane(
     provider: Provider,
     rate: float,
     options: LaneOptions = _OPTIONS,
-    clock: Callable[[], datetime] = _now,
+    clock: Callable[[], datetime] = utc_now,
     probe: Probe | None = None,
 ) -> Membership:
     """A member of the catalogue lane's group, ready for ``run``.
@@ -152,15 +144,12 @@ def make_catalogue_lane(
         clock: UTC now.
         probe: For fault-injection tests.
     """
-    name = group_id(prefix, Lane.CATALOGUE)
     topics = LaneTopics(
         inputs={Topic.CATALOG_EVENTS.value: prefixed(prefix, Topic.CATALOG_EVENTS)},
         changelog=prefixed(prefix, Topic.SKUS),
         positions=None,
         outputs=(prefixed(prefix, Topic.DEAD_LETTERS),),
     )
-    consumer = make_consumer(connection, name, group)
-    reader = ChangelogReader(connection)
 
     def share() -> float:
         """The part of the fleet's rate that this process' partitions stand for."""
@@ -171,29 +160,16 @@ def make_catalogue_lane(
     def make_logic(_number: int) -> CatalogueLogic:
         return CatalogueLogic(prefix=prefix, provider=provider, asking=asking, compression=connection.compression_type)
 
-    def make_partition(number: int) -> OwnedPartition:
-        return OwnedPartition(
-            number,
-            partitions=partitions,
-            group=name,
-            topics=topics,
-            options=options,
-            connection=connection,
-            consumer=consumer,
-            reader=reader,
-            incarnation=incarnation,
-            make_store=_dict_store,
-            make_logic=make_logic,
-            clock=clock,
-            probe=probe,
-        )
-
-    membership = Membership(
-        connection=connection,
-        group=name,
-        topics=topics.inputs.values(),
-        consumer=consumer,
-        make_partition=make_partition,
-        reader=reader,
+    membership = make_stateful_lane(
+        connection,
+        group_name=group_id(prefix, Lane.CATALOGUE),
+        topics=topics,
+        partitions=partitions,
+        incarnation=incarnation,
+        group=group,
+        options=options,
+        make_logic=make_logic,
+        clock=clock,
+        probe=probe,
     )
     return membership

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from consumers.breaker import Breaker
 from consumers.command_calls import Caller, CallOptions, CallProbe
@@ -16,13 +16,10 @@ from consumers.membership import GroupOptions, Membership, make_consumer
 from consumers.partition import LaneOptions
 from consumers.provider import Provider
 from consumers.rate import COMMANDS_PART, RateLimit
+from consumers.stateful_lane import utc_now
 from producers.connection import KafkaConnection
 from producers.topics import Lane, group_id
 from producers.transaction import Probe
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def make_command_lane(
@@ -38,7 +35,7 @@ def make_command_lane(
     options: LaneOptions | None = None,
     lease_seconds: float = LEASE_SECONDS,
     breaker: Breaker | None = None,
-    clock: Callable[[], datetime] = _now,
+    clock: Callable[[], datetime] = utc_now,
     probe: Probe | None = None,
     call_probe: CallProbe | None = None,
 ) -> Membership:

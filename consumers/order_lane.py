@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
-from consumers.changelog import ChangelogReader
 from consumers.fuse import RECORDS_MIN, Fuse
-from consumers.membership import GroupOptions, Membership, make_consumer
+from consumers.membership import GroupOptions, Membership
 from consumers.order_batch import OrderLogic
-from consumers.partition import LaneOptions, LaneTopics, OwnedPartition
-from consumers.store import DictStore, Store
+from consumers.partition import LaneOptions, LaneTopics
+from consumers.stateful_lane import dict_store, make_stateful_lane, utc_now
+from consumers.store import Store
 from producers.connection import KafkaConnection
 from producers.topics import ORDER_INPUTS, Lane, Topic, group_id, prefixed
 from producers.transaction import Probe
@@ -29,14 +29,6 @@ def order_topics(prefix: str) -> LaneTopics:
     )
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _dict_store(_partition: int) -> Store:
-    return DictStore()
-
-
 def make_order_lane(
     connection: KafkaConnection,
     *,
@@ -46,9 +38,9 @@ def make_order_lane(
     group: GroupOptions,
     policy: Policy,
     options: LaneOptions | None = None,
-    make_store: Callable[[int], Store] = _dict_store,
+    make_store: Callable[[int], Store] = dict_store,
     fuse_records_min: int = RECORDS_MIN,
-    clock: Callable[[], datetime] = _now,
+    clock: Callable[[], datetime] = utc_now,
     probe: Probe | None = None,
 ) -> Membership:
     """A member of the order lane's group, ready for ``run``.
@@ -66,10 +58,7 @@ def make_order_lane(
         clock: UTC now.
         probe: For fault-injection tests.
     """
-    name = group_id(prefix, Lane.ORDERS)
     topics = order_topics(prefix)
-    consumer = make_consumer(connection, name, group)
-    reader = ChangelogReader(connection)
     lane_options = options or LaneOptions(heartbeat_seconds=group.heartbeat_interval_ms / 1000)
 
     def make_logic(number: int) -> OrderLogic:
@@ -83,28 +72,16 @@ def make_order_lane(
             compression=connection.compression_type,
         )
 
-    def make_partition(number: int) -> OwnedPartition:
-        return OwnedPartition(
-            number,
-            partitions=partitions,
-            group=name,
-            topics=topics,
-            options=lane_options,
-            connection=connection,
-            consumer=consumer,
-            reader=reader,
-            incarnation=incarnation,
-            make_store=make_store,
-            make_logic=make_logic,
-            clock=clock,
-            probe=probe,
-        )
-
-    return Membership(
-        connection=connection,
-        group=name,
-        topics=topics.inputs.values(),
-        consumer=consumer,
-        make_partition=make_partition,
-        reader=reader,
+    return make_stateful_lane(
+        connection,
+        group_name=group_id(prefix, Lane.ORDERS),
+        topics=topics,
+        partitions=partitions,
+        incarnation=incarnation,
+        group=group,
+        options=lane_options,
+        make_logic=make_logic,
+        make_store=make_store,
+        clock=clock,
+        probe=probe,
     )

@@ -402,17 +402,16 @@ class OwnedPartition:
                 f"{changelog} has {producer.counts[changelog]} partitions and {', '.join(self._topics.inputs.values())} "
                 f"{self._partitions}: they must have the same number"
             )
-        record, offsets = await self._agreed_offsets()  # 2. committed() after the init is never stale
+        record, committed = await self._agreed_offsets()  # 2. committed() after the init is never stale
         await self._prove(record)  # 3. the store is current, or restored to the high watermark
-        await self._check_reachable(offsets)
-        self._next = offsets
+        self._next = await self._reachable(committed)
 
     def _written(self) -> tuple[str, ...]:
         own = (self._topics.changelog, self._topics.positions)
         return (*self._topics.outputs, *(topic for topic in own if topic is not None))
 
-    async def _agreed_offsets(self) -> tuple[PositionRecord | None, dict[TopicPartition, int]]:
-        """The committed offsets, checked against the position record.
+    async def _agreed_offsets(self) -> tuple[PositionRecord | None, dict[TopicPartition, int | None]]:
+        """The committed offsets (None: never committed), checked against the position record.
 
         Raises:
             PositionGap: They disagree for longer than the limit, or only one of them is there.
@@ -429,15 +428,12 @@ class OwnedPartition:
             committed = {tp: await self._committed(tp) for tp in self.inputs}
             by_name = {self.inputs[tp]: offset for tp, offset in committed.items()}
             if self._topics.positions is None or same_offsets(record, by_name):
-                break
+                return record, committed
             if asyncio.get_running_loop().time() >= until:
                 raise PositionGap(_describe_gap(self.number, record, by_name))
             await self._rest(0.5)
             if self._leaving.is_set():
                 raise BrokerUnavailable("revoked while taking over")
-        missing = [tp for tp, offset in committed.items() if offset is None]
-        beginnings = await self._reader.beginnings(missing) if missing else {}
-        return record, {tp: beginnings[tp] if offset is None else offset for tp, offset in committed.items()}
 
     async def _newest_position(self) -> PositionRecord | None:
         if self._topics.positions is None:
@@ -504,9 +500,15 @@ class OwnedPartition:
         self._proven = None
         self._logic = None
 
-    async def _check_reachable(self, offsets: Mapping[TopicPartition, int]) -> None:
-        begins = await self._reader.beginnings(offsets)
-        ends = await self._reader.ends(offsets)
+    async def _reachable(self, committed: Mapping[TopicPartition, int | None]) -> dict[TopicPartition, int]:
+        """Where to go on: at what is committed, which Kafka must still have, else at the earliest record.
+
+        Raises:
+            PositionGap: Kafka does not have it.
+        """
+        begins = await self._reader.beginnings(committed)
+        ends = await self._reader.ends(committed)
+        offsets = {tp: begins[tp] if offset is None else offset for tp, offset in committed.items()}
         for tp, offset in offsets.items():
             if not begins[tp] <= offset <= ends[tp]:
                 repair = f". Repair: orderflow partitions accept {self.number} --use committed --reason TEXT"
@@ -516,6 +518,7 @@ class OwnedPartition:
                     # the command works on the order lane, which is the one with position records
                     + (repair if self._topics.positions is not None else f". Set the offsets of group {self._group}")
                 )
+        return offsets
 
     # -- working
 

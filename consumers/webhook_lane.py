@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -19,15 +19,15 @@ import msgspec
 import structlog
 from aiokafka import ConsumerRecord
 
-from consumers.changelog import ChangelogReader
 from consumers.command_records import record_of
 from consumers.lease import steady_clock
-from consumers.membership import GroupOptions, Membership, make_consumer
-from consumers.partition import Batch, LaneOptions, LaneTopics, Overlay, OwnedPartition
+from consumers.membership import GroupOptions, Membership
+from consumers.partition import Batch, LaneOptions, LaneTopics, Overlay
 from consumers.provider import Provider
 from consumers.rate import WEBHOOKS_PART, RateLimit
 from consumers.reading import Asking, in_order
-from consumers.store import DictStore, Store
+from consumers.stateful_lane import make_stateful_lane, utc_now
+from consumers.store import Store
 from producers.connection import KafkaConnection
 from producers.dead_letters import dead_letter
 from producers.encoding import encode_event
@@ -216,14 +216,6 @@ def _signature(headers: Headers) -> bytes | None:
     return None
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _dict_store(_partition: int) -> Store:
-    return DictStore()
-
-
 def webhook_topics(prefix: str) -> LaneTopics:
     """The webhook lane's topics, by their full names."""
     return LaneTopics(
@@ -245,7 +237,7 @@ def make_webhook_lane(
     verify: Verify,
     rate: float,
     options: LaneOptions = _OPTIONS,
-    clock: Callable[[], datetime] = _now,
+    clock: Callable[[], datetime] = utc_now,
     probe: Probe | None = None,
 ) -> Membership:
     """A member of the webhook lane's group, ready for ``run``.
@@ -263,10 +255,7 @@ def make_webhook_lane(
         clock: UTC now.
         probe: For fault-injection tests.
     """
-    name = group_id(prefix, Lane.WEBHOOKS)
     topics = webhook_topics(prefix)
-    consumer = make_consumer(connection, name, group)
-    reader = ChangelogReader(connection)
     cache = OrderCache()
 
     def share() -> float:
@@ -281,29 +270,16 @@ def make_webhook_lane(
             prefix=prefix, provider=provider, verify=verify, cache=cache, asking=asking, compression=compression
         )
 
-    def make_partition(number: int) -> OwnedPartition:
-        return OwnedPartition(
-            number,
-            partitions=partitions,
-            group=name,
-            topics=topics,
-            options=options,
-            connection=connection,
-            consumer=consumer,
-            reader=reader,
-            incarnation=incarnation,
-            make_store=_dict_store,
-            make_logic=make_logic,
-            clock=clock,
-            probe=probe,
-        )
-
-    membership = Membership(
-        connection=connection,
-        group=name,
-        topics=topics.inputs.values(),
-        consumer=consumer,
-        make_partition=make_partition,
-        reader=reader,
+    membership = make_stateful_lane(
+        connection,
+        group_name=group_id(prefix, Lane.WEBHOOKS),
+        topics=topics,
+        partitions=partitions,
+        incarnation=incarnation,
+        group=group,
+        options=options,
+        make_logic=make_logic,
+        clock=clock,
+        probe=probe,
     )
     return membership

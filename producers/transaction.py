@@ -34,7 +34,7 @@ from aiokafka.errors import (
 
 from producers.connection import KafkaConnection, within
 from producers.outbox import OutboundRecord, Outbox
-from statemachine.errors import BrokerError, BrokerUnavailable, ConfigError, Fenced, TransactionAborted
+from statemachine.errors import BrokerUnavailable, ConfigError, Fenced, TransactionAborted
 
 #: Uncompressed size at which a batch is closed and the next one begun; a larger record travels alone.
 BATCH_BYTES = 512 * 1024
@@ -267,4 +267,4 @@ def _say(error: BaseException) -> str:
     return f"{type(error).__name__}{': ' + text if text else ''}"
 
 
-__all__ = ["BATCH_BYTES", "BrokerError", "Probe", "Step", "TransactionalProducer", "transactional_id"]
+__all__ = ["BATCH_BYTES", "Probe", "Step", "TransactionalProducer", "transactional_id"]
