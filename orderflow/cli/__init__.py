@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import click
 
+from orderflow.cli.decide import decide
 from orderflow.cli.demo import demo
 from orderflow.cli.events import events
+from orderflow.cli.machine import machine
 from orderflow.cli.orders import orders
 from orderflow.cli.outcome import RootGroup
 from orderflow.cli.partitions import partitions
@@ -34,5 +36,5 @@ def main() -> None:
     """
 
 
-for command in (demo, worker, relay, simulator, topics, events, orders, partitions, settings):
+for command in (demo, worker, relay, simulator, topics, events, orders, partitions, machine, decide, settings):
     main.add_command(command)

@@ -1,0 +1,92 @@
+"""``orderflow decide``: what the core makes of a history, without Kafka and without Digital River."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import IO, TYPE_CHECKING
+
+import click
+import msgspec
+
+from orderflow.cli.events import Line
+from orderflow.cli.outcome import CommandError
+from orderflow.cli.output import out, print_json, print_table, talk
+from producers.topics import Topic
+
+if TYPE_CHECKING:
+    from orderflow.history import Step
+    from statemachine.order import Order
+
+_decoder = msgspec.json.Decoder(Line)
+#: Whose events the order lane reads.
+_TOPICS = (Topic.CHECKOUT_EVENTS, Topic.ORDER_EVENTS, Topic.FULFILLMENT_EVENTS, Topic.INBOX)
+
+
+@click.command(epilog="Example: orderflow decide examples/orders.jsonl")
+@click.argument("file", type=click.File("rb"))
+@click.option("--json", "as_json", is_flag=True, help="One JSON document a line, for each decision.")
+def decide(file: IO[bytes], as_json: bool) -> None:
+    """Run the events of FILE (- for stdin) through the order's machine and print each decision with its reason.
+
+    The file is one that `orderflow events send` takes. No Kafka, no Digital River: commands are told, not carried out, and
+    their answers are lines of the topic orderflow.inbox. Time is that of the events; a deadline that falls due before an order's
+    next event fires. Exit code 1 when a line cannot be read.
+    """
+    from orderflow.history import Player
+    from statemachine.envelope import Record
+
+    player, others, unreadable = Player(), 0, 0
+    for number, text in enumerate(file, 1):
+        if not text.strip():
+            continue
+        try:
+            line = _decoder.decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            unreadable += 1
+            talk().print(f"line {number}: {error}", markup=False)
+            continue
+        if line.topic not in _TOPICS:
+            others += 1
+            continue
+        headers = tuple((name, content.encode()) for name, content in line.headers.items())
+        key = None if line.key is None else line.key.encode()
+        for step in player.play(number, Record(line.topic, 0, number - 1, key, line.encoded(), headers)):
+            if as_json:
+                print_json(step)
+            else:
+                out().print(_told(step), markup=False)
+    if not as_json:
+        _tell_waits(player.orders.values())
+    if others:
+        talk().print(f"{others} lines left out: their topics hold no events of orders")
+    if unreadable:
+        raise CommandError(f"{unreadable} lines could not be read")
+
+
+def _told(step: Step) -> str:
+    parts = [f"{step.line:>4}  {step.order_id}  {step.event or '?'}: {step.verdict}"]
+    if step.state_before != step.state:
+        parts.append(f" {step.state_before} -> {step.state}")
+    elif step.state is not None:
+        parts.append(f" in {step.state}")
+    if step.reason:
+        parts.append(f": {step.reason}")
+    if step.commands:
+        parts.append(f"; asks {', '.join(command['command'] for command in step.commands)}")
+    if step.attention:
+        parts.append(f"; attention: {'; '.join(step.attention)}")
+    return "".join(parts)
+
+
+def _tell_waits(orders: Iterable[Order]) -> None:
+    """What each order waits for: the answers of its open commands, its deadlines, events that it keeps."""
+    from statemachine.facts import OUTCOME_TYPES
+
+    answers_of = {str(name): by_result for name, by_result in OUTCOME_TYPES.items()}
+    rows = []
+    for order in orders:
+        answers = [f"{one.name}: {' or '.join(answers_of[one.name].values())}" for one in order.commands]
+        deadlines = [f"{one.name} at {one.due:%Y-%m-%d %H:%M:%S}" for one in order.deadlines]
+        kept = ", ".join(entry.type for entry in order.parked)
+        rows.append((order.order_id, order.state, "\n".join(answers), "\n".join(deadlines), kept))
+    print_table(("order", "state", "waits for the answer to", "deadlines", "parked"), rows)

@@ -1,0 +1,135 @@
+"""``orderflow machine`` shows the table that the worker runs on; ``orderflow decide`` plays a history through it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from statemachine import checker
+from statemachine.diagram import mermaid
+from statemachine.rules import ALL
+from statemachine.table import RULES
+from tests.architecture.sources import ROOT
+from tests.cli.command import Command
+
+CART = {
+    "currency": "USD",
+    "locale": "en_US",
+    "email": "shopper@example.com",
+    "customer": {"kind": "guest"},
+    "bill_to": {"name": "A", "line1": "1 Road", "city": "Minneapolis", "country": "US", "postal_code": "55401"},
+    "items": [{"line": "1", "sku_id": "sku-1", "quantity": 1, "price": "10.00"}],
+}
+
+
+def _line(topic: str, kind: str, data: object, *, key: str = "A-1", event_id: str = "", at: str = "10:00:00") -> str:
+    value = {
+        "specversion": "1.0",
+        "id": event_id or f"{kind}-{at}",
+        "source": "/test",
+        "type": kind,
+        "time": f"2031-03-04T{at}Z",
+        "data": data,
+    }
+    return json.dumps({"topic": topic, "key": key, "value": value}) + "\n"
+
+
+def test_a_sound_table_is_said_to_be_sound(orderflow: Command) -> None:
+    """The check that guards the build can be run by hand."""
+    result = orderflow("machine", "check")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"sound: {len(ALL)} states")
+
+
+def test_a_problem_of_the_table_is_printed_and_fails(orderflow: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each problem is a line, and the exit code is 1."""
+    sound = checker.check
+    monkeypatch.setattr(checker, "check", lambda: sound(RULES[1:]))
+    result = orderflow("machine", "check")
+    assert result.exit_code == 1
+    assert "checkout.requested in awaited: no rule" in result.stdout
+
+
+def test_the_diagram_is_that_of_the_table(orderflow: Command) -> None:
+    """It can be piped into any Mermaid tool."""
+    assert orderflow("machine", "diagram").stdout == mermaid()
+
+
+def test_the_table_has_a_row_for_each_rule_and_state(orderflow: Command) -> None:
+    """Nothing is left out of what a program reads."""
+    rows = [json.loads(line) for line in orderflow("machine", "table", "--json").stdout.splitlines()]
+    assert len(rows) == sum(len(rule.sources) for rule in RULES)
+    assert {
+        "event": "order.placed",
+        "state": "checkout_ready",
+        "verdict": "move",
+        "to": "placing",
+        "do": ["ask_place_order"],
+    } in rows
+
+
+def test_the_table_can_be_asked_for_one_state_and_event(orderflow: Command) -> None:
+    """Who reads a refusal finds the rules that decided."""
+    shown = orderflow("machine", "table", "--state", "complete", "--event", "fulfillment.shipped").stdout
+    assert "nothing is open any more; raises attention" in shown
+    assert "submitted" not in shown
+    wrong = orderflow("machine", "table", "--event", "order.sent")
+    assert wrong.exit_code == 2
+    assert "no event begins with order.sent" in wrong.stderr
+
+
+def test_a_history_is_told_decision_by_decision(orderflow: Command, tmp_path: Path) -> None:
+    """Moves with what they ask for, parked events, repeats, refusals and dead letters, each with its reason."""
+    history = tmp_path / "history.jsonl"
+    requested = _line("checkout-events", "checkout.requested", CART, event_id="r1")
+    history.write_text(
+        _line("order-events", "order.placed", {"terms_accepted": True}, at="09:59:00")
+        + requested
+        + requested
+        + _line("checkout-events", "checkout.requested", CART, event_id="r2")
+        + _line("fulfillment-events", "fulfillment.shipped", {"shipment_id": "s"}, key="A-2")
+        + _line("catalog-events", "sku.removed", {}, key="sku-1")
+    )
+    result = orderflow("decide", str(history), "--json")
+    assert result.exit_code == 0
+    steps = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [step["verdict"] for step in steps] == ["parked", "moved", "same fact", "refused", "dead letter invalid"]
+    assert steps[1]["state"] == "checkout_pending"
+    assert [command["command"] for command in steps[1]["commands"]] == ["create_checkout"]
+    assert steps[3]["reason"] == "the order was requested before; checkout.updated changes its cart"
+    assert "data.items: is missing" in steps[4]["reason"]
+    assert "1 lines left out" in result.stderr
+
+
+def test_deadlines_fire_by_the_time_of_the_events(orderflow: Command) -> None:
+    """Two minutes without an answer, told by the next event's time, and the outcome is inquired after."""
+    history = _line("checkout-events", "checkout.requested", CART) + _line(
+        "order-events", "order.placed", {"terms_accepted": True}, at="10:03:00"
+    )
+    steps = [json.loads(line) for line in orderflow("decide", "-", "--json", stdin=history).stdout.splitlines()]
+    assert [step["event"] for step in steps] == ["checkout.requested", "orderflow.deadline", "order.placed"]
+    assert [command["command"] for command in steps[1]["commands"]] == ["inquire"]
+
+
+def test_what_an_order_waits_for_is_told_at_the_end(orderflow: Command) -> None:
+    """A person sees which answer would come next."""
+    shown = orderflow("decide", "-", stdin=_line("checkout-events", "checkout.requested", CART)).stdout
+    assert "A-1  checkout.requested: moved awaited -> checkout_pending; asks create_checkout" in shown
+    assert "digitalriver.checkout_created or digitalriver.checkout_refused" in shown
+
+
+def test_a_line_that_is_no_record_is_told_by_number(orderflow: Command) -> None:
+    """The others are played, and the exit code is 1."""
+    result = orderflow("decide", "-", stdin="{\n" + _line("checkout-events", "checkout.requested", CART))
+    assert result.exit_code == 1
+    assert "line 1:" in result.stderr
+    assert "moved awaited -> checkout_pending" in result.stdout
+
+
+def test_the_example_can_be_played(orderflow: Command) -> None:
+    """The file of the README works here too, without anything running."""
+    result = orderflow("decide", str(ROOT / "examples" / "orders.jsonl"))
+    assert result.exit_code == 0
+    assert "cancelled" in result.stdout
