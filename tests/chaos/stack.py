@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
@@ -17,6 +18,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from orderflow.bootstrap import serve_relay
 from orderflow.settings import Settings, load_settings
 from orderflow.simulator import Served, SimulatorOptions, serve_simulator
+from producers.connection import Limits
 from producers.publisher import Publisher
 from producers.topic_setup import create_topics
 from producers.topics import Lane, Topic, prefixed
@@ -102,8 +104,9 @@ class Stack:
         self.arm.touch()
 
     async def send(self, lines: Iterable[Line]) -> None:
-        """Write records as the outside would."""
-        async with Publisher(self.settings.connection()) as publisher:
+        """Write records as the outside would, which waits for a broker that takes over."""
+        connection = replace(self.settings.connection(), limits=Limits(operation_seconds=40.0))
+        async with Publisher(connection) as publisher:
             for line in lines:
                 topic = prefixed(self.settings.topic_prefix, str(line["topic"]))
                 await publisher.send(topic, str(line["key"]).encode(), json.dumps(line["value"]).encode())

@@ -177,6 +177,7 @@ async def test_without_the_lease_a_woken_worker_doubles_a_capture(
         assert doubled or refused, "the fault did not reach a call"
 
 
+@SOAK  # three nodes on a loaded machine take a minute
 async def test_a_broker_killed_and_restarted_under_the_whole_stack(
     kafka_cluster: KafkaCluster, prefix: str, tmp_path: Path
 ) -> None:
