@@ -159,6 +159,9 @@ class Stack:
                     key: {"is": state, "attention": (found.get(key) or {}).get("attention")}
                     for key, state in wrong.items()
                 }
+                for worker in self.workers:  # on stderr: where it is
+                    worker.send(signal.SIGUSR1)
+                await asyncio.sleep(1)
                 raise AssertionError(f"not as expected after {seconds:g} s: {shown}")
             await asyncio.sleep(0.5)
 
@@ -169,8 +172,13 @@ class Stack:
         books, orders = await self.ask("GET", "/_admin/books"), await self.orders()
         for order_id, shipments in load.shipments.items():
             book, order = books.get(order_id), orders.get(order_id)
-            if not isinstance(book, dict) or order is None:
-                found.append(f"{order_id}: not in the books or not in orders")
+            if order is None:
+                found.append(f"{order_id}: not in orders")
+                continue
+            if book is None and order["state"] == "cancelled" and not shipments:
+                continue  # cancelled before anything was made at Digital River, and then nothing has to be
+            if not isinstance(book, dict):
+                found.append(f"{order_id}: not in the books")
                 continue
             amounts = order["amounts"]
             assert isinstance(amounts, dict)

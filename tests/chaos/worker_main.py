@@ -14,7 +14,9 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -22,7 +24,7 @@ import structlog
 
 from consumers.command_calls import CallPoint
 from consumers.lease import Lease
-from orderflow.bootstrap import run_worker
+from orderflow.bootstrap import Worker, run_worker
 from orderflow.settings import load_settings
 from producers.topics import Lane
 from producers.transaction import Step
@@ -71,6 +73,40 @@ def _switch_off(mutant: str) -> None:
         raise ValueError(mutant)
 
 
+#: What is told of a partition of any lane.
+_TOLD = ("state", "hungry", "problem", "counters", "_next")
+
+
+def _tell_on_request(worker: Worker) -> None:
+    """On SIGUSR1: where each partition is and what each task waits for, for a test that has waited too long."""
+
+    def tell() -> None:
+        lines = []
+        for lane, membership in worker.lanes.items():
+            paused = sorted(f"{tp.topic}/{tp.partition}" for tp in membership._consumer.paused())
+            lines.append(f"{lane}: owns {sorted(membership.owned)}, paused {paused}")
+            for number, partition in membership.partitions.items():
+                told = {name: getattr(partition, name, None) for name in _TOLD}
+                lines.append(f"{lane}-{number}: {told}")
+        for task in asyncio.all_tasks():
+            frames = [f"{frame.f_code.co_qualname}:{frame.f_lineno}" for frame in _awaited(task)]
+            lines.append(f"task {task.get_name()}: {' > '.join(frames)}")
+        sys.stderr.write("\n".join(lines) + "\n")
+        sys.stderr.flush()
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, tell)
+
+
+def _awaited(task: asyncio.Task[object]) -> Iterator[FrameType]:
+    """The frames of a waiting task, from its own to the innermost."""
+    waiting: object = task.get_coro()
+    while waiting is not None:
+        frame = getattr(waiting, "cr_frame", None)
+        if frame is not None:
+            yield frame
+        waiting = getattr(waiting, "cr_await", None)
+
+
 def main() -> None:
     """Work until SIGTERM."""
     given = json.loads(sys.argv[1])
@@ -89,6 +125,7 @@ def main() -> None:
         run_worker(
             load_settings(),
             lanes,
+            started=_tell_on_request,
             probe=fault.step if fault else None,
             call_probe=fault.point if fault else None,
         )
