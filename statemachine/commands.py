@@ -18,6 +18,9 @@ CommandName = Literal[
     "place_order",
     "refresh_order",
     "create_fulfillment",
+    "create_refund",
+    "create_return",
+    "accept_return",
     "inquire",
 ]
 
@@ -94,13 +97,75 @@ class CreateFulfillment(CommandBase, frozen=True, kw_only=True, tag="create_fulf
     tracking: Tracking | None = None
 
 
+class RefundItem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is refunded of one order line: units, all of their price, or an ``amount`` in minor units."""
+
+    line: str
+    item_id: str
+    quantity: int | None = None
+    amount: int | None = None
+
+
+class CreateRefund(CommandBase, frozen=True, kw_only=True, tag="create_refund"):
+    """``POST /refunds``: by lines (``items``), by ``amount`` in minor units, or with neither all that is left (100 percent).
+
+    ``kind`` limits it to that part of the order's total; ``reason`` has at most 64 characters.
+    """
+
+    dr_order_id: str
+    currency: str
+    refund_id: str
+    amount: int | None = None
+    items: tuple[RefundItem, ...] = ()
+    kind: Literal["shipping", "tax", "duty"] | None = None
+    reason: str | None = None
+
+
+class ReturnItem(msgspec.Struct, frozen=True):
+    """Units of one order line that come back."""
+
+    line: str
+    item_id: str
+    quantity: int
+
+
+class CreateReturn(CommandBase, frozen=True, kw_only=True, tag="create_return"):
+    """``POST /returns``: the shopper will send these units back. ``reason`` has at most 64 characters."""
+
+    dr_order_id: str
+    currency: str
+    return_id: str
+    items: tuple[ReturnItem, ...]
+    reason: str | None = None
+
+
+class AcceptReturn(CommandBase, frozen=True, kw_only=True, tag="accept_return"):
+    """``POST /returns/{id}`` with state ``accepted``: all was received, Digital River refunds it. Accepted already counts."""
+
+    dr_order_id: str
+    currency: str
+    dr_return_id: str
+    return_id: str
+
+
 class Inquire(CommandBase, frozen=True, kw_only=True, tag="inquire"):
     """Find out, without writing, what became of an earlier command; ``about`` is that command, whole."""
 
     about: msgspec.Raw
 
 
-Command = CreateCheckout | AttachSource | DeleteCheckout | PlaceOrder | RefreshOrder | CreateFulfillment | Inquire
+Command = (
+    CreateCheckout
+    | AttachSource
+    | DeleteCheckout
+    | PlaceOrder
+    | RefreshOrder
+    | CreateFulfillment
+    | CreateRefund
+    | CreateReturn
+    | AcceptReturn
+    | Inquire
+)
 
 _decoder = msgspec.json.Decoder(Command)
 

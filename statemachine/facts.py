@@ -11,6 +11,9 @@ Inbox event types (``orderflow.inbox``, source ``orderflow/commands`` or ``/digi
     digitalriver.order_placed       digitalriver.order_declined (409)   digitalriver.order_refused (other 4xx)
     digitalriver.order_read         digitalriver.refresh_refused
     digitalriver.fulfillment_created  digitalriver.fulfillment_refused
+    digitalriver.refund_created     digitalriver.refund_refused
+    digitalriver.return_created     digitalriver.return_refused
+    digitalriver.return_accepted    digitalriver.return_not_accepted
     digitalriver.command_unknown    the outcome of a command is not known
     digitalriver.command_absent     a look-up proved that a command has not taken effect
     digitalriver.<type>             a webhook of that Digital River type, for example digitalriver.order.accepted
@@ -162,6 +165,59 @@ class RemoteFulfillment(msgspec.Struct, frozen=True, omit_defaults=True):
     command_id: str | None = None
 
 
+class RemoteRefundItem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a Digital River refund gives back of one order line; ``refunded`` is 0 while it is pending."""
+
+    item_id: str
+    quantity: int = 0
+    amount: int = 0
+    refunded: int = 0
+    line: str | None = None
+
+
+class RemoteRefund(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A Digital River refund. State: pending, pending_information, succeeded, failed, expired; ``amount`` is what was asked.
+
+    ``command_id`` and our ``refund_id`` are what we put into its metadata, absent when it is not ours: Digital River makes
+    refunds by itself for an accepted return (``dr_return_id``). ``token`` is the shopper's secret and is never kept.
+    """
+
+    dr_refund_id: str
+    state: str
+    dr_order_id: str | None = None
+    amount: int | None = None
+    refunded: int = 0
+    kind: str | None = None
+    items: tuple[RemoteRefundItem, ...] = ()
+    failure_reason: str | None = None
+    token: str | None = None
+    token_expires: str | None = None
+    refund_id: str | None = None
+    command_id: str | None = None
+    dr_return_id: str | None = None
+
+
+class RemoteReturnItem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Units of one order line in a return, and how many of them were accepted."""
+
+    item_id: str
+    quantity: int
+    accepted: int = 0
+    line: str | None = None
+
+
+class RemoteReturn(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A Digital River return. State: created, accepted. ``return_id`` and ``command_id``: from its metadata, when it is ours."""
+
+    dr_return_id: str
+    state: str
+    dr_order_id: str | None = None
+    items: tuple[RemoteReturnItem, ...] = ()
+    dr_refund_ids: tuple[str, ...] = ()
+    return_id: str | None = None
+    command_id: str | None = None
+
+
 class RemoteDocument(msgspec.Struct, frozen=True, omit_defaults=True):
     """An invoice or a credit memo."""
 
@@ -203,6 +259,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     checkout: RemoteCheckout | None = None
     order: RemoteOrder | None = None
     fulfillment: RemoteFulfillment | None = None
+    refund: RemoteRefund | None = None
+    returned: RemoteReturn | None = None
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -216,6 +274,8 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     charge: RemoteCharge | None = None
     fulfillment: RemoteFulfillment | None = None
     document: RemoteDocument | None = None
+    refund: RemoteRefund | None = None
+    returned: RemoteReturn | None = None
     #: A chargeback's amount.
     amount: int | None = None
 
@@ -231,6 +291,9 @@ OUTCOME_TYPES: dict[CommandName, dict[str, str]] = {
         "confirmed": "digitalriver.fulfillment_created",
         "rejected": "digitalriver.fulfillment_refused",
     },
+    "create_refund": {"confirmed": "digitalriver.refund_created", "rejected": "digitalriver.refund_refused"},
+    "create_return": {"confirmed": "digitalriver.return_created", "rejected": "digitalriver.return_refused"},
+    "accept_return": {"confirmed": "digitalriver.return_accepted", "rejected": "digitalriver.return_not_accepted"},
     "inquire": {"confirmed": "digitalriver.order_read", "rejected": "digitalriver.refresh_refused"},
 }
 

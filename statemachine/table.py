@@ -236,6 +236,12 @@ OUTCOME_RULES: Final = (
     move("digitalriver.refresh_refused", ALL, None, do="close note_refresh_refused tell_problem"),
     move("digitalriver.fulfillment_created", ALL, None, do="close absorb_fulfillment"),
     move("digitalriver.fulfillment_refused", ALL, None, do="close forget_fact note_fulfillment_refused tell_problem"),
+    move("digitalriver.refund_created", ALL, None, do="close"),
+    move("digitalriver.refund_refused", ALL, None, do="close tell_problem"),
+    move("digitalriver.return_created", ALL, None, do="close"),
+    move("digitalriver.return_refused", ALL, None, do="close tell_problem"),
+    move("digitalriver.return_accepted", ALL, None, do="close"),
+    move("digitalriver.return_not_accepted", ALL, None, do="close tell_problem"),
     move("command.unknown", ALL, None, do="inquire_later"),
     move("command.absent", ALL, None, do="ask_again_after_absence"),
 )

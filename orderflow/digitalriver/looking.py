@@ -16,10 +16,13 @@ import msgspec
 from orderflow.digitalriver import reading, wire
 from orderflow.digitalriver.connection import Answer, Connection
 from statemachine.commands import (
+    AcceptReturn,
     AttachSource,
     Command,
     CreateCheckout,
     CreateFulfillment,
+    CreateRefund,
+    CreateReturn,
     DeleteCheckout,
     Inquire,
     PlaceOrder,
@@ -27,7 +30,7 @@ from statemachine.commands import (
     name_of,
 )
 from statemachine.errors import OffContract
-from statemachine.facts import Outcome, RemoteCheckout, RemoteFulfillment, RemoteOrder
+from statemachine.facts import Outcome, RemoteCheckout, RemoteFulfillment, RemoteOrder, RemoteRefund, RemoteReturn
 
 Item = TypeVar("Item")
 
@@ -41,6 +44,9 @@ _checkouts: Final = msgspec.json.Decoder(wire.Checkout)
 _checkout_pages: Final = msgspec.json.Decoder(wire.Page[wire.Checkout])
 _order_pages: Final = msgspec.json.Decoder(wire.Page[wire.Order])
 _fulfillment_pages: Final = msgspec.json.Decoder(wire.Page[wire.Fulfillment])
+_refund_pages: Final = msgspec.json.Decoder(wire.Page[wire.Refund])
+_return_pages: Final = msgspec.json.Decoder(wire.Page[wire.Return])
+_returns: Final = msgspec.json.Decoder(wire.Return)
 
 
 class Finder:
@@ -74,6 +80,12 @@ class Finder:
                 return await self._placed_order(command)
             case CreateFulfillment():
                 return await self._created_fulfillment(command)
+            case CreateRefund():
+                return await self._created_refund(command)
+            case CreateReturn():
+                return await self._created_return(command)
+            case AcceptReturn():
+                return await self._accepted_return(command)
             case RefreshOrder() | Inquire():
                 # A refresh leaves no trace and is harmless to repeat; an inquire is itself a look.
                 return None
@@ -113,6 +125,33 @@ class Finder:
             if reading.command_of(fulfillment.metadata) == command.command_id:
                 return _confirmed(command, answer, fulfillment=reading.fulfillment_of(fulfillment, lines))
         return None
+
+    async def _created_refund(self, command: CreateRefund) -> Outcome | None:
+        query = {"orderId": command.dr_order_id}
+        lines = {item.item_id: item.line for item in command.items}
+        async for answer, refund in self._list("/refunds", query, _refund_pages, lambda item: item.id):
+            if reading.command_of(refund.metadata) == command.command_id:
+                return _confirmed(command, answer, refund=reading.refund_of(refund, lines))
+        return None
+
+    async def _created_return(self, command: CreateReturn) -> Outcome | None:
+        query = {"orderId": command.dr_order_id}
+        lines = {item.item_id: item.line for item in command.items}
+        async for answer, returned in self._list("/returns", query, _return_pages, lambda item: item.id):
+            if reading.command_of(returned.metadata) == command.command_id:
+                return _confirmed(command, answer, returned=reading.return_of(returned, lines))
+        return None
+
+    async def _accepted_return(self, command: AcceptReturn) -> Outcome | None:
+        route = "GET /returns/{id}"
+        path = f"/returns/{quote(command.dr_return_id, safe='')}"
+        answer = await self._connection.request("GET", path, route=route)
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise OffContract(f"{route}: HTTP {answer.status}", status=answer.status, request_id=answer.request_id)
+        returned = reading.return_of(_decoded(_returns, answer, route))
+        return _confirmed(command, answer, returned=returned) if returned.state == "accepted" else None
 
     async def _get_checkout(self, checkout_id: str) -> Answer:
         path = f"/checkouts/{quote(checkout_id, safe='')}"
@@ -158,6 +197,8 @@ def _confirmed(
     checkout: RemoteCheckout | None = None,
     order: RemoteOrder | None = None,
     fulfillment: RemoteFulfillment | None = None,
+    refund: RemoteRefund | None = None,
+    returned: RemoteReturn | None = None,
 ) -> Outcome:
     """The outcome of a command whose effect was found; no request of it was written now."""
     return Outcome(
@@ -171,4 +212,6 @@ def _confirmed(
         checkout=checkout,
         order=order,
         fulfillment=fulfillment,
+        refund=refund,
+        returned=returned,
     )

@@ -18,10 +18,13 @@ from orderflow.digitalriver import reading, webhook, wire, writing
 from orderflow.digitalriver.connection import REQUEST_TIMEOUT_SECONDS, Answer, Connection
 from orderflow.digitalriver.looking import Finder
 from statemachine.commands import (
+    AcceptReturn,
     AttachSource,
     Command,
     CreateCheckout,
     CreateFulfillment,
+    CreateRefund,
+    CreateReturn,
     DeleteCheckout,
     Inquire,
     PlaceOrder,
@@ -30,13 +33,24 @@ from statemachine.commands import (
     name_of,
 )
 from statemachine.errors import DecodeError, Denied, OffContract, Throttled, TransportFailure, Unavailable
-from statemachine.facts import Fact, Outcome, Problem, RemoteCheckout, RemoteFulfillment, RemoteOrder
+from statemachine.facts import (
+    Fact,
+    Outcome,
+    Problem,
+    RemoteCheckout,
+    RemoteFulfillment,
+    RemoteOrder,
+    RemoteRefund,
+    RemoteReturn,
+)
 
 Read = TypeVar("Read")
 
 _checkouts: Final = msgspec.json.Decoder(wire.Checkout)
 _orders: Final = msgspec.json.Decoder(wire.Order)
 _fulfillments: Final = msgspec.json.Decoder(wire.Fulfillment)
+_refunds: Final = msgspec.json.Decoder(wire.Refund)
+_returns: Final = msgspec.json.Decoder(wire.Return)
 
 
 class _Call:
@@ -63,6 +77,8 @@ class _Call:
         checkout: RemoteCheckout | None = None,
         order: RemoteOrder | None = None,
         fulfillment: RemoteFulfillment | None = None,
+        refund: RemoteRefund | None = None,
+        returned: RemoteReturn | None = None,
     ) -> Outcome:
         """The outcome of the command: rejected when there is a ``problem``, else confirmed."""
         result: Literal["confirmed", "rejected"] = "rejected" if problem is not None else "confirmed"
@@ -81,6 +97,8 @@ class _Call:
             checkout=checkout,
             order=order,
             fulfillment=fulfillment,
+            refund=refund,
+            returned=returned,
         )
 
 
@@ -142,6 +160,12 @@ class DigitalRiverProvider:
                 return await self._refresh_order(command, call)
             case CreateFulfillment():
                 return await self._create_fulfillment(command, call)
+            case CreateRefund():
+                return await self._create_refund(command, call)
+            case CreateReturn():
+                return await self._create_return(command, call)
+            case AcceptReturn():
+                return await self._accept_return(command, call)
             case Inquire():
                 found = await self.look(command)
                 assert found is not None  # an inquire always has an outcome
@@ -257,6 +281,35 @@ class DigitalRiverProvider:
             return call.outcome(answer, problem=_problem(answer, route))
         lines = {item.item_id: item.line for item in command.items}
         return call.outcome(answer, fulfillment=reading.fulfillment_of(_read(_fulfillments, answer, route), lines))
+
+    async def _create_refund(self, command: CreateRefund, call: _Call) -> Outcome:
+        route = "POST /refunds"
+        answer = await self._post("/refunds", route, call, writing.encode(writing.refund_body(command)))
+        if not _succeeded(answer):
+            return call.outcome(answer, problem=_problem(answer, route))
+        lines = {item.item_id: item.line for item in command.items}
+        return call.outcome(answer, refund=reading.refund_of(_read(_refunds, answer, route), lines))
+
+    async def _create_return(self, command: CreateReturn, call: _Call) -> Outcome:
+        route = "POST /returns"
+        answer = await self._post("/returns", route, call, writing.encode(writing.return_body(command)))
+        if not _succeeded(answer):
+            return call.outcome(answer, problem=_problem(answer, route))
+        lines = {item.item_id: item.line for item in command.items}
+        return call.outcome(answer, returned=reading.return_of(_read(_returns, answer, route), lines))
+
+    async def _accept_return(self, command: AcceptReturn, call: _Call) -> Outcome:
+        route = "POST /returns/{id}"
+        path = f"/returns/{_segment(command.dr_return_id)}"
+        answer = await self._post(path, route, call, writing.encode({"state": "accepted"}))
+        if _succeeded(answer):
+            return call.outcome(answer, returned=reading.return_of(_read(_returns, answer, route)))
+        problem = _problem(answer, route)
+        # A return that is accepted already may refuse to be accepted again: what was asked for is so.
+        found = await _after_a_write(self._finder.find(command), route)
+        if found is not None:
+            return msgspec.structs.replace(found, tries=call.tries, duration_ms=call.outcome(answer).duration_ms)
+        return call.outcome(answer, problem=problem)
 
     async def _post(self, path: str, route: str, call: _Call, body: bytes | None = None) -> Answer:
         return await self._connection.request("POST", path, route=route, body=body, may_write=call.may_write)

@@ -27,6 +27,10 @@ from statemachine.facts import (
     RemoteFulfillmentItem,
     RemoteItem,
     RemoteOrder,
+    RemoteRefund,
+    RemoteRefundItem,
+    RemoteReturn,
+    RemoteReturnItem,
     SellingEntity,
     Session,
 )
@@ -35,6 +39,9 @@ from statemachine.money import currency_digits
 #: Item metadata under which our line id travels, and metadata of every create under which our command id does.
 LINE_KEY: Final = "line"
 COMMAND_KEY: Final = "command_id"
+#: Metadata of refunds and returns under which our own ids travel.
+REFUND_KEY: Final = "refund_id"
+RETURN_KEY: Final = "return_id"
 
 #: Codes with which Digital River may refuse a SKU that it does not know: its table has no code of its own for it.
 _UNKNOWN_SKU_CODES: Final = frozenset({"not_found", "invalid_parameter", "sku_inactive"})
@@ -201,9 +208,59 @@ def fulfillment_of(fulfillment: wire.Fulfillment, lines: Mapping[str, str] | Non
     )
 
 
+def refund_of(refund: wire.Refund, lines: Mapping[str, str] | None = None) -> RemoteRefund:
+    """A refund in our words; ``lines`` maps item ids to our lines where the command knows them."""
+    known = lines or {}
+    token = refund.token_information or wire.TokenInformation()
+    return RemoteRefund(
+        dr_refund_id=refund.id,
+        state=refund.state,
+        dr_order_id=refund.order_id,
+        amount=minor_units(refund.amount, refund.currency) if refund.amount is not None else None,
+        refunded=minor_units(refund.refunded_amount, refund.currency),
+        kind=refund.type,
+        items=tuple(
+            RemoteRefundItem(
+                item_id=item.item_id,
+                quantity=item.quantity or 0,
+                amount=minor_units(item.amount, refund.currency),
+                refunded=minor_units(item.refunded_amount, refund.currency),
+                line=known.get(item.item_id),
+            )
+            for item in refund.items
+        ),
+        failure_reason=refund.failure_reason,
+        token=token.token,
+        token_expires=token.expires_time,
+        refund_id=_text_of(refund.metadata, REFUND_KEY),
+        command_id=command_of(refund.metadata),
+    )
+
+
+def return_of(returned: wire.Return, lines: Mapping[str, str] | None = None) -> RemoteReturn:
+    """A return in our words; ``lines`` maps item ids to our lines where the command knows them."""
+    known = lines or {}
+    return RemoteReturn(
+        dr_return_id=returned.id,
+        state=returned.state,
+        dr_order_id=returned.order_id,
+        items=tuple(
+            RemoteReturnItem(item.item_id, item.quantity, item.quantity_accepted, known.get(item.item_id))
+            for item in returned.items
+        ),
+        dr_refund_ids=tuple(returned.refund_ids),
+        return_id=_text_of(returned.metadata, RETURN_KEY),
+        command_id=command_of(returned.metadata),
+    )
+
+
 def command_of(metadata: wire.Metadata) -> str | None:
     """The ``command_id`` that made an object; None when it is not ours."""
-    found = metadata.get(COMMAND_KEY)
+    return _text_of(metadata, COMMAND_KEY)
+
+
+def _text_of(metadata: wire.Metadata, key: str) -> str | None:
+    found = metadata.get(key)
     return found if isinstance(found, str) else None
 
 

@@ -65,16 +65,26 @@ _CHARGE_TYPES: Final = frozenset(
 )
 _DOCUMENT_TYPES: Final = frozenset({"order.invoice.created", "order.credit_memo.created"})
 _FULFILLMENT_TYPES: Final = frozenset({"fulfillment.created", "fulfillment.create"})
+#: ``.created`` and ``.succeeded`` are listed spellings of ``.pending`` and ``.complete``.
+_REFUND_TYPES: Final = frozenset(
+    f"refund.{name}"
+    for name in ["created", "pending", "pending_information", "complete", "succeeded", "failed", "updated"]
+)
+_RETURN_TYPES: Final = frozenset({"return.created", "return.accepted", "return.updated"})
 _CHARGEBACK: Final = "order.chargeback"
 
 #: The types that say something about an order.
-KNOWN_TYPES: Final = _ORDER_TYPES | _CHARGE_TYPES | _DOCUMENT_TYPES | _FULFILLMENT_TYPES | {_CHARGEBACK}
+KNOWN_TYPES: Final = (
+    _ORDER_TYPES | _CHARGE_TYPES | _DOCUMENT_TYPES | _FULFILLMENT_TYPES | _REFUND_TYPES | _RETURN_TYPES | {_CHARGEBACK}
+)
 
 _events = msgspec.json.Decoder(wire.Event)
 _shapes = msgspec.json.Decoder(wire.Shape)
 _orders = msgspec.json.Decoder(wire.Order)
 _charges = msgspec.json.Decoder(wire.Charge)
 _fulfillments = msgspec.json.Decoder(wire.Fulfillment)
+_refunds = msgspec.json.Decoder(wire.Refund)
+_returns = msgspec.json.Decoder(wire.Return)
 _documents = msgspec.json.Decoder(wire.Document)
 _chargebacks = msgspec.json.Decoder(wire.Chargeback)
 
@@ -147,6 +157,12 @@ def _fact_of(kind: str, raw: msgspec.Raw) -> Fact:
             upstream_id=details.upstream_id,
             fulfillment=reading.fulfillment_of(fulfillment),
         )
+    if kind in _REFUND_TYPES:
+        refund = _refunds.decode(raw)
+        return Fact(type=kind, dr_order_id=refund.order_id, refund=reading.refund_of(refund))
+    if kind in _RETURN_TYPES:
+        returned = _returns.decode(raw)
+        return Fact(type=kind, dr_order_id=returned.order_id, returned=reading.return_of(returned))
     if kind == _CHARGEBACK:
         chargeback = _chargebacks.decode(raw)
         if chargeback.amount is None or chargeback.currency is None:

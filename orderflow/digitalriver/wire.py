@@ -189,6 +189,57 @@ class Fulfillment(WireModel, frozen=True, kw_only=True):
     order_details: OrderDetails | None = None
 
 
+class RefundItem(WireModel, frozen=True, kw_only=True):
+    """What a refund gives back of one order line."""
+
+    item_id: str
+    quantity: int | None = None
+    amount: Decimal = ZERO
+    refunded_amount: Decimal = ZERO
+
+
+class TokenInformation(WireModel, frozen=True, kw_only=True):
+    """With it the shopper names the account that a push payment is refunded to."""
+
+    token: str | None = None
+    expires_time: str | None = None
+
+
+class Refund(WireModel, frozen=True, kw_only=True):
+    """A refund; ``refundedAmount`` stays 0 while it is pending."""
+
+    id: str
+    state: str
+    currency: str
+    order_id: str | None = None
+    type: str | None = None
+    amount: Decimal | None = None
+    refunded_amount: Decimal = ZERO
+    items: list[RefundItem] = []
+    failure_reason: str | None = None
+    token_information: TokenInformation | None = None
+    metadata: Metadata = {}
+
+
+class ReturnItem(WireModel, frozen=True, kw_only=True):
+    """Units of one order line that come back."""
+
+    item_id: str
+    quantity: int
+    quantity_accepted: int = 0
+
+
+class Return(WireModel, frozen=True, kw_only=True):
+    """A return coordinated by the merchant."""
+
+    id: str
+    state: str
+    order_id: str | None = None
+    items: list[ReturnItem] = []
+    refund_ids: list[str] = []
+    metadata: Metadata = {}
+
+
 class Document(WireModel, frozen=True, kw_only=True):
     """The descriptor of an invoice or a credit memo."""
 

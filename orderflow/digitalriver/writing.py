@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 from pydantic import ValidationError
 
-from orderflow.digitalriver.reading import COMMAND_KEY, LINE_KEY
-from statemachine.commands import CreateCheckout, CreateFulfillment
+from orderflow.digitalriver.reading import COMMAND_KEY, LINE_KEY, REFUND_KEY, RETURN_KEY
+from statemachine.commands import CreateCheckout, CreateFulfillment, CreateRefund, CreateReturn
 from statemachine.errors import DecodeError
 from statemachine.events import Address, Cart, CartItem, Discount, Origin
 from statemachine.money import format_money, parse_money
@@ -125,6 +125,42 @@ def fulfillment_body(command: CreateFulfillment) -> Json:
         _set(body, "trackingCompany", command.tracking.company)
         _set(body, "trackingNumber", command.tracking.number)
         _set(body, "trackingUrl", command.tracking.url)
+    return body
+
+
+def refund_body(command: CreateRefund) -> Json:
+    """``POST /refunds`` in exactly one style: by lines, by amount, or all that is left (100 percent)."""
+    body: Json = {
+        "orderId": command.dr_order_id,
+        "currency": command.currency,
+        "metadata": {COMMAND_KEY: command.command_id, REFUND_KEY: command.refund_id},
+    }
+    if command.items:
+        items: list[Json] = []
+        for item in command.items:
+            entry: Json = {"itemId": item.item_id}
+            _set(entry, "quantity", item.quantity)
+            if item.amount is not None:
+                entry["amount"] = Decimal(format_money(item.amount, command.currency))
+            items.append(entry)
+        body["items"] = items
+    elif command.amount is not None:
+        body["amount"] = Decimal(format_money(command.amount, command.currency))
+    else:
+        body["percent"] = 100
+    _set(body, "type", command.kind)
+    _set(body, "reason", command.reason)
+    return body
+
+
+def return_body(command: CreateReturn) -> Json:
+    """``POST /returns``."""
+    body: Json = {
+        "orderId": command.dr_order_id,
+        "items": [{"itemId": item.item_id, "quantity": item.quantity} for item in command.items],
+        "metadata": {COMMAND_KEY: command.command_id, RETURN_KEY: command.return_id},
+    }
+    _set(body, "reason", command.reason)
     return body
 
 

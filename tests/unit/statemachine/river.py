@@ -12,10 +12,13 @@ from typing import Literal
 import msgspec
 
 from statemachine.commands import (
+    AcceptReturn,
     AttachSource,
     Command,
     CreateCheckout,
     CreateFulfillment,
+    CreateRefund,
+    CreateReturn,
     DeleteCheckout,
     Inquire,
     PlaceOrder,
@@ -36,6 +39,9 @@ from statemachine.facts import (
     RemoteFulfillmentItem,
     RemoteItem,
     RemoteOrder,
+    RemoteRefund,
+    RemoteReturn,
+    RemoteReturnItem,
     SellingEntity,
     Session,
 )
@@ -170,6 +176,18 @@ class River:
                 return msgspec.structs.replace(self._confirmed(command), order=self.orders[command.dr_order_id].view())
             case CreateFulfillment():
                 return self._create_fulfillment(command)
+            case CreateRefund():
+                refund = RemoteRefund(
+                    self._uuid(), "pending", command.dr_order_id, command.amount, refund_id=command.refund_id
+                )
+                return msgspec.structs.replace(self._confirmed(command), refund=refund)
+            case CreateReturn():
+                items = tuple(RemoteReturnItem(one.item_id, one.quantity, line=one.line) for one in command.items)
+                made = RemoteReturn(self._uuid(), "created", command.dr_order_id, items, return_id=command.return_id)
+                return msgspec.structs.replace(self._confirmed(command), returned=made)
+            case AcceptReturn():
+                done = RemoteReturn(command.dr_return_id, "accepted", command.dr_order_id, return_id=command.return_id)
+                return msgspec.structs.replace(self._confirmed(command), returned=done)
             case Inquire():
                 return self._inquire(command)
 
