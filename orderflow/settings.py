@@ -152,6 +152,11 @@ class Settings(BaseSettings):
     submitted_wait: Duration = _duration("7d", "attention when nothing was shipped: the authorisation ages")
     fulfilled_wait: Duration = _duration("30d", "attention when a capture takes longer")
     disputed_wait: Duration = _duration("120d", "attention when a dispute takes longer")
+    refund_wait: Duration = _duration("14d", "attention when a refund takes longer")
+    refund_information_wait: Duration = _duration(
+        "90d", "attention when the shopper has not named an account for a refund by then, if no date is known"
+    )
+    return_wait: Duration = _duration("60d", "attention when not all of a return was received by then")
     unknown_sku_window: Duration = _duration(
         "10m", "a checkout refused for an unknown SKU is tried again for this long"
     )
@@ -227,6 +232,9 @@ class Settings(BaseSettings):
             submitted_wait=self.submitted_wait,
             fulfilled_wait=self.fulfilled_wait,
             disputed_wait=self.disputed_wait,
+            refund_wait=self.refund_wait,
+            refund_information_wait=self.refund_information_wait,
+            return_wait=self.return_wait,
             answer_wait=self.answer_wait,
             http_timeout=self.digitalriver_timeout,
             unknown_sku_window=self.unknown_sku_window,

@@ -13,11 +13,14 @@ from msgspec.structs import replace
 
 from statemachine.commanding import close_command
 from statemachine.decision import IndexEntry
+from statemachine.disputes import follow_dispute
 from statemachine.draft import Draft
 from statemachine.facts import ChargeOperation, Fact, RemoteCharge, RemoteFulfillment, RemoteOrder
 from statemachine.identity import mark_of
 from statemachine.money import format_money
 from statemachine.order import CaptureState, Charge, Document, Item, Operation, Order, RemoteIds, Shipment, Units
+from statemachine.refunds import recount
+from statemachine.returns import count_returned
 from statemachine.rules import REMOTE_RANKS
 
 #: A failed capture is tried again by Digital River, a complete one never fails.
@@ -55,6 +58,8 @@ def absorb_order(draft: Draft) -> None:
         # The object is an order, still accepted: only the type tells (section 3.4).
         draft.put(reauth_failed=True)
         draft.call_attention("the authorisation ran out and was not renewed; captures will likely fail")
+    if follow_dispute(draft, remote):
+        return
     rank = REMOTE_RANKS.get(remote.state)
     if rank is None:
         draft.follow = "remote.other"
@@ -191,6 +196,8 @@ def _absorb_operations(draft: Draft) -> None:
         draft.put(shipments=shipments)
     tell(draft, CAPTURE_FAILED, bool(failed_captures(draft.order)))
     tell(draft, VOID_FAILED, any(void.state == "failed" for void in voids) and not is_voided(draft.order))
+    if order.refunds or order.amounts.charged_back:
+        recount(draft)
     authorised = sum(charge.amount for charge in order.charges)
     if captured + cancelled > authorised:
         figures = [format_money(figure, order.amounts.currency) for figure in (captured, cancelled, authorised)]
@@ -259,6 +266,7 @@ def absorb_fulfillment(draft: Draft) -> None:
     if over:
         draft.call_attention("Digital River shipped or cancelled more units than were ordered")
     draft.put(lines=tuple(lines))
+    count_returned(draft)
     if not any(one.ship for one in units):
         draft.put(voids=(*order.voids, remote.fulfillment_id))
     else:

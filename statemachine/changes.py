@@ -14,8 +14,17 @@ from statemachine.envelope import Cause
 from statemachine.facts import NextAction, RemoteCheckout
 from statemachine.identity import name_id
 from statemachine.money import format_money
-from statemachine.order import Document, Line, Order, Payment, RemoteIds, Return, Shipment, State
-from statemachine.snapshot import AmountsText, RefundText, amounts_text, refund_text
+from statemachine.order import (
+    Document,
+    Line,
+    Order,
+    Payment,
+    RefundState,
+    RemoteIds,
+    Shipment,
+    State,
+)
+from statemachine.snapshot import AmountsText, ReturnView, amounts_text, refund_text
 
 Unset = msgspec.UnsetType
 
@@ -75,6 +84,16 @@ class OpenCommandView(msgspec.Struct, frozen=True):
     attempt: int
 
 
+class RefundChange(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A refund in a change. The token, with which the shopper names an account, goes into the change only and is never kept."""
+
+    refund_id: str
+    state: RefundState
+    amount: str | None = None
+    token: str | None = None
+    token_expires: str | None = None
+
+
 class Change(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     """Data of ``order.state_changed``."""
 
@@ -91,8 +110,8 @@ class Change(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     state: State | Unset = msgspec.UNSET
     lines: tuple[Line, ...] | Unset = msgspec.UNSET
     shipments: tuple[Shipment, ...] | Unset = msgspec.UNSET
-    refunds: tuple[RefundText, ...] | Unset = msgspec.UNSET
-    returns: tuple[Return, ...] | Unset = msgspec.UNSET
+    refunds: tuple[RefundChange, ...] | Unset = msgspec.UNSET
+    returns: tuple[ReturnView, ...] | Unset = msgspec.UNSET
     documents: tuple[Document, ...] | Unset = msgspec.UNSET
     open_commands: tuple[OpenCommandView, ...] | Unset = msgspec.UNSET
     quote: Quote | Unset = msgspec.UNSET
@@ -150,10 +169,8 @@ def state_change(before: Order, after: Order, draft: Draft, *, refused: bool = F
         state=after.state if "state" in changed else unset,
         lines=after.lines if "lines" in changed else unset,
         shipments=after.shipments if "shipments" in changed else unset,
-        refunds=tuple(refund_text(one, after.amounts.currency) for one in after.refunds)
-        if "refunds" in changed
-        else unset,
-        returns=after.returns if "returns" in changed else unset,
+        refunds=_refunds(after, draft) if "refunds" in changed else unset,
+        returns=tuple(ReturnView(one.return_id, one.state) for one in after.returns) if "returns" in changed else unset,
         documents=after.documents if "documents" in changed else unset,
         open_commands=_open_commands(after) if "open_commands" in changed else unset,
         quote=unset if draft.quote is None else _quote(draft.quote),
@@ -164,6 +181,15 @@ def state_change(before: Order, after: Order, draft: Draft, *, refused: bool = F
     parts = (after.order_id, cause.source, cause.id)
     event_id = name_id(*parts, f"refused {after.sequence}") if refused else name_id(*parts)
     return StateChange(event_id, after.order_id, draft.now, _encoder.encode(data))
+
+
+def _refunds(order: Order, draft: Draft) -> tuple[RefundChange, ...]:
+    shown = []
+    for refund in order.refunds:
+        public = refund_text(refund, order.amounts.currency)
+        token, expires = draft.tokens.get(refund.refund_id, (None, None))
+        shown.append(RefundChange(public.refund_id, public.state, public.amount, token, expires))
+    return tuple(shown)
 
 
 def _open_commands(order: Order) -> tuple[OpenCommandView, ...]:

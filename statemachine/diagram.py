@@ -9,7 +9,7 @@ from statemachine.rules import ALL, FINAL, Rule
 from statemachine.table import RULES
 
 
-def mermaid(rules: Iterable[Rule] = RULES) -> str:
+def mermaid(rules: Iterable[Rule[State]] = RULES) -> str:
     """A Mermaid ``stateDiagram-v2`` of all moves from one state to another, ended by a line feed."""
     edges: dict[tuple[State, State], list[str]] = {}
     for rule in rules:

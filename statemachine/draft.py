@@ -6,7 +6,7 @@ The order in it is still an immutable value: an effect replaces it. What a draft
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from msgspec.structs import replace
@@ -17,6 +17,9 @@ from statemachine.facts import NextAction, Outcome, Problem, RemoteCheckout, Rem
 from statemachine.order import OpenCommand, Order, State
 from statemachine.policy import Policy
 from statemachine.rules import Rule
+
+#: Shared and never written to: a decision almost never has any.
+NO_TOKENS: Final[dict[str, tuple[str, str | None]]] = {}
 
 
 class Draft:
@@ -38,12 +41,13 @@ class Draft:
         "remote",
         "rule",
         "state",
+        "tokens",
         "was_parked",
     )
 
     def __init__(self, order: Order, event: Event, now: datetime, policy: Policy, *, was_parked: bool = False) -> None:
         self.state: State = order.state
-        self.rule: Rule | None = None
+        self.rule: Rule[State] | None = None
         self.order = order
         self.event = event
         self.now = now
@@ -53,7 +57,7 @@ class Draft:
         #: Commands and index entries, in the order in which they came about.
         self.effects: list[Effect] = []
         self.commands_asked = 0
-        #: Key and content mark of the shipment or cancellation in the event, once a guard has asked for it.
+        #: Key and content mark of the shipment, cancellation, refund or return in the event, once a guard has asked for it.
         self.fact: tuple[bytes, bytes] | None = None
         #: The open command that the event is the outcome of.
         self.closing: OpenCommand | None = None
@@ -63,6 +67,8 @@ class Draft:
         self.problem: Problem | None = None
         self.quote: RemoteCheckout | None = None
         self.next_action: NextAction | None = None
+        #: Of refunds that need the shopper's information: refund id -> token and when it expires. Never kept in the order.
+        self.tokens: dict[str, tuple[str, str | None]] = NO_TOKENS
 
     def put(self, **changes: Any) -> None:  # fields of Order, whose types msgspec.structs.replace cannot say
         """Replace fields of the order."""

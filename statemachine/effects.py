@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from statemachine import absorbing
+from statemachine import absorbing, disputes, refunds, returns
 from statemachine.commanding import (
     ask,
     ask_again_after_absence,
@@ -233,15 +233,27 @@ def _ask_fulfillment(
     remember_fact(draft)
 
 
+def ask_refund(draft: Draft) -> None:
+    """Have money paid back."""
+    refunds.ask_refund(draft)
+    remember_fact(draft)
+
+
+def ask_return(draft: Draft) -> None:
+    """Have a return made at Digital River."""
+    returns.ask_return(draft)
+    remember_fact(draft)
+
+
 def remember_fact(draft: Draft) -> None:
-    """The shipment or cancellation is known from now on: again with the same content it changes nothing."""
+    """What the event reports is known by its id from now on: again with the same content it changes nothing."""
     fact = fact_of(draft)
     if fact is not None:
         draft.put(facts=draft.order.facts + fact[0] + fact[1])
 
 
 def forget_fact(draft: Draft) -> None:
-    """The shipment or cancellation was rejected: it may be reported again under the same id."""
+    """What the command was about was rejected: it may be reported again under the same id."""
     if draft.closing is not None and draft.closing.fact:
         draft.put(facts=without_fact(draft.order.facts, draft.closing.fact))
 
@@ -292,16 +304,14 @@ def note_unasked_cancel(draft: Draft) -> None:
 def note_contradiction(draft: Draft) -> None:
     """Digital River's state does not fit ours; ours stays, and a person must look."""
     remote = draft.remote
-    known = remote.state if remote is not None and remote.state in _SAYABLE else "in a state that is not known here"
+    known = _SAYABLE.get("" if remote is None else remote.state, "in a state that is not known here")
     draft.call_attention(f"Digital River says that its order is {known}, here it is {draft.order.state}")
 
 
-_SAYABLE: Final = frozenset({"accepted", "blocked", "cancelled", "fulfilled", "complete"})
-
-
-def note_dispute(draft: Draft) -> None:
-    """A bank dispute: seen, told, and not carried out by this version."""
-    draft.call_attention("Digital River reports a dispute, which this version of orderflow does not follow")
+_SAYABLE: Final[dict[str, str]] = {
+    **{state: state for state in ("accepted", "blocked", "cancelled", "fulfilled", "complete", "returned")},
+    "dispute": "in dispute",
+}
 
 
 def note_overdue(draft: Draft) -> None:
@@ -330,9 +340,12 @@ def expire_parked(draft: Draft) -> None:
 
 EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
     "absorb_charge": absorbing.absorb_charge,
+    "absorb_chargeback": refunds.absorb_chargeback,
     "absorb_document": absorbing.absorb_document,
     "absorb_fulfillment": absorbing.absorb_fulfillment,
     "absorb_order": absorbing.absorb_order,
+    "absorb_refund": refunds.absorb_refund,
+    "absorb_return": returns.absorb_return,
     "ask_again_after_absence": ask_again_after_absence,
     "ask_again_due": ask_again_due,
     "ask_attach_source": ask_attach_source,
@@ -340,28 +353,37 @@ EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
     "ask_create_checkout": ask_create_checkout,
     "ask_place_order": ask_place_order,
     "ask_refresh_order": ask_refresh_order,
+    "ask_refund": ask_refund,
+    "ask_return": ask_return,
     "ask_ship": ask_ship,
     "cancel_all_lines": cancel_all_lines,
     "close": close,
     "drop_created_checkout": drop_created_checkout,
+    "drop_return": returns.drop_return,
     "expire_parked": expire_parked,
+    "fail_refund": refunds.fail_refund,
+    "fire_refunds_due": refunds.fire_refunds_due,
+    "fire_returns_due": returns.fire_returns_due,
+    "forget_dispute": disputes.forget_dispute,
     "forget_fact": forget_fact,
     "inquire_due": inquire_due,
     "inquire_later": inquire_later,
     "note_contradiction": note_contradiction,
-    "note_dispute": note_dispute,
     "note_fulfillment_refused": note_fulfillment_refused,
     "note_overdue": note_overdue,
     "note_payment_failed": note_payment_failed,
     "note_refresh_refused": note_refresh_refused,
+    "note_return_not_accepted": returns.note_return_not_accepted,
     "note_unasked_cancel": note_unasked_cancel,
     "note_unsound_quote": note_unsound_quote,
     "release_checkout": release_checkout,
     "remember_fact": remember_fact,
+    "remember_state": disputes.remember_state,
     "retry_checkout": retry_checkout,
     "take_attached": take_attached,
     "take_cart": take_cart,
     "take_checkout": take_checkout,
+    "take_receipt": returns.take_receipt,
     "tell_next_action": tell_next_action,
     "tell_not_funded": tell_not_funded,
     "tell_problem": tell_problem,

@@ -21,6 +21,7 @@ Inbox event types (``orderflow.inbox``, source ``orderflow/commands`` or ``/digi
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -278,6 +279,8 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     returned: RemoteReturn | None = None
     #: A chargeback's amount.
     amount: int | None = None
+    #: When Digital River made the event, by its clock: tells which of two disputes a report is about.
+    created: datetime | None = None
 
 
 #: Outcome event type by command and result.

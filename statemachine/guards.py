@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from statemachine import disputes, refundable, returns
 from statemachine.commanding import is_unknown_sku_retryable
 from statemachine.draft import Draft
 from statemachine.events import (
@@ -13,6 +14,8 @@ from statemachine.events import (
     FulfillmentCancelled,
     LineQuantity,
     OrderPlaced,
+    RefundRequested,
+    ReturnRequested,
     Shipped,
     SourceProvided,
 )
@@ -96,7 +99,9 @@ def requested_units(draft: Draft) -> tuple[LineQuantity, ...]:
 
 def has_unknown_line(draft: Draft) -> bool:
     """The event names a line that the order does not have."""
-    known = open_units(draft.order)
+    data, known = draft.event.data, open_units(draft.order)
+    if isinstance(data, RefundRequested | ReturnRequested):
+        return any(item.line not in known for item in data.items or ())
     return any(item.line not in known for item in requested_units(draft))
 
 
@@ -108,7 +113,7 @@ def is_above_open(draft: Draft) -> bool:
 
 
 def fact_of(draft: Draft) -> tuple[bytes, bytes] | None:
-    """Marks of the id and of the content of the shipment or cancellation in the event; None when it has no id of its own."""
+    """Marks of the id and of the content of the fact that the event reports; None when it has no id of its own."""
     if draft.fact is not None:
         return draft.fact
     data = draft.event.data
@@ -116,6 +121,10 @@ def fact_of(draft: Draft) -> tuple[bytes, bytes] | None:
         kind, name = "shipment", data.shipment_id
     elif isinstance(data, CancelRequested | FulfillmentCancelled) and data.cancellation_id is not None:
         kind, name = "cancellation", data.cancellation_id
+    elif isinstance(data, RefundRequested):
+        kind, name = "refund", data.refund_id
+    elif isinstance(data, ReturnRequested):
+        kind, name = "return", data.return_id
     else:
         return None
     draft.fact = (mark_of(kind, name), mark_of(data.model_dump_json()))
@@ -123,13 +132,13 @@ def fact_of(draft: Draft) -> tuple[bytes, bytes] | None:
 
 
 def is_known_fact(draft: Draft) -> bool:
-    """The same shipment or cancellation, with the same content, came under another event id before."""
+    """The same shipment, cancellation, refund or return, with the same content, came under another event id before."""
     fact = fact_of(draft)
     return fact is not None and content_of(draft.order.facts, fact[0]) == fact[1]
 
 
 def is_other_fact(draft: Draft) -> bool:
-    """The same shipment or cancellation id came before with other content."""
+    """The same shipment, cancellation, refund or return id came before with other content."""
     fact = fact_of(draft)
     return fact is not None and content_of(draft.order.facts, fact[0]) not in (None, fact[1])
 
@@ -205,7 +214,7 @@ def is_void_confirmed(draft: Draft) -> bool:
 def is_money_settled(draft: Draft) -> bool:
     """Every capture is complete and nothing is pending, by Digital River's state or by the money itself."""
     order = draft.order
-    if order.remote_state == "complete":
+    if order.remote_state in ("complete", "returned"):
         return True
     if not order.charges or any(shipment.capture != "complete" for shipment in order.shipments):
         return False
@@ -223,6 +232,11 @@ def _is_charge_settled(charge: Charge, order: Order) -> bool:
     )
 
 
+def is_returned_whole(draft: Draft) -> bool:
+    """Digital River's order is ``returned``: only its state says so, never an event's name (section 8.1 of the reference)."""
+    return draft.order.remote_state == "returned"
+
+
 def is_void_report(draft: Draft) -> bool:
     """The fulfilment only cancelled: in a cancelled order that is nothing new."""
     remote = draft.remote_fulfillment()
@@ -231,24 +245,38 @@ def is_void_report(draft: Draft) -> bool:
 
 GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "has_items": has_items,
+    "has_nothing_to_refund": refundable.has_nothing_to_refund,
     "has_unknown_line": has_unknown_line,
+    "is_above_asked": returns.is_above_asked,
+    "is_above_left": refundable.is_above_left,
     "is_above_open": is_above_open,
+    "is_above_returnable": returns.is_above_returnable,
+    "is_above_shipped": returns.is_above_shipped,
     "is_for_another_checkout": is_for_another_checkout,
     "is_for_current_checkout": is_for_current_checkout,
     "is_for_replaced_checkout": is_for_replaced_checkout,
     "is_funded": is_funded,
     "is_known_cancellation": is_known_fact,
+    "is_known_receipt": returns.is_known_receipt,
+    "is_known_refund": is_known_fact,
+    "is_known_return": is_known_fact,
     "is_known_shipment": is_known_fact,
     "is_money_settled": is_money_settled,
+    "is_money_unsound": refundable.is_money_unsound,
+    "is_nothing_captured": refundable.is_nothing_captured,
     "is_nothing_left": is_nothing_left,
     "is_other_cancellation": is_other_fact,
     "is_other_currency": is_other_currency,
+    "is_other_refund": is_other_fact,
+    "is_other_return": is_other_fact,
     "is_other_shipment": is_other_fact,
     "is_payment_lost": is_payment_lost,
     "is_placed_already": is_placed_already,
     "is_quote_sound": is_quote_sound,
     "is_redirect": is_redirect,
     "is_refresh_in_flight": is_refresh_in_flight,
+    "is_return_unknown": returns.is_return_unknown,
+    "is_returned_whole": is_returned_whole,
     "is_something_shipped": is_something_shipped,
     "is_source_in_flight": is_source_in_flight,
     "is_unknown_sku_retryable": is_unknown_sku_retryable,
@@ -256,5 +284,8 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_never_placed": is_never_placed,
     "is_void_report": is_void_report,
     "is_wanted": is_wanted,
+    "was_fulfilled": disputes.was_fulfilled,
     "was_parked": was_parked,
+    "was_returned": disputes.was_returned,
+    "was_submitted": disputes.was_submitted,
 }

@@ -1,37 +1,37 @@
-"""The life-cycle table as a ``transitions.Machine``. The only file that imports transitions.
+"""Tables as ``transitions.Machine``. The only file that imports transitions.
 
-One machine for the whole process, built once. A decision's ``Draft`` is the model: it is never registered (9.5 KB and 89 us a
-model) but handed to ``machine.events[trigger].trigger(draft)``. Event and Transition are lean subclasses: the library's own
-dispatch builds an EventData, resolves callbacks by name and logs on each trigger, 8 us; ours walks the same transitions in 1 us.
+One machine a table for the whole process, built once. A decision's ``Draft`` is the life cycle's model, a step of one refund or
+return theirs: it is never registered (9.5 KB and 89 us a model) but handed to ``machine.events[trigger].trigger(draft)``.
+Event and Transition are lean subclasses: the library's own dispatch builds an EventData, resolves callbacks by name and logs on
+each trigger, 8 us; ours walks the same transitions in 1 us.
 What the lean path does not carry out (enter, exit and machine-level callbacks, queues) the table cannot say, so none is lost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from transitions import Machine, MachineError
+from transitions import Machine as TransitionsMachine
+from transitions import MachineError
 from transitions.core import Event as TransitionsEvent
 from transitions.core import Transition
 
-from statemachine.order import State
-from statemachine.rules import ALL, FINAL, Rule
-from statemachine.table import RULES
+from statemachine.rules import Machine, Rule, StateName
 
 
 class Model(Protocol):
     """What a machine is driven through: the state, and the rule that decided."""
 
-    state: State
-    rule: Rule | None
+    state: Any  # one of its table's states
+    rule: Any  # Rule of that table, or None
 
 
 class LeanTransition(Transition):
     """One rule of the table; ``rule``, ``guards`` and ``effects`` are set when the machine is built."""
 
-    rule: Rule
-    target: State
+    rule: Rule[Any]
+    target: str
     guards: tuple[Callable[[Any], bool], ...]
     actions: tuple[Callable[[Any], None], ...]
 
@@ -65,7 +65,7 @@ class LeanEvent(TransitionsEvent):
         raise MachineError(f"no rule for {self.name} in {model.state}")
 
 
-class LifeCycle(Machine):
+class LeanMachine(TransitionsMachine):
     """A machine of lean events, without a model of its own."""
 
     event_cls = LeanEvent
@@ -73,23 +73,23 @@ class LifeCycle(Machine):
 
 
 def build_machine(
-    guards: dict[str, Callable[[Any], bool]],
-    effects: dict[str, Callable[[Any], None]],
-    rules: tuple[Rule, ...] = RULES,
-) -> LifeCycle:
-    """The machine of ``rules``.
+    described: Machine[StateName],
+    guards: Mapping[str, Callable[[Any], bool]],
+    effects: Mapping[str, Callable[[Any], None]],
+) -> LeanMachine:
+    """The machine that ``described`` describes.
 
     Raises:
         KeyError: A rule names a guard or an effect that does not exist.
     """
-    machine = LifeCycle(
+    machine = LeanMachine(
         model=None,
-        states=[{"name": state, "final": state in FINAL} for state in ALL],
-        initial="awaited",
+        states=[{"name": state, "final": state in described.final} for state in described.states],
+        initial=described.initial,
         auto_transitions=False,
         send_event=True,
     )
-    for rule in rules:
+    for rule in described.rules:
         rule_guards = tuple(guards[name] for name in rule.when)
         rule_effects = tuple(effects[name] for name in rule.do)
         for source in rule.sources:

@@ -53,10 +53,14 @@ CaptureState = Literal["pending", "complete", "failed"]
 #: the time at which it may be asked again. ``stuck``: a person, for everything that may be done without one has been done.
 Step = Literal["answer", "unknown", "retry", "stuck"]
 
-DeadlineName = Literal["abandon", "overdue", "inquire", "ask_again", "expire"]
+RefundState = Literal["requested", "pending", "pending_information", "succeeded", "failed", "expired"]
+
+ReturnState = Literal["requested", "accepted"]
+
+DeadlineName = Literal["abandon", "overdue", "inquire", "ask_again", "expire", "refund", "return"]
 
 #: The version of tables and snapshots that this code writes.
-DEFINITION: Final = 1
+DEFINITION: Final = 2
 
 
 class Amounts(msgspec.Struct, frozen=True):
@@ -90,19 +94,50 @@ class Shipment(msgspec.Struct, frozen=True):
     capture: CaptureState = "pending"
 
 
-class Refund(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One refund by the platform's id."""
+class RefundUnits(msgspec.Struct, frozen=True, array_like=True):
+    """Units of one line whose price a refund pays back."""
+
+    line: str
+    quantity: int
+
+
+class Refund(msgspec.Struct, frozen=True):
+    """One refund: by the platform's id, or by Digital River's when it was made there.
+
+    ``amount`` is public, and None until it is known. ``taken`` is what the refund takes of what is left to refund: the amount, or
+    our estimate until Digital River tells it. ``mark`` stands for Digital River's id; ``due`` is when its wait ends.
+    """
 
     refund_id: str
-    state: str
+    state: RefundState
     amount: int | None = None
+    taken: int = 0
+    units: tuple[RefundUnits, ...] = ()
+    mark: bytes = b""
+    due: datetime | None = None
 
 
-class Return(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One return by the platform's id."""
+class ReturnUnits(msgspec.Struct, frozen=True, array_like=True):
+    """Units of one line that come back, and how many of them the warehouse has."""
+
+    line: str
+    asked: int
+    received: int = 0
+
+
+class Return(msgspec.Struct, frozen=True):
+    """One return: by the platform's id, or by Digital River's when it was made there.
+
+    ``remote_id`` is Digital River's id, None until it is known. ``receipts`` are marks of the warehouse's reports; ``due`` is
+    when its wait ends.
+    """
 
     return_id: str
-    state: str
+    state: ReturnState
+    remote_id: str | None = None
+    units: tuple[ReturnUnits, ...] = ()
+    receipts: bytes = b""
+    due: datetime | None = None
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -245,6 +280,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     payment_failed: bool = False
     #: A renewed authorisation was refused, so captures will likely fail.
     reauth_failed: bool = False
+    #: Where a disputed order goes when the dispute ends.
+    disputed_from: State | None = None
+    #: When the latest dispute began and the latest one ended, by Digital River's clock: its reports come in any order.
+    dispute_began: datetime | None = None
+    dispute_ended: datetime | None = None
 
 
 def new_order(order_id: str, now: datetime) -> Order:

@@ -28,7 +28,7 @@ def payment_of(order: Order) -> Payment:
     capturing = any(one.state == "pending" for one in captures) or any(
         one.capture == "pending" for one in order.shipments
     )
-    if capturing and order.state != "complete":  # complete is Digital River's word for all of them
+    if capturing and not _is_closed(order):
         return "capturing"
     return _quiet(order, voiding=any(void.state != "complete" for void in voids))
 
@@ -48,7 +48,13 @@ def _quiet(order: Order, *, voiding: bool) -> Payment:
     if voiding or cancelling or (cancelled and not is_voided(order)):
         return "voiding"
     # An order that costs nothing is captured when it is complete.
-    return "captured" if order.amounts.captured or order.state == "complete" else "authorized"
+    return "captured" if order.amounts.captured or _is_closed(order) else "authorized"
+
+
+def _is_closed(order: Order) -> bool:
+    """Whether Digital River closed the order: its word for the end of all captures, whatever came after."""
+    closed = ("complete", "returned")
+    return order.state in closed or order.disputed_from in closed
 
 
 def _is_authorised(order: Order) -> bool:

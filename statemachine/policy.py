@@ -21,6 +21,12 @@ class Policy:
     #: Digital River retries a failed capture for up to 30 days.
     fulfilled_wait: timedelta = timedelta(days=30)
     disputed_wait: timedelta = timedelta(days=120)
+    #: Digital River completes a refund within a day as a rule, and the bank within ten business days.
+    refund_wait: timedelta = timedelta(days=14)
+    #: For a refund that waits for the shopper's account, when Digital River does not say until when.
+    refund_information_wait: timedelta = timedelta(days=90)
+    #: How long the units of a return may be on their way back.
+    return_wait: timedelta = timedelta(days=60)
 
     #: How long a command may stay without an outcome before Digital River is asked what became of it.
     answer_wait: timedelta = timedelta(minutes=2)

@@ -1,13 +1,14 @@
 """The words of the tables: what a rule is, groups of states, and the four verdicts.
 
 A cell is all rules of one trigger for one state, tried in the order of their file; the first whose guards hold decides.
-The last rule of a cell has no guard, so every cell has an answer. The rules themselves are in ``table.py``.
+The last rule of a cell has no guard, so every cell has an answer. The rules themselves are in ``table.py`` (the life cycle),
+``refunds.py`` and ``returns.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final, Literal, get_args
+from typing import Final, Generic, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -16,13 +17,17 @@ from statemachine.order import DeadlineName, State
 Verdict = Literal["move", "park", "refuse", "same"]
 
 
-class Rule(msgspec.Struct, frozen=True):
-    """One rule of the table. ``target`` None: the state stays. ``detail`` says why a refusal, to a person."""
+#: The names of one machine's states.
+StateName = TypeVar("StateName", bound=str)
+
+
+class Rule(msgspec.Struct, Generic[StateName], frozen=True):
+    """One rule of a table. ``target`` None: the state stays. ``detail`` says why a refusal, to a person."""
 
     trigger: str
-    sources: tuple[State, ...]
+    sources: tuple[StateName, ...]
     verdict: Verdict
-    target: State | None = None
+    target: StateName | None = None
     when: tuple[str, ...] = ()
     do: tuple[str, ...] = ()
     detail: str = ""
@@ -76,30 +81,43 @@ REMOTE_RANKS: Final[dict[str, int]] = {
     "fulfilled": 3,
     "complete": 4,
     "returned": 5,
-    "dispute": 5,
     "cancelled": 6,
     "blocked": 6,
 }
 
 
-def move(trigger: str, sources: tuple[State, ...], target: State | None, *, when: str = "", do: str = "") -> Rule:
-    """The state becomes ``target`` (None: stays), and the effects in ``do`` are carried out. Names are separated by spaces."""
-    return Rule(trigger, sources, "move", target, tuple(when.split()), tuple(do.split()))
+class Words(Generic[StateName]):
+    """The four verdicts, for a table whose states are ``StateName``. Names in ``when`` and ``do`` are separated by spaces."""
+
+    @staticmethod
+    def move(
+        trigger: str, sources: tuple[StateName, ...], target: StateName | None, *, when: str = "", do: str = ""
+    ) -> Rule[StateName]:
+        """The state becomes ``target`` (None: stays), and the effects in ``do`` are carried out."""
+        return Rule(trigger, sources, "move", target, tuple(when.split()), tuple(do.split()))
+
+    @staticmethod
+    def park(trigger: str, sources: tuple[StateName, ...], *, when: str = "") -> Rule[StateName]:
+        """Right, but too early: the order keeps the event."""
+        return Rule(trigger, sources, "park", when=tuple(when.split()))
+
+    @staticmethod
+    def same(trigger: str, sources: tuple[StateName, ...], *, when: str = "") -> Rule[StateName]:
+        """Nothing new: the event changes nothing."""
+        return Rule(trigger, sources, "same", when=tuple(when.split()))
+
+    @staticmethod
+    def refuse(
+        trigger: str, sources: tuple[StateName, ...], detail: str, *, when: str = "", attention: bool = False
+    ) -> Rule[StateName]:
+        """The event is set aside with ``detail``; with ``attention`` a person is called too."""
+        return Rule(trigger, sources, "refuse", when=tuple(when.split()), detail=detail, attention=attention)
 
 
-def park(trigger: str, sources: tuple[State, ...], *, when: str = "") -> Rule:
-    """Right, but too early: the order keeps the event."""
-    return Rule(trigger, sources, "park", when=tuple(when.split()))
-
-
-def same(trigger: str, sources: tuple[State, ...], *, when: str = "") -> Rule:
-    """Nothing new: the event changes nothing."""
-    return Rule(trigger, sources, "same", when=tuple(when.split()))
-
-
-def refuse(trigger: str, sources: tuple[State, ...], detail: str, *, when: str = "", attention: bool = False) -> Rule:
-    """The event is set aside with ``detail``; with ``attention`` a person is called too."""
-    return Rule(trigger, sources, "refuse", when=tuple(when.split()), detail=detail, attention=attention)
+move = Words[State].move
+park = Words[State].park
+same = Words[State].same
+refuse = Words[State].refuse
 
 
 def others(*taken: State) -> tuple[State, ...]:
@@ -107,11 +125,29 @@ def others(*taken: State) -> tuple[State, ...]:
     return tuple(state for state in ALL if state not in taken)
 
 
-def cells(rules: Iterable[Rule]) -> dict[str, dict[State, tuple[Rule, ...]]]:
+def cells(rules: Iterable[Rule[StateName]]) -> dict[str, dict[StateName, tuple[Rule[StateName], ...]]]:
     """The table by trigger and state: the rules of each cell in the order in which they are tried."""
-    found: dict[str, dict[State, list[Rule]]] = {}
+    found: dict[str, dict[StateName, list[Rule[StateName]]]] = {}
     for rule in rules:
         by_state = found.setdefault(rule.trigger, {})
         for source in rule.sources:
             by_state.setdefault(source, []).append(rule)
     return {trigger: {state: tuple(row) for state, row in by_state.items()} for trigger, by_state in found.items()}
+
+
+class Machine(msgspec.Struct, Generic[StateName], frozen=True):
+    """One machine as data: what ``machine.py`` drives, ``checker.py`` proves and ``diagram.py`` draws.
+
+    A ``final`` state is never left; in a ``resting`` one nothing has to follow. ``waits`` names the deadline of every other
+    state. ``passing`` states are never stored: an object comes from one, or is dropped in it.
+    """
+
+    name: str
+    states: tuple[StateName, ...]
+    initial: StateName
+    final: tuple[StateName, ...]
+    resting: tuple[StateName, ...]
+    passing: tuple[StateName, ...]
+    triggers: tuple[str, ...]
+    rules: tuple[Rule[StateName], ...]
+    waits: dict[StateName, str]

@@ -2,7 +2,7 @@
 
 The document is public: its top-level keys are the contract's and always there, empty or not. What only the worker needs is
 under ``internal``. Called once per order and transaction, so nothing is computed here but the amounts' decimal strings.
-An older snapshot is upgraded on read by the functions in ``UPGRADES``, one per version; there is none yet.
+An older snapshot is upgraded on read by the functions in ``UPGRADES``, one per version.
 """
 
 from __future__ import annotations
@@ -30,8 +30,12 @@ from statemachine.order import (
     Parked,
     Payment,
     Refund,
+    RefundState,
+    RefundUnits,
     RemoteIds,
     Return,
+    ReturnState,
+    ReturnUnits,
     Shipment,
     State,
 )
@@ -53,8 +57,15 @@ class RefundText(msgspec.Struct, frozen=True, omit_defaults=True):
     """A refund in public."""
 
     refund_id: str
-    state: str
+    state: RefundState
     amount: str | None = None
+
+
+class ReturnView(msgspec.Struct, frozen=True):
+    """A return in public."""
+
+    return_id: str
+    state: ReturnState
 
 
 class ParkedView(msgspec.Struct, frozen=True):
@@ -75,6 +86,24 @@ class _ParkedRecord(msgspec.Struct, frozen=True, array_like=True):
     headers: Headers = ()
 
 
+class _RefundRecord(msgspec.Struct, frozen=True, array_like=True):
+    """The worker's part of the refund at the same place in ``refunds``."""
+
+    taken: int
+    units: tuple[RefundUnits, ...]
+    mark: bytes
+    due: datetime | None
+
+
+class _ReturnRecord(msgspec.Struct, frozen=True, array_like=True):
+    """The worker's part of the return at the same place in ``returns``."""
+
+    remote_id: str | None
+    units: tuple[ReturnUnits, ...]
+    receipts: bytes
+    due: datetime | None
+
+
 class _Internal(msgspec.Struct, frozen=True, omit_defaults=True):
     seen: bytes = b""
     facts: bytes = b""
@@ -89,6 +118,11 @@ class _Internal(msgspec.Struct, frozen=True, omit_defaults=True):
     next_action: str | None = None
     payment_failed: bool = False
     reauth_failed: bool = False
+    refunds: tuple[_RefundRecord, ...] = ()
+    returns: tuple[_ReturnRecord, ...] = ()
+    disputed_from: State | None = None
+    dispute_began: datetime | None = None
+    dispute_ended: datetime | None = None
 
 
 class _Snapshot(msgspec.Struct, frozen=True):
@@ -102,7 +136,7 @@ class _Snapshot(msgspec.Struct, frozen=True):
     lines: tuple[Line, ...]
     shipments: tuple[Shipment, ...]
     refunds: tuple[RefundText, ...]
-    returns: tuple[Return, ...]
+    returns: tuple[ReturnView, ...]
     documents: tuple[Document, ...]
     digital_river: RemoteIds
     deadlines: tuple[Deadline, ...]
@@ -121,8 +155,17 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Snapshot)
 _version_decoder = msgspec.json.Decoder(_Version)
 
+
+def _followed_disputes(document: dict[str, Any]) -> dict[str, Any]:
+    """Definition 1 followed neither refunds nor disputes: a dispute was the last remote state, and hid all later ones."""
+    internal = dict(document.get("internal", {}))
+    if internal.get("remote_state") == "dispute":
+        del internal["remote_state"]  # the next report tells it again
+    return {**document, "definition": 2, "internal": internal}
+
+
 #: Version -> what makes a document of it one of the next version.
-UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {}
+UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _followed_disputes}
 
 
 def encode_snapshot(order: Order) -> bytes:
@@ -138,7 +181,7 @@ def encode_snapshot(order: Order) -> bytes:
             order.lines,
             order.shipments,
             tuple([refund_text(refund, currency) for refund in order.refunds]),
-            order.returns,
+            tuple([ReturnView(one.return_id, one.state) for one in order.returns]),
             order.documents,
             order.digital_river,
             order.deadlines,
@@ -160,6 +203,11 @@ def encode_snapshot(order: Order) -> bytes:
                 order.next_action,
                 order.payment_failed,
                 order.reauth_failed,
+                tuple([_RefundRecord(one.taken, one.units, one.mark, one.due) for one in order.refunds]),
+                tuple([_ReturnRecord(one.remote_id, one.units, one.receipts, one.due) for one in order.returns]),
+                order.disputed_from,
+                order.dispute_began,
+                order.dispute_ended,
             ),
         )
     )
@@ -187,8 +235,8 @@ def decode_snapshot(data: bytes) -> Order:
         amounts=_amounts(snapshot.amounts),
         lines=snapshot.lines,
         shipments=snapshot.shipments,
-        refunds=tuple([_refund(refund) for refund in snapshot.refunds]) if snapshot.refunds else (),
-        returns=snapshot.returns,
+        refunds=_refunds(snapshot) if snapshot.refunds else (),
+        returns=_returns(snapshot) if snapshot.returns else (),
         documents=snapshot.documents,
         digital_river=snapshot.digital_river,
         deadlines=snapshot.deadlines,
@@ -208,6 +256,9 @@ def decode_snapshot(data: bytes) -> Order:
         next_action=internal.next_action,
         payment_failed=internal.payment_failed,
         reauth_failed=internal.reauth_failed,
+        disputed_from=internal.disputed_from,
+        dispute_began=internal.dispute_began,
+        dispute_ended=internal.dispute_ended,
     )
 
 
@@ -253,8 +304,26 @@ def _amounts(text: AmountsText) -> Amounts:
     )
 
 
-def _refund(text: RefundText) -> Refund:
-    return Refund(text.refund_id, text.state, None if text.amount is None else _minor(text.amount))
+def _refunds(snapshot: _Snapshot) -> tuple[Refund, ...]:
+    return tuple(
+        Refund(
+            text.refund_id,
+            text.state,
+            None if text.amount is None else _minor(text.amount),
+            kept.taken,
+            kept.units,
+            kept.mark,
+            kept.due,
+        )
+        for text, kept in zip(snapshot.refunds, snapshot.internal.refunds, strict=True)
+    )
+
+
+def _returns(snapshot: _Snapshot) -> tuple[Return, ...]:
+    return tuple(
+        Return(view.return_id, view.state, kept.remote_id, kept.units, kept.receipts, kept.due)
+        for view, kept in zip(snapshot.returns, snapshot.internal.returns, strict=True)
+    )
 
 
 def _parked_record(entry: Parked) -> _ParkedRecord:
@@ -297,4 +366,8 @@ def _upgraded(data: bytes, version: int) -> _Snapshot:
         if upgrade is None:
             raise ConfigError(f"a snapshot has definition {version}, from which this version has no upgrade")
         document = upgrade(document)
-    return msgspec.convert(document, _Snapshot)
+    try:
+        # as JSON once more: a command's payload stays as it was written, which only a decoder can do
+        return _decoder.decode(msgspec.json.encode(document))
+    except msgspec.ValidationError:
+        raise InvariantBroken("a snapshot that breaks its own definition") from None

@@ -5,9 +5,10 @@ draws it, tests and documents are made from it. A cell is all rules of one trigg
 this file and the first whose guards hold decides. The last rule of a cell has no guard, so every cell has an answer.
 
 Triggers: the types of the public events; ``digitalriver.<outcome>`` for the answer to one of our commands; ``command.*`` for a
-command without an answer; ``fact.<kind>`` for what Digital River reports by itself; ``remote.<state>``, fired after an order
-of Digital River has been absorbed; ``deadline.<name>``; and ``settle``, fired last after everything, which moves what the facts
-together imply. Guards are named after ``guards.py``, effects after ``effects.py`` and ``absorbing.py``. Never put code here.
+command without an answer; ``fact.<kind>`` for what Digital River reports by itself; ``remote.<state>`` and ``dispute.ended``,
+fired after an order of Digital River has been absorbed; ``deadline.<name>``; and ``settle``, fired last after everything, which
+moves what the facts together imply. The rules of what Digital River says are in ``provider_rules.py``. Guards are named after
+``guards.py``, effects after ``effects.py``. Never put code here.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 from typing import Final
 
 from statemachine.order import State
+from statemachine.provider_rules import FACT_RULES, GOING, OUTCOME_RULES, REMOTE_RULES
 from statemachine.rules import (
     ALL,
     ENDED_EARLY,
@@ -31,9 +33,7 @@ from statemachine.rules import (
     same,
 )
 
-#: What the refusals of parts that are still to come end with.
-_LATER: Final = "is not carried out by this version of orderflow"
-
+_UNKNOWN_LINE = "it names a line that the order does not have"
 _REPLACED = "it stands for a checkout that was replaced"
 _PLACED_ALREADY = "an order was placed for this checkout already"
 
@@ -109,7 +109,7 @@ ORDER_RULES: Final = (
     refuse(
         "order.cancel_requested",
         ("submitted",),
-        "it names a line that the order does not have",
+        _UNKNOWN_LINE,
         when="has_unknown_line",
     ),
     refuse(
@@ -122,11 +122,73 @@ ORDER_RULES: Final = (
     park("order.cancel_requested", ("disputed",)),
     same("order.cancel_requested", ENDED_EARLY, when="was_parked"),
     refuse("order.cancel_requested", (*SHIPPED, *FINAL), "nothing is open any more"),
-    refuse("order.refund_requested", ALL, f"a refund {_LATER}"),
-    refuse("order.return_requested", ALL, f"a return {_LATER}"),
 )
 
 _BEFORE_SUBMITTED = ("awaited", *SHOPPING, *PAYING)
+
+REFUND_RULES: Final = (
+    park("order.refund_requested", _BEFORE_SUBMITTED),
+    same("order.refund_requested", others(*_BEFORE_SUBMITTED), when="is_known_refund"),
+    refuse(
+        "order.refund_requested",
+        others(*_BEFORE_SUBMITTED),
+        "this refund_id came with other content",
+        when="is_other_refund",
+    ),
+    refuse("order.refund_requested", GOING, _UNKNOWN_LINE, when="has_unknown_line"),
+    refuse(
+        "order.refund_requested",
+        GOING,
+        "an amount must have exactly the digits of the order's currency",
+        when="is_money_unsound",
+    ),
+    park("order.refund_requested", ("submitted", "fulfilled"), when="is_nothing_captured"),
+    refuse(
+        "order.refund_requested",
+        GOING,
+        "nothing of a line is left to refund",
+        when="has_nothing_to_refund",
+    ),
+    refuse("order.refund_requested", GOING, "more is asked for than is left to refund", when="is_above_left"),
+    move("order.refund_requested", GOING, None, do="ask_refund"),
+    park("order.refund_requested", ("disputed",)),
+    refuse("order.refund_requested", FINAL, "the order has ended, nothing was captured"),
+)
+
+RETURN_RULES: Final = (
+    park("order.return_requested", _BEFORE_SUBMITTED),
+    same("order.return_requested", others(*_BEFORE_SUBMITTED), when="is_known_return"),
+    refuse(
+        "order.return_requested",
+        others(*_BEFORE_SUBMITTED),
+        "this return_id came with other content",
+        when="is_other_return",
+    ),
+    refuse("order.return_requested", GOING, _UNKNOWN_LINE, when="has_unknown_line"),
+    refuse(
+        "order.return_requested",
+        GOING,
+        "more would come back than was ordered, or than is not coming back already",
+        when="is_above_returnable",
+    ),
+    park("order.return_requested", ("submitted",), when="is_above_shipped"),
+    refuse("order.return_requested", SHIPPED, "more would come back than was shipped", when="is_above_shipped"),
+    move("order.return_requested", GOING, None, do="ask_return"),
+    park("order.return_requested", ("disputed",)),
+    refuse("order.return_requested", FINAL, "the order has ended, nothing was shipped"),
+    park("fulfillment.return_received", _BEFORE_SUBMITTED),
+    same("fulfillment.return_received", GOING, when="is_known_receipt"),
+    park("fulfillment.return_received", GOING, when="is_return_unknown"),
+    refuse(
+        "fulfillment.return_received",
+        GOING,
+        "it names a line that the return does not have, or more units than are still to come",
+        when="is_above_asked",
+    ),
+    move("fulfillment.return_received", GOING, None, do="take_receipt"),
+    park("fulfillment.return_received", ("disputed",)),
+    refuse("fulfillment.return_received", FINAL, "the order has ended, nothing was shipped"),
+)
 
 FULFILLMENT_RULES: Final = (
     park("fulfillment.shipped", _BEFORE_SUBMITTED),
@@ -141,7 +203,7 @@ FULFILLMENT_RULES: Final = (
     refuse(
         "fulfillment.shipped",
         ("submitted",),
-        "it names a line that the order does not have",
+        _UNKNOWN_LINE,
         when="has_unknown_line",
         attention=True,
     ),
@@ -159,150 +221,12 @@ FULFILLMENT_RULES: Final = (
         "this cancellation_id came with other content",
         when="is_other_cancellation",
     ),
-    refuse(
-        "fulfillment.cancelled", ("submitted",), "it names a line that the order does not have", when="has_unknown_line"
-    ),
+    refuse("fulfillment.cancelled", ("submitted",), _UNKNOWN_LINE, when="has_unknown_line"),
     refuse("fulfillment.cancelled", ("submitted",), "more was cancelled than is open", when="is_above_open"),
     move("fulfillment.cancelled", ("submitted",), None, do="ask_cancel"),
     park("fulfillment.cancelled", ("disputed",)),
     same("fulfillment.cancelled", ENDED_EARLY, when="was_parked"),
     refuse("fulfillment.cancelled", (*SHIPPED, *FINAL), "nothing is open any more"),
-    refuse("fulfillment.return_received", ALL, f"a return {_LATER}"),
-)
-
-#: Answers to our own commands; ``decide`` fires them only while the command is open.
-OUTCOME_RULES: Final = (
-    move(
-        "digitalriver.checkout_created",
-        ("checkout_pending",),
-        "checkout_open",
-        when="is_wanted is_quote_sound",
-        do="close take_checkout",
-    ),
-    move(
-        "digitalriver.checkout_created",
-        ("checkout_pending",),
-        "checkout_rejected",
-        when="is_wanted",
-        do="close note_unsound_quote drop_created_checkout",
-    ),
-    move("digitalriver.checkout_created", ALL, None, do="close drop_created_checkout"),
-    move(
-        "digitalriver.checkout_refused",
-        ("checkout_pending",),
-        None,
-        when="is_wanted is_unknown_sku_retryable",
-        do="retry_checkout",
-    ),
-    move(
-        "digitalriver.checkout_refused",
-        ("checkout_pending",),
-        "checkout_rejected",
-        when="is_wanted",
-        do="close tell_problem",
-    ),
-    move("digitalriver.checkout_refused", ALL, None, do="close"),
-    move(
-        "digitalriver.source_attached",
-        ("checkout_open", "checkout_ready"),
-        "checkout_ready",
-        when="is_wanted is_funded is_quote_sound",
-        do="close take_attached",
-    ),
-    move(
-        "digitalriver.source_attached",
-        ("checkout_open", "checkout_ready"),
-        "checkout_open",
-        when="is_wanted",
-        do="close tell_not_funded",
-    ),
-    move("digitalriver.source_attached", ALL, None, do="close"),
-    move(
-        "digitalriver.source_refused",
-        ("checkout_open", "checkout_ready"),
-        "checkout_open",
-        when="is_wanted",
-        do="close tell_problem",
-    ),
-    move("digitalriver.source_refused", ALL, None, do="close"),
-    move("digitalriver.checkout_deleted", ALL, None, do="close"),
-    move("digitalriver.checkout_kept", ALL, None, do="close"),
-    move("digitalriver.order_placed", ALL, None, do="close absorb_order"),
-    move("digitalriver.order_declined", ("placing",), "declined", do="close note_payment_failed tell_problem"),
-    move("digitalriver.order_declined", others("placing"), None, do="close"),
-    move("digitalriver.order_refused", ("placing",), "checkout_rejected", do="close tell_problem"),
-    move("digitalriver.order_refused", others("placing"), None, do="close"),
-    move("digitalriver.order_read", ALL, None, do="close absorb_order"),
-    move("digitalriver.refresh_refused", ALL, None, do="close note_refresh_refused tell_problem"),
-    move("digitalriver.fulfillment_created", ALL, None, do="close absorb_fulfillment"),
-    move("digitalriver.fulfillment_refused", ALL, None, do="close forget_fact note_fulfillment_refused tell_problem"),
-    move("digitalriver.refund_created", ALL, None, do="close"),
-    move("digitalriver.refund_refused", ALL, None, do="close tell_problem"),
-    move("digitalriver.return_created", ALL, None, do="close"),
-    move("digitalriver.return_refused", ALL, None, do="close tell_problem"),
-    move("digitalriver.return_accepted", ALL, None, do="close"),
-    move("digitalriver.return_not_accepted", ALL, None, do="close tell_problem"),
-    move("command.unknown", ALL, None, do="inquire_later"),
-    move("command.absent", ALL, None, do="ask_again_after_absence"),
-)
-
-_UNKNOWN_ORDER = "no order with this id was requested here"
-
-#: What Digital River reports by itself: webhooks, and reads of our own.
-FACT_RULES: Final = (
-    refuse("fact.order", ("awaited",), _UNKNOWN_ORDER),
-    move("fact.order", others("awaited"), None, do="absorb_order"),
-    refuse("fact.charge", ("awaited",), _UNKNOWN_ORDER),
-    move("fact.charge", others("awaited"), None, do="absorb_charge"),
-    refuse("fact.fulfillment", ("awaited",), _UNKNOWN_ORDER),
-    same("fact.fulfillment", ("cancelled",), when="is_void_report"),
-    move("fact.fulfillment", others("awaited"), None, do="absorb_fulfillment"),
-    refuse("fact.document", ("awaited",), _UNKNOWN_ORDER),
-    move("fact.document", others("awaited"), None, do="absorb_document"),
-    same("fact.note", ALL),
-    refuse("fact.chargeback", ALL, f"a chargeback {_LATER}", attention=True),
-)
-
-_ENDED_BEFORE_PLACED: Final[tuple[State, ...]] = ("awaited", *SHOPPING, "abandoned")
-
-#: Where an absorbed order of Digital River, known to be this order's current one, takes the life cycle.
-REMOTE_RULES: Final = (
-    move("remote.accepted", PAYING, "submitted"),
-    same("remote.accepted", ("submitted", *SHIPPED, "disputed")),
-    # news from before the void, brought late: the charge says what became of it
-    same("remote.accepted", ("cancelled",), when="is_void_confirmed"),
-    move("remote.accepted", (*_ENDED_BEFORE_PLACED, "cancelled", "blocked"), None, do="note_contradiction"),
-    move("remote.in_review", ("placing", "pending_payment"), "in_review"),
-    same("remote.in_review", others("placing", "pending_payment")),
-    move("remote.pending_payment", PAYING, "declined", when="is_payment_lost is_redirect", do="note_payment_failed"),
-    move(
-        "remote.pending_payment", PAYING, "cancelled", when="is_payment_lost", do="note_payment_failed cancel_all_lines"
-    ),
-    move("remote.pending_payment", ("placing", "in_review"), "pending_payment", do="tell_next_action"),
-    same("remote.pending_payment", others("placing", "in_review")),
-    move("remote.blocked", PAYING, "blocked", do="cancel_all_lines"),
-    move(
-        "remote.blocked",
-        ("submitted", *SHIPPED, "disputed", *_ENDED_BEFORE_PLACED, "cancelled"),
-        None,
-        do="note_contradiction",
-    ),
-    same("remote.blocked", ("blocked",)),
-    move("remote.cancelled", ("placing", "pending_payment"), "declined", when="is_redirect", do="note_payment_failed"),
-    move("remote.cancelled", ("placing", "pending_payment"), "cancelled", do="note_payment_failed cancel_all_lines"),
-    move("remote.cancelled", ("in_review",), "cancelled", do="note_unasked_cancel cancel_all_lines"),
-    move("remote.cancelled", ("submitted",), None, when="is_something_shipped", do="note_contradiction"),
-    move("remote.cancelled", ("submitted",), "cancelled", do="note_unasked_cancel cancel_all_lines"),
-    move("remote.cancelled", (*SHIPPED, "disputed"), None, do="note_contradiction"),
-    same("remote.cancelled", (*_ENDED_BEFORE_PLACED, "cancelled", "blocked")),
-    # What these three imply follows from the quantities and the money, which ``settle`` looks at.
-    move("remote.fulfilled", PAYING, "submitted", do="note_contradiction"),
-    same("remote.fulfilled", others(*PAYING)),
-    move("remote.complete", PAYING, "submitted", do="note_contradiction"),
-    same("remote.complete", others(*PAYING)),
-    same("remote.returned", ALL),
-    move("remote.dispute", ALL, None, do="note_dispute"),
-    move("remote.other", ALL, None, do="note_contradiction"),
 )
 
 DEADLINE_RULES: Final = (
@@ -324,19 +248,24 @@ DEADLINE_RULES: Final = (
     move("deadline.ask_again", ALL, None, do="ask_again_due"),
     move("deadline.expire", ("awaited",), None, do="expire_parked"),
     same("deadline.expire", others("awaited")),
+    move("deadline.refund", ALL, None, do="fire_refunds_due"),
+    move("deadline.return", ALL, None, do="fire_returns_due"),
 )
 
 SETTLE_RULES: Final = (
     move("settle", ("submitted",), "fulfilled", when="is_nothing_left is_something_shipped"),
     move("settle", ("submitted",), "cancelled", when="is_nothing_left is_void_confirmed"),
     move("settle", ("fulfilled",), "complete", when="is_money_settled"),
+    move("settle", ("complete",), "returned", when="is_returned_whole"),
     same("settle", ALL),
 )
 
-RULES: Final[tuple[Rule, ...]] = (
+RULES: Final[tuple[Rule[State], ...]] = (
     *CHECKOUT_RULES,
     *ORDER_RULES,
     *FULFILLMENT_RULES,
+    *REFUND_RULES,
+    *RETURN_RULES,
     *OUTCOME_RULES,
     *FACT_RULES,
     *REMOTE_RULES,

@@ -36,23 +36,22 @@ def machine() -> None:
 
 @machine.command(epilog="Example: orderflow machine check")
 def check() -> None:
-    """Prove that the table is complete and that every state can be reached, left and waited for.
+    """Prove that the tables are complete and that every state can be reached, left and waited for.
 
     Exit code 1 with a line for each problem.
     """
-    from statemachine.checker import TRIGGERS
-    from statemachine.checker import check as problems_of
-    from statemachine.rules import ALL
-    from statemachine.table import RULES
+    from statemachine.checker import check_all
+    from statemachine.machines import MACHINES
 
-    problems = problems_of()
+    problems = check_all()
     for problem in problems:
         out().print(problem, markup=False)
     if problems:
-        raise CommandError(f"{len(problems)} problems in the table")
-    out().print(
-        f"sound: {len(ALL)} states, {len(TRIGGERS)} events, {len(ALL) * len(TRIGGERS)} cells, {len(RULES)} rules"
-    )
+        raise CommandError(f"{len(problems)} problems in the tables")
+    for name, defined in MACHINES.items():
+        machine = defined.machine
+        states, events, rules = len(machine.states), len(machine.triggers), len(machine.rules)
+        out().print(f"{name}: sound, {states} states, {events} events, {states * events} cells, {rules} rules")
 
 
 @machine.command(epilog="Example: orderflow machine diagram > order.mmd")
@@ -88,7 +87,7 @@ def table(state: State | None, event: str | None, as_json: bool) -> None:
     talk().print(f"{len(shown)} rules")
 
 
-def _rows(rules: list[Rule], state: State | None) -> Iterator[Row]:
+def _rows(rules: list[Rule[State]], state: State | None) -> Iterator[Row]:
     for rule in rules:
         for source in rule.sources:
             if state in (None, source):
@@ -104,7 +103,7 @@ def _rows(rules: list[Rule], state: State | None) -> Iterator[Row]:
                 )
 
 
-def _shown(rule: Rule, state: State | None) -> tuple[str, ...]:
+def _shown(rule: Rule[State], state: State | None) -> tuple[str, ...]:
     """One rule for a person: states that are nearly all are told by those left out."""
     states = get_args(State)
     where: str

@@ -275,6 +275,7 @@ class Event(WireModel, frozen=True, kw_only=True):
     id: str
     type: str
     data: EventData
+    created_time: str | None = None
 
 
 class Shape(WireModel, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import pytest
 
 from statemachine import checker
 from statemachine.diagram import mermaid
+from statemachine.machines import MACHINES
 from statemachine.rules import ALL
 from statemachine.table import RULES
 from tests.architecture.sources import ROOT
@@ -40,16 +41,18 @@ def test_a_sound_table_is_said_to_be_sound(orderflow: Command) -> None:
     """The check that guards the build can be run by hand."""
     result = orderflow("machine", "check")
     assert result.exit_code == 0
-    assert result.stdout.startswith(f"sound: {len(ALL)} states")
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith(f"order: sound, {len(ALL)} states")
+    assert [line.split(":")[0] for line in lines] == list(MACHINES)
 
 
 def test_a_problem_of_the_table_is_printed_and_fails(orderflow: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each problem is a line, and the exit code is 1."""
     sound = checker.check
-    monkeypatch.setattr(checker, "check", lambda: sound(RULES[1:]))
+    monkeypatch.setattr(checker, "check", lambda defined: sound(defined.machine.rules[1:], defined=defined))
     result = orderflow("machine", "check")
     assert result.exit_code == 1
-    assert "checkout.requested in awaited: no rule" in result.stdout
+    assert "order: checkout.requested in awaited: no rule" in result.stdout
 
 
 def test_the_diagram_is_that_of_the_table(orderflow: Command) -> None:

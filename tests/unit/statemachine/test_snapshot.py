@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 from statemachine import snapshot
 from statemachine.decision import Parked
 from statemachine.errors import ConfigError, InvariantBroken
+from statemachine.facts import Fact, RemoteOrder
 from statemachine.order import DEFINITION, Refund, Return, new_order
 from statemachine.snapshot import decode_snapshot, encode_snapshot
 from tests.unit.statemachine.story import BEGIN, Story
@@ -18,6 +20,9 @@ PUBLIC = (
     "order_id", "state", "sequence", "payment", "amounts", "lines", "shipments", "refunds", "returns", "documents",
     "digital_river", "deadlines", "parked", "attention", "definition",
 )  # fmt: skip
+
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
 
 
 def document(story: Story) -> dict[str, Any]:
@@ -87,18 +92,40 @@ def test_a_newer_snapshot_stops_the_worker() -> None:
         decode_snapshot(unreadable)
 
 
-def test_an_older_snapshot_is_upgraded_step_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_older_definition_has_its_upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each version has one function to the next; without it the worker says so."""
-    story = Story().to_complete()
-    old = document(story) | {"definition": DEFINITION - 1, "state": "done"}
+    assert list(snapshot.UPGRADES) == list(range(1, DEFINITION))
+    old = document(Story().to_complete()) | {"definition": DEFINITION - 1}
+    monkeypatch.delitem(snapshot.UPGRADES, DEFINITION - 1)
     with pytest.raises(ConfigError, match="no upgrade"):
         decode_snapshot(msgspec.json.encode(old))
 
-    def renamed(made: dict[str, Any]) -> dict[str, Any]:
-        return made | {"definition": DEFINITION, "state": "complete"}
 
-    monkeypatch.setitem(snapshot.UPGRADES, DEFINITION - 1, renamed)
-    assert decode_snapshot(msgspec.json.encode(old)) == story.order
+@pytest.mark.parametrize("name", ["awaited", "shipping", "complete", "in-dispute"])
+def test_a_recorded_snapshot_of_definition_1_is_read_as_what_it_was(name: str) -> None:
+    """Written by the code of that time: nothing public changes but the definition, and the order goes on."""
+    recorded = (SNAPSHOTS / f"definition-1-{name}.json").read_bytes()
+    order = decode_snapshot(recorded)
+    now, then = msgspec.json.decode(encode_snapshot(order)), msgspec.json.decode(recorded)
+    assert (then.pop("definition"), now.pop("definition")) == (1, DEFINITION)
+    internal = then.pop("internal")
+    if name == "in-dispute":
+        del internal["remote_state"]
+    assert now.pop("internal") == internal
+    assert now == then
+    assert decode_snapshot(encode_snapshot(order)) == order
+
+
+def test_an_order_of_definition_1_in_dispute_is_followed_from_the_next_report() -> None:
+    """Its dispute was only noted; what Digital River says next is heard again."""
+    story = Story()
+    story.order = decode_snapshot((SNAPSHOTS / "definition-1-in-dispute.json").read_bytes())
+    story.now = story.order.updated
+    assert story.order.remote_state is None
+    dr_order_id = story.dr_order_id
+    remote = RemoteOrder(dr_order_id, "dispute", "USD", 2200, checkout_id=story.order.digital_river.checkout_id)
+    story.fact(Fact(type="order.dispute", dr_order_id=dr_order_id, order=remote))
+    assert story.state == "disputed"
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", b"not JSON", b'{"definition": 1}', b'{"definition": "one"}'])

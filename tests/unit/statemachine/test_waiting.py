@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -385,20 +384,6 @@ def test_an_overdue_state_calls_a_person_until_it_is_left() -> None:
     story.ship()
     story.answer()
     assert story.attention == []
-
-
-@pytest.mark.parametrize(
-    ("kind", "data"),
-    [
-        ("order.refund_requested", {"refund_id": "r-1"}),
-        ("order.return_requested", {"return_id": "r-1", "items": units(l1=1)}),
-        ("fulfillment.return_received", {"return_id": "r-1", "items": units(l1=1)}),
-    ],
-)
-def test_what_this_version_does_not_carry_out_says_so(kind: str, data: dict[str, Any]) -> None:
-    """No silence and no guess: a reason."""
-    story = Story().to_complete()
-    story.refuses(story.tell(kind, **data), "is not carried out by this version")
 
 
 def test_an_event_without_a_record_is_never_parked() -> None:

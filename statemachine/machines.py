@@ -1,0 +1,69 @@
+"""All machines of orderflow as data: the life cycle of an order, and the smaller ones beside it.
+
+What proves, draws or lists machines reads them from here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, get_args
+
+import msgspec
+
+from statemachine import refunds, returns
+from statemachine.effects import EFFECTS
+from statemachine.events import ORDER_EVENT_TYPES
+from statemachine.facts import OUTCOME_TYPES
+from statemachine.guards import GUARDS
+from statemachine.order import DeadlineName, State
+from statemachine.rules import ALL, FINAL, OTHER_WAITS, REMOTE_RANKS, WAITS, Machine
+from statemachine.table import RULES
+
+FACT_KINDS: Final = ("order", "charge", "fulfillment", "document", "refund", "return", "note", "chargeback")
+
+#: Every trigger that ``decide`` can fire at the life cycle.
+TRIGGERS: Final[tuple[str, ...]] = (
+    *ORDER_EVENT_TYPES,
+    *dict.fromkeys(name for by_result in OUTCOME_TYPES.values() for name in by_result.values()),
+    "digitalriver.order_declined",
+    "command.unknown",
+    "command.absent",
+    *(f"fact.{kind}" for kind in FACT_KINDS),
+    *(f"remote.{state}" for state in REMOTE_RANKS),
+    "remote.dispute",
+    "remote.other",
+    "dispute.ended",
+    *(f"deadline.{name}" for name in get_args(DeadlineName)),
+    "settle",
+)
+
+#: States that an order rests in: nothing has to follow, though a return or a dispute may.
+RESTING: Final[tuple[State, ...]] = ("complete", "returned")
+
+ORDER: Final[Machine[State]] = Machine(
+    name="order",
+    states=ALL,
+    initial="awaited",
+    final=FINAL,
+    resting=RESTING,
+    passing=(),
+    triggers=TRIGGERS,
+    rules=RULES,
+    waits={state: f"deadline.{name}" for state, name in {**WAITS, **OTHER_WAITS}.items()},
+)
+
+
+class Defined(msgspec.Struct, frozen=True):
+    """A machine with the guards and effects that its table names."""
+
+    machine: Machine[Any]
+    guards: Mapping[str, Callable[[Any], bool]]
+    effects: Mapping[str, Callable[[Any], None]]
+
+
+#: By name, the life cycle first.
+MACHINES: Final[dict[str, Defined]] = {
+    "order": Defined(ORDER, GUARDS, EFFECTS),
+    "refund": Defined(refunds.REFUND, refunds.GUARDS, refunds.EFFECTS),
+    "return": Defined(returns.RETURN, returns.GUARDS, returns.EFFECTS),
+}

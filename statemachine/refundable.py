@@ -1,0 +1,124 @@
+"""What a request for a refund asks for, and what is left to refund: the questions that the life cycle's table asks about it.
+
+Left is what was captured, less what the bank took back, less all refunds that have not failed: pending ones count as taken, as
+they do at Digital River (reference: "Refund", ``availableToRefundAmount``).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from statemachine.commands import RefundItem
+from statemachine.draft import Draft
+from statemachine.events import RefundRequested
+from statemachine.money import has_exact_digits, parse_money
+from statemachine.order import Item, Line, Order, Refund, RefundUnits
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What a request asks for: ``amount`` None when only Digital River can tell, ``taken`` its estimate, both in minor units."""
+
+    amount: int | None
+    taken: int
+    units: tuple[RefundUnits, ...] = ()
+    items: tuple[RefundItem, ...] = ()
+
+
+def left_to_refund(order: Order) -> int:
+    """Minor units captured and neither charged back nor taken by a refund that has not failed; never below 0."""
+    taken = sum(refund.taken for refund in order.refunds if _is_live(refund))
+    return max(order.amounts.captured - order.amounts.charged_back - taken, 0)
+
+
+def units_left(order: Order, line: Line) -> int:
+    """Units of ``line`` that were shipped and whose price no refund that has not failed pays back."""
+    taken = sum(
+        units.quantity
+        for refund in order.refunds
+        if _is_live(refund)
+        for units in refund.units
+        if units.line == line.line
+    )
+    return line.shipped - taken
+
+
+def _is_live(refund: Refund) -> bool:
+    return refund.state not in ("failed", "expired")
+
+
+def is_money_unsound(draft: Draft) -> bool:
+    """An amount of the request does not have the digits of the order's currency."""
+    data = request_of(draft)
+    texts = [data.amount] if data.amount is not None else [item.amount for item in data.items or ()]
+    return any(text is not None and not has_exact_digits(text, draft.order.amounts.currency) for text in texts)
+
+
+def is_nothing_captured(draft: Draft) -> bool:
+    """No capture is complete yet, so Digital River would refuse any refund."""
+    return draft.order.amounts.captured == 0
+
+
+def is_above_left(draft: Draft) -> bool:
+    """More is asked for than is left, of the money or of a line's units; or nothing is asked for, or nothing left."""
+    order, data = draft.order, request_of(draft)
+    wanted, left = wanted_of(order, data), left_to_refund(order)
+    lines = {line.line: line for line in order.lines}
+    asked = {line: sum(units.quantity for units in wanted.units if units.line == line) for line in lines}
+    if any(quantity > units_left(order, lines[line]) for line, quantity in asked.items()):
+        return True
+    if wanted.amount is not None:
+        return not 0 < wanted.amount <= left
+    # Our share of a line's price may be a minor unit above Digital River's ("the lost cent", section 8.2 of the reference).
+    return left == 0 or wanted.taken > left + len(order.lines)
+
+
+def has_nothing_to_refund(draft: Draft) -> bool:
+    """A line is named of which no unit is left to refund, without an amount."""
+    order, data = draft.order, request_of(draft)
+    lines = {line.line: line for line in order.lines}
+    return any(
+        item.quantity is None and item.amount is None and units_left(order, lines[item.line]) <= 0
+        for item in data.items or ()
+    )
+
+
+def request_of(draft: Draft) -> RefundRequested:
+    """The request in the event."""
+    data = draft.event.data
+    assert isinstance(data, RefundRequested)  # the table asks for this event only
+    return data
+
+
+def wanted_of(order: Order, data: RefundRequested) -> Wanted:
+    """What ``data``, whose lines the order has, asks of ``order``."""
+    currency = order.amounts.currency
+    if data.items is None:
+        if data.amount is not None:
+            whole = parse_money(data.amount, currency)
+            return Wanted(whole, whole)
+        # Of shipping, tax or duty Digital River knows how much there is; without that it is all that is left.
+        return Wanted(None, 0 if data.of is not None else left_to_refund(order))
+    lines = {line.line: line for line in order.lines}
+    remote = {item.line: item for item in order.items}
+    taken, told, units, items = 0, True, [], []
+    for item in data.items:
+        line = lines[item.line]
+        amount = None if item.amount is None else parse_money(item.amount, currency)
+        quantity = item.quantity
+        if amount is not None:
+            taken += amount
+        else:
+            quantity = units_left(order, line) if quantity is None else quantity
+            taken, told = taken + _share(remote.get(item.line), line, quantity), False
+        if quantity is not None:
+            units.append(RefundUnits(item.line, quantity))
+        item_id = remote[item.line].item_id if item.line in remote else ""
+        items.append(RefundItem(line=item.line, item_id=item_id, quantity=quantity, amount=amount))
+    return Wanted(taken if told else None, taken, tuple(units), tuple(items))
+
+
+def _share(item: Item | None, line: Line, quantity: int) -> int:
+    """What ``quantity`` units of the line cost with their tax, rounded half up: all of the line has no rounding."""
+    if item is None:
+        return 0
+    return (2 * (item.amount + item.tax) * quantity + line.ordered) // (2 * line.ordered)
