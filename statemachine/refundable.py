@@ -109,7 +109,7 @@ def wanted_of(order: Order, data: RefundRequested) -> Wanted:
             taken += amount
         else:
             quantity = units_left(order, line) if quantity is None else quantity
-            taken, told = taken + _share(remote.get(item.line), line, quantity), False
+            taken, told = taken + _share(order, remote.get(item.line), line, quantity), False
         if quantity is not None:
             units.append(RefundUnits(item.line, quantity))
         item_id = remote[item.line].item_id if item.line in remote else ""
@@ -117,8 +117,15 @@ def wanted_of(order: Order, data: RefundRequested) -> Wanted:
     return Wanted(taken if told else None, taken, tuple(units), tuple(items))
 
 
-def _share(item: Item | None, line: Line, quantity: int) -> int:
-    """What ``quantity`` units of the line cost with their tax, rounded half up: all of the line has no rounding."""
+def _share(order: Order, item: Item | None, line: Line, quantity: int) -> int:
+    """What ``quantity`` units of the line cost with their tax, rounded half up.
+
+    A discount of the whole order is in none of Digital River's lines: the lines then add up to more than the order cost.
+    """
     if item is None:
         return 0
-    return (2 * (item.amount + item.tax) * quantity + line.ordered) // (2 * line.ordered)
+    whole = sum(one.amount + one.tax for one in order.items)
+    price, units = (item.amount + item.tax) * quantity, line.ordered
+    if whole > order.amounts.total:
+        price, units = price * order.amounts.total, units * whole
+    return (2 * price + units) // (2 * units)

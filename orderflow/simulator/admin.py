@@ -11,13 +11,14 @@ from typing import Final, Literal
 import msgspec
 from aiohttp import web
 
-from orderflow.simulator import listing, orders
+from orderflow.simulator import disputes, listing, orders, refunds
 from orderflow.simulator.books import books
 from orderflow.simulator.clock import fine_stamp
 from orderflow.simulator.front import ADMIN_PREFIX, Front, answer_of
-from orderflow.simulator.records import Order
+from orderflow.simulator.records import Order, Source
 from orderflow.simulator.sources import METHODS
 from orderflow.simulator.webhooks import WebhookSender
+from statemachine.money import has_exact_digits, parse_money
 
 #: A clock moved further than this is a slip of the pen.
 ADVANCE_SECONDS_MAX: Final = 10 * 365 * 86_400
@@ -45,6 +46,16 @@ class _Payment(msgspec.Struct, forbid_unknown_fields=True):
     received: bool
 
 
+class _Refunds(msgspec.Struct, forbid_unknown_fields=True):
+    end: Literal["succeeded", "failed", "expired"]
+
+
+class _Dispute(msgspec.Struct, forbid_unknown_fields=True):
+    action: Literal["open", "resolve", "chargeback"]
+    amount: str | None = None
+    as_accepted: bool = False
+
+
 class _Method(msgspec.Struct, forbid_unknown_fields=True):
     method: str
 
@@ -70,6 +81,9 @@ class Admin:
         add("POST", f"{ADMIN_PREFIX}/gates/open", self.open_gates)
         add("POST", f"{ADMIN_PREFIX}/orders/{{id}}/review", self.review)
         add("POST", f"{ADMIN_PREFIX}/orders/{{id}}/payment", self.payment)
+        add("POST", f"{ADMIN_PREFIX}/orders/{{id}}/refunds", self.end_refunds)
+        add("POST", f"{ADMIN_PREFIX}/orders/{{id}}/dispute", self.dispute)
+        add("POST", f"{ADMIN_PREFIX}/orders/{{id}}/method", self.set_order_method)
         add("POST", f"{ADMIN_PREFIX}/sources/{{id}}", self.set_method)
         add("GET", f"{ADMIN_PREFIX}/webhooks", self.webhooks)
 
@@ -147,9 +161,45 @@ class Admin:
         (orders.receive_payment if received else orders.fail_payment)(self._world, order)
         return answer_of({"state": order.state}, 200)
 
+    async def end_refunds(self, request: web.Request) -> web.Response:
+        """All refunds of an order that have not ended end now; ``succeeded`` also stands for a shopper's account."""
+        order = self._order(request)
+        try:
+            state = msgspec.json.decode(await request.read(), type=_Refunds).end
+        except msgspec.DecodeError as error:
+            return _bad(str(error))
+        for refund in order.refunds:
+            refunds.end(self._world, refund, state)
+        return answer_of({"refunds": {refund.id: refund.state for refund in order.refunds}}, 200)
+
+    async def dispute(self, request: web.Request) -> web.Response:
+        """The bank opens a dispute, decides it, or takes money back (``amount`` as a decimal string)."""
+        order = self._order(request)
+        try:
+            asked = msgspec.json.decode(await request.read(), type=_Dispute)
+        except msgspec.DecodeError as error:
+            return _bad(str(error))
+        currency = order.checkout.price.currency
+        if asked.action == "open":
+            if not disputes.open_dispute(self._world, order):
+                return _bad(f"an order that is {order.state} cannot be in dispute")
+        elif asked.action == "resolve":
+            disputes.resolve_dispute(self._world, order, as_accepted=asked.as_accepted)
+        elif asked.amount is None or not has_exact_digits(asked.amount, currency):
+            return _bad("a chargeback needs an amount with the digits of the currency")
+        else:
+            disputes.charge_back(self._world, order, parse_money(asked.amount, currency))
+        return answer_of({"state": order.state}, 200)
+
+    async def set_order_method(self, request: web.Request) -> web.Response:
+        """Let the source of an order behave like another method from now on."""
+        return await self._set_method(request, self._order(request).source)
+
     async def set_method(self, request: web.Request) -> web.Response:
         """Let a source behave like another method from now on: a card is healed, or spoiled."""
-        source = self._world.sources.get(request.match_info["id"])
+        return await self._set_method(request, self._world.sources.get(request.match_info["id"]))
+
+    async def _set_method(self, request: web.Request, source: Source | None) -> web.Response:
         if source is None:
             raise web.HTTPNotFound
         try:

@@ -19,10 +19,13 @@ class _Entry:
     authorized: int = 0
     captured: int = 0
     cancelled: int = 0
+    refunds: int = 0
+    refunded: int = 0
+    returns: int = 0
 
 
 def books(world: World, upstream_ids: frozenset[str] | None = None) -> Json:
-    """All counts and sums; captures and cancels count once they are complete."""
+    """All counts and sums; captures, cancels and refunds count once they are complete, returns once they are accepted."""
     entries: dict[str, _Entry] = {}
     for name in upstream_ids if upstream_ids is not None else world.checkouts_by_upstream:
         for checkout in world.checkouts_by_upstream.get(name, ()):
@@ -32,6 +35,9 @@ def books(world: World, upstream_ids: frozenset[str] | None = None) -> Json:
         for order in world.orders_by_upstream.get(name, ()):
             entry = entries.setdefault(name, _Entry(order.checkout.price.currency))
             entry.orders += 1
+            entry.refunds += sum(refund.state == "succeeded" for refund in order.refunds)
+            entry.refunded += order.refunded
+            entry.returns += sum(made.state == "accepted" for made in order.returns)
             if order.charge is None:
                 continue
             entry.authorized += order.charge.amount
@@ -52,10 +58,10 @@ def _entry_json(entry: _Entry) -> Json:
         "orders": entry.orders,
         "captures": entry.captures,
         "cancels": entry.cancels,
-        "refunds": 0,
-        "returns": 0,
+        "refunds": entry.refunds,
+        "returns": entry.returns,
         "authorized": format_money(entry.authorized, entry.currency),
         "captured": format_money(entry.captured, entry.currency),
         "cancelled": format_money(entry.cancelled, entry.currency),
-        "refunded": format_money(0, entry.currency),
+        "refunded": format_money(entry.refunded, entry.currency),
     }

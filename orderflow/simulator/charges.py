@@ -102,7 +102,7 @@ def settle(world: World, order: Order) -> None:
     if shipped:
         move(world, order, "complete")
         tell(world, order, "order.complete")
-        _invoice(world, order)
+        document(world, order, "order.invoice.created", "customer_invoice")
     else:
         now = world.now()
         for line in order.lines:
@@ -146,20 +146,20 @@ def _end(world: World, order: Order, operation_id: str, kind: Kind, tried: int =
     settle(world, order)
 
 
-def _invoice(world: World, order: Order) -> None:
-    """The customer's invoice; none for an order that cost nothing (documented)."""
+def document(world: World, order: Order, kind: str, purpose: str) -> None:
+    """An invoice or a credit memo; none for an order that cost nothing (documented)."""
     if order.checkout.price.total == 0:
         return
     file_id = world.uuid()
-    order.documents.append(file_id)
+    (order.documents if purpose == "customer_invoice" else order.credit_memos).append(file_id)
     descriptor: dict[str, object] = {
         "id": file_id,
         "fileId": file_id,
         "orderId": order.id,
-        "purpose": "customer_invoice",
+        "purpose": purpose,
         "invoiceURL": f"https://api.digitalriver.com/files/{file_id}/content",
     }
-    world.emit("order.invoice.created", descriptor, order.id)
+    world.emit(kind, descriptor, order.id)
 
 
 def _method(order: Order) -> str:

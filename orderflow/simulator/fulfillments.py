@@ -30,6 +30,10 @@ def post_fulfillment(world: World, call: Call) -> Reply:
     if order.state != "accepted":
         raise Refused(409, "order_not_submitted", "The order is not submitted.", "orderId")
     items = _read_items(order, body)
+    if order.source is not None and order.source.method == "card_reauth_fail" and any(item.quantity for item in items):
+        # A risk-averse account whose authorisation ran out: the event has the order, which stays accepted (documented).
+        charges.tell(world, order, "order.charge.reauth.failed")
+        raise Refused(409, "payment_authorization_failed", "The authorization could not be renewed.", "orderId")
     if all(not line.open for line in order.lines):
         # All was cancelled and the charge is not yet: nothing is open to work on.
         raise Refused(409, "order_fulfilled", "Nothing of the order is open.", "orderId")

@@ -90,6 +90,7 @@ class Charge:
     created: float
     captures: list[Operation] = field(default_factory=list)
     cancels: list[Operation] = field(default_factory=list)
+    refunds: list[Operation] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -107,6 +108,15 @@ class OrderLine:
     def open(self) -> int:
         """Units neither shipped nor cancelled."""
         return self.priced.quantity - self.shipped - self.cancelled
+
+    @property
+    def price(self) -> int:
+        """The line's price after discounts, with its tax and without shipping: all that a refund of the line can give."""
+        return self.priced.amount - self.priced.share + self.priced.tax
+
+    def price_of(self, units: int) -> int:
+        """What ``units`` of it cost, rounded half up."""
+        return (2 * self.price * units + self.priced.quantity) // (2 * self.priced.quantity)
 
     def resolve(self, units: int) -> int:
         """The money of the next ``units`` of this line: half-up by running sum, so that the last takes what remains."""
@@ -139,6 +149,41 @@ class Order:
     metadata: Json = field(default_factory=dict)
     cancel_reason: str | None = None
     documents: list[str] = field(default_factory=list)
+    credit_memos: list[str] = field(default_factory=list)
+    refunds: list[Refund] = field(default_factory=list)
+    returns: list[Return] = field(default_factory=list)
+    charged_back: int = 0
+    disputed_from: str | None = None
+
+    @property
+    def available(self) -> int:
+        """What may be refunded: captures that are complete, less refunds that are complete or may be, less chargebacks."""
+        taken = sum(refund.amount for refund in self.refunds if refund.is_live)
+        return max(self.sum_of("captures", "complete") - taken - self.charged_back, 0)
+
+    def available_of(self, kind: str) -> int:
+        """What may be refunded of one part of the total."""
+        price = self.checkout.price
+        whole = {"shipping": price.shipping + price.shipping_tax, "tax": price.tax}.get(kind, 0)
+        return whole - sum(refund.amount for refund in self.refunds if refund.is_live and refund.kind == kind)
+
+    def available_of_line(self, line: OrderLine) -> int:
+        """What may be refunded of one line, once something was captured."""
+        if not self.sum_of("captures", "complete"):
+            return 0
+        taken = sum(one.amount for refund in self.refunds if refund.is_live for one in refund.lines if one.line is line)
+        return max(line.price_of(line.shipped) - taken, 0)
+
+    @property
+    def refunded(self) -> int:
+        """What was paid back."""
+        return sum(refund.amount for refund in self.refunds if refund.state == "succeeded")
+
+    @property
+    def all_returned(self) -> bool:
+        """Whether accepted returns cover all that was shipped."""
+        back = sum(item.quantity for made in self.returns if made.state == "accepted" for item in made.lines)
+        return 0 < back == sum(line.shipped for line in self.lines)
 
     @property
     def lines_by_id(self) -> dict[str, OrderLine]:
@@ -172,6 +217,67 @@ class Fulfillment:
     body: Json
     created: float
     operation_ids: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class RefundLine:
+    """What a refund gives back of one order line."""
+
+    line: OrderLine
+    quantity: int | None
+    amount: int
+
+
+@dataclass(slots=True)
+class Refund:
+    """A refund; ``operation`` is the refund of the charge that carries it, with an id of its own."""
+
+    id: str
+    order: Order
+    amount: int
+    state: str
+    created: float
+    lines: list[RefundLine]
+    operation: Operation
+    kind: str | None = None
+    reason: str | None = None
+    metadata: Json = field(default_factory=dict)
+    failure_reason: str | None = None
+    token: str | None = None
+    token_expires: str | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Neither failed nor expired."""
+        return self.state not in ("failed", "expired")
+
+
+@dataclass(slots=True)
+class ReturnLine:
+    """Units of one order line that come back."""
+
+    line: OrderLine
+    quantity: int
+    accepted: int = 0
+
+
+@dataclass(slots=True)
+class Return:
+    """A return through the merchant's own logistics."""
+
+    id: str
+    order: Order
+    lines: list[ReturnLine]
+    state: str
+    created: float
+    metadata: Json
+    reason: object = None
+    refund_ids: list[str] = field(default_factory=list)
+
+    @property
+    def reason_text(self) -> str | None:
+        """The reason, when one was given."""
+        return self.reason if isinstance(self.reason, str) else None
 
 
 @dataclass(slots=True)

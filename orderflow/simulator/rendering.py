@@ -97,7 +97,7 @@ def checkout_json(checkout: Checkout) -> Json:
 
 
 def order_json(order: Order, *, with_payment: bool = True) -> Json:
-    """An order. ``capturedAmount`` counts pending captures, ``availableToRefundAmount`` only complete ones."""
+    """An order. ``capturedAmount`` counts pending captures, ``availableToRefundAmount`` only complete ones, less all refunds."""
     digits = order.checkout.price.digits
     body = _purchase_json(order.checkout)
     body["id"] = order.id
@@ -107,7 +107,7 @@ def order_json(order: Order, *, with_payment: bool = True) -> Json:
     body["metadata"] = order.metadata
     if order.upstream_id is not None:
         body["upstreamId"] = order.upstream_id
-    body["items"] = [_order_line_json(line, digits) for line in order.lines]
+    body["items"] = [_order_line_json(order, line, digits) for line in order.lines]
     body["state"] = order.state
     body["stateTransitions"] = {state: stamp(at) for state, at in order.transitions.items()}
     # Absent while the payment is awaited and on complete orders, in all samples.
@@ -120,8 +120,10 @@ def order_json(order: Order, *, with_payment: bool = True) -> Json:
         body["invoicePDFs"] = [{"id": document} for document in order.documents]
     body["capturedAmount"] = major(order.sum_of("captures", "pending", "complete"), digits)
     body["cancelledAmount"] = major(_cancelled(order), digits)
-    body["refundedAmount"] = 0.0
-    body["availableToRefundAmount"] = major(order.sum_of("captures", "complete"), digits)
+    if order.credit_memos:
+        body["creditMemoPDFs"] = [{"id": document} for document in order.credit_memos]
+    body["refundedAmount"] = major(order.refunded, digits)
+    body["availableToRefundAmount"] = major(order.available, digits)
     body["requestToBeForgotten"] = False
     if with_payment:
         payment: Json = {
@@ -135,7 +137,7 @@ def order_json(order: Order, *, with_payment: bool = True) -> Json:
 
 
 def charge_json(charge: Charge, order: Order) -> Json:
-    """A charge. ``captured`` turns true by a capture that failed, too: a documented trap."""
+    """A charge. ``captured`` and ``refunded`` turn true by what failed, too: a documented trap. Its refunds have no ids."""
     digits = order.checkout.price.digits
     body: Json = {
         "id": charge.id,
@@ -147,7 +149,7 @@ def charge_json(charge: Charge, order: Order) -> Json:
         "sourceId": charge.source_id,
         "paymentSessionId": order.checkout.session_id,
         "captured": bool(charge.captures),
-        "refunded": False,
+        "refunded": bool(charge.refunds),
         "type": "customer_initiated",
         "liveMode": False,
     }
@@ -155,7 +157,18 @@ def charge_json(charge: Charge, order: Order) -> Json:
         body["captures"] = [_operation_json(operation, digits) for operation in charge.captures]
     if charge.cancels:
         body["cancels"] = [_operation_json(operation, digits) for operation in charge.cancels]
+    if charge.refunds:
+        body["refunds"] = [charge_refund_json(operation, digits) for operation in charge.refunds]
     return body
+
+
+def charge_refund_json(operation: Operation, digits: int) -> Json:
+    """A refund of the charge: not a refund's object, and without an id."""
+    return {
+        "createdTime": stamp(operation.created),
+        "amount": major(operation.amount, digits),
+        "state": operation.state,
+    }
 
 
 def fulfillment_json(fulfillment: Fulfillment, *, whole: bool = False) -> Json:
@@ -260,12 +273,13 @@ def _line_json(line: PricedLine, digits: int) -> Json:
     return body
 
 
-def _order_line_json(line: OrderLine, digits: int) -> Json:
+def _order_line_json(order: Order, line: OrderLine, digits: int) -> Json:
     return {
         "id": line.id,
         **_line_json(line.priced, digits),
         "state": line.state,
         "stateTransitions": {state: stamp(at) for state, at in line.transitions.items()},
+        "availableToRefundAmount": major(order.available_of_line(line), digits),
     }
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from aiohttp import web
 
-from orderflow.simulator import catalogue, checkouts, events, fulfillments, orders, sources
+from orderflow.simulator import catalogue, checkouts, events, fulfillments, orders, refunds, returns, sources
 from orderflow.simulator.admin import Admin
 from orderflow.simulator.front import Front
 from orderflow.simulator.options import SimulatorOptions
@@ -25,6 +25,8 @@ ROUTES: Final = (
     *sources.ROUTES,
     *orders.ROUTES,
     *fulfillments.ROUTES,
+    *refunds.ROUTES,
+    *returns.ROUTES,
     *events.ROUTES,
 )
 

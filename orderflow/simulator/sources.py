@@ -36,6 +36,7 @@ METHODS: Final[dict[str, Method]] = {
     "card_capture_stuck": _CARD,
     "card_cancel_fail": _CARD,
     "card_refund_fail": _CARD,
+    "card_reauth_fail": _CARD,
     "card_review": _CARD,
     "card_review_blocked": _CARD,
     "wire": _WIRE,

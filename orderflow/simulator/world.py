@@ -16,7 +16,7 @@ import msgspec
 from orderflow.simulator.clock import Clock, fine_stamp
 from orderflow.simulator.fields import Json
 from orderflow.simulator.options import SimulatorOptions
-from orderflow.simulator.records import Checkout, Customer, Event, Fulfillment, Order, Sku, Source
+from orderflow.simulator.records import Checkout, Customer, Event, Fulfillment, Order, Refund, Return, Sku, Source
 
 #: Order and line ids are digits at Digital River.
 _ORDER_ID_FIRST: Final = 900_100_000_000
@@ -40,6 +40,8 @@ class World:
         self.checkouts: dict[str, Checkout] = {}
         self.orders: dict[str, Order] = {}
         self.fulfillments: dict[str, Fulfillment] = {}
+        self.refunds: dict[str, Refund] = {}
+        self.returns: dict[str, Return] = {}
         self.checkouts_by_upstream: dict[str, list[Checkout]] = {}
         self.orders_by_upstream: dict[str, list[Order]] = {}
         self.orders_by_source: dict[str, Order] = {}
