@@ -76,9 +76,11 @@ def close(draft: Draft) -> None:
 
 
 def close_command(draft: Draft, closing: OpenCommand) -> None:
-    """``closing`` is open no longer; whatever was said about its missing answer is settled."""
-    draft.put(commands=tuple([command for command in draft.order.commands if command.command_id != closing.command_id]))
-    draft.clear_attention(f"{closing.name}: ")
+    """``closing`` is open no longer; whatever was said about its missing answer is settled, unless it holds for another one."""
+    left = tuple([command for command in draft.order.commands if command.command_id != closing.command_id])
+    draft.put(commands=left)
+    if not any(command.name == closing.name and command.due is None for command in left):
+        draft.clear_attention(f"{closing.name}: ")
 
 
 def change(draft: Draft, changed: OpenCommand) -> None:

@@ -187,8 +187,8 @@ class Admin:
             disputes.resolve_dispute(self._world, order, as_accepted=asked.as_accepted)
         elif asked.amount is None or not has_exact_digits(asked.amount, currency):
             return _bad("a chargeback needs an amount with the digits of the currency")
-        else:
-            disputes.charge_back(self._world, order, parse_money(asked.amount, currency))
+        elif not disputes.charge_back(self._world, order, parse_money(asked.amount, currency)):
+            return _bad("more than was captured cannot be charged back")
         return answer_of({"state": order.state}, 200)
 
     async def set_order_method(self, request: web.Request) -> web.Response:

@@ -42,8 +42,10 @@ def resolve_dispute(world: World, order: Order, *, as_accepted: bool = False) ->
     charges.settle(world, order)
 
 
-def charge_back(world: World, order: Order, amount: int) -> None:
-    """The bank takes ``amount`` minor units back, and its fee is reported beside it."""
+def charge_back(world: World, order: Order, amount: int) -> bool:
+    """Whether the bank took ``amount`` minor units back: no more than was captured. Its fee is reported beside it."""
+    if not 0 < amount <= order.sum_of("captures", "complete") - order.charged_back:
+        return False
     order.charged_back += amount
     order.updated = world.now()
     for taken in (amount, 0):
@@ -55,3 +57,4 @@ def charge_back(world: World, order: Order, amount: int) -> None:
             "amount": major(taken, order.checkout.price.digits),
         }
         world.emit("order.chargeback", transaction, order.id)
+    return True

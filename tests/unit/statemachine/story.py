@@ -95,11 +95,10 @@ class Story:
         """``checkout.requested`` comes in."""
         return self.tell("checkout.requested", **cart(*items, **more))
 
-    def outcome(self, outcome: Outcome) -> Decision:
+    def outcome(self, outcome: Outcome, event_id: str | None = None) -> Decision:
         """The outcome of a command comes in."""
-        return self.take(
-            self.event(outcome_type(outcome), outcome, f"{outcome.command_id}:{outcome.attempt}:{outcome.result}")
-        )
+        name = event_id or f"{outcome.command_id}:{outcome.attempt}:{outcome.result}"
+        return self.take(self.event(outcome_type(outcome), outcome, name))
 
     def fact(self, fact: Fact, event_id: str | None = None) -> Decision:
         """A webhook's fact comes in."""

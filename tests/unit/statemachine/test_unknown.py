@@ -186,3 +186,19 @@ def test_the_outcome_of_a_command_that_is_not_open_changes_nothing() -> None:
     assert isinstance(
         story.outcome(Outcome(command_id="?", command="attach_source", attempt=1, result="confirmed")), Repeated
     )
+
+
+def test_a_reason_stays_as_long_as_it_holds_for_another_command_of_the_kind() -> None:
+    """Two sources are being attached and one has no answer: the answer of the other settles nothing."""
+    story = Story().to_open()
+    story.tell("checkout.source_provided", source_id="sim-card-1")
+    silent = story.commands.popleft()
+    story.fire("inquire")
+    story.commands.clear()
+    story.fire("inquire")
+    assert story.attention == ["attach_source: no answer from Digital River yet"]
+    story.tell("checkout.source_provided", source_id="sim-card-2")
+    story.answer()
+    assert story.attention == ["attach_source: no answer from Digital River yet"]
+    story.outcome(story.river.answer(silent))
+    assert story.attention == []
