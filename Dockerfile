@@ -13,6 +13,7 @@ COPY statemachine statemachine
 COPY producers producers
 COPY consumers consumers
 COPY orderflow orderflow
+COPY examples/scenarios examples/scenarios
 RUN /opt/build/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir /tmp/wheels . \
  && pip install --quiet --no-deps --no-index /tmp/wheels/*.whl \
  && python -m compileall -q /opt/orderflow

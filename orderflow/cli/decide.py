@@ -8,16 +8,16 @@ from typing import IO, TYPE_CHECKING
 import click
 import msgspec
 
-from orderflow.cli.events import Line
 from orderflow.cli.outcome import CommandError
 from orderflow.cli.output import out, print_json, print_table, talk
+from orderflow.event_lines import EventLine
 from producers.topics import Topic
 
 if TYPE_CHECKING:
     from orderflow.history import Step
     from statemachine.order import Order
 
-_decoder = msgspec.json.Decoder(Line)
+_decoder = msgspec.json.Decoder(EventLine)
 #: Whose events the order lane reads.
 _TOPICS = (Topic.CHECKOUT_EVENTS, Topic.ORDER_EVENTS, Topic.FULFILLMENT_EVENTS, Topic.INBOX)
 

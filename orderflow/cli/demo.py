@@ -5,16 +5,25 @@ from __future__ import annotations
 import click
 
 from orderflow.cli.outcome import run
+from orderflow.cli.output import print_table
 
 
-@click.command(epilog="Example: orderflow demo --orders 100")
+@click.command(epilog="Example: orderflow demo --scenario card-declined")
 @click.option("--orders", type=click.IntRange(1, 1000), default=40, show_default=True, help="How many orders.")
 @click.option("--seed", type=int, default=7, show_default=True, help="The same seed makes the same orders.")
-def demo(orders: int, seed: int) -> None:
+@click.option("--scenario", metavar="NAME", help="Play one story instead; a file of your own ends with .jsonl.")
+@click.option("--list", "as_list", is_flag=True, help="Name the stories, with a line each.")
+def demo(orders: int, seed: int, scenario: str | None, as_list: bool) -> None:
     """Watch orders go from cart to paid: Kafka, Digital River and a worker in this one process.
 
-    Nothing is needed but Python: the Kafka is embedded, Digital River is the simulator, and both are gone afterwards.
+    Nothing is needed but Python: the Kafka is embedded, Digital River is the simulator, and both are gone afterwards. A story
+    that does not end as it must ends with exit code 1 and a line that says what differs.
     """
-    from orderflow.demonstration import run_demo
+    from orderflow.demonstration import list_scenarios, run_demo, run_scenario
 
-    run(run_demo(orders=orders, seed=seed))
+    if as_list:
+        print_table(("scenario", "story"), list(list_scenarios()))
+    elif scenario is not None:
+        run(run_scenario(scenario))
+    else:
+        run(run_demo(orders=orders, seed=seed))

@@ -14,33 +14,15 @@ import msgspec
 
 from orderflow.cli.outcome import CommandError, run, settings_or_usage
 from orderflow.cli.output import print_json, quiet_libraries, talk
-from producers.topics import INPUTS, Topic
+from orderflow.event_lines import WRITABLE, EventLine
 
 if TYPE_CHECKING:
     from producers.publisher import Publisher
 
 #: Records that are written but not acknowledged yet, at most.
 _UNDERWAY_MAX = 256
-#: What may be written by hand: the inputs, and the inbox, where operators put records back.
-_WRITABLE = {*INPUTS, Topic.INBOX}
 
-
-class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One line of an events file. ``value``: an object is written as compact JSON, a string as its UTF-8 bytes."""
-
-    topic: str
-    key: str | None
-    value: dict[str, Any] | str | None
-    headers: dict[str, str] = {}
-
-    def encoded(self) -> bytes | None:
-        """The record's value."""
-        if self.value is None:
-            return None
-        return self.value.encode() if isinstance(self.value, str) else msgspec.json.encode(self.value)
-
-
-_decoder = msgspec.json.Decoder(Line)
+_decoder = msgspec.json.Decoder(EventLine)
 
 
 @click.group(epilog="Example: orderflow events send orders.jsonl --rate 500")
@@ -124,7 +106,7 @@ class Sender:
             # The first failure cancels the others; it is the one to tell.
             raise errors.exceptions[0] from None
 
-    def _parse(self, number: int, text: bytes) -> Line | None:
+    def _parse(self, number: int, text: bytes) -> EventLine | None:
         """The line, or None when it is blank or refused."""
         if not text.strip():
             return None
@@ -133,8 +115,8 @@ class Sender:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             self._refuse(number, str(error))
             return None
-        if line.topic not in _WRITABLE:
-            self._refuse(number, f"topic must be one of {', '.join(sorted(_WRITABLE))}")
+        if line.topic not in WRITABLE:
+            self._refuse(number, f"topic must be one of {', '.join(sorted(WRITABLE))}")
             return None
         return line
 
@@ -142,7 +124,9 @@ class Sender:
         self.refused[number] = reason
         talk().print(f"line {number}: {reason}", markup=False)
 
-    async def _write(self, publisher: Publisher, number: int, line: Line, before: asyncio.Task[None] | None) -> None:
+    async def _write(
+        self, publisher: Publisher, number: int, line: EventLine, before: asyncio.Task[None] | None
+    ) -> None:
         from aiokafka.errors import MessageSizeTooLargeError
 
         from producers.topics import prefixed

@@ -3,35 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
 from typing import Any, Final, Self
 
 import aiohttp
-from pydantic import SecretStr
 from rich.console import Console
 from rich.live import Live
 
-from orderflow.bootstrap import run_worker, serve_relay
-from orderflow.broker import EmbeddedKafka
 from orderflow.demonstration import telling
 from orderflow.demonstration.shop import STORY, Outgoing, ShopOrder, catalogue, make_orders, open_with, react
+from orderflow.demonstration.stage import PARTITIONS, set_stage
 from orderflow.demonstration.watching import Watch, follow, poll
 from orderflow.logs import configure_logging
 from orderflow.settings import Settings
-from orderflow.simulator import SimulatorOptions, serve_simulator
 from producers.publisher import Publisher
-from producers.topic_setup import create_topics
-from producers.topics import Lane, prefixed
+from producers.topics import prefixed
 from statemachine.errors import InvariantBroken
 
-PARTITIONS: Final = 4
 #: New orders come in over this time, in seconds.
 _ARRIVAL_SECONDS: Final = 3.0
 #: When the orders are not done by then, something is wrong, and the demo says so.
 _SECONDS_MAX: Final = 60.0
-#: Width of what does not go to a terminal.
-_FILE_WIDTH: Final = 120
 #: Seconds between two lines of progress where there is no terminal.
 _LINE_SECONDS: Final = 1.0
 
@@ -45,14 +37,14 @@ async def run_demo(*, orders: int, seed: int) -> None:
     configure_logging(level="error", style="auto")
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = _FILE_WIDTH
+        console.width = telling.FILE_WIDTH
     shop = make_orders(orders, seed)
     console.print(
         f"orderflow demo: {len(shop)} made-up orders through an embedded Kafka, a simulated Digital River, one worker.\n"
     )
-    async with _stage() as (settings, simulator_url):
-        watch = await _play(settings, shop, console)
-        books = await _read_books(simulator_url)
+    async with set_stage() as stage:
+        watch = await _play(stage.settings, shop, console)
+        books = await _read_books(stage.simulator_url)
     told = next((order for order in shop if order.scenario is STORY), shop[0])
     agree, line = telling.books_compared(watch, books)
     telling.show(
@@ -67,36 +59,6 @@ async def run_demo(*, orders: int, seed: int) -> None:
     )
     if not agree or watch.gaps or watch.letters:
         raise InvariantBroken(f"the demo found gaps in {watch.gaps}, {watch.letters} dead letters; {line}")
-
-
-@asynccontextmanager
-async def _stage() -> AsyncIterator[tuple[Settings, str]]:
-    """Kafka with its topics, the relay, the simulator and the worker, until the context ends; yields settings and address."""
-    async with AsyncExitStack() as stack:
-        kafka = await stack.enter_async_context(EmbeddedKafka())
-        # Nothing of the environment: the demo is the same everywhere, and never talks to a real Kafka or Digital River.
-        defaults = {name: field.get_default(call_default_factory=True) for name, field in Settings.model_fields.items()}
-        defaults |= {
-            "kafka_bootstrap": kafka.bootstrap,
-            "digitalriver_rate": 0.0,
-            "webhook_tokens": SecretStr("whsec_demo"),
-        }
-        settings = Settings(**defaults)
-        await create_topics(settings.connection(), settings.topic_prefix, partitions=PARTITIONS)
-        relay_url = await stack.enter_async_context(serve_relay(settings, 0))
-        served = await stack.enter_async_context(
-            serve_simulator(
-                SimulatorOptions(port=0, rate=0, webhook_url=f"{relay_url}/webhooks", webhook_token="whsec_demo")  # noqa: S106
-            )
-        )
-        settings = Settings(**(defaults | {"digitalriver_url": served.url}))
-        stop = asyncio.Event()
-        worker = asyncio.create_task(run_worker(settings, tuple(Lane), stop=stop))
-        try:
-            yield settings, served.url
-        finally:
-            stop.set()
-            await worker
 
 
 async def _play(settings: Settings, shop: Sequence[ShopOrder], console: Console) -> Watch:

@@ -27,7 +27,11 @@ _SENDERS: Final = {
     "fulfillment-events": "warehouse",
     "orderflow.inbox": "Digital River",
     "dr-webhooks": "Digital River",
+    "catalog-events": "catalogue",
 }
+
+#: Width of what does not go to a terminal.
+FILE_WIDTH: Final = 120
 
 NEXT: Final = """\
 Where to go next
@@ -83,17 +87,28 @@ def story(order_id: str, title: str, changes: Sequence[Change]) -> RenderableTyp
         column.no_wrap = True
     before, began = "", changes[0].seen
     for change in changes:
-        cause, state = change.data["cause"], change.state
+        (sender, event), state = cause_of(change), change.state
         table.add_row(
             str(change.data["sequence"]),
             f"{change.seen - began:.2f} s",
-            _SENDERS.get(cause.get("topic") or "", "the clock"),
-            cause["type"].removeprefix("digitalriver."),
+            sender,
+            event,
             Text(state, style="bold") if state != before else Text("·"),
-            ", ".join(_beside(change.data)),
+            ", ".join(beside(change.data)),
         )
         before = state
     return table
+
+
+def sender_of(topic: str) -> str:
+    """Who writes into a topic, in a word; without a topic it is the clock."""
+    return _SENDERS.get(topic, "the clock")
+
+
+def cause_of(change: Change) -> tuple[str, str]:
+    """Who caused a change, and by what."""
+    cause = change.data["cause"]
+    return sender_of(cause.get("topic") or ""), cause["type"].removeprefix("digitalriver.")
 
 
 def books_compared(watch: Watch, books: Mapping[str, Mapping[str, Any]]) -> tuple[bool, str]:
@@ -133,7 +148,7 @@ def _sum(amounts: Iterable[Mapping[str, str]], name: str) -> str:
     return f"{sum((Decimal(entry[name]) for entry in amounts), Decimal(0)):,.2f}"
 
 
-def _beside(data: Mapping[str, Any]) -> Iterable[str]:
+def beside(data: Mapping[str, Any]) -> Iterable[str]:
     """What changed beside the state, in a few words."""
     changed = data["changed"]
     if "payment" in changed:
@@ -147,5 +162,10 @@ def _beside(data: Mapping[str, Any]) -> Iterable[str]:
             yield f"total {amounts['total']} {amounts['currency']}"
     if "lines" in changed and "shipments" in changed:
         yield f"{len(data['shipments'])} parcels"
+    for name in ("refunds", "returns"):
+        if name in changed:
+            yield f"{name} {', '.join(sorted(one['state'] for one in data[name]))}"
+    if "problem" in data:
+        yield f"problem {data['problem']['code']}"
     if data.get("attention"):
         yield f"attention: {data['attention'][-1]}"

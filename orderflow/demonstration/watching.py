@@ -1,4 +1,4 @@
-"""Following orders by what anybody can read: the topics ``order-state-changes`` and ``orderflow.dead-letters``."""
+"""Following orders by what anybody can read: changes, dead letters, and where asked snapshots and SKUs."""
 
 from __future__ import annotations
 
@@ -33,11 +33,17 @@ class Watch:
 
     def __init__(self) -> None:
         self.began = time.monotonic()
+        #: Records taken in so far.
+        self.seen = 0
         self.changes: dict[str, list[Change]] = {}
-        #: What orderflow refused, by reason.
-        self.refused: Counter[str] = Counter()
+        #: What orderflow refused, by order: ``<type>: <reason>``.
+        self.refused: dict[str, list[str]] = {}
         self.letters = 0
         self.gaps: list[str] = []
+        #: The types of the events that wait in each order, from its latest snapshot.
+        self.parked: dict[str, list[str]] = {}
+        #: The state of each SKU.
+        self.skus: dict[str, str] = {}
 
     @property
     def seconds(self) -> float:
@@ -52,7 +58,8 @@ class Watch:
         """Note one record of ``order-state-changes``; None when it is no change."""
         event = msgspec.json.decode(record.value)
         if event["type"] != "order.state_changed":
-            self.refused[event["data"]["reason"]] += 1
+            data = event["data"]
+            self.refused.setdefault(data["order_id"], []).append(f"{data['cause']['type']}: {data['reason']}")
             return None
         change = Change(time.monotonic(), event["data"])
         order_id = change.data["order_id"]
@@ -62,10 +69,21 @@ class Watch:
         known.append(change)
         return change
 
+    def note(self, topic: str, record: ConsumerRecord) -> None:
+        """Note one record of another topic: a dead letter, a snapshot, a SKU."""
+        if topic.endswith(Topic.DEAD_LETTERS):
+            self.letters += 1
+        elif record.value is not None:
+            data, key = msgspec.json.decode(record.value), (record.key or b"").decode()
+            if topic.endswith(Topic.SKUS):
+                self.skus[key] = data["state"]
+            else:
+                self.parked[key] = [entry["type"] for entry in data["parked"]]
 
-async def follow(connection: KafkaConnection, prefix: str, partitions: int) -> AIOKafkaConsumer:
-    """A consumer, without a group, at the beginning of what orderflow tells the world; the caller stops it."""
-    topics = (Topic.ORDER_STATE_CHANGES, Topic.DEAD_LETTERS)
+
+async def follow(connection: KafkaConnection, prefix: str, partitions: int, *others: Topic) -> AIOKafkaConsumer:
+    """A consumer, without a group, at the beginning of changes, dead letters and ``others``; the caller stops it."""
+    topics = (Topic.ORDER_STATE_CHANGES, Topic.DEAD_LETTERS, *others)
     consumer = AIOKafkaConsumer(
         **connection.client_options(),
         group_id=None,
@@ -84,8 +102,10 @@ async def poll(consumer: AIOKafkaConsumer, watch: Watch) -> Sequence[Change]:
     """The changes that came since the last poll; waits a little for some."""
     found: list[Change] = []
     for partition, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
-        if partition.topic.endswith(Topic.DEAD_LETTERS):
-            watch.letters += len(records)
-        else:
+        watch.seen += len(records)
+        if partition.topic.endswith(Topic.ORDER_STATE_CHANGES):
             found += [change for record in records if (change := watch.take(record)) is not None]
+        else:
+            for record in records:
+                watch.note(partition.topic, record)
     return found

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from orderflow.demonstration import player
+from orderflow.demonstration.scenario import available
 from orderflow.demonstration.shop import SCENARIOS, make_orders
 from orderflow.demonstration.telling import books_compared
 from orderflow.demonstration.watching import Change, Watch
+from tests.cli.command import Command
 
 
 @pytest.mark.timeout(90)
@@ -66,3 +69,48 @@ def test_books_that_differ_are_told(books: dict[str, dict[str, object]], agree: 
     amounts = {"total": "2.50", "captured": "2.50", "cancelled": "0.00", "refunded": "0.00"}
     watch.changes["A-1"] = [Change(0.0, {"to": "complete", "amounts": amounts, "payment": "captured"})]
     assert books_compared(watch, books)[0] is agree
+
+
+def test_the_list_names_every_scenario(orderflow: Command) -> None:
+    """A story that is not named is never played."""
+    told = orderflow("demo", "--list")
+    assert told.exit_code == 0
+    assert {line.split()[0] for line in told.stdout.splitlines() if line.strip()} >= {path.stem for path in available()}
+    assert "the happy path" in told.stdout
+
+
+def test_a_scenario_is_told_as_it_goes(orderflow: Command) -> None:
+    """Who did what, where the order went, and that the end was the right one."""
+    told = orderflow("demo", "--scenario", "card-declined")
+    assert (told.exit_code, told.stderr) == (0, "")
+    assert re.search(r"storefront sends order\.placed.*\n.* storefront +order\.placed +placing", told.stdout)
+    assert re.search(r"Digital River +order_declined +declined +payment failed, problem failed-request", told.stdout)
+    assert "Ended as it must: declined, after 6 changes without a gap. Digital River's books: orders 0" in told.stdout
+
+
+def test_an_end_that_differs_fails_and_is_named(
+    orderflow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line says what it is and what it should have been."""
+    monkeypatch.setattr(player, "WAIT_SECONDS_MAX", 1.0)
+    [path] = (path for path in available() if path.stem == "abandoned")
+    wrong = tmp_path / "wrong.jsonl"
+    wrong.write_text(path.read_text().replace('"checkouts": 1', '"checkouts": 2'))
+    told = orderflow("demo", "--scenario", str(wrong))
+    assert told.exit_code == 1
+    assert told.stderr == "orderflow: wrong did not end as it must: books.checkouts is 1, expected 2, after 1 s\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("no-such-story", "there is no scenario no-such-story; orderflow demo --list names them"),
+        ("none.jsonl", "scenario none.jsonl: "),
+    ],
+)
+def test_a_scenario_that_is_not_there_is_an_error_in_one_line(orderflow: Command, line: str, says: str) -> None:
+    """A slip of the pen is no traceback."""
+    told = orderflow("demo", "--scenario", line)
+    assert told.exit_code == 1
+    assert told.stderr.startswith(f"orderflow: {says}")
+    assert told.stderr.count("\n") == 1

@@ -1,0 +1,27 @@
+"""One record of an events file, as ``orderflow events send`` takes it, ``orderflow decide`` plays it and scenarios hold it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from producers.topics import INPUTS, Topic
+
+#: What may be written by hand: the inputs, and the inbox, where operators put records back.
+WRITABLE: Final = frozenset({*INPUTS, Topic.INBOX})
+
+
+class EventLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One line of an events file. ``value``: an object is written as compact JSON, a string as its UTF-8 bytes."""
+
+    topic: str
+    key: str | None
+    value: dict[str, Any] | str | None
+    headers: dict[str, str] = {}
+
+    def encoded(self) -> bytes | None:
+        """The record's value."""
+        if self.value is None:
+            return None
+        return self.value.encode() if isinstance(self.value, str) else msgspec.json.encode(self.value)
