@@ -8,7 +8,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -105,8 +104,8 @@ def _make_order(order_id: str, scenario: Scenario, chance: random.Random) -> Sho
     items = []
     for number, (sku_id, _, price) in enumerate(goods, 1):
         quantity = chance.randint(1, 2)
-        total = format(Decimal(price) * quantity, "f")
-        items.append({"line": str(number), "sku_id": sku_id, "quantity": quantity, "price": total})
+        # a unit's price: Digital River multiplies
+        items.append({"line": str(number), "sku_id": sku_id, "quantity": quantity, "price": price})
     cart = {
         "currency": "USD",
         "locale": "en_US",

@@ -54,6 +54,16 @@ def test_the_same_seed_makes_the_same_orders() -> None:
     assert {order.scenario for order in make_orders(len(SCENARIOS), 1)} == set(SCENARIOS)
 
 
+def test_the_price_of_a_line_is_that_of_one_piece() -> None:
+    """The same goods have the same price in every cart, however many pieces are in it."""
+    items = [item for order in make_orders(60, 7) for item in order.cart["items"]]
+    prices: dict[str, set[str]] = {}
+    for item in items:
+        prices.setdefault(item["sku_id"], set()).add(item["price"])
+    assert {item["quantity"] for item in items} == {1, 2}
+    assert all(len(found) == 1 for found in prices.values())
+
+
 @pytest.mark.parametrize(
     ("books", "agree"),
     [
