@@ -44,7 +44,7 @@ _move, _same = Words[RefundStage].move, Words[RefundStage].same
 RULES: Final[tuple[Rule[RefundStage], ...]] = (
     _move("asked", ("new",), "requested", do="ask_refund"),
     _same("asked", _STAGES[1:]),
-    _move("refused", ("requested",), "failed", do="stop_waiting note_failed"),
+    _move("refused", ("requested",), "failed", do="note_failed"),
     _same("refused", ("new", "pending", "pending_information", *_ENDED)),
     _move("reported.pending", ("new", "requested"), "pending", do="take_report wait"),
     _same("reported.pending", ("pending", "pending_information", *_ENDED)),

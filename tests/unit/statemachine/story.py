@@ -98,7 +98,15 @@ class Story:
     def outcome(self, outcome: Outcome, event_id: str | None = None) -> Decision:
         """The outcome of a command comes in."""
         name = event_id or f"{outcome.command_id}:{outcome.attempt}:{outcome.result}"
-        return self.take(self.event(outcome_type(outcome), outcome, name))
+        decision = self.take(self.event(outcome_type(outcome), outcome, name))
+        if isinstance(decision, Moved):
+            about = [one for one in decision.order.commands if one.command_id == outcome.command_id]
+            if outcome.result in ("confirmed", "rejected"):
+                assert all(one.step == "retry" for one in about), "answered, and still open"
+            if outcome.result == "rejected":
+                caused = [one for one in self.changes if one["cause"]["id"] == name]
+                assert all("problem" in one for one in caused), "a refusal without its problem"
+        return decision
 
     def fact(self, fact: Fact, event_id: str | None = None) -> Decision:
         """A webhook's fact comes in."""
@@ -234,6 +242,7 @@ class Story:
                 self.commands.append(effect)
                 self.asked.append(effect)
         assert (order.sequence, order.state) == (sequence, state)
+        assert (order.disputed_from is not None) == (order.state == "disputed")
 
     def refuses(self, decision: Decision, words: str = "") -> Refused:
         """``decision`` must be a refusal that says ``words``."""

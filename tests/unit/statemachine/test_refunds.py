@@ -177,6 +177,8 @@ def test_a_failed_refund_is_asked_again_under_a_new_id() -> None:
     story.report()
     assert refunds(story) == {"r-1": ("failed", "22.00")}
     assert story.attention == ["a refund failed: r-1; ask again under a new refund_id"]
+    assert story.order is not None
+    assert story.order.deadlines == ()
     assert isinstance(story.tell("order.refund_requested", refund_id="r-1"), Repeated)
     assert isinstance(story.tell("order.refund_requested", refund_id="r-2"), Moved)
     assert story.attention == []
@@ -195,6 +197,7 @@ def test_a_refund_that_digital_river_refuses_has_failed() -> None:
     story.outcome(story.river.rejected(story.commands.popleft(), "invalid_parameter", 400))
     assert refunds(story) == {"r-1": ("failed", None)}
     assert story.last["problem"]["code"] == "invalid_parameter"
+    assert story.attention == ["a refund failed: r-1; ask again under a new refund_id"]
     assert isinstance(story.tell("order.refund_requested", refund_id="r-2"), Moved)
 
 
@@ -291,7 +294,7 @@ def test_a_refund_said_to_have_failed_and_succeeded_calls_a_person(first: str) -
     for order in ((first, "succeeded"), ("succeeded", first)):
         story = captured()
         for state in order:
-            told = RemoteRefund("re_1", state, story.dr_order_id, 500, refunded=500 if state == "succeeded" else 0)
+            told = RemoteRefund("re_1", state, story.dr_order_id, 510, refunded=500 if state == "succeeded" else 0)
             story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=told))
         assert refunds(story) == {"re_1": ("succeeded", "5.00")}
         assert story.attention == ["Digital River says of refund re_1 that it succeeded and that it did not"]
@@ -301,10 +304,16 @@ def test_a_refund_in_an_unknown_state_calls_a_person() -> None:
     """It exists, so it takes its money."""
     story = captured()
     told = RemoteRefund("re_1", "thinking", story.dr_order_id, 500)
-    for number in range(2):
-        story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=told), f"event {number}")
+    story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=told))
     assert refunds(story) == {"re_1": ("pending", "5.00")}
     assert story.attention == ["Digital River has refund re_1 in a state that is not known here"]
+    assert story.order is not None
+    assert [one.name for one in story.order.deadlines] == ["refund"]
+    known = msgspec.structs.replace(told, dr_refund_id="re_2", state="pending")
+    story.fact(Fact(type="refund.pending", dr_order_id=story.dr_order_id, refund=known))
+    again = msgspec.structs.replace(known, state="thinking")
+    story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=again))
+    assert story.attention[1:] == ["Digital River has refund re_2 in a state that is not known here"]
 
 
 def test_two_refunds_at_digital_river_for_one_of_ours_call_a_person() -> None:
@@ -425,3 +434,25 @@ def test_a_refund_of_an_order_that_has_ended_is_refused() -> None:
     assert story.state == "cancelled"
     assert [one.detail for one in story.set_aside] == ["the order has ended, nothing was captured"]
     story.refuses(story.tell("order.refund_requested", refund_id="r-2"), "the order has ended")
+
+
+@pytest.mark.parametrize(("state", "due"), [("pending_information", "refund"), ("expired", None), ("failed", None)])
+def test_a_refund_may_first_be_heard_of_in_any_state(state: str, due: str | None) -> None:
+    """Its amount is known, it waits or it does not, and one that came to nothing calls a person."""
+    story = captured()
+    told = RemoteRefund("re_1", state, story.dr_order_id, 500)
+    story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=told))
+    assert refunds(story) == {"re_1": (state, "5.00")}
+    assert story.order is not None
+    assert [one.name for one in story.order.deadlines] == ([] if due is None else [due])
+    assert story.attention == ([] if due else ["a refund failed: re_1; ask again under a new refund_id"])
+
+
+def test_a_refund_that_expires_waits_no_longer() -> None:
+    """The shopper never named an account."""
+    story = captured()
+    for state in ("pending_information", "expired"):
+        told = RemoteRefund("re_1", state, story.dr_order_id, 500)
+        story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=told))
+    assert story.order is not None
+    assert story.order.deadlines == ()

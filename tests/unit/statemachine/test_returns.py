@@ -184,6 +184,8 @@ def test_a_return_made_at_digital_river_goes_by_its_id() -> None:
     made = RemoteReturn("ret_1", "created", story.dr_order_id, (RemoteReturnItem("70050030031", 1),))
     story.fact(Fact(type="return.created", dr_order_id=story.dr_order_id, returned=made))
     assert returns(story) == {"ret_1": "requested"}
+    assert story.order is not None
+    assert [one.name for one in story.order.deadlines] == ["return"]
     story.refuses(story.tell("order.return_requested", return_id="t-1", items=units(l1=2)), "coming back already")
     story.fact(Fact(type="return.accepted", returned=msgspec.structs.replace(made, state="accepted")))
     assert (returns(story), returned(story)) == ({"ret_1": "accepted"}, 1)
@@ -194,11 +196,23 @@ def test_a_return_made_at_digital_river_goes_by_its_id() -> None:
 def test_a_return_in_an_unknown_state_calls_a_person() -> None:
     """Digital River may add states at any time."""
     story = captured()
-    for state in ("lost", "created", "lost"):
-        told = RemoteReturn("ret_1", state, story.dr_order_id, (RemoteReturnItem("70050030031", 1),))
-        story.fact(Fact(type="return.updated", dr_order_id=story.dr_order_id, returned=told))
+    told = RemoteReturn("ret_1", "lost", story.dr_order_id, (RemoteReturnItem("70050030031", 2),))
+    story.fact(Fact(type="return.updated", dr_order_id=story.dr_order_id, returned=told))
     assert returns(story) == {"ret_1": "requested"}
     assert story.attention == ["Digital River has return ret_1 in a state that is not known here"]
+    assert story.order is not None
+    assert [one.name for one in story.order.deadlines] == ["return"]
+    story.refuses(story.tell("order.return_requested", return_id="t-1", items=units(l1=1)), "coming back already")
+
+
+def test_a_known_return_in_an_unknown_state_calls_a_person() -> None:
+    """It goes on as it was."""
+    story = asked(captured(), l1=2)
+    (made,) = story.river.orders[story.dr_order_id].returns.values()
+    told = msgspec.structs.replace(made, state="lost")
+    story.fact(Fact(type="return.updated", dr_order_id=story.dr_order_id, returned=told))
+    assert returns(story) == {"t-1": "requested"}
+    assert story.attention == ["Digital River has return t-1 in a state that is not known here"]
 
 
 def test_a_return_that_does_not_come_back_calls_a_person() -> None:
