@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 from aiokafka import AIOKafkaConsumer
 
-from orderflow.demonstration.scenario import AdminCall, Expected, Scenario, Step, Wait, Webhook
+from orderflow.demonstration.scenario import AdminCall, Expected, Pause, Scenario, Step, Wait, Webhook
 from orderflow.demonstration.shop import catalogue
 from orderflow.demonstration.stage import PARTITIONS, WEBHOOK_TOKEN, Stage
 from orderflow.demonstration.standing import Standing, book_differences, differences
@@ -106,8 +106,10 @@ class Player:
                 async with asyncio.timeout(_LOOK_SECONDS), self._news:
                     await self._news.wait()
 
-    async def _do(self, step: EventLine | AdminCall | Webhook) -> None:
+    async def _do(self, step: EventLine | AdminCall | Pause | Webhook) -> None:
         match step:
+            case Pause(seconds=seconds):
+                await asyncio.sleep(seconds)
             case EventLine():
                 headers = [(name, value.encode()) for name, value in step.headers.items()]
                 key = None if step.key is None else step.key.encode()

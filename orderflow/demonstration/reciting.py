@@ -10,7 +10,7 @@ from rich.text import Text
 
 from orderflow.demonstration import telling
 from orderflow.demonstration.player import playing
-from orderflow.demonstration.scenario import AdminCall, Scenario, Step, Wait, Webhook, available, load, named
+from orderflow.demonstration.scenario import AdminCall, Pause, Scenario, Step, Wait, Webhook, available, load, named
 from orderflow.demonstration.stage import set_stage
 from orderflow.demonstration.standing import Standing
 from orderflow.demonstration.watching import Change
@@ -93,7 +93,7 @@ def _step(step: Step) -> Text | None:
         case EventLine(topic=topic, value=value):
             kind = value.get("type", "?") if isinstance(value, dict) else "a text"
             return Text(f"    {telling.sender_of(topic)} sends {kind}", style="cyan")
-        case AdminCall(say=say):
+        case AdminCall(say=say) | Pause(say=say):
             return Text(f"    {say}", style="cyan")
         case Webhook(webhook=event):
             return Text(f"    Digital River's webhook brings {event.get('type', '?')}", style="cyan")

@@ -5,6 +5,7 @@ The first line is the title, the last the end; between them stand the steps, car
 - ``{"topic", "key", "value"}``: a record, as ``orderflow events send`` takes it;
 - ``{"wait": {...}}``: until the order has been where the line says, at or after the place where the last wait ended;
 - ``{"admin": "orders/ID/review", "with": {...}}``: a call of the simulator's ``/_admin``: what people outside do, faults, time;
+- ``{"seconds": 1.5, "say": "..."}``: real time passes;
 - ``{"webhook": {...}}``: an event of Digital River, signed and brought to the relay.
 
 Only reading is here: no Kafka, no network. A word that is not known is an error, so that no expectation is silently lost.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import msgspec
 
@@ -81,6 +82,13 @@ class AdminCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     body: dict[str, Any] = msgspec.field(name="with", default_factory=dict)
 
 
+class Pause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Let real ``seconds`` pass: for what nobody outside can see happen. ``say`` tells the viewer why."""
+
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=10)]
+    say: str
+
+
 class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An event of Digital River as its webhook would bring it."""
 
@@ -94,9 +102,15 @@ class End(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     books: dict[str, int | str]
 
 
-Step: TypeAlias = EventLine | Wait | AdminCall | Webhook
+Step: TypeAlias = EventLine | Wait | AdminCall | Pause | Webhook
 
-_STEPS: Final[Mapping[str, type[Step]]] = {"topic": EventLine, "wait": Wait, "admin": AdminCall, "webhook": Webhook}
+_STEPS: Final[Mapping[str, type[Step]]] = {
+    "topic": EventLine,
+    "wait": Wait,
+    "admin": AdminCall,
+    "seconds": Pause,
+    "webhook": Webhook,
+}
 
 
 class Scenario(msgspec.Struct, frozen=True):

@@ -44,6 +44,7 @@ def test_a_scenario_is_read_as_its_steps_in_order(tmp_path: Path) -> None:
         ((TITLE, '{"wait": {"stat": "complete"}}', END), "line 2: Object contains unknown field `stat`"),
         ((TITLE, '{"wait": {"state": "completed"}}', END), "line 2: Invalid enum value 'completed'"),
         ((TITLE, '{"wait": {}, "order": "S-1"}', END), "line 2: Object contains unknown field `order`"),
+        ((TITLE, '{"seconds": 3600, "say": "an hour"}', END), "line 2: Expected `float` <= 10"),
         ((TITLE, EVENT.replace("S-1", "S-2"), END), "line 2: the key must be S-1"),
         ((TITLE, EVENT.replace("order-events", "orders"), END), "line 2: topic is none that can be written"),
         ((TITLE, EVENT, EVENT), "line 3: "),
