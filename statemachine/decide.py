@@ -30,7 +30,7 @@ from statemachine.order import Deadline, Order, State, new_order
 from statemachine.order import Parked as ParkedEvent
 from statemachine.payment import payment_of
 from statemachine.policy import Policy
-from statemachine.rules import ALL, WAITS, cells
+from statemachine.rules import ALL, REMOTE_RANKS, WAITS, cells
 
 _machine: Final = build_machine(ORDER, GUARDS, EFFECTS)
 
@@ -50,6 +50,13 @@ _REACHED: Final[dict[str, tuple[State, ...]]] = {
     "complete": ("complete", "returned"),
     "returned": ("returned",),
     "cancelled": ("cancelled", "declined"),
+}
+#: How far Digital River's order must be when ours is there, whoever told it: so the same facts end in the same bytes.
+_IMPLIED: Final[dict[State, str]] = {
+    "submitted": "accepted",
+    "fulfilled": "fulfilled",
+    "complete": "complete",
+    "returned": "returned",
 }
 DEFAULT_POLICY: Final = Policy()
 
@@ -196,6 +203,9 @@ def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, 
     """The order after the draft, and its change and effects."""
     if draft.state != before.state:
         draft.clear_attention("overdue: ")
+        implied = _IMPLIED.get(draft.state)
+        if implied is not None and REMOTE_RANKS.get(draft.order.remote_state or "", 0) < REMOTE_RANKS[implied]:
+            draft.put(remote_state=implied)
     order = draft.order
     moved = replace(order, state=draft.state, seen=order.seen + mark, updated=draft.now)
     expiring = before.state == "awaited" and draft.state == "awaited" and not refused
