@@ -131,8 +131,8 @@ def note_unsound_quote(draft: Draft) -> None:
 def tell_problem(draft: Draft) -> None:
     """The change carries Digital River's refusal."""
     outcome = draft.outcome
-    if outcome is not None:
-        draft.problem = outcome.problem or Problem(code="unspecified")
+    assert outcome is not None  # the table fires this for answers to commands
+    draft.problem = outcome.problem or Problem(code="unspecified")
 
 
 def ask_attach_source(draft: Draft) -> None:

@@ -297,6 +297,5 @@ def open_units(order: Order) -> dict[str, int]:
     left = {line.line: line.ordered - line.shipped - line.cancelled for line in order.lines}
     for command in order.commands:
         for units in command.units:
-            if units.line in left:
-                left[units.line] -= units.ship + units.cancel
+            left[units.line] -= units.ship + units.cancel
     return left

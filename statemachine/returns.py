@@ -222,8 +222,8 @@ def note_return_not_accepted(draft: Draft) -> None:
 def _answer(draft: Draft, trigger: str) -> None:
     assert draft.closing is not None  # the table fires this for the answer to a command
     returned = _find(draft.order, _return_id(decode_command(draft.closing.payload)))
-    if returned is not None:
-        _drive(draft, returned, trigger, returned.state)
+    assert returned is not None  # a return with an open command is never dropped
+    _drive(draft, returned, trigger, returned.state)
 
 
 def fire_returns_due(draft: Draft) -> None:

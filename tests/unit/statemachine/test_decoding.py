@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from statemachine.decoding import decode
+from statemachine.decoding import cause_of, decode
 from statemachine.envelope import Record
 from statemachine.errors import DecodeError
 from statemachine.events import Cart, OrderPlaced, SkuUpserted
@@ -47,6 +47,7 @@ def test_a_binary_event_is_read() -> None:
         ("ce_source", b"/shop"),
         ("ce_type", b"order.placed"),
         ("ce_time", b"2031-03-04T10:11:12Z"),
+        ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     )
     event = decode(Record("order-events", 3, 7, b"A-1", b'{"terms_accepted": true}', headers))
     assert isinstance(event.data, OrderPlaced)
@@ -61,10 +62,12 @@ def test_a_binary_event_is_read() -> None:
         ((("ce_specversion", b"1.0"), ("ce_time", b"yesterday")), b"{}", "undecodable"),
         ((("ce_specversion", b"1.0"),), b"{", "undecodable"),
         ((("ce_specversion", b"1.0"),), b'{"a":1} b', "undecodable"),
+        ((("ce_specversion", b"1.0"), ("ce_id", None)), b"{}", "undecodable"),
+        ((("ce_specversion", b"1.0"),), b"[" * 100_000, "undecodable"),
     ],
 )
 def test_a_broken_binary_event_is_undecodable(
-    headers: tuple[tuple[str, bytes], ...], value: bytes, reason: str
+    headers: tuple[tuple[str, bytes | None], ...], value: bytes, reason: str
 ) -> None:
     """Binary mode is held to the same rules."""
     assert refusal(Record("order-events", 0, 0, b"A-1", value, headers)).reason == reason
@@ -225,7 +228,7 @@ def test_a_refund_has_one_style() -> None:
 def test_a_forwarded_record_keeps_its_origin() -> None:
     """A record forwarded through the inbox is checked against its own topic, and its cause has its first coordinates."""
     made = record("order.placed", {"terms_accepted": True}, topic="orderflow.inbox")
-    event = decode(msgspec.structs.replace(made, headers=(("orderflow-origin", b"order-events/5/42"),)))
+    event = decode(msgspec.structs.replace(made, headers=(("orderflow-origin", b"order-events/5/42"), ("trace", b""))))
     assert (event.cause.topic, event.cause.partition, event.cause.offset) == ("order-events", 5, 42)
     strange = msgspec.structs.replace(made, headers=(("orderflow-origin", b"checkout-events/5/42"),))
     assert refusal(strange).reason == "refused"
@@ -270,3 +273,30 @@ def test_a_sku_is_read() -> None:
     event = decode(record("sku.upserted", data, key="kb-01"))
     assert isinstance(event.data, SkuUpserted)
     assert event.order_id == "kb-01"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [(None, b"{}"), (b"", b"{}"), (b"\xff", b"{}"), (b"A-1", b"not JSON"), (b"A-1", b"{}")]
+)
+def test_what_cannot_be_told_has_no_cause(key: bytes | None, value: bytes) -> None:
+    """A refused record without a usable key or envelope: nobody can be told."""
+    assert cause_of(Record("order-events", 0, 0, key, value)) is None
+
+
+def test_data_that_is_nested_too_deeply_is_refused() -> None:
+    """Sound JSON, and more than anybody would send."""
+    deep: Any = 1
+    for _ in range(250):
+        deep = {"a": deep}
+    made = refusal(record("order.placed", {"terms_accepted": True, "deep": deep}))
+    assert (made.reason, made.detail) == ("invalid", "data: is nested too deeply")
+
+
+def test_a_name_in_any_script_is_read() -> None:
+    """JSON is UTF-8."""
+    data = cart()
+    data["bill_to"] = {**data["bill_to"], "name": "Zo\u00eb \u674e"}
+    made = record("checkout.requested", data)
+    assert made.value is not None
+    assert not made.value.isascii()
+    assert isinstance(decode(made).data, Cart)

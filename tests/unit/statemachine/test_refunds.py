@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from statemachine.decide import decide
 from statemachine.decision import Moved, Parked, Repeated
+from statemachine.errors import InvariantBroken
 from statemachine.facts import ChargeOperation, Fact, RemoteRefund
 from statemachine.order import Order
 from statemachine.snapshot import encode_snapshot
@@ -456,3 +458,51 @@ def test_a_refund_that_expires_waits_no_longer() -> None:
         story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=told))
     assert story.order is not None
     assert story.order.deadlines == ()
+
+
+def test_each_refund_is_overdue_for_itself() -> None:
+    """Two waits: the first is fired, the second goes on."""
+    story = captured()
+    for number, expires in enumerate(["2031-05-04T10:00:00Z", "2031-06-04T10:00:00Z"]):
+        told = RemoteRefund(f"re_{number}", "pending_information", story.dr_order_id, 500, token_expires=expires)
+        story.fact(Fact(type="refund.pending_information", dr_order_id=story.dr_order_id, refund=told))
+    story.fire("refund")
+    assert story.attention == ["refund re_0 is overdue: pending_information for longer than it should be"]
+    assert story.order is not None
+    assert [one.due.month for one in story.order.deadlines] == [6]
+
+
+@pytest.mark.parametrize("expires", [None, "some day", "2031-05-04T10:00:00"])
+def test_a_token_without_a_date_waits_as_long_as_the_settings_say(expires: str | None) -> None:
+    """90 days: no date, none that can be read, or one without a zone."""
+    story = captured()
+    told = RemoteRefund("re_1", "pending_information", story.dr_order_id, 500, token="secret", token_expires=expires)
+    story.fact(Fact(type="refund.pending_information", dr_order_id=story.dr_order_id, refund=told))
+    assert story.order is not None
+    (deadline,) = story.order.deadlines
+    assert deadline.due == story.now + story.policy.refund_information_wait
+
+
+def test_a_discount_of_the_whole_order_is_in_no_line() -> None:
+    """Lines add up to more than the order cost: a refund of one is estimated by its share of what was paid."""
+    story = captured(("1", 1, "10.00"), ("2", 1, "10.00"))
+    assert story.order is not None
+    story.order = msgspec.structs.replace(
+        story.order, amounts=msgspec.structs.replace(story.order.amounts, total=1100, captured=1100)
+    )
+    assert isinstance(story.tell("order.refund_requested", refund_id="r-1", items=[{"line": "1"}]), Moved)
+    assert isinstance(story.tell("order.refund_requested", refund_id="r-2", items=[{"line": "2"}]), Moved)
+    assert [refund.taken for refund in story.order.refunds] == [550, 550]
+
+
+def test_money_without_digital_river_s_lines_is_a_fault() -> None:
+    """Captured, but Digital River never named the lines: nothing is guessed."""
+    story = captured()
+    assert story.order is not None
+    story.order = msgspec.structs.replace(story.order, items=())
+    for kind, data in (
+        ("order.refund_requested", {"refund_id": "r-1", "items": [{"line": "1", "quantity": 1}]}),
+        ("order.return_requested", {"return_id": "t-1", "items": units(l1=1)}),
+    ):
+        with pytest.raises(InvariantBroken, match="ids of"):
+            decide(story.order, story.event(kind, data), now=story.now)

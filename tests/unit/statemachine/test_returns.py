@@ -268,3 +268,13 @@ def test_a_return_of_an_order_that_has_ended_is_refused() -> None:
     story.tell("order.cancel_requested")
     story.refuses(story.tell("order.return_requested", return_id="t-1", items=units(l1=1)), "nothing was shipped")
     story.refuses(story.tell("fulfillment.return_received", return_id="t-1", items=units(l1=1)), "nothing was shipped")
+
+
+def test_each_return_is_overdue_for_itself() -> None:
+    """Two waits: the first is fired, the second goes on."""
+    story = asked(captured(), l1=1)
+    asked(story, "t-2", l1=1)
+    story.fire("return")
+    assert story.attention == ["return t-1 is overdue: not all of it was received in time"]
+    assert story.order is not None
+    assert [one.name for one in story.order.deadlines] == ["return"]

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from statemachine.decision import Moved, Repeated
-from statemachine.facts import ChargeOperation, Fact, RemoteOrder
+from statemachine.facts import ChargeOperation, Fact, RemoteFulfillment, RemoteFulfillmentItem, RemoteOrder
 from tests.unit.statemachine.story import Story, cart, units
 from tests.unit.statemachine.test_refunds import amount, captured
 
@@ -320,3 +320,38 @@ def test_an_accepted_return_that_is_not_told_closes_its_command() -> None:
     story.tell("fulfillment.return_received", return_id="t-1", items=units(l1=2))
     story.outcome(msgspec.structs.replace(story.river.answer(story.commands.popleft()), returned=None))
     assert story.attention == ["Digital River confirmed a return without telling it"]
+
+
+def test_a_pending_payment_without_a_session_asks_nothing_of_the_shopper() -> None:
+    """Absent, not null: the next report may tell what to do."""
+    story = heard_of()
+    told(story, "pending_payment", session=None)
+    assert story.state == "pending_payment"
+    assert "next_action" not in story.last
+
+
+def test_a_refresh_refused_after_the_payment_was_told_calls_nobody() -> None:
+    """A webhook was faster."""
+    story = Story().to_placed(method="redirect")
+    story.tell("order.payment_returned")
+    refresh = story.commands.popleft()
+    told(story, "accepted")
+    story.outcome(story.river.rejected(refresh, "not_found", 404))
+    assert (story.state, story.attention) == ("submitted", [])
+
+
+def test_a_fulfilment_of_another_order_is_left_alone() -> None:
+    """Never by the key alone."""
+    story = Story().to_placed()
+    made = RemoteFulfillment("ful_9", "another", (RemoteFulfillmentItem("70050030031", 1),))
+    assert isinstance(story.fact(Fact(type="fulfillment.created", fulfillment=made)), Repeated)
+
+
+def test_a_fulfilment_of_a_command_that_is_not_open_any_more_counts_without_attention() -> None:
+    """It carries our command id, so somebody here asked for it."""
+    story = Story().to_placed()
+    made = RemoteFulfillment(
+        "ful_9", story.dr_order_id, (RemoteFulfillmentItem("70050030031", 1),), command_id="of long ago"
+    )
+    story.fact(Fact(type="fulfillment.created", dr_order_id=story.dr_order_id, fulfillment=made))
+    assert (story.line(), story.attention) == ((2, 1, 0), [])

@@ -202,3 +202,16 @@ def test_a_reason_stays_as_long_as_it_holds_for_another_command_of_the_kind() ->
     assert story.attention == ["attach_source: no answer from Digital River yet"]
     story.outcome(story.river.answer(silent))
     assert story.attention == []
+
+
+def test_only_the_command_whose_time_has_come_is_asked_again() -> None:
+    """Two sources are being attached; one of them has not taken effect."""
+    story = Story().to_open()
+    story.tell("checkout.source_provided", source_id="sim-card-1")
+    first = story.commands.popleft()
+    story.tell("checkout.source_provided", source_id="sim-card-2")
+    absent = Outcome(command_id=first.command_id, command="attach_source", attempt=1, result="absent")
+    story.outcome(absent)
+    story.commands.clear()
+    story.fire("ask_again")
+    assert [(one.command_id, one.attempt) for one in story.commands] == [(first.command_id, 2)]
