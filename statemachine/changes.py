@@ -6,12 +6,14 @@ its way to Digital River is named ``open_commands``.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from statemachine.decision import StateChange
 from statemachine.draft import Draft
 from statemachine.envelope import Cause
-from statemachine.facts import NextAction, RemoteCheckout
+from statemachine.facts import NextAction, Problem, RemoteCheckout
 from statemachine.identity import name_id
 from statemachine.money import format_money
 from statemachine.order import (
@@ -133,54 +135,70 @@ def state_change(before: Order, after: Order, draft: Draft, *, refused: bool = F
     same event may still be applied later under its own.
     """
     cause = draft.event.cause
-    changed = []
+    changed, more = _changed(before, after, draft)
+    data = Change(
+        after.order_id,
+        after.sequence,
+        before.state,
+        after.state,
+        changed,
+        after.payment,
+        amounts_text(after.amounts),
+        cause,
+        after.digital_river,
+        after.attention,
+        **more,
+    )
+    parts = (after.order_id, cause.source, cause.id)
+    event_id = name_id(*parts, f"refused {after.sequence}") if refused else name_id(*parts)
+    return StateChange(event_id, after.order_id, draft.now, _encoder.encode(data))
+
+
+def _changed(before: Order, after: Order, draft: Draft) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The names of what changed, and the members of the change that are not always there."""
+    # Only what is there is handed over: most members are absent, and naming each would cost more than encoding them.
+    changed: list[str] = []
+    more: dict[str, Any] = {}
     if before.state != after.state:
         changed.append("state")
+        more["state"] = after.state
     if before.payment != after.payment:
         changed.append("payment")
     if before.amounts != after.amounts:
         changed.append("amounts")
     if before.lines != after.lines:
         changed.append("lines")
+        more["lines"] = after.lines
     if before.shipments != after.shipments:
         changed.append("shipments")
+        more["shipments"] = after.shipments
     if before.refunds != after.refunds:
         changed.append("refunds")
+        more["refunds"] = _refunds(after, draft)
     if before.returns != after.returns:
         changed.append("returns")
+        more["returns"] = tuple([ReturnView(one.return_id, one.state) for one in after.returns])
     if before.documents != after.documents:
         changed.append("documents")
+        more["documents"] = after.documents
     if before.attention != after.attention:
         changed.append("attention")
     if not changed:
         changed.append("open_commands")
-    unset = msgspec.UNSET
-    data = Change(
-        order_id=after.order_id,
-        sequence=after.sequence,
-        from_=before.state,
-        to=after.state,
-        changed=tuple(changed),
-        payment=after.payment,
-        amounts=amounts_text(after.amounts),
-        cause=cause,
-        digital_river=after.digital_river,
-        attention=after.attention,
-        state=after.state if "state" in changed else unset,
-        lines=after.lines if "lines" in changed else unset,
-        shipments=after.shipments if "shipments" in changed else unset,
-        refunds=_refunds(after, draft) if "refunds" in changed else unset,
-        returns=tuple(ReturnView(one.return_id, one.state) for one in after.returns) if "returns" in changed else unset,
-        documents=after.documents if "documents" in changed else unset,
-        open_commands=_open_commands(after) if "open_commands" in changed else unset,
-        quote=unset if draft.quote is None else _quote(draft.quote),
-        payment_session=unset if draft.quote is None else _session(draft.quote),
-        next_action=unset if draft.next_action is None else draft.next_action,
-        problem=_problem(draft),
-    )
-    parts = (after.order_id, cause.source, cause.id)
-    event_id = name_id(*parts, f"refused {after.sequence}") if refused else name_id(*parts)
-    return StateChange(event_id, after.order_id, draft.now, _encoder.encode(data))
+        more["open_commands"] = tuple([OpenCommandView(one.name, one.attempt) for one in after.commands])
+    _tell(draft, more)
+    return tuple(changed), more
+
+
+def _tell(draft: Draft, more: dict[str, Any]) -> None:
+    """What a draft collected for this one change."""
+    if draft.quote is not None:
+        more["quote"] = _quote(draft.quote)
+        more["payment_session"] = _session(draft.quote)
+    if draft.next_action is not None:
+        more["next_action"] = draft.next_action
+    if draft.problem is not None:
+        more["problem"] = _shown(draft.problem)
 
 
 def _refunds(order: Order, draft: Draft) -> tuple[RefundChange, ...]:
@@ -192,14 +210,7 @@ def _refunds(order: Order, draft: Draft) -> tuple[RefundChange, ...]:
     return tuple(shown)
 
 
-def _open_commands(order: Order) -> tuple[OpenCommandView, ...]:
-    return tuple(OpenCommandView(command.name, command.attempt) for command in order.commands)
-
-
-def _problem(draft: Draft) -> ShownProblem | Unset:
-    problem = draft.problem
-    if problem is None:
-        return msgspec.UNSET
+def _shown(problem: Problem) -> ShownProblem:
     return ShownProblem(problem.code[:PROBLEM_MAX], problem.message and problem.message[:PROBLEM_MAX])
 
 

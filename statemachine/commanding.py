@@ -79,7 +79,7 @@ def close_command(draft: Draft, closing: OpenCommand) -> None:
     """``closing`` is open no longer; whatever was said about its missing answer is settled, unless it holds for another one."""
     left = tuple([command for command in draft.order.commands if command.command_id != closing.command_id])
     draft.put(commands=left)
-    if not any(command.name == closing.name and command.due is None for command in left):
+    if draft.order.attention and not any(one.name == closing.name and one.due is None for one in left):
         draft.clear_attention(f"{closing.name}: ")
 
 

@@ -20,7 +20,7 @@ from statemachine.draft import Draft
 from statemachine.effects import EFFECTS
 from statemachine.envelope import Cause
 from statemachine.errors import InvariantBroken, OrderflowError
-from statemachine.events import DEADLINE_SOURCE, DEADLINE_TYPE, Cart, DeadlineDue, Event, Model
+from statemachine.events import DEADLINE_SOURCE, DEADLINE_TYPE, Cart, DeadlineDue, Event
 from statemachine.facts import Fact, Outcome, outcome_type
 from statemachine.guards import GUARDS
 from statemachine.identity import holds, mark_of, without
@@ -42,6 +42,10 @@ _ONLY_PARKS: Final = frozenset(
     if rules[0].verdict == "park" and not rules[0].when
 )
 
+#: States in which facts together may move the order; in all others ``settle`` changes nothing.
+_SETTLING: Final = frozenset(
+    state for rule in ORDER.rules if rule.trigger == "settle" and rule.verdict == "move" for state in rule.sources
+)
 _WAIT_FIELDS: Final[dict[State, str]] = {state: f"{state}_wait" for state in WAITS}
 _STATE_DEADLINES: Final = frozenset(WAITS.values())
 #: Where our order is when Digital River's state says nothing new to it.
@@ -86,7 +90,7 @@ def decide(order: Order | None, event: Event, *, now: datetime, policy: Policy =
         return _parked(order, event, mark, now, policy)
     if verdict == "refuse":
         return _refused(draft)
-    if isinstance(event.data, Cart) and _held_bytes(draft.order) > policy.held_bytes_max:
+    if type(event.data) is Cart and _held_bytes(draft.order) > policy.held_bytes_max:
         return Refused("too_large", "the order would hold more than fits into its snapshot")
     effects: list[Effect] = []
     moved = _finish(order, draft, effects, mark=mark)
@@ -124,7 +128,7 @@ def _run(draft: Draft) -> str:
         follow, draft.follow = draft.follow, None
         _machine.events[follow].trigger(draft)
     state = None
-    while state != draft.state:  # settling may settle more: fulfilled, then complete
+    while state != draft.state and draft.state in _SETTLING:  # settling may settle more: fulfilled, then complete
         state = draft.state
         _machine.events["settle"].trigger(draft)
     draft.rule = decided
@@ -153,7 +157,8 @@ def _is_news(before: Order, draft: Draft) -> bool:
 def _trigger(draft: Draft) -> str | None:
     """The row of the table that the event belongs to; None when it can say nothing new."""
     data = draft.event.data
-    if isinstance(data, Model):
+    # What is left are the models of public events: an isinstance of pydantic's costs more than a guard, so it is not asked.
+    if not isinstance(data, Outcome | Fact | DeadlineDue):
         return draft.event.type
     if isinstance(data, DeadlineDue):
         due = any(one.name == data.name and one.due <= draft.now for one in draft.order.deadlines)

@@ -7,6 +7,7 @@ Source of the digits: ISO 4217:2015, list one; currencies not named below have t
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 #: Currencies without minor units, and those with three or four digits.
@@ -71,6 +72,7 @@ def parse_money(text: str, code: str) -> int:
     return int(text.replace(".", "")) if digits else int(text)
 
 
+@lru_cache(maxsize=8192)  # the same few amounts, nothing most of all, come again in every quote
 def format_money(minor: int, code: str) -> str:
     """The decimal string of an amount in minor units; ``minor`` must not be negative.
 
