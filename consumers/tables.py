@@ -1,4 +1,4 @@
-"""Reading a compacted topic as a table, from outside the lanes: what operators' commands need.
+"""Reading a topic from outside the lanes, as a table or as one key's history: what operators' commands need.
 
 Unlike a restore it stops at the last stable offset, so that a frozen worker's open transaction cannot hold an operator up.
 """
@@ -37,19 +37,49 @@ async def read_table(
         ConfigError: The topic is missing.
         BrokerUnavailable: Kafka cannot be reached or does not answer.
     """
+    table: dict[str, bytes] = {}
+
+    def take(row: str, value: bytes | None) -> None:
+        if value is None:
+            table.pop(row, None)
+        else:
+            table[row] = value
+
+    await _read(connection, prefix, topic, key, take)
+    return dict(sorted(table.items()))
+
+
+async def read_history(connection: KafkaConnection, prefix: str, topic: Topic, *, key: str) -> list[bytes]:
+    """The committed values of one key that the topic still has, the oldest first, as they were when reading began.
+
+    Raises:
+        ConfigError: The topic is missing.
+        BrokerUnavailable: Kafka cannot be reached or does not answer.
+    """
+    history: list[bytes] = []
+
+    def take(_: str, value: bytes | None) -> None:
+        if value is not None:
+            history.append(value)
+
+    await _read(connection, prefix, topic, key, take)
+    return history
+
+
+async def _read(
+    connection: KafkaConnection, prefix: str, topic: Topic, key: str | None, take: Callable[[str, bytes | None], None]
+) -> None:
+    """Give each record of ``key``, or of all keys, to ``take``."""
     name = prefixed(prefix, topic)
     state = (await read_topics(connection, prefix)).get(topic)
     if state is None:
         raise ConfigError(f"topic {name} is missing; orderflow topics create makes it")
     numbers = range(state.partitions) if key is None else [partition_of(key.encode(), state.partitions)]
-    table: dict[str, bytes] = {}
 
-    def take(found: bytes | None, value: bytes | None) -> None:
+    def take_mine(found: bytes | None, value: bytes | None) -> None:
         row = (found or b"").decode(errors="replace")
-        if value is None:
-            table.pop(row, None)
-        elif key is None or row == key:
-            table[row] = value
+        if key is None or row == key:
+            take(row, value)
 
     consumer = AIOKafkaConsumer(
         **connection.client_options(),
@@ -63,14 +93,13 @@ async def read_table(
     seconds, where = connection.limits.operation_seconds, connection.bootstrap_servers
     try:
         await within(seconds, consumer.start(), f"a connection to {where}")
-        await _drain(consumer, [TopicPartition(name, number) for number in numbers], take, seconds)
+        await _drain(consumer, [TopicPartition(name, number) for number in numbers], take_mine, seconds)
     except KafkaConnectionError as error:
         raise BrokerUnavailable(f"Kafka is not reachable at {where}") from error
     except KafkaError as error:
         raise BrokerUnavailable(f"Kafka at {where} refused: {error}") from error
     finally:
         await stop_consumer(consumer, connection.limits.stop_seconds)
-    return dict(sorted(table.items()))
 
 
 async def _drain(

@@ -1,19 +1,26 @@
-"""``orderflow machine``: the life cycle as the worker runs it, read from its table."""
+"""``orderflow machine``: the machines as the worker runs them, read from their tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import msgspec
 
-from orderflow.cli.outcome import CommandError
-from orderflow.cli.output import out, print_json, print_table, talk
-from statemachine.order import State
+from orderflow.cli.outcome import CommandError, NotFound, run, settings_or_usage
+from orderflow.cli.output import out, print_json, print_table, quiet_libraries, talk
 
 if TYPE_CHECKING:
-    from statemachine.rules import Rule
+    from statemachine.diagram import Taken
+    from statemachine.rules import Machine, Rule
+
+#: Told here, so that help does not load the tables; a test compares them.
+NAMES = ("order", "refund", "return")
+
+_machine_option = click.option(
+    "--machine", "name", type=click.Choice(NAMES), default="order", show_default=True, help="Which machine."
+)
 
 
 class Row(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -31,7 +38,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @click.group(epilog="Example: orderflow machine table --state submitted")
 def machine() -> None:
-    """The order's machine: who accepts what, and where it leads."""
+    """The machines of an order, its refunds and its returns: who accepts what, and where it leads."""
 
 
 @machine.command(epilog="Example: orderflow machine check")
@@ -54,26 +61,67 @@ def check() -> None:
         out().print(f"{name}: sound, {states} states, {events} events, {states * events} cells, {rules} rules")
 
 
-@machine.command(epilog="Example: orderflow machine diagram > order.mmd")
-def diagram() -> None:
-    """Draw all moves from one state to another, as a Mermaid state diagram."""
-    from statemachine.diagram import mermaid
+@machine.command(epilog="Example: orderflow machine diagram --format svg --order A-1001 > path.svg")
+@_machine_option
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(("mermaid", "svg")),
+    default="mermaid",
+    show_default=True,
+    help="Of the picture.",
+)
+@click.option("--order", "order_id", metavar="ID", help="Let the path stand out that this order took, read from Kafka.")
+def diagram(name: str, kind: Literal["mermaid", "svg"], order_id: str | None) -> None:
+    """Draw all moves from one state to another, with the events that cause them.
 
-    click.echo(mermaid(), nl=False)
+    With --order the moves that the order made are numbered as its changes are; exit code 3 when Kafka has none of it.
+    """
+    from statemachine.diagram import mermaid
+    from statemachine.diagram_svg import svg
+    from statemachine.machines import MACHINES
+
+    machine = MACHINES[name].machine
+    path = [] if order_id is None else _path(machine, order_id)
+    click.echo(svg(machine, path) if kind == "svg" else mermaid(machine, path), nl=False)
+
+
+def _path(machine: Machine[Any], order_id: str) -> list[Taken]:
+    """The moves that an order's changes made, as far as the topic still has them."""
+    from consumers.tables import read_history
+    from producers.topics import Topic
+    from statemachine.diagram import path_of
+
+    quiet_libraries()
+    settings = settings_or_usage()
+    topic = Topic.ORDER_STATE_CHANGES
+    values = run(read_history(settings.connection(), settings.topic_prefix, topic, key=order_id))
+    decoder = msgspec.json.Decoder(dict[str, Any])
+    events = [decoder.decode(value) for value in values]
+    changes = [event["data"] for event in events if event["type"] == "order.state_changed"]
+    if not changes:
+        raise NotFound(f"{topic} has no change of an order {order_id}")
+    if changes[0]["sequence"] != 1:
+        talk().print(f"the topic keeps no longer what came before change {changes[0]['sequence']}")
+    return path_of(machine, changes)
 
 
 @machine.command(epilog="Example: orderflow machine table --event fulfillment.shipped")
-@click.option("--state", type=click.Choice(get_args(State)), help="Only what this state does.", metavar="STATE")
+@_machine_option
+@click.option("--state", help="Only what this state does.")
 @click.option("--event", help="Only what becomes of this event: its type, or the beginning of it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line, for each rule and state.")
-def table(state: State | None, event: str | None, as_json: bool) -> None:
+def table(name: str, state: str | None, event: str | None, as_json: bool) -> None:
     """Say for each event and state what follows: move, park, same (nothing new) or refuse.
 
     Rules of one event are tried from top to bottom; the first whose conditions hold decides.
     """
-    from statemachine.table import RULES
+    from statemachine.machines import MACHINES
 
-    rules = [rule for rule in RULES if event is None or rule.trigger.startswith(event)]
+    machine = MACHINES[name].machine
+    if state is not None and state not in machine.states:
+        raise click.BadParameter(f"{state} is none of {', '.join(machine.states)}", param_hint="--state")
+    rules = [rule for rule in machine.rules if event is None or rule.trigger.startswith(event)]
     if not rules:
         raise click.BadParameter(
             f"no event begins with {event}; orderflow machine table shows all", param_hint="--event"
@@ -82,12 +130,12 @@ def table(state: State | None, event: str | None, as_json: bool) -> None:
         for row in _rows(rules, state):
             print_json(row)
         return
-    shown = [_shown(rule, state) for rule in rules if state is None or state in rule.sources]
+    shown = [_shown(machine, rule, state) for rule in rules if state is None or state in rule.sources]
     print_table(("event", "in", "verdict", "when", "then"), shown)
     talk().print(f"{len(shown)} rules")
 
 
-def _rows(rules: list[Rule[State]], state: State | None) -> Iterator[Row]:
+def _rows(rules: list[Rule[Any]], state: str | None) -> Iterator[Row]:
     for rule in rules:
         for source in rule.sources:
             if state in (None, source):
@@ -103,23 +151,14 @@ def _rows(rules: list[Rule[State]], state: State | None) -> Iterator[Row]:
                 )
 
 
-def _shown(rule: Rule[State], state: State | None) -> tuple[str, ...]:
-    """One rule for a person: states that are nearly all are told by those left out."""
-    states = get_args(State)
-    where: str
-    if state is not None:
-        where = state
-    elif len(rule.sources) > len(states) // 2:
-        left_out = [name for name in states if name not in rule.sources]
-        where = f"all but {', '.join(left_out)}" if left_out else "all"
-    else:
-        where = ", ".join(rule.sources)
-    if rule.verdict == "refuse":
-        then = f"{rule.detail}; raises attention" if rule.attention else rule.detail
-    else:
-        then = ", ".join(([f"to {rule.target}"] if rule.target else []) + [_words(name) for name in rule.do])
-    return rule.trigger, where, rule.verdict, " and ".join(map(_words, rule.when)), then
+def _shown(machine: Machine[Any], rule: Rule[Any], state: str | None) -> tuple[str, ...]:
+    """One rule for a person, in one state or in all of its own."""
+    from statemachine.describing import then_of, when_of, where_of
 
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+    return (
+        rule.trigger,
+        state if state is not None else where_of(machine, rule.sources),
+        rule.verdict,
+        when_of(rule),
+        then_of(rule),
+    )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 
+from orderflow.cli.machine import NAMES
+from producers.connection import KafkaConnection
+from producers.publisher import Publisher
 from statemachine import checker
 from statemachine.diagram import mermaid
+from statemachine.diagram_svg import svg
 from statemachine.machines import MACHINES
 from statemachine.rules import ALL
 from statemachine.table import RULES
@@ -58,6 +63,57 @@ def test_a_problem_of_the_table_is_printed_and_fails(orderflow: Command, monkeyp
 def test_the_diagram_is_that_of_the_table(orderflow: Command) -> None:
     """It can be piped into any Mermaid tool."""
     assert orderflow("machine", "diagram").stdout == mermaid()
+
+
+def test_each_machine_has_its_picture_in_both_formats(orderflow: Command) -> None:
+    """The names that help shows are those of the tables."""
+    assert set(NAMES) == set(MACHINES)
+    for name, defined in MACHINES.items():
+        assert orderflow("machine", "diagram", "--machine", name).stdout == mermaid(defined.machine)
+        assert orderflow("machine", "diagram", "--machine", name, "--format", "svg").stdout == svg(defined.machine)
+
+
+def test_a_small_machine_s_table_can_be_asked_too(orderflow: Command) -> None:
+    """States are those of the machine asked for."""
+    shown = orderflow("machine", "table", "--machine", "refund", "--state", "pending", "--event", "reported.failed")
+    assert "to failed, take report" in shown.stdout
+    wrong = orderflow("machine", "table", "--machine", "refund", "--state", "submitted")
+    assert wrong.exit_code == 2
+    assert "submitted is none of new, requested" in wrong.stderr
+
+
+def test_the_path_that_an_order_took_is_drawn_from_its_changes(orderflow: Command, embedded: str, prefix: str) -> None:
+    """The moves are numbered as the changes; refused events are none. What the topic has lost is said."""
+    orderflow.set(kafka_bootstrap=embedded, topic_prefix=prefix)
+    assert orderflow("topics", "create", "--partitions", "3").exit_code == 0
+    _publish(
+        f"{prefix}order-state-changes",
+        embedded,
+        _changed(3, "checkout_open", "checkout_ready"),
+        {"type": "order.event_refused", "data": {}},
+        _changed(4, "checkout_ready", "placing"),
+    )
+    drawn = orderflow("machine", "diagram", "--order", "A-1")
+    assert "    checkout_ready --> placing: (4) order.placed\n" in drawn.stdout
+    assert "no longer what came before change 3" in drawn.stderr
+    picture = orderflow("machine", "diagram", "--order", "A-1", "--format", "svg")
+    assert "checkout_ready to placing: (4) order.placed" in picture.stdout
+    missing = orderflow("machine", "diagram", "--order", "A-2")
+    assert (missing.exit_code, missing.stderr) == (3, "orderflow: order-state-changes has no change of an order A-2\n")
+
+
+def _changed(sequence: int, before: str, after: str) -> dict[str, object]:
+    data = {"sequence": sequence, "from": before, "to": after, "cause": {"type": "order.placed"}}
+    return {"type": "order.state_changed", "data": data}
+
+
+def _publish(topic: str, bootstrap: str, *values: dict[str, object]) -> None:
+    async def work() -> None:
+        async with Publisher(KafkaConnection(bootstrap)) as publisher:
+            for value in values:
+                await publisher.send(topic, b"A-1", json.dumps(value).encode())
+
+    asyncio.run(work())
 
 
 def test_the_table_has_a_row_for_each_rule_and_state(orderflow: Command) -> None:
