@@ -22,7 +22,7 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 
 from consumers.assignor import CoPartitionedSticky
 from consumers.changelog import ChangelogReader, stop_consumer
-from producers.connection import KafkaConnection, within
+from producers.connection import KafkaConnection, unreachable, within
 from producers.transaction import closing_done
 from statemachine.errors import BrokerUnavailable, ConfigError, OrderflowError
 
@@ -187,9 +187,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         try:
             starting.result()
         except (KafkaError, OSError) as error:
-            raise BrokerUnavailable(
-                f"Kafka is not reachable at {self._connection.bootstrap_servers}: {type(error).__name__}"
-            ) from error
+            raise await unreachable(self._connection) from error
         return True
 
     async def _leave(self) -> None:

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from consumers.changelog import stop_consumer
-from producers.connection import KafkaConnection, within
+from producers.connection import KafkaConnection, unreachable, within
 from producers.partitioner import partition_of
 from producers.topic_setup import read_topics
 from producers.topics import Topic, prefixed
@@ -95,7 +95,7 @@ async def _read(
         await within(seconds, consumer.start(), f"a connection to {where}")
         await _drain(consumer, [TopicPartition(name, number) for number in numbers], take_mine, seconds)
     except KafkaConnectionError as error:
-        raise BrokerUnavailable(f"Kafka is not reachable at {where}") from error
+        raise await unreachable(connection) from error
     except KafkaError as error:
         raise BrokerUnavailable(f"Kafka at {where} refused: {error}") from error
     finally:

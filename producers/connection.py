@@ -7,9 +7,18 @@ broker is gone), so each await on it is wrapped in ``within``. Nothing here is a
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from aiokafka.conn import create_conn
+from aiokafka.errors import (
+    AuthenticationFailedError,
+    KafkaError,
+    SaslAuthenticationFailed,
+    UnsupportedSaslMechanismError,
+)
 
 from statemachine.errors import BrokerUnavailable
 
@@ -61,3 +70,30 @@ async def within(seconds: float, awaitable: Awaitable[T], what: str) -> T:
             return await awaitable
     except TimeoutError as error:
         raise BrokerUnavailable(f"Kafka did not finish {what} within {seconds:g} s") from error
+
+
+async def unreachable(connection: KafkaConnection) -> BrokerUnavailable:
+    """Why no broker could be talked to, as one line for a person.
+
+    aiokafka says only that it found none. With TLS or SASL the first broker is asked once more, by itself, for the reason.
+    """
+    where = connection.bootstrap_servers
+    if connection.security.get("security_protocol", "PLAINTEXT") == "PLAINTEXT":
+        return BrokerUnavailable(f"Kafka is not reachable at {where}")
+    host, _, port = where.split(",")[0].strip().rpartition(":")
+    try:
+        attempt = create_conn(
+            host, int(port), request_timeout_ms=connection.request_timeout_ms, **dict(connection.security)
+        )
+        (await within(connection.limits.operation_seconds, attempt, "a login")).close()
+    except ssl.SSLCertVerificationError as error:
+        return BrokerUnavailable(f"Kafka at {where} has a certificate that is not trusted: {error.verify_message}")
+    except ssl.SSLError as error:
+        return BrokerUnavailable(f"Kafka at {where} and we find no common TLS: {error.reason or 'handshake failed'}")
+    except (SaslAuthenticationFailed, AuthenticationFailedError, UnsupportedSaslMechanismError):
+        return BrokerUnavailable(f"Kafka at {where} refuses the login (user, password or mechanism)")
+    except (KafkaError, OSError, ValueError, BrokerUnavailable):
+        return BrokerUnavailable(
+            f"Kafka at {where} is not reachable, or ends the connection: another security protocol, or a client certificate?"
+        )
+    return BrokerUnavailable(f"Kafka is not reachable at {where}")

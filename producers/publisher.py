@@ -11,7 +11,7 @@ from typing import Self
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from producers.connection import KafkaConnection, within
+from producers.connection import KafkaConnection, unreachable, within
 from producers.outbox import HeaderList
 from producers.partitioner import partition_of
 from statemachine.errors import BrokerUnavailable
@@ -47,7 +47,7 @@ class Publisher:
         except BaseException as error:
             await producer.stop()
             if isinstance(error, KafkaConnectionError):
-                raise BrokerUnavailable(f"Kafka is not reachable at {self._connection.bootstrap_servers}") from error
+                raise await unreachable(self._connection) from error
             if isinstance(error, KafkaError):
                 raise BrokerUnavailable(f"Kafka refused a producer: {type(error).__name__}") from error
             raise

@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
 
-from producers.connection import KafkaConnection, within
+from producers.connection import KafkaConnection, unreachable, within
 from producers.topics import (
     ALIGNED,
     INPUT_BYTES_MAX,
@@ -74,7 +74,7 @@ async def _admin(connection: KafkaConnection) -> AsyncIterator[AIOKafkaAdminClie
         await within(limits.operation_seconds, admin.start(), f"a connection to {where}")
         yield admin
     except KafkaConnectionError as error:
-        raise BrokerUnavailable(f"Kafka is not reachable at {where}") from error
+        raise await unreachable(connection) from error
     except KafkaError as error:
         raise BrokerUnavailable(f"Kafka at {where} refused: {error}") from error
     finally:

@@ -37,8 +37,11 @@ class Place:
 class ContainerKafka:
     """Apache Kafka from its official image; implements ``KafkaServer``."""
 
-    def __init__(self, image: str = IMAGE, *, place: Place | None = None) -> None:
+    def __init__(
+        self, image: str = IMAGE, *, place: Place | None = None, properties: Mapping[str, str] | None = None
+    ) -> None:
         self._image = image
+        self._properties = properties or {}
         self._place = place
         self._container: DockerContainer | None = None
         self._bootstrap = ""
@@ -119,7 +122,7 @@ class ContainerKafka:
         if place is not None:
             own |= {**place.properties, "node.id": str(place.number), "controller.quorum.voters": place.voters}
             container.with_network(place.network).with_network_aliases(name)
-        for key, value in (PROPERTIES | own).items():
+        for key, value in (PROPERTIES | own | dict(self._properties)).items():
             container.with_env("KAFKA_" + key.upper().replace(".", "_"), value)
         container.with_env("CLUSTER_ID", CLUSTER_ID).with_env("KAFKA_HEAP_OPTS", "-Xmx512M -Xms128M")
         return container.with_bind_ports(_PORT, port)

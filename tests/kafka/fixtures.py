@@ -18,6 +18,7 @@ import pytest
 from tests.kafka.cluster import KafkaCluster, container_cluster, jar_cluster
 from tests.kafka.container import ContainerKafka, check_engine
 from tests.kafka.jars import JarKafka, check_java
+from tests.kafka.secured import SecuredKafka, start_secured
 from tests.kafka.server import KafkaServer, Unavailable
 
 
@@ -60,7 +61,7 @@ class KafkaChoice:
         Raises:
             Unavailable: None works; the message has each kind's reason.
         """
-        return self._start_first(KINDS)
+        return self.start_first(KINDS)
 
     def start_cluster(self) -> KafkaCluster:
         """Three started brokers of the first kind that works here.
@@ -68,9 +69,14 @@ class KafkaChoice:
         Raises:
             Unavailable: None works; the message has each kind's reason.
         """
-        return self._start_first(CLUSTERS)
+        return self.start_first(CLUSTERS)
 
-    def _start_first(self, kinds: Mapping[str, Callable[[], _Kind]]) -> _Kind:
+    def start_first(self, kinds: Mapping[str, Callable[[], _Kind]]) -> _Kind:
+        """What is made by the first of ``kinds`` that works here, started.
+
+        Raises:
+            Unavailable: None works; the message has each kind's reason.
+        """
         only = os.environ.get("ORDERFLOW_TEST_KAFKA")
         reasons = []
         for name, make in kinds.items():
@@ -176,6 +182,19 @@ def kafka_cluster(_kafka_choice: KafkaChoice) -> Iterator[KafkaCluster]:
         _kafka_choice.description = _kafka_choice.description or cluster.description
         yield cluster
         cluster.stop()
+
+
+@pytest.fixture
+def secured_kafka(_kafka_choice: KafkaChoice, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
+    """A broker of the test's own that talks TLS, knows one user and asks for a certificate; gone afterwards."""
+    try:
+        secured = start_secured(_kafka_choice.start_first, tmp_path_factory.mktemp("certificates"))
+    except Unavailable as error:
+        _kafka_choice.give_up(error)
+    else:
+        _kafka_choice.description = _kafka_choice.description or secured.server.description
+        yield secured
+        secured.server.stop()
 
 
 @pytest.fixture

@@ -1,0 +1,73 @@
+"""TLS and SASL as companies have them, on Apache Kafka: an order goes all its way, and a wrong key is one clear line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+import pytest
+
+from orderflow.demonstration.player import play_all, playing
+from orderflow.demonstration.scenario import available, load
+from orderflow.demonstration.stage import set_stage
+from tests.kafka.secured import PASSWORD, USER, SecuredKafka
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
+
+
+def _settings(kafka: SecuredKafka) -> dict[str, str]:
+    """What an operator would set."""
+    return {
+        "kafka_security_protocol": "SASL_SSL",
+        "kafka_sasl_username": USER,
+        "kafka_sasl_password": PASSWORD,
+        "kafka_ssl_cafile": str(kafka.authority),
+        "kafka_ssl_certfile": str(kafka.certificate),
+        "kafka_ssl_keyfile": str(kafka.key),
+    }
+
+
+async def _check(kafka: SecuredKafka, settings: dict[str, str]) -> tuple[int, str]:
+    """Exit code and stderr of ``orderflow topics check``."""
+    own = {f"ORDERFLOW_{name.upper()}": value for name, value in settings.items()}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ORDERFLOW_")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "orderflow", "topics", "check"),
+        env=environment | own | {"ORDERFLOW_KAFKA_BOOTSTRAP": kafka.server.bootstrap},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(40):
+        _, told = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, told.decode()
+
+
+async def test_a_broker_with_tls_sasl_and_client_certificates_is_worked_with(secured_kafka: SecuredKafka) -> None:
+    """Topics, publisher, transactions, consumers and groups all log in; what does not fit is refused in one line."""
+    settings = _settings(secured_kafka)
+    card = next(load(path) for path in available() if path.stem == "card")
+    async with (
+        set_stage(bootstrap=secured_kafka.server.bootstrap, settings=settings, delay_seconds=0.2) as stage,
+        playing(stage) as player,
+    ):
+        assert await play_all(player, [card]) == []
+
+    assert (await _check(secured_kafka, settings))[0] == 0
+    wrong = {
+        "refuses the login": settings | {"kafka_sasl_password": "another one"},
+        "a client certificate?": {
+            name: settings[name] for name in settings if not name.endswith(("certfile", "keyfile"))
+        },
+        "is not trusted": {name: settings[name] for name in settings if name != "kafka_ssl_cafile"},
+        "another security protocol": settings | {"kafka_security_protocol": "SASL_PLAINTEXT"},
+    }
+    for words, given in wrong.items():
+        code, told = await _check(secured_kafka, given)
+        assert code == 4, told
+        assert words in told
+        assert told.count("\n") == 1
+        assert told.startswith("orderflow: ")
+        assert PASSWORD not in told
