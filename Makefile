@@ -14,7 +14,7 @@ DEV := $(VENV)/.dev
 # Any further words for pytest: make test ARGS="-k cancel"
 ARGS ?=
 
-.PHONY: help demo test check bench soak format clean
+.PHONY: help demo test check cover bench soak format clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -31,6 +31,9 @@ check: $(DEV) ## What must hold before a push: format, lint, types, imports, fas
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 	@$(BIN)/python -m pytest -q tests/unit tests/property tests/architecture tests/cli -m "not kafka and not soak" $(ARGS)
+
+cover: $(DEV) ## Prove that the tests reach every branch of the pure core
+	@$(BIN)/python -m pytest -q tests/unit tests/property tests/market -m "not kafka and not soak" --cov=statemachine --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered $(ARGS)
 
 bench: $(DEV) ## Measure one decision, and the order lane on Apache Kafka beside a bare loop
 	@$(BIN)/python -m benchmarks.decision
