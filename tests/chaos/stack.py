@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -23,52 +22,11 @@ from producers.publisher import Publisher
 from producers.topic_setup import create_topics
 from producers.topics import Lane, Topic, prefixed
 from tests.chaos.load import Line, Load
+from tests.worker_process import WorkerProcess
 
 MAIN = Path(__file__).with_name("worker_main.py")
 ALL_LANES = tuple(lane.value for lane in Lane)
 Json = dict[str, object]
-
-
-class WorkerProcess:
-    """One worker; its lines are read as they come."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self._lines: asyncio.Queue[Json] = asyncio.Queue()
-        self._reading = asyncio.create_task(self._read())
-
-    async def _read(self) -> None:
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
-            with contextlib.suppress(ValueError):
-                self._lines.put_nowait(json.loads(line))
-
-    async def said(self, word: str, seconds: float = 40.0) -> Json:
-        """Wait for the line that has the field ``word``."""
-        async with asyncio.timeout(seconds):
-            while True:
-                line = await self._lines.get()
-                if word in line:
-                    return line
-
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal, if the process is still there."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
-
-    async def terminate(self) -> int:
-        """Stop it in good order; its exit code."""
-        self.send(signal.SIGTERM)
-        async with asyncio.timeout(30):
-            code = await self._process.wait()
-        await self._reading
-        return code
-
-    async def end(self) -> None:
-        """Make sure that it is gone."""
-        self.send(signal.SIGKILL)
-        await self._process.wait()
-        await self._reading
 
 
 class Stack:
@@ -83,14 +41,7 @@ class Stack:
 
     async def start(self, lanes: Iterable[str] = ALL_LANES, **given: object) -> WorkerProcess:
         """A worker process with these lanes; ``given`` is its fault or mutant."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(MAIN),
-            json.dumps({"lanes": list(lanes), **given}),
-            stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, **_environment(self.settings)},
-        )
-        worker = WorkerProcess(process)
+        worker = await WorkerProcess.start(MAIN, {"lanes": list(lanes), **given}, _environment(self.settings))
         self.workers.append(worker)
         await worker.said("ready")
         return worker

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -88,6 +89,15 @@ def test_a_wrong_argument_is_one_line_and_exit_code_2(orderflow: Command, words:
     assert result.stderr.count("\n") == 1
 
 
+@pytest.fixture
+def _heeded_ctrl_c() -> Iterator[None]:
+    """Tests that a shell runs in the background ignore Ctrl-C, and so would what they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_heeded_ctrl_c")
 def test_ctrl_c_ends_a_command_without_a_traceback(embedded: str) -> None:
     """A person who presses Ctrl-C sees no internals."""
     environment = os.environ | {"ORDERFLOW_KAFKA_BOOTSTRAP": embedded}

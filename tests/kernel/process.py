@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import signal
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,53 +13,20 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from producers.connection import KafkaConnection
 from producers.publisher import Publisher
 from tests.kernel.counting import INPUTS
+from tests.worker_process import WorkerProcess
 
 MAIN = Path(__file__).with_name("worker_main.py")
 
 
-class Worker:
-    """One process; its lines are read as they come."""
+class Worker(WorkerProcess):
+    """A worker of the counting lane."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self._lines: asyncio.Queue[dict[str, object]] = asyncio.Queue()
-        self._reading = asyncio.create_task(self._read())
-
-    async def _read(self) -> None:
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
-            with contextlib.suppress(ValueError):
-                self._lines.put_nowait(json.loads(line))
-
-    async def said(self, word: str, seconds: float = 25.0) -> dict[str, object]:
-        """Wait for the line that has the field ``word``."""
-        async with asyncio.timeout(seconds):
-            while True:
-                line = await self._lines.get()
-                if word in line:
-                    return line
-
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal, if the process is still there."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
-
-    async def terminate(self) -> dict[str, dict[str, int]]:
+    async def leave(self) -> dict[str, dict[str, int]]:
         """Stop it in good order; its counters by partition."""
-        self.send(signal.SIGCONT)
-        self.send(signal.SIGTERM)
-        done = await self.said("done")
-        assert await self._process.wait() == 0
-        await self._reading
-        counters = done["counters"]
+        assert await self.terminate() == 0
+        counters = (await self.said("done"))["counters"]
         assert isinstance(counters, dict)
         return counters
-
-    async def end(self) -> None:
-        """Make sure that it is gone."""
-        self.send(signal.SIGKILL)
-        await self._process.wait()
-        await self._reading
 
 
 @contextlib.asynccontextmanager
@@ -84,13 +49,7 @@ class WorkerStarter:
 
     async def start(self, name: str, **more: object) -> Worker:
         """A worker that is about to join."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(MAIN),
-            json.dumps({**self._options, "worker": name, **more}),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        worker = Worker(process)
+        worker = await Worker.start(MAIN, {**self._options, "worker": name, **more})
         self.started.append(worker)
         await worker.said("ready")
         return worker

@@ -65,14 +65,14 @@ async def test_partitions_that_do_not_move_restore_nothing(apache_kafka: str, pr
         first = {name: await starter.start(name, session_ms=SESSION_MS) for name in names}
         await publish(apache_kafka, prefix, 0, 120)
         await read_changes(apache_kafka, prefix, 6, 120)
-        gone = await first["b"].terminate()
+        gone = await first["b"].leave()
         await publish(apache_kafka, prefix, 120, 120)
         await starter.start("b", session_ms=SESSION_MS)
         await publish(apache_kafka, prefix, 240, 120)
         changes = await read_changes(apache_kafka, prefix, 6, 360)
         assert faults(changes, 360) == []
         for name in ("a", "c"):
-            counters = await first[name].terminate()
+            counters = await first[name].leave()
             stayed = [p for p in counters if p not in gone and counters[p]["records"]]
             assert stayed, f"{name} owned nothing through the restart"
             assert {counters[p]["restores"] for p in stayed} == {1}
@@ -88,6 +88,6 @@ async def test_a_storm_of_rebalances_loses_and_doubles_nothing(apache_kafka: str
         for number in range(4):
             guest = await starter.start(f"guest-{number}", session_ms=SESSION_MS)
             await asyncio.sleep(0.5)
-            await guest.terminate()
+            await guest.leave()
         await sending
         assert faults(await read_changes(apache_kafka, prefix, PARTITIONS, RECORDS), RECORDS) == []

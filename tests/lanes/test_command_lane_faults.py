@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import signal
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -18,9 +17,9 @@ from producers.encoding import encode_command
 from producers.topics import Topic, prefixed
 from statemachine.commands import DeleteCheckout
 from tests.kafka.server import KafkaServer
-from tests.kernel.process import Worker
 from tests.lanes.kafka import make_topics, read_all, until, write
 from tests.lanes.river import FileRiver
+from tests.worker_process import WorkerProcess
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(120)]
 
@@ -46,17 +45,11 @@ class Fleet:
 
     def __init__(self, options: dict[str, object]) -> None:
         self._options = options
-        self.started: list[Worker] = []
+        self.started: list[WorkerProcess] = []
 
-    async def start(self, name: str, **more: object) -> Worker:
+    async def start(self, name: str, **more: object) -> WorkerProcess:
         """A worker that is about to join."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            str(MAIN),
-            json.dumps({**self._options, "worker": name, **more}),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        worker = Worker(process)
+        worker = await WorkerProcess.start(MAIN, {**self._options, "worker": name, **more})
         self.started.append(worker)
         await worker.said("ready")
         return worker
