@@ -8,9 +8,11 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from click.testing import CliRunner
 
 from orderflow.broker import EmbeddedKafka
+from orderflow.logs import LibraryLogs
 from tests.cli.command import Command
 
 
@@ -40,13 +42,19 @@ def embedded() -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def _loud_libraries() -> Iterator[None]:
-    """A command silences libraries for its process; here it must not silence them for the tests after it."""
-    loggers = [logging.getLogger(name) for name in ("aiokafka", "asyncio")]
+def _logging_as_it_was() -> Iterator[None]:
+    """A command sets logging up for its process; here it must not silence the tests after it."""
+    loggers = [logging.getLogger(name) for name in (None, "aiokafka", "asyncio")]
     levels = [logger.level for logger in loggers]
+    configured = structlog.get_config()
     yield
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, LibraryLogs)]:
+        root.removeHandler(handler)
+    logging.captureWarnings(capture=False)
+    structlog.configure(**configured)
 
 
 @pytest.fixture
