@@ -77,6 +77,10 @@ class Player:
         except InvariantBroken as error:
             yield Step(number, event.order_id, event.type, "dead letter failed", state, state, str(error))
             return
+        except OverflowError:
+            reason = "a deadline would be after the year 9999"
+            yield Step(number, event.order_id, event.type, "dead letter failed", state, state, reason)
+            return
         match decision:
             case Repeated():
                 yield Step(number, event.order_id, event.type, "same fact", state, state)

@@ -19,7 +19,7 @@ from statemachine.facts import ChargeOperation, Fact, RemoteCharge, RemoteFulfil
 from statemachine.identity import mark_of
 from statemachine.money import format_money
 from statemachine.order import CaptureState, Charge, Document, Item, Operation, Order, RemoteIds, Shipment, Units
-from statemachine.refunds import recount
+from statemachine.refunds import compare_refunded, recount
 from statemachine.returns import count_returned
 from statemachine.rules import REMOTE_RANKS
 
@@ -35,6 +35,7 @@ _CHARGE_RANKS: Final[dict[str, int]] = {
 }
 
 REAUTH_FAILED: Final = "order.charge.reauth.failed"
+CHARGE_FAILED: Final = "order.charge.failed"
 CAPTURE_FAILED: Final = "capture failed"
 VOID_FAILED: Final = "void failed"
 
@@ -54,6 +55,8 @@ def absorb_order(draft: Draft) -> None:
     draft.remote = remote
     _absorb_ids(draft, remote)
     _absorb_charges(draft, remote.charges)
+    if remote.refunded or order.remote_refunded:
+        compare_refunded(draft, remote.refunded)
     if isinstance(draft.event.data, Fact) and draft.event.data.type == REAUTH_FAILED:
         # The object is an order, still accepted: only the type tells (section 3.4).
         draft.put(reauth_failed=True)
@@ -100,6 +103,7 @@ def _absorb_ids(draft: Draft, remote: RemoteOrder) -> None:
         items = _items(order, remote)
         if len(items) == len(order.lines):
             draft.put(items=items)
+            _compare_quantities(draft, remote)
         else:
             draft.call_attention("the lines of the order at Digital River are not the lines of the cart")
 
@@ -127,6 +131,17 @@ def _items(order: Order, remote: RemoteOrder) -> tuple[Item, ...]:
     return tuple(found)
 
 
+def _compare_quantities(draft: Draft, remote: RemoteOrder) -> None:
+    """Units of each line there and here, when Digital River's order is first seen."""
+    line_of = {item.item_id: item.line for item in draft.order.items}
+    there = {line_of[item.item_id]: item.quantity for item in remote.items if item.item_id in line_of}
+    for line in draft.order.lines:
+        if there.get(line.line, line.ordered) != line.ordered:
+            draft.call_attention(
+                f"Digital River has {there[line.line]} units of a line of which {line.ordered} were ordered"
+            )
+
+
 def absorb_charge(draft: Draft) -> None:
     """A charge, reported by itself."""
     data = draft.event.data
@@ -135,6 +150,8 @@ def absorb_charge(draft: Draft) -> None:
     about = data.charge.dr_order_id or data.dr_order_id
     if about is not None and about == draft.order.digital_river.order_id:
         _absorb_charges(draft, (data.charge,))
+        if draft.state == "pending_payment" and data.charge.state == "failed":
+            draft.follow = "remote.pending_payment"
 
 
 def _absorb_charges(draft: Draft, reported: tuple[RemoteCharge, ...]) -> None:
@@ -199,6 +216,11 @@ def _absorb_operations(draft: Draft) -> None:
     if order.refunds or order.amounts.charged_back:
         recount(draft)
     authorised = sum(charge.amount for charge in order.charges)
+    less = None
+    if authorised + len(order.lines) < order.amounts.total:
+        figures = [format_money(figure, order.amounts.currency) for figure in (authorised, order.amounts.total)]
+        less = "{} of {}".format(*figures)
+    draft.settle_attention("less is authorised than the order costs: ", less)
     if captured + cancelled > authorised:
         figures = [format_money(figure, order.amounts.currency) for figure in (captured, cancelled, authorised)]
         draft.call_attention("{} captured and {} cancelled are more than {} authorised".format(*figures))
@@ -268,11 +290,13 @@ def absorb_fulfillment(draft: Draft) -> None:
     draft.put(lines=tuple(lines))
     count_returned(draft)
     if not any(one.ship for one in units):
-        draft.put(voids=(*order.voids, remote.fulfillment_id))
+        draft.put(voids=tuple(sorted((*order.voids, remote.fulfillment_id))))
     else:
         shipment_id = remote.shipment_id or (command.shipment_id if command is not None else None)
         capture = _capture_of(draft.order, remote.fulfillment_id)
-        draft.put(shipments=(*draft.order.shipments, Shipment(shipment_id, remote.fulfillment_id, capture)))
+        parcel = Shipment(shipment_id, remote.fulfillment_id, capture)
+        # Reports come in any order and must end in the same one.
+        draft.put(shipments=tuple(sorted((*draft.order.shipments, parcel), key=lambda one: one.fulfillment_id)))
         draft.effects.append(IndexEntry(remote.fulfillment_id, "fulfillment", order.order_id))
 
 
@@ -296,5 +320,7 @@ def absorb_document(draft: Draft) -> None:
     assert data.document is not None  # that is why it is a fact.document
     about = data.document.dr_order_id or data.dr_order_id
     document = Document(data.document.file_id, data.document.purpose)
-    if about == draft.order.digital_river.order_id and document not in draft.order.documents:
-        draft.put(documents=(*draft.order.documents, document))
+    if about is not None and about == draft.order.digital_river.order_id and document not in draft.order.documents:
+        draft.put(
+            documents=tuple(sorted((*draft.order.documents, document), key=lambda one: (one.file_id, one.purpose)))
+        )

@@ -21,7 +21,7 @@ from statemachine.effects import EFFECTS
 from statemachine.envelope import Cause
 from statemachine.errors import InvariantBroken, OrderflowError
 from statemachine.events import DEADLINE_SOURCE, DEADLINE_TYPE, Cart, DeadlineDue, Event
-from statemachine.facts import Fact, Outcome, outcome_type
+from statemachine.facts import CHARGEBACK, Fact, Outcome, outcome_type
 from statemachine.guards import GUARDS
 from statemachine.identity import holds, mark_of, without
 from statemachine.machine import build_machine
@@ -30,7 +30,7 @@ from statemachine.order import Deadline, Order, State, new_order
 from statemachine.order import Parked as ParkedEvent
 from statemachine.payment import payment_of
 from statemachine.policy import Policy
-from statemachine.rules import ALL, REMOTE_RANKS, WAITS, cells
+from statemachine.rules import ALL, IMPLIED, REMOTE_RANKS, WAITS, cells
 
 _machine: Final = build_machine(ORDER, GUARDS, EFFECTS)
 
@@ -54,13 +54,6 @@ _REACHED: Final[dict[str, tuple[State, ...]]] = {
     "complete": ("complete", "returned"),
     "returned": ("returned",),
     "cancelled": ("cancelled", "declined"),
-}
-#: How far Digital River's order must be when ours is there, whoever told it: so the same facts end in the same bytes.
-_IMPLIED: Final[dict[State, str]] = {
-    "submitted": "accepted",
-    "fulfilled": "fulfilled",
-    "complete": "complete",
-    "returned": "returned",
 }
 DEFAULT_POLICY: Final = Policy()
 
@@ -151,20 +144,22 @@ def _is_news(before: Order, draft: Draft) -> bool:
     behind = order.remote_state != before.remote_state and draft.state not in _REACHED.get(
         order.remote_state or "", ALL
     )
-    return behind or payment_of(order) != before.payment
+    return behind or payment_of(order, draft.state) != before.payment
 
 
 def _trigger(draft: Draft) -> str | None:
     """The row of the table that the event belongs to; None when it can say nothing new."""
     data = draft.event.data
     # What is left are the models of public events: an isinstance of pydantic's costs more than a guard, so it is not asked.
-    if not isinstance(data, Outcome | Fact | DeadlineDue):
+    kind = type(data)
+    if kind is not Outcome and kind is not Fact and kind is not DeadlineDue:
         return draft.event.type
     if isinstance(data, DeadlineDue):
         due = any(one.name == data.name and one.due <= draft.now for one in draft.order.deadlines)
         return f"deadline.{data.name}" if due else None
     if isinstance(data, Fact):
         return _fact_trigger(data)
+    assert isinstance(data, Outcome)  # what is left
     draft.closing = find_closing(draft.order, data)
     if draft.closing is None:
         return _stray_outcome_trigger(data)
@@ -201,22 +196,28 @@ def _fact_trigger(fact: Fact) -> str:
     if fact.returned is not None:
         return "fact.return"
     # A chargeback of nothing is its fee (section 3.4 of the reference).
-    return "fact.chargeback" if fact.amount else "fact.note"
+    is_fee = fact.amount == 0 or fact.major == 0
+    return "fact.chargeback" if fact.type == CHARGEBACK and not is_fee else "fact.note"
 
 
 def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, refused: bool = False) -> Order:
     """The order after the draft, and its change and effects."""
     if draft.state != before.state:
         draft.clear_attention("overdue: ")
-        implied = _IMPLIED.get(draft.state)
+        implied = IMPLIED.get(draft.state)
         if implied is not None and REMOTE_RANKS.get(draft.order.remote_state or "", 0) < REMOTE_RANKS[implied]:
             draft.put(remote_state=implied)
-    order = draft.order
-    moved = replace(order, state=draft.state, seen=order.seen + mark, updated=draft.now)
-    expiring = before.state == "awaited" and draft.state == "awaited" and not refused
-    sequence = before.sequence if expiring else before.sequence + 1
-    payment = payment_of(moved)
-    moved = replace(moved, sequence=sequence, payment=payment, deadlines=_deadlines(before, moved, draft))
+    order, state = draft.order, draft.state
+    expiring = state == "awaited" and before.state == "awaited" and not refused
+    moved = replace(
+        order,
+        state=state,
+        sequence=before.sequence if expiring else before.sequence + 1,
+        payment=payment_of(order, state),
+        deadlines=_deadlines(before, draft),
+        seen=order.seen + mark,
+        updated=draft.now,
+    )
     _check(moved)
     if not expiring:  # a shell that only loses parked events has not become an order yet
         effects.append(state_change(before, moved, draft, refused=refused))
@@ -224,29 +225,42 @@ def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, 
     return moved
 
 
-def _deadlines(before: Order, after: Order, draft: Draft) -> tuple[Deadline, ...]:
+def _deadlines(before: Order, draft: Draft) -> tuple[Deadline, ...]:
     """The wait of the state, begun when it is entered, and the waits of the open commands."""
     found: list[Deadline] = []
-    name = WAITS.get(after.state)
+    after, state = draft.order, draft.state
+    name = WAITS.get(state)
     if name is not None:
-        if before.state != after.state:
-            found.append(Deadline(name, draft.now + getattr(draft.policy, _WAIT_FIELDS[after.state])))
+        if before.state != state:
+            found.append(Deadline(name, draft.now + getattr(draft.policy, _WAIT_FIELDS[state])))
         else:
             fired = draft.event.data.name if isinstance(draft.event.data, DeadlineDue) else None
             found.extend([one for one in before.deadlines if one.name == name and name != fired])
-    elif after.state == "awaited" and after.parked:
+    elif state == "awaited" and after.parked:
         oldest = min(entry.arrived for entry in after.parked)
         found.append(Deadline("expire", oldest + draft.policy.parked_max_age))
     if after.commands:
-        inquire = [one.due for one in after.commands if one.due is not None and one.step != "retry"]
-        again = [one.due for one in after.commands if one.due is not None and one.step == "retry"]
-        if inquire:
-            found.append(Deadline("inquire", min(inquire)))
-        if again:
-            found.append(Deadline("ask_again", min(again)))
+        _add_command_waits(after, found)
     if after.refunds or after.returns:
         found.extend(_later_deadlines(after))
     return tuple(found)
+
+
+def _add_command_waits(order: Order, found: list[Deadline]) -> None:
+    """When the next open command is to be inquired about, and when the next one is asked again."""
+    inquire = again = None
+    for command in order.commands:
+        due = command.due
+        if due is None:
+            continue
+        if command.step == "retry":
+            again = due if again is None or due < again else again
+        else:
+            inquire = due if inquire is None or due < inquire else inquire
+    if inquire is not None:
+        found.append(Deadline("inquire", inquire))
+    if again is not None:
+        found.append(Deadline("ask_again", again))
 
 
 def _later_deadlines(order: Order) -> list[Deadline]:

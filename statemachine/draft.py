@@ -86,6 +86,14 @@ class Draft:
                 self.put(attention=tuple(kept for kept in self.order.attention if not kept.startswith(start)))
                 return
 
+    def settle_attention(self, start: str, figures: str | None) -> None:
+        """A reason with figures that comes, changes and goes with its cause: ``start`` and ``figures``, None when it is gone."""
+        reason = None if figures is None else start + figures
+        if reason is None or reason not in self.order.attention:
+            self.clear_attention(start)
+        if reason is not None:
+            self.call_attention(reason)
+
     @property
     def outcome(self) -> Outcome | None:
         """The event's outcome, when it is one."""

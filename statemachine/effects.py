@@ -29,15 +29,16 @@ from statemachine.commands import (
     RefreshOrder,
     Tracking,
 )
-from statemachine.decision import IndexEntry, SetAside
-from statemachine.decoding import decode
+from statemachine.decision import IndexEntry
 from statemachine.draft import Draft
 from statemachine.errors import InvariantBroken
 from statemachine.events import Cart, Shipped, SourceProvided
+from statemachine.expiring import expire_parked
 from statemachine.facts import Problem
 from statemachine.guards import fact_of, is_quote_sound, requested_units
-from statemachine.identity import without, without_fact
+from statemachine.identity import without_fact
 from statemachine.order import Amounts, Line, RemoteIds, Units
+from statemachine.rules import IMPLIED, REMOTE_RANKS
 
 
 def take_cart(draft: Draft) -> None:
@@ -53,6 +54,7 @@ def take_cart(draft: Draft) -> None:
         voids=(),
         placed=False,
         remote_state=None,
+        remote_refunded=0,
         next_action=None,
         payment_failed=False,
         reauth_failed=False,
@@ -108,10 +110,15 @@ def take_attached(draft: Draft) -> None:
     draft.put(amounts=replace(draft.order.amounts, total=outcome.checkout.total, tax=outcome.checkout.tax))
 
 
-def tell_not_funded(draft: Draft) -> None:
-    """The source is attached but does not pay for all of it, or needs more of the shopper."""
+def tell_quote(draft: Draft) -> None:
+    """The shopper is back at the quote: the change says it again, with the session that takes another source."""
     if is_quote_sound(draft):
         _take_quote(draft)
+
+
+def tell_not_funded(draft: Draft) -> None:
+    """The source is attached but does not pay for all of it, or needs more of the shopper."""
+    tell_quote(draft)
     draft.problem = Problem(code="not_funded", message="The payment source does not cover the order.")
 
 
@@ -316,26 +323,10 @@ _SAYABLE: Final[dict[str, str]] = {
 
 def note_overdue(draft: Draft) -> None:
     """The state has lasted longer than it should."""
-    draft.call_attention(f"overdue: {draft.state} for longer than it should be")
-
-
-def expire_parked(draft: Draft) -> None:
-    """Events that wait for an order which was never requested are set aside at their age limit.
-
-    The one whose deadline this is goes in any case: a limit that was raised meanwhile must not keep the deadline firing.
-    """
-    arrivals = [entry.arrived for entry in draft.order.parked]
-    oldest = max(draft.now - draft.policy.parked_max_age, min(arrivals, default=draft.now))
-    kept, seen = [], draft.order.seen
-    for entry in draft.order.parked:
-        if entry.arrived > oldest:
-            kept.append(entry)
-            continue
-        seen = without(seen, entry.mark)  # so that it can be sent again
-        draft.effects.append(
-            SetAside(entry.record, decode(entry.record).cause, "expired", "the order was never requested")
-        )
-    draft.put(parked=tuple(kept), seen=seen)
+    remote = draft.order.remote_state
+    further = REMOTE_RANKS.get(remote or "", 0) > REMOTE_RANKS.get(IMPLIED.get(draft.state, ""), 0)
+    says = f"; Digital River says {remote}" if further and draft.state != "disputed" else ""
+    draft.call_attention(f"overdue: {draft.state} for longer than it should be{says}")
 
 
 EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
@@ -387,4 +378,5 @@ EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
     "tell_next_action": tell_next_action,
     "tell_not_funded": tell_not_funded,
     "tell_problem": tell_problem,
+    "tell_quote": tell_quote,
 }

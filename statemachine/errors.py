@@ -11,6 +11,7 @@
         TransactionAborted     RETRY        nothing of the transaction is visible, or its fate is settled by the next init
         Fenced                 REFENCE      another process owns the partition now
           PositionGap          STOP_PARTITION  offsets and position record disagree: an operator decides
+          UnreadableTable      STOP_PARTITION  a record that we restore from is not what we write: an operator repairs it
       FuseBlown              STOP_PARTITION  too many dead letters: a bad deploy must stop, not empty the topic
       DigitalRiverError
         Throttled              RETRY        429, with the seconds to wait
@@ -110,6 +111,15 @@ class PositionGap(BrokerError):
     """Committed offsets and the position record contradict each other, or are out of range. STOP_PARTITION.
 
     Remedy: ``orderflow partitions accept P --use positions|committed --reason TEXT``.
+    """
+
+    disposition = Disposition.STOP_PARTITION
+
+
+class UnreadableTable(BrokerError):
+    """A record of ``orders``, ``skus`` or ``orderflow.positions`` that none of ours wrote. STOP_PARTITION.
+
+    Remedy: the message names the topic and the key; write the right record there, or a tombstone.
     """
 
     disposition = Disposition.STOP_PARTITION

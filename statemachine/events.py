@@ -11,11 +11,17 @@ from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from statemachine.envelope import Cause, Record
 from statemachine.facts import Fact, Outcome
 from statemachine.money import MONEY_PATTERN, has_exact_digits, is_currency
+
+
+def _percent_text(value: object) -> object:
+    """The contract names no type for a percentage: a JSON number is read as its decimal string."""
+    return str(value) if type(value) in (int, float) else value
+
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=255)]
@@ -27,7 +33,11 @@ Money = Annotated[str, StringConstraints(pattern=MONEY_PATTERN)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 Locale = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(?:[_-][A-Z]{2})?$")]
-Percent = Annotated[str, StringConstraints(pattern=r"^(?:100|[1-9]?[0-9])(?:\.[0-9]{1,2})?$")]
+Percent = Annotated[
+    str,
+    BeforeValidator(_percent_text),
+    StringConstraints(pattern=r"^(?:100(?:\.0{1,2})?|[1-9]?[0-9](?:\.[0-9]{1,2})?)$"),
+]
 #: More units of one line than anybody ships, fewer than overflow anything.
 Quantity = Annotated[int, Field(ge=1, le=1_000_000)]
 Weight = Annotated[str, StringConstraints(pattern=r"^(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?$")]

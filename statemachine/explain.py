@@ -68,7 +68,7 @@ def explain(error: ValidationError) -> tuple[Reason, str]:
     detail = f"{place}.{words}" if place == "data" and ": " in words else f"{place}: {words}"
     more = len(real) - 1
     # The contract refuses an order without acceptance; as an event it is sound.
-    reason: Reason = "refused" if place == "data.terms_accepted" and kind == "value_error" else "invalid"
+    reason: Reason = "refused" if place == "data.terms_accepted" else "invalid"
     return reason, f"{detail} (and {more} more)" if more else detail
 
 

@@ -22,7 +22,8 @@ Inbox event types (``orderflow.inbox``, source ``orderflow/commands`` or ``/digi
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from decimal import Decimal
+from typing import Final, Literal
 
 import msgspec
 
@@ -277,11 +278,15 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     document: RemoteDocument | None = None
     refund: RemoteRefund | None = None
     returned: RemoteReturn | None = None
-    #: A chargeback's amount.
+    #: A chargeback's amount; in major units when its currency was not told, which is then the order's.
     amount: int | None = None
+    major: Decimal | None = None
     #: When Digital River made the event, by its clock: tells which of two disputes a report is about.
     created: datetime | None = None
 
+
+#: Digital River's type of a chargeback.
+CHARGEBACK: Final = "order.chargeback"
 
 #: Outcome event type by command and result.
 OUTCOME_TYPES: dict[CommandName, dict[str, str]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from statemachine import disputes, refundable, returns
+from statemachine import absorbing, disputes, refundable, returns
 from statemachine.commanding import is_unknown_sku_retryable
 from statemachine.draft import Draft
 from statemachine.events import (
@@ -19,6 +19,7 @@ from statemachine.events import (
     Shipped,
     SourceProvided,
 )
+from statemachine.facts import Fact
 from statemachine.identity import content_of, mark_of
 from statemachine.order import Charge, Order, open_units
 
@@ -127,8 +128,15 @@ def fact_of(draft: Draft) -> tuple[bytes, bytes] | None:
         kind, name = "return", data.return_id
     else:
         return None
-    draft.fact = (mark_of(kind, name), mark_of(data.model_dump_json()))
+    draft.fact = (mark_of(kind, name), content_mark(data))
     return draft.fact
+
+
+def content_mark(data: Shipped | CancelRequested | FulfillmentCancelled | RefundRequested | ReturnRequested) -> bytes:
+    """The mark of what the event says. The order of its lines says nothing."""
+    if data.items is not None and len(data.items) > 1:
+        data = data.model_copy(update={"items": tuple(sorted(data.items, key=lambda item: item.line))})
+    return mark_of(data.model_dump_json())
 
 
 def is_known_fact(draft: Draft) -> bool:
@@ -171,14 +179,23 @@ def is_funded(draft: Draft) -> bool:
 
 
 def is_payment_lost(draft: Draft) -> bool:
-    """Digital River still says pending, but the payment cannot come any more: session or charge failed."""
-    remote = draft.remote
-    assert remote is not None  # it is what the trigger says
+    """Digital River still says pending, but the payment cannot come any more: session or charge failed.
+
+    An unpaid wire has no charges, and the order may still be ``pending_funds``: then only the event's type says so.
+    """
+    remote, data = draft.remote, draft.event.data
+    session = remote.session if remote is not None else None
     return (
-        (remote.session is not None and remote.session.state in ("failed", "cancelled"))
-        or any(charge.state == "failed" for charge in remote.charges)
+        (isinstance(data, Fact) and data.type == absorbing.CHARGE_FAILED)
+        or (session is not None and session.state in ("failed", "cancelled"))
         or any(charge.state == "failed" for charge in draft.order.charges)
     )
+
+
+def is_next_action_news(draft: Draft) -> bool:
+    """The report says what the shopper must do, which was not known yet."""
+    session = draft.remote.session if draft.remote is not None else None
+    return draft.order.next_action is None and session is not None and session.next_action is not None
 
 
 def is_redirect(draft: Draft) -> bool:
@@ -262,6 +279,7 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_known_return": is_known_fact,
     "is_known_shipment": is_known_fact,
     "is_money_settled": is_money_settled,
+    "is_next_action_news": is_next_action_news,
     "is_money_unsound": refundable.is_money_unsound,
     "is_nothing_captured": refundable.is_nothing_captured,
     "is_nothing_left": is_nothing_left,

@@ -35,18 +35,6 @@ class LeanTransition(Transition):
     guards: tuple[Callable[[Any], bool], ...]
     actions: tuple[Callable[[Any], None], ...]
 
-    def run(self, model: Model) -> bool:
-        """Carry the rule out if its guards hold. An exception leaves a draft that is thrown away, never an order."""
-        for guard in self.guards:
-            if not guard(model):
-                return False
-        model.rule = self.rule
-        if self.dest is not None:
-            model.state = self.target
-        for action in self.actions:
-            action(model)
-        return True
-
 
 class LeanEvent(TransitionsEvent):
     """All rules of one trigger."""
@@ -58,9 +46,18 @@ class LeanEvent(TransitionsEvent):
         Raises:
             MachineError: The table has no rule for this state, which the checker would have found.
         """
-        for transition in self.transitions.get(model.state, ()):
-            # machine.py makes no other transitions: an isinstance check would cost as much as a guard.
-            if transition.run(model):  # type: ignore[attr-defined]
+        # machine.py makes no other transitions: an isinstance check would cost as much as a guard.
+        rules: list[LeanTransition] = self.transitions.get(model.state, [])  # type: ignore[assignment]
+        for transition in rules:
+            for guard in transition.guards:
+                if not guard(model):
+                    break
+            else:
+                model.rule = transition.rule
+                if transition.dest is not None:
+                    model.state = transition.target
+                for action in transition.actions:  # an exception leaves a draft that is thrown away, never an order
+                    action(model)
                 return True
         raise MachineError(f"no rule for {self.name} in {model.state}")
 

@@ -7,6 +7,7 @@ Source of the digits: ISO 4217:2015, list one; currencies not named below have t
 from __future__ import annotations
 
 import re
+from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 from typing import Final
 
@@ -70,6 +71,15 @@ def parse_money(text: str, code: str) -> int:
     if not has_exact_digits(text, code):
         raise ValueError(f"must have exactly {digits} digits after the point")
     return int(text.replace(".", "")) if digits else int(text)
+
+
+def round_money(amount: Decimal, code: str) -> int:
+    """Minor units of a finite decimal in major units, rounded half up, as Digital River's doubles are.
+
+    Raises:
+        ValueError: Unknown currency.
+    """
+    return int(amount.scaleb(currency_digits(code)).quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 
 @lru_cache(maxsize=8192)  # the same few amounts, nothing most of all, come again in every quote

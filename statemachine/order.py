@@ -95,10 +95,11 @@ class Shipment(msgspec.Struct, frozen=True):
 
 
 class RefundUnits(msgspec.Struct, frozen=True, array_like=True):
-    """Units of one line whose price a refund pays back."""
+    """What a refund pays back of one line: the price of ``quantity`` units, or ``amount`` minor units when that is not 0."""
 
     line: str
     quantity: int
+    amount: int = 0
 
 
 class Refund(msgspec.Struct, frozen=True):
@@ -274,6 +275,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     placed: bool = False
     #: The last state that Digital River gave its order.
     remote_state: str | None = None
+    #: What Digital River says it paid back, as long as that is more than the refunds known here; else 0.
+    remote_refunded: int = 0
     #: What the shopper was asked to do while the payment is pending: redirect or show_payment_instructions.
     next_action: str | None = None
     #: The payment failed for good: a decline, or an order that was never paid.

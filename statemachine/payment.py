@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from statemachine.absorbing import failed_captures, is_voided
 from statemachine.guards import is_all_confirmed
-from statemachine.order import Order, Payment, open_units
+from statemachine.order import Order, Payment, State, open_units
 
 _AUTHORISED = frozenset({"capturable", "processing", "complete", "cancelled"})
 
 
-def payment_of(order: Order) -> Payment:
-    """What is to be said about the payment of ``order``."""
+def payment_of(order: Order, state: State) -> Payment:
+    """What is to be said about the payment of ``order`` once it is in ``state``."""
     if order.payment_failed:
         return "failed"
     if order.digital_river.order_id is None:
@@ -28,14 +28,14 @@ def payment_of(order: Order) -> Payment:
     capturing = any(one.state == "pending" for one in captures) or any(
         one.capture == "pending" for one in order.shipments
     )
-    if capturing and not _is_closed(order):
+    if capturing and not _is_closed(order, state):
         return "capturing"
-    return _quiet(order, voiding=any(void.state != "complete" for void in voids))
+    return _quiet(order, state, voiding=any(void.state != "complete" for void in voids))
 
 
-def _quiet(order: Order, *, voiding: bool) -> Payment:
+def _quiet(order: Order, state: State, *, voiding: bool) -> Payment:
     """The payment when no capture is pending and nothing has failed."""
-    if order.remote_state == "blocked" or order.state in ("cancelled", "blocked"):
+    if order.remote_state == "blocked" or state in ("cancelled", "blocked"):
         return "captured" if order.amounts.captured else "voided"
     if any(units > 0 for units in open_units(order).values()) or any(
         units.ship for command in order.commands for units in command.units
@@ -48,13 +48,13 @@ def _quiet(order: Order, *, voiding: bool) -> Payment:
     if voiding or cancelling or (cancelled and not is_voided(order)):
         return "voiding"
     # An order that costs nothing is captured when it is complete.
-    return "captured" if order.amounts.captured or _is_closed(order) else "authorized"
+    return "captured" if order.amounts.captured or _is_closed(order, state) else "authorized"
 
 
-def _is_closed(order: Order) -> bool:
+def _is_closed(order: Order, state: State) -> bool:
     """Whether Digital River closed the order: its word for the end of all captures, whatever came after."""
     closed = ("complete", "returned")
-    return order.state in closed or order.disputed_from in closed
+    return state in closed or order.disputed_from in closed
 
 
 def _is_authorised(order: Order) -> bool:

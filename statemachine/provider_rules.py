@@ -65,7 +65,7 @@ OUTCOME_RULES: Final = (
         ("checkout_open", "checkout_ready"),
         "checkout_open",
         when="is_wanted",
-        do="close tell_problem",
+        do="close tell_problem tell_quote",
     ),
     move("digitalriver.source_refused", ALL, None, do="close tell_problem"),
     move("digitalriver.checkout_deleted", ALL, None, do="close"),
@@ -127,6 +127,8 @@ REMOTE_RULES: Final = (
         "remote.pending_payment", PAYING, "cancelled", when="is_payment_lost", do="note_payment_failed cancel_all_lines"
     ),
     move("remote.pending_payment", ("placing", "in_review"), "pending_payment", do="tell_next_action"),
+    # the answer and the webhook come in any order, and only one of them may say what to do
+    move("remote.pending_payment", ("pending_payment",), None, when="is_next_action_news", do="tell_next_action"),
     same("remote.pending_payment", others("placing", "in_review")),
     move("remote.blocked", PAYING, "blocked", do="cancel_all_lines"),
     move(

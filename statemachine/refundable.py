@@ -26,7 +26,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 def left_to_refund(order: Order) -> int:
     """Minor units captured and neither charged back nor taken by a refund that has not failed; never below 0."""
-    taken = sum(refund.taken for refund in order.refunds if _is_live(refund))
+    taken = sum(refund.taken for refund in order.refunds if is_live(refund))
     return max(order.amounts.captured - order.amounts.charged_back - taken, 0)
 
 
@@ -35,14 +35,15 @@ def units_left(order: Order, line: Line) -> int:
     taken = sum(
         units.quantity
         for refund in order.refunds
-        if _is_live(refund)
+        if is_live(refund)
         for units in refund.units
         if units.line == line.line
     )
     return line.shipped - taken
 
 
-def _is_live(refund: Refund) -> bool:
+def is_live(refund: Refund) -> bool:
+    """Whether the refund takes of what is left: it has not failed."""
     return refund.state not in ("failed", "expired")
 
 
@@ -54,22 +55,36 @@ def is_money_unsound(draft: Draft) -> bool:
 
 
 def is_nothing_captured(draft: Draft) -> bool:
-    """No capture is complete yet, so Digital River would refuse any refund."""
-    return draft.order.amounts.captured == 0
+    """No capture is complete yet, so Digital River would refuse any refund. An order that costs nothing never has one."""
+    return draft.order.amounts.captured == 0 < draft.order.amounts.total
 
 
 def is_above_left(draft: Draft) -> bool:
     """More is asked for than is left, of the money or of a line's units; or nothing is asked for, or nothing left."""
     order, data = draft.order, request_of(draft)
     wanted, left = wanted_of(order, data), left_to_refund(order)
-    lines = {line.line: line for line in order.lines}
-    asked = {line: sum(units.quantity for units in wanted.units if units.line == line) for line in lines}
-    if any(quantity > units_left(order, lines[line]) for line, quantity in asked.items()):
+    if any(_is_line_above(order, line, wanted.units) for line in order.lines):
         return True
     if wanted.amount is not None:
         return not 0 < wanted.amount <= left
     # Our share of a line's price may be a minor unit above Digital River's ("the lost cent", section 8.2 of the reference).
     return left == 0 or wanted.taken > left + len(order.lines)
+
+
+def _is_line_above(order: Order, line: Line, wanted: tuple[RefundUnits, ...]) -> bool:
+    """More is asked of the line than is left: of its units, or of what its shipped units cost."""
+    asked = [units for units in wanted if units.line == line.line]
+    if not asked:
+        return False
+    if sum(units.quantity for units in asked) > units_left(order, line):
+        return True
+    item = next((item for item in order.items if item.line == line.line), None)
+    if item is None or item.amount + item.tax == 0:  # Digital River did not tell what the line costs
+        return False
+    before = [units for refund in order.refunds if is_live(refund) for units in refund.units if units.line == line.line]
+    parts = [units.amount or _share(order, item, line, units.quantity) for units in (*before, *asked)]
+    # Each part may be rounded up by a minor unit ("the lost cent", section 8.2 of the reference).
+    return sum(parts) > _share(order, item, line, line.shipped) + len(parts)
 
 
 def has_nothing_to_refund(draft: Draft) -> bool:
@@ -110,8 +125,7 @@ def wanted_of(order: Order, data: RefundRequested) -> Wanted:
         else:
             quantity = units_left(order, line) if quantity is None else quantity
             taken, told = taken + _share(order, remote.get(item.line), line, quantity), False
-        if quantity is not None:
-            units.append(RefundUnits(item.line, quantity))
+        units.append(RefundUnits(item.line, quantity or 0, amount or 0))
         item_id = remote[item.line].item_id if item.line in remote else ""
         items.append(RefundItem(line=item.line, item_id=item_id, quantity=quantity, amount=amount))
     return Wanted(taken if told else None, taken, tuple(units), tuple(items))

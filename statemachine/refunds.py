@@ -28,9 +28,9 @@ from statemachine.errors import InvariantBroken
 from statemachine.facts import Fact, Outcome, RemoteRefund
 from statemachine.identity import mark_of
 from statemachine.machine import build_machine
-from statemachine.money import format_money
+from statemachine.money import format_money, round_money
 from statemachine.order import Refund, RefundState, RefundUnits
-from statemachine.refundable import request_of, wanted_of
+from statemachine.refundable import is_live, request_of, wanted_of
 from statemachine.rules import Machine, Rule, Words
 
 RefundStage = Literal["new"] | RefundState
@@ -174,13 +174,36 @@ def absorb_chargeback(draft: Draft) -> None:
     """The bank took money back. An amount of 0 is the fee of a chargeback, and is never a chargeback here."""
     data, order = draft.event.data, draft.order
     assert isinstance(data, Fact)
-    assert data.amount is not None  # that is why it is a fact.chargeback
-    if data.dr_order_id is None or data.dr_order_id == order.digital_river.order_id:
-        draft.put(amounts=replace(order.amounts, charged_back=order.amounts.charged_back + data.amount))
-        recount(draft)
+    if data.dr_order_id not in (None, order.digital_river.order_id) or not order.amounts.currency:
+        return
+    amount = data.amount
+    if data.major is not None:
+        amount = round_money(data.major, order.amounts.currency)
+    if amount is None:
+        draft.call_attention("Digital River reports a chargeback without its amount")
+        return
+    draft.put(amounts=replace(order.amounts, charged_back=order.amounts.charged_back + amount))
+    recount(draft)
 
 
 _ABOVE: Final = "more went back than was captured: "
+_NOT_KNOWN: Final = "more was paid back at Digital River than the refunds known here: "
+
+
+def compare_refunded(draft: Draft, told: int) -> None:
+    """``told`` is what Digital River's order says was refunded. What the refunds known here do not explain calls a person.
+
+    It is kept only while it is not explained: reports come in any order, and must end in the same bytes.
+    """
+    order = draft.order
+    told = max(told, order.remote_refunded)
+    known = sum(refund.taken for refund in order.refunds if is_live(refund)) + order.amounts.charged_back
+    unexplained = told if told > known + len(order.lines) else 0
+    if unexplained != order.remote_refunded:
+        draft.put(remote_refunded=unexplained)
+    currency = order.amounts.currency
+    figures = f"{format_money(told, currency)} of {format_money(known, currency)}" if unexplained else None
+    draft.settle_attention(_NOT_KNOWN, figures)
 
 
 def recount(draft: Draft) -> None:
@@ -190,10 +213,13 @@ def recount(draft: Draft) -> None:
     if refunded != order.amounts.refunded:
         draft.put(amounts=replace(order.amounts, refunded=refunded))
     amounts = draft.order.amounts
-    draft.clear_attention(_ABOVE)
+    above = None
     if refunded + amounts.charged_back > amounts.captured + len(order.lines):
         figures = [format_money(one, amounts.currency) for one in (refunded, amounts.charged_back, amounts.captured)]
-        draft.call_attention(_ABOVE + "{} refunded and {} charged back of {}".format(*figures))
+        above = "{} refunded and {} charged back of {}".format(*figures)
+    draft.settle_attention(_ABOVE, above)
+    if order.remote_refunded:
+        compare_refunded(draft, 0)
 
 
 # The machine's effects
@@ -217,18 +243,26 @@ def _ask_refund(step: RefundStep) -> None:
         reason=data.reason,
     )
     ask(draft, command)
-    draft.clear_attention(_FAILED)
+    for refund in order.refunds:  # asked again under a new id; what another one owes is still owed
+        if not is_live(refund) and (refund.units, refund.taken) == (wanted.units, wanted.taken):
+            draft.clear_attention(_failed(refund))
 
 
 def _take_report(step: RefundStep) -> None:
     remote, refund, order = step.remote, step.refund, step.draft.order
     assert remote is not None  # the trigger is a report
     amount = remote.refunded if step.state == "succeeded" and remote.refunded else remote.amount
+    asked = remote.amount if refund.amount is None else refund.amount
+    if amount is not None and asked is not None and abs(amount - asked) > len(order.lines):
+        figures = [format_money(one, order.amounts.currency) for one in (amount, asked)]
+        step.draft.call_attention(
+            "refund {} is over {} at Digital River, asked was {}".format(refund.refund_id, *figures)
+        )
     line_of = {item.item_id: item.line for item in order.items}
     units = refund.units or tuple(
-        RefundUnits(line_of[item.item_id], item.quantity)
+        RefundUnits(line_of[item.item_id], item.quantity, item.amount)
         for item in remote.items
-        if item.item_id in line_of and item.quantity
+        if item.item_id in line_of and (item.quantity or item.amount)
     )
     step.refund = replace(
         refund,
@@ -269,15 +303,16 @@ def _tell_token(step: RefundStep) -> None:
         step.draft.tokens = {**step.draft.tokens, step.refund.refund_id: (remote.token, remote.token_expires)}
 
 
-_FAILED: Final = "a refund failed: "
+def _failed(refund: Refund) -> str:
+    return f"a refund failed: {refund.refund_id};"
 
 
 def _note_failed(step: RefundStep) -> None:
-    step.draft.call_attention(f"{_FAILED}{step.refund.refund_id}; ask again under a new refund_id")
+    step.draft.call_attention(f"{_failed(step.refund)} ask again under a new refund_id")
 
 
 def _note_contradiction(step: RefundStep) -> None:
-    step.draft.clear_attention(f"{_FAILED}{step.refund.refund_id};")
+    step.draft.clear_attention(_failed(step.refund))
     step.draft.call_attention(
         f"Digital River says of refund {step.refund.refund_id} that it succeeded and that it did not"
     )

@@ -37,16 +37,15 @@ class Rule(msgspec.Struct, Generic[StateName], frozen=True):
 
 ALL: Final[tuple[State, ...]] = get_args(State)
 FINAL: Final[tuple[State, ...]] = ("abandoned", "cancelled", "blocked")
-#: Ended on somebody's word. What the shopper or the warehouse had asked before, and what still waits, that word has settled.
-ENDED_EARLY: Final[tuple[State, ...]] = ("abandoned", "cancelled")
-#: The shopper still shops: a new cart is welcome.
-SHOPPING: Final[tuple[State, ...]] = (
+#: No order was placed yet, or Digital River would not place it.
+BEFORE_PLACING: Final[tuple[State, ...]] = (
     "checkout_pending",
     "checkout_open",
     "checkout_ready",
     "checkout_rejected",
-    "declined",
 )
+#: The shopper still shops: a new cart is welcome.
+SHOPPING: Final[tuple[State, ...]] = (*BEFORE_PLACING, "declined")
 #: Placed, but not yet sure to be paid.
 PAYING: Final[tuple[State, ...]] = ("placing", "pending_payment", "in_review")
 #: Everything was shipped or cancelled.
@@ -83,6 +82,15 @@ REMOTE_RANKS: Final[dict[str, int]] = {
     "returned": 5,
     "cancelled": 6,
     "blocked": 6,
+}
+
+
+#: How far Digital River's order must be when ours is there, whoever told it: so the same facts end in the same bytes.
+IMPLIED: Final[dict[str, str]] = {
+    "submitted": "accepted",
+    "fulfilled": "fulfilled",
+    "complete": "complete",
+    "returned": "returned",
 }
 
 

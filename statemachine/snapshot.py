@@ -115,6 +115,7 @@ class _Internal(msgspec.Struct, frozen=True, omit_defaults=True):
     former: tuple[str, ...] = ()
     placed: bool = False
     remote_state: str | None = None
+    remote_refunded: int = 0
     next_action: str | None = None
     payment_failed: bool = False
     reauth_failed: bool = False
@@ -200,6 +201,7 @@ def encode_snapshot(order: Order) -> bytes:
                 order.former,
                 order.placed,
                 order.remote_state,
+                order.remote_refunded,
                 order.next_action,
                 order.payment_failed,
                 order.reauth_failed,
@@ -253,6 +255,7 @@ def decode_snapshot(data: bytes) -> Order:
         former=internal.former,
         placed=internal.placed,
         remote_state=internal.remote_state,
+        remote_refunded=internal.remote_refunded,
         next_action=internal.next_action,
         payment_failed=internal.payment_failed,
         reauth_failed=internal.reauth_failed,
@@ -347,6 +350,11 @@ def _parked(snapshot: _Snapshot) -> tuple[Parked, ...]:
     )
 
 
+def newer_snapshot(version: int) -> ConfigError:
+    """What stops a worker that is older than what it reads."""
+    return ConfigError(f"a snapshot has definition {version}, this worker knows {DEFINITION}: run the newer version")
+
+
 def _of_another_version(data: bytes) -> _Snapshot:
     try:
         version = _version_decoder.decode(data).definition
@@ -359,7 +367,7 @@ def _of_another_version(data: bytes) -> _Snapshot:
 
 def _upgraded(data: bytes, version: int) -> _Snapshot:
     if version > DEFINITION:
-        raise ConfigError(f"a snapshot has definition {version}, this worker knows {DEFINITION}: run the newer version")
+        raise newer_snapshot(version)
     document: dict[str, Any] = msgspec.json.decode(data)
     for step in range(version, DEFINITION):
         upgrade = UPGRADES.get(step)

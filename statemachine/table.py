@@ -19,7 +19,7 @@ from statemachine.order import State
 from statemachine.provider_rules import FACT_RULES, GOING, OUTCOME_RULES, REMOTE_RULES
 from statemachine.rules import (
     ALL,
-    ENDED_EARLY,
+    BEFORE_PLACING,
     FINAL,
     PAYING,
     PLACED,
@@ -47,7 +47,6 @@ CHECKOUT_RULES: Final = (
     move("checkout.updated", SHOPPING, "checkout_pending", do="release_checkout take_cart ask_create_checkout"),
     refuse("checkout.updated", (*PLACED, *FINAL), "the order was placed or has ended, its cart cannot change"),
     park("checkout.source_provided", ("awaited",)),
-    same("checkout.source_provided", ENDED_EARLY, when="was_parked"),
     # a cancel may overtake, on its own topic, the steps that it ends
     same("checkout.source_provided", ("cancelled",), when="is_never_placed"),
     refuse("checkout.source_provided", others("awaited"), _REPLACED, when="is_for_replaced_checkout"),
@@ -65,18 +64,17 @@ CHECKOUT_RULES: Final = (
         "checkout.source_provided", (*PLACED, *FINAL), "the order was placed or has ended, it takes no other source"
     ),
     park("checkout.abandoned", ("awaited",)),
-    move("checkout.abandoned", SHOPPING, "abandoned", do="release_checkout"),
+    move("checkout.abandoned", BEFORE_PLACING, "abandoned", do="release_checkout"),
     same("checkout.abandoned", ("abandoned",)),
     refuse(
         "checkout.abandoned",
-        (*PLACED, "cancelled", "blocked"),
+        ("declined", *PLACED, "cancelled", "blocked"),
         "the order was placed or has ended, it cannot be abandoned",
     ),
 )
 
 ORDER_RULES: Final = (
     park("order.placed", ("awaited",)),
-    same("order.placed", ENDED_EARLY, when="was_parked"),
     same("order.placed", ("cancelled",), when="is_never_placed"),
     refuse("order.placed", others("awaited"), _REPLACED, when="is_for_replaced_checkout"),
     refuse("order.placed", SHOPPING, _PLACED_ALREADY, when="is_placed_already"),
@@ -120,7 +118,8 @@ ORDER_RULES: Final = (
     ),
     move("order.cancel_requested", ("submitted",), None, do="ask_cancel"),
     park("order.cancel_requested", ("disputed",)),
-    same("order.cancel_requested", ENDED_EARLY, when="was_parked"),
+    # what it asked for while it waited has come true
+    same("order.cancel_requested", ("cancelled",), when="was_parked"),
     refuse("order.cancel_requested", (*SHIPPED, *FINAL), "nothing is open any more"),
 )
 
@@ -142,7 +141,7 @@ REFUND_RULES: Final = (
         "an amount must have exactly the digits of the order's currency",
         when="is_money_unsound",
     ),
-    park("order.refund_requested", ("submitted", "fulfilled"), when="is_nothing_captured"),
+    park("order.refund_requested", GOING, when="is_nothing_captured"),
     refuse(
         "order.refund_requested",
         GOING,
@@ -225,7 +224,7 @@ FULFILLMENT_RULES: Final = (
     refuse("fulfillment.cancelled", ("submitted",), "more was cancelled than is open", when="is_above_open"),
     move("fulfillment.cancelled", ("submitted",), None, do="ask_cancel"),
     park("fulfillment.cancelled", ("disputed",)),
-    same("fulfillment.cancelled", ENDED_EARLY, when="was_parked"),
+    same("fulfillment.cancelled", ("cancelled",), when="was_parked"),
     refuse("fulfillment.cancelled", (*SHIPPED, *FINAL), "nothing is open any more"),
 )
 

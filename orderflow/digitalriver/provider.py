@@ -32,7 +32,15 @@ from statemachine.commands import (
     decode_command,
     name_of,
 )
-from statemachine.errors import DecodeError, Denied, OffContract, Throttled, TransportFailure, Unavailable
+from statemachine.errors import (
+    DecodeError,
+    Denied,
+    DigitalRiverError,
+    OffContract,
+    Throttled,
+    TransportFailure,
+    Unavailable,
+)
 from statemachine.facts import (
     Fact,
     Outcome,
@@ -229,14 +237,24 @@ class DigitalRiverProvider:
         route = "POST /checkouts/{id}/sources/{id}"
         path = f"/checkouts/{_segment(command.checkout_id)}/sources/{_segment(command.source_id)}"
         answer = await self._post(path, route, call)
-        if not _succeeded(answer):
-            return call.outcome(answer, problem=_problem(answer, route))
-        # The answer is the source alone; what the order must know is what is left to fund, which only the checkout says.
+        problem = None if _succeeded(answer) else _problem(answer, route)
+        # The answer is the source alone. What is left to fund, and the quote that a refused shopper is back at, only the
+        # checkout says.
         route = "GET /checkouts/{id}"
         path = f"/checkouts/{_segment(command.checkout_id)}"
+        if problem is not None:
+            return call.outcome(answer, problem=problem, checkout=await self._read_quote(path, route))
         read = await _after_a_write(self._connection.request("GET", path, route=route), route)
         _require_success(read, route)
         return call.outcome(answer, checkout=reading.checkout_of(_read(_checkouts, read, route)))
+
+    async def _read_quote(self, path: str, route: str) -> RemoteCheckout | None:
+        """The checkout as it is now; None when it cannot be read: the refusal stands without it."""
+        try:
+            read = await self._connection.request("GET", path, route=route)
+            return reading.checkout_of(_read(_checkouts, read, route)) if _succeeded(read) else None
+        except DigitalRiverError:
+            return None
 
     async def _delete_checkout(self, command: DeleteCheckout, call: _Call) -> Outcome:
         route = "DELETE /checkouts/{id}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Final
 
 import msgspec
@@ -34,7 +34,7 @@ from statemachine.facts import (
     SellingEntity,
     Session,
 )
-from statemachine.money import currency_digits
+from statemachine.money import round_money
 
 #: Item metadata under which our line id travels, and metadata of every create under which our command id does.
 LINE_KEY: Final = "line"
@@ -49,6 +49,10 @@ _UNKNOWN_SKU_CODES: Final = frozenset({"not_found", "invalid_parameter", "sku_in
 _refusals = msgspec.json.Decoder(wire.Refusal)
 
 
+#: No amount of money has more digits before the point.
+_DIGITS_MAX: Final = 15
+
+
 def minor_units(amount: Decimal, currency: str) -> int:
     """``amount`` in minor units of ``currency``, rounded half up.
 
@@ -56,12 +60,20 @@ def minor_units(amount: Decimal, currency: str) -> int:
         OffContract: A currency that ISO 4217 does not have, or an amount that is no finite number.
     """
     try:
-        digits = currency_digits(currency.upper())
+        return round_money(finite(amount), currency.upper())
     except ValueError:
         raise OffContract("an object in an unknown currency") from None
-    if not amount.is_finite():
+
+
+def finite(amount: Decimal) -> Decimal:
+    """``amount`` itself.
+
+    Raises:
+        OffContract: It is no finite number, or larger than any money.
+    """
+    if not amount.is_finite() or amount.adjusted() > _DIGITS_MAX:
         raise OffContract("an amount that is no number")
-    return int(amount.scaleb(digits).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+    return amount
 
 
 def checkout_of(checkout: wire.Checkout) -> RemoteCheckout:

@@ -178,7 +178,9 @@ def _fact_of(kind: str, raw: msgspec.Raw) -> Fact:
     if kind == _CHARGEBACK:
         chargeback = _chargebacks.decode(raw)
         if chargeback.amount is None or chargeback.currency is None:
-            return Fact(type=kind, dr_order_id=chargeback.order_id)
+            # Documented are the order and the amount only: without a currency it is the order's.
+            major = None if chargeback.amount is None else abs(reading.finite(chargeback.amount))
+            return Fact(type=kind, dr_order_id=chargeback.order_id, major=major)
         amount = abs(reading.minor_units(chargeback.amount, chargeback.currency))
         return Fact(type=kind, dr_order_id=chargeback.order_id, amount=amount)
     # ``orderId`` makes it a child object; an order has none and has states instead.

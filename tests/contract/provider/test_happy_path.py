@@ -33,6 +33,23 @@ async def test_an_attached_source_leaves_nothing_to_fund(bench: Bench) -> None:
     assert (checkout.session.state, checkout.session.remaining) == ("requires_confirmation", 0)
 
 
+async def test_a_refused_source_brings_the_checkout_as_it_is(bench: Bench) -> None:
+    """Law: the shopper is back at the quote, so the refusal carries it, with the session that takes another source."""
+    checkout = await bench.ready_checkout("A-1")
+    outcome = await bench.call(attach("A-1", checkout.checkout_id, "sim-unheard-2"))
+    assert outcome.result == "rejected"
+    assert outcome.checkout is not None
+    assert (outcome.checkout.checkout_id, outcome.checkout.total) == (checkout.checkout_id, 3781)
+    assert outcome.checkout.session is not None
+    assert outcome.checkout.session.client_secret
+
+
+async def test_a_refusal_stands_when_the_checkout_is_gone(bench: Bench) -> None:
+    """Law: reading it is a service to the shopper, no condition."""
+    outcome = await bench.call(attach("A-1", "no-such-checkout", "sim-card-2"))
+    assert (outcome.result, outcome.checkout) == ("rejected", None)
+
+
 async def test_an_order_is_authorised_captured_and_complete(bench: Bench) -> None:
     """Law: money is captured only after shipping, and the order closes when it is in."""
     order = await bench.placed("A-1")

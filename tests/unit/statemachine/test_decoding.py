@@ -300,3 +300,28 @@ def test_a_name_in_any_script_is_read() -> None:
     assert made.value is not None
     assert not made.value.isascii()
     assert isinstance(decode(made).data, Cart)
+
+
+@pytest.mark.parametrize("percent", ["12.5", 12.5, 10, "100", "100.00", 0])
+def test_a_percentage_is_read_from_a_string_and_from_a_number(percent: object) -> None:
+    """The contract names its type for money only."""
+    event = decode(record("checkout.requested", with_item(discount={"percent": percent})))
+    assert isinstance(event.data, Cart)
+    discount = event.data.items[0].discount
+    assert discount is not None
+    assert discount.percent == str(percent)
+
+
+@pytest.mark.parametrize("percent", ["100.01", "100.99", 101, -1, 12.345, True, 1e300])
+def test_a_percentage_above_a_hundred_is_none(percent: object) -> None:
+    """Digital River would refuse the whole checkout for it."""
+    with pytest.raises(DecodeError, match="percent"):
+        decode(record("checkout.requested", with_item(discount={"percent": percent})))
+
+
+@pytest.mark.parametrize("data", [{}, {"terms_accepted": False}, {"terms_accepted": None}, {"terms_accepted": "true"}])
+def test_anything_but_the_acceptance_of_the_terms_is_refused(data: dict[str, object]) -> None:
+    """The event is sound, but nobody accepted: refused, not invalid, also when it is left out."""
+    with pytest.raises(DecodeError) as caught:
+        decode(record("order.placed", data))
+    assert caught.value.reason == "refused"

@@ -299,7 +299,10 @@ def test_a_refund_said_to_have_failed_and_succeeded_calls_a_person(first: str) -
             told = RemoteRefund("re_1", state, story.dr_order_id, 510, refunded=500 if state == "succeeded" else 0)
             story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=told))
         assert refunds(story) == {"re_1": ("succeeded", "5.00")}
-        assert story.attention == ["Digital River says of refund re_1 that it succeeded and that it did not"]
+        assert story.attention == [
+            "refund re_1 is over 5.00 at Digital River, asked was 5.10",
+            "Digital River says of refund re_1 that it succeeded and that it did not",
+        ]
 
 
 def test_a_refund_in_an_unknown_state_calls_a_person() -> None:

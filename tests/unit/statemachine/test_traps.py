@@ -93,11 +93,12 @@ def test_an_early_order_complete_waits_for_its_captures() -> None:
     assert story.state == "complete"
 
 
-def test_a_fraud_state_that_is_absent_says_nothing() -> None:
-    """8.1.1: pending payments and complete orders have none."""
-    story = Story().to_placed(method="redirect")
-    told(story, "pending_payment", fraud_state=None)
-    assert story.state == "pending_payment"
+@pytest.mark.parametrize("fraud_state", [None, "in_review", "blocked"])
+def test_a_fraud_state_never_moves_the_order(fraud_state: str | None) -> None:
+    """8.1.1: pending payments and complete orders have none, and it goes on after the state was decided."""
+    story = Story().to_placed()
+    told(story, "accepted", fraud_state=fraud_state)
+    assert (story.state, story.attention) == ("submitted", [])
 
 
 def test_a_placement_that_answers_blocked_is_blocked() -> None:
@@ -137,12 +138,6 @@ def test_two_lines_of_one_sku_are_told_apart_by_their_items() -> None:
     story.ship("s-1", l2=1)
     story.answer()
     assert (story.line("1"), story.line("2")) == ((1, 0, 0), (2, 1, 0))
-
-
-def test_a_currency_in_lower_case_is_no_disagreement() -> None:
-    """8.2: samples have usd and USD; the client reads both the same."""
-    story = Story().to_placed()
-    assert story.attention == []
 
 
 def test_a_void_that_is_told_before_its_fulfilment_cancels_nothing_yet() -> None:
@@ -220,15 +215,18 @@ def test_an_order_cancelled_while_it_is_in_review_is_cancelled() -> None:
     assert story.attention == ["Digital River cancelled the order by itself"]
 
 
-def test_what_waited_when_the_order_was_abandoned_is_settled_by_that() -> None:
-    """Steps of the shopper that were parked: no dead letters."""
+def test_what_waited_when_the_order_was_abandoned_is_refused() -> None:
+    """Steps that can never come true any more: each is told to its sender, and may be sent again."""
     story = Story()
     story.request()
     story.tell("checkout.source_provided", source_id="sim-card-1")
     story.tell("order.placed", terms_accepted=True)
     story.tell("checkout.abandoned")
     assert story.state == "abandoned"
-    assert story.set_aside == []
+    assert [(one.cause.type, one.reason) for one in story.set_aside] == [
+        ("checkout.source_provided", "refused"),
+        ("order.placed", "refused"),
+    ]
     assert story.order is not None
     assert story.order.parked == ()
 
@@ -322,12 +320,20 @@ def test_an_accepted_return_that_is_not_told_closes_its_command() -> None:
     assert story.attention == ["Digital River confirmed a return without telling it"]
 
 
-def test_a_pending_payment_without_a_session_asks_nothing_of_the_shopper() -> None:
-    """Absent, not null: the next report may tell what to do."""
-    story = heard_of()
+def test_a_pending_payment_without_a_session_asks_nothing_of_the_shopper_until_a_report_does() -> None:
+    """8.1.7: absent, not null. The answer that tells the redirect comes second, and a failed redirect is still a decline."""
+    story = Story().to_ready(method="redirect")
+    story.tell("order.placed", terms_accepted=True)
+    answer = story.river.answer(story.commands.popleft())
+    story.river.facts.clear()
     told(story, "pending_payment", session=None)
     assert story.state == "pending_payment"
     assert "next_action" not in story.last
+    story.outcome(answer)
+    assert (story.state, story.last["next_action"]["kind"]) == ("pending_payment", "redirect")
+    story.river.fail_payment(story.dr_order_id)
+    story.report()
+    assert story.state == "declined"
 
 
 def test_a_refresh_refused_after_the_payment_was_told_calls_nobody() -> None:
