@@ -22,7 +22,7 @@ from producers.connection import KafkaConnection, within
 from producers.outbox import OutboundRecord, Outbox
 from producers.topics import Lane, group_id
 from producers.transaction import TransactionalProducer
-from statemachine.errors import BrokerUnavailable, ConfigError
+from statemachine.errors import BrokerUnavailable, ConfigError, UnreadableTable
 
 Use = Literal["positions", "committed"]
 
@@ -75,7 +75,7 @@ async def accept_partition(
         if apply:
             await producer.start()  # before anything is read, as every owner does
         value = await reader.last_value(TopicPartition(topics.positions, number))
-        record = None if value is None else decode_position(value)
+        record = _readable(value, topics.positions, number)
         begins, ends = await reader.beginnings(inputs), await reader.ends(inputs)
         committed = await _committed(connection, group, inputs)
         chosen = committed if use == "committed" else ({} if record is None else dict(record.next_offsets))
@@ -103,6 +103,14 @@ async def accept_partition(
     finally:
         await producer.close()
         await reader.close()
+
+
+def _readable(value: bytes | None, topic: str, number: int) -> PositionRecord | None:
+    """The position record; one that cannot be read is none, and is what is being repaired."""
+    try:
+        return None if value is None else decode_position(value, topic, number)
+    except UnreadableTable:
+        return None
 
 
 async def _committed(

@@ -65,6 +65,8 @@ class CoPartitionedSticky(AbstractPartitionAssignor):  # type: ignore[misc]  # a
         self._worker = worker
         self._round = 0
         self._owned: tuple[int, ...] = ()
+        #: Why partitions could not be shared out. aiokafka only logs what ``assign`` raises, so the membership looks here.
+        self.refusal: ConfigError | None = None
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
         """Our join: the topics, and the claim to what we last had."""
@@ -84,6 +86,15 @@ class CoPartitionedSticky(AbstractPartitionAssignor):  # type: ignore[misc]  # a
         Raises:
             ConfigError: The topics have different partition counts, or members subscribe to different topics.
         """
+        try:
+            return self._share(cluster, members)
+        except ConfigError as error:
+            self.refusal = error
+            raise
+
+    def _share(
+        self, cluster: ClusterMetadata, members: Mapping[str, ConsumerProtocolMemberMetadata]
+    ) -> dict[str, ConsumerProtocolMemberAssignment]:
         topics = sorted({topic for member in members.values() for topic in member.subscription})
         if any(sorted(member.subscription) != topics for member in members.values()):
             raise ConfigError(f"members of one group read different topics; all must read {', '.join(topics)}")

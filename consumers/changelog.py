@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from producers.connection import KafkaConnection, within
-from statemachine.errors import BrokerUnavailable, TransactionOpen
+from statemachine.errors import BrokerUnavailable, TransactionOpen, UnreadableTable
 
 
 class ReadRecord(Protocol):
@@ -25,6 +25,20 @@ class ReadRecord(Protocol):
     key: bytes | None
     value: bytes | None
     offset: int
+
+
+def text_key(read: ReadRecord, topic: str) -> str:
+    """The key of a record of a table.
+
+    Raises:
+        UnreadableTable: It is no text.
+    """
+    try:
+        return (read.key or b"").decode()
+    except UnicodeDecodeError:
+        raise UnreadableTable(
+            f"the key at offset {read.offset} of {topic} is no text: remove it by a tombstone"
+        ) from None
 
 
 #: How far before the end the search for a partition's last position record begins.

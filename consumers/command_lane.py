@@ -60,7 +60,7 @@ def make_command_lane(
     """
     name = group_id(prefix, Lane.COMMANDS)
     topics = command_topics(prefix)
-    consumer = make_consumer(connection, name, group)
+    consumer, assignor = make_consumer(connection, name, group)
     reader = CommandReader(connection)
     lane_options = options or LaneOptions(heartbeat_seconds=group.heartbeat_interval_ms / 1000)
     call_options = calls or CallOptions()
@@ -102,6 +102,7 @@ def make_command_lane(
         group=name,
         topics=[topics.commands],
         consumer=consumer,
+        assignor=assignor,
         make_partition=make_partition,
         reader=reader,
         # calls on their way are awaited before the partition is given away

@@ -133,6 +133,8 @@ class CommandPartition:
         #: Watermark, desk and outcomes are what the last transaction under our footprint says, and more of ours.
         self._proven = False
         self._footprint: Footprint | None = None
+        # Never set back: a footprint that is used twice would let a transaction that did not land pass for one that did.
+        self._transactions = 0
         self._in_doubt: _InDoubt | None = None
         self._finished: list[Finished] = []
         self._doubts = Doubts(caller.options)
@@ -465,8 +467,8 @@ class CommandPartition:
         outbox = Outbox(producer.counts, home=self.number, home_count=0)
         for item in batch:
             outbox.add_foreign(item.topic, *item.record)
-        before = self._footprint
-        footprint = Footprint(self._incarnation, 1 if before is None else before.transaction + 1)
+        self._transactions += 1
+        footprint = Footprint(self._incarnation, self._transactions)
         doubt = _InDoubt(footprint, len(batch), [item.offset for item in batch])
         after = self._watermark.with_finished(doubt.offsets)
         self._in_doubt = doubt

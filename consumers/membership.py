@@ -18,7 +18,7 @@ from typing import Any, Literal, Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import KafkaConnectionError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
 
 from consumers.assignor import CoPartitionedSticky
 from consumers.changelog import ChangelogReader, stop_consumer
@@ -91,16 +91,19 @@ class GroupOptions:
         self.max_partition_fetch_bytes = max_partition_fetch_bytes
 
 
-def make_consumer(connection: KafkaConnection, group: str, options: GroupOptions) -> AIOKafkaConsumer:
+def make_consumer(
+    connection: KafkaConnection, group: str, options: GroupOptions
+) -> tuple[AIOKafkaConsumer, CoPartitionedSticky]:
     """The consumer of a lane: no automatic commits, no automatic offset reset, only committed records, our assignor."""
-    return AIOKafkaConsumer(
+    assignor = CoPartitionedSticky(options.worker)
+    consumer = AIOKafkaConsumer(
         **connection.client_options(),
         group_id=group,
         group_instance_id=options.group_instance_id,
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="none",
-        partition_assignment_strategy=(CoPartitionedSticky(options.worker),),
+        partition_assignment_strategy=(assignor,),
         session_timeout_ms=options.session_timeout_ms,
         heartbeat_interval_ms=options.heartbeat_interval_ms,
         rebalance_timeout_ms=options.rebalance_timeout_ms,
@@ -110,6 +113,7 @@ def make_consumer(connection: KafkaConnection, group: str, options: GroupOptions
         max_partition_fetch_bytes=options.max_partition_fetch_bytes,
         client_id=f"orderflow-{options.worker}",
     )
+    return consumer, assignor
 
 
 class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
@@ -122,6 +126,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         group: str,
         topics: Iterable[str],
         consumer: AIOKafkaConsumer,
+        assignor: CoPartitionedSticky,
         make_partition: Callable[[int], Partition],
         reader: ChangelogReader | None = None,
         drain_seconds: float | None = None,
@@ -133,6 +138,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         self._group = group
         self._topics = tuple(topics)
         self._consumer = consumer
+        self._assignor = assignor
         self._make_partition = make_partition
         self._running: dict[int, asyncio.Task[None]] = {}
         self._failed: asyncio.Future[None] | None = None
@@ -186,8 +192,15 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             return False
         try:
             starting.result()
-        except (KafkaError, OSError) as error:
+        except (KafkaConnectionError, OSError) as error:
             raise await unreachable(self._connection) from error
+        except KafkaError as error:
+            if error.retriable:
+                raise await unreachable(self._connection) from error
+            raise ConfigError(
+                f"group {self._group} cannot be joined: {type(error).__name__} ({error.description or 'no details'}); "
+                "is another client in it, or are rights missing?"
+            ) from error
         return True
 
     async def _leave(self) -> None:
@@ -200,10 +213,16 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         await closing_done()
 
     async def _read(self) -> None:
-        """Fetch for all partitions that want records and hand them over, in order."""
+        """Fetch for all partitions that want records and hand them over, in order.
+
+        Raises:
+            ConfigError: The partitions cannot be shared out: somebody changed a topic's partition count under us.
+        """
         by_partition: dict[int, list[TopicPartition]] = {}
         while True:
             by_partition.clear()
+            if self._assignor.refusal is not None:
+                raise self._assignor.refusal
             for tp in self._consumer.assignment():
                 by_partition.setdefault(tp.partition, []).append(tp)
             wanted = [

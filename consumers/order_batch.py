@@ -31,11 +31,12 @@ from statemachine.decide import deadline_event, decide
 from statemachine.decision import Effect, IndexEntry, Moved, Parked, Refused, Repeated, SetAside, StateChange
 from statemachine.decoding import ORIGIN_HEADER, cause_of, decode
 from statemachine.envelope import Cause, Headers, Record
-from statemachine.errors import ConfigError, DecodeError, Reason
+from statemachine.errors import ConfigError, DecodeError, Reason, UnreadableTable
 from statemachine.events import Event
-from statemachine.order import Deadline, Order
+from statemachine.expiring import is_empty_shell
+from statemachine.order import DEFINITION, Deadline, Order
 from statemachine.policy import Policy
-from statemachine.snapshot import decode_snapshot, encode_snapshot
+from statemachine.snapshot import decode_snapshot, encode_snapshot, newer_snapshot
 
 log = structlog.get_logger(__name__)
 
@@ -49,11 +50,18 @@ _GROWTH_FACTOR, _GROWTH_BYTES = 2, 8 * 1024
 _FIRINGS_MAX = 20
 
 
-class _Deadlines(msgspec.Struct):
-    deadlines: tuple[Deadline, ...] = ()
+class _Due(msgspec.Struct):
+    due: datetime
 
 
-_deadlines_of = msgspec.json.Decoder(_Deadlines)
+class _Waiting(msgspec.Struct):
+    """As much of a snapshot as a restore reads. A newer one may have deadlines of names that are not known here."""
+
+    definition: int = 0
+    deadlines: tuple[_Due, ...] = ()
+
+
+_waiting_of = msgspec.json.Decoder(_Waiting)
 
 
 class _Working:
@@ -93,6 +101,7 @@ class OrderLogic:
         self._changes = prefixed(prefix, Topic.ORDER_STATE_CHANGES)
         self._commands = prefixed(prefix, Topic.DR_COMMANDS)
         self._letters = prefixed(prefix, Topic.DEAD_LETTERS)
+        self._orders = prefixed(prefix, Topic.ORDERS)
         self._inbox = prefixed(prefix, Topic.INBOX)
         self._index = prefixed(prefix, Topic.INDEX)
         self._heap = DeadlineHeap()
@@ -107,12 +116,24 @@ class OrderLogic:
     # -- PartitionLogic
 
     def opened(self, store: Store) -> None:
-        """Rebuild the heap of deadlines from the snapshots."""
+        """Rebuild the heap of deadlines from the snapshots.
+
+        Raises:
+            ConfigError: A snapshot was written by a newer version: nothing of this partition is worked on.
+            UnreadableTable: A snapshot is none.
+        """
         dues: list[tuple[str, datetime]] = []
         for order_id, snapshot in store.items():
-            deadlines = _deadlines_of.decode(snapshot).deadlines
-            if deadlines:
-                dues.append((order_id, min(deadline.due for deadline in deadlines)))
+            try:
+                waiting = _waiting_of.decode(snapshot)
+            except msgspec.DecodeError:
+                raise UnreadableTable(
+                    f"the snapshot of order {order_id} in {self._orders} cannot be read: write the right one again, or remove it"
+                ) from None
+            if waiting.definition > DEFINITION:
+                raise newer_snapshot(waiting.definition)
+            if waiting.deadlines:
+                dues.append((order_id, min(deadline.due for deadline in waiting.deadlines)))
         self._heap.fill(dues)
 
     def committed(self, changes: Mapping[str, bytes | None]) -> None:
@@ -139,7 +160,9 @@ class OrderLogic:
                 self._fire(order_id, batch.fire_until)
         for order_id, working in self._working.items():
             if working.changed and working.order is not None:
-                overlay.put(order_id, encode_snapshot(working.order))
+                # the shell of an order that was never requested goes with the last event that waited in it
+                gone = is_empty_shell(working.order)
+                overlay.put(order_id, None if gone else encode_snapshot(working.order))
                 self._dues[order_id] = min((d.due for d in working.order.deadlines), default=None)
 
     # -- one record

@@ -26,7 +26,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from consumers.changelog import ChangelogReader, ReadRecord
+from consumers.changelog import ChangelogReader, ReadRecord, text_key
 from consumers.positions import (
     PositionRecord,
     Standing,
@@ -439,7 +439,7 @@ class OwnedPartition:
         if self._topics.positions is None:
             return None
         value = await self._reader.last_value(TopicPartition(self._topics.positions, self.number))
-        return None if value is None else decode_position(value)
+        return None if value is None else decode_position(value, self._topics.positions, self.number)
 
     async def _committed(self, partition: TopicPartition) -> int | None:
         offset: int | None = await within(
@@ -469,7 +469,8 @@ class OwnedPartition:
 
     async def _restore(self, record: PositionRecord | None) -> None:
         store = self._make_store(self.number)
-        if self._topics.changelog is None:
+        changelog = self._topics.changelog
+        if changelog is None:
             self._open(_Proven(store, record))
             return
         self._become(PartitionState.RESTORING)
@@ -478,12 +479,12 @@ class OwnedPartition:
 
         def take(read: ReadRecord) -> None:
             if read.key is not None:
-                pending[read.key.decode()] = read.value
+                pending[text_key(read, changelog)] = read.value
             if len(pending) >= 10_000:
                 store.apply(pending)
                 pending.clear()
 
-        end = await self._reader.read_all(TopicPartition(self._topics.changelog, self.number), take)
+        end = await self._reader.read_all(TopicPartition(changelog, self.number), take)
         store.apply(pending)
         log.info("partition_restored", partition=self.number, group=self._group, entries=len(store), end=end)
         self._open(_Proven(store, record))

@@ -12,6 +12,8 @@ from enum import Enum
 
 import msgspec
 
+from statemachine.errors import UnreadableTable
+
 
 class PositionRecord(msgspec.Struct, frozen=True):
     """One committed transaction of a partition."""
@@ -36,13 +38,19 @@ def encode_position(record: PositionRecord) -> bytes:
     return _encoder.encode(record)
 
 
-def decode_position(value: bytes) -> PositionRecord:
-    """Read a value of ``orderflow.positions``.
+def decode_position(value: bytes, topic: str, partition: int) -> PositionRecord:
+    """Read the newest value of a partition of ``orderflow.positions``.
 
     Raises:
-        msgspec.DecodeError: Not a position record.
+        UnreadableTable: Not a position record.
     """
-    return _decoder.decode(value)
+    try:
+        return _decoder.decode(value)
+    except msgspec.DecodeError:
+        raise UnreadableTable(
+            f"the position record of partition {partition} in {topic} cannot be read; "
+            f"orderflow partitions accept {partition} --use committed --reason TEXT writes a new one"
+        ) from None
 
 
 class Standing(Enum):

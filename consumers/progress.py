@@ -4,8 +4,8 @@ Commands of different orders end in any order, but Kafka keeps one offset. So th
 everything is done, and the rest travels in the offset's metadata, in the same transaction:
 
 - which offsets above the watermark are done, so that a restart calls none of them again;
-- the footprint: which process wrote it and its how manieth transaction that was. A producer that finds its own footprint after
-  an init knows that nobody else can have called meanwhile, because a call needs a committed transaction;
+- the footprint: which process wrote it, and its how manieth transaction that was, aborted ones counted. A producer that finds its
+  own footprint after an init knows that nobody else can have called meanwhile, because a call needs a committed transaction;
 - whether the writer left for good with nothing in flight, and below which offset it may have tried commands: its successor then
   need not wait, and looks up those only.
 

@@ -55,7 +55,7 @@ def make_stateful_lane(
         clock: UTC now.
         probe: For fault-injection tests.
     """
-    consumer = make_consumer(connection, group_name, group)
+    consumer, assignor = make_consumer(connection, group_name, group)
     reader = ChangelogReader(connection)
 
     def make_partition(number: int) -> OwnedPartition:
@@ -80,6 +80,7 @@ def make_stateful_lane(
         group=group_name,
         topics=topics.inputs.values(),
         consumer=consumer,
+        assignor=assignor,
         make_partition=make_partition,
         reader=reader,
     )

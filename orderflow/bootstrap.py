@@ -215,7 +215,11 @@ def _make_lane(
                 group=_group_options(settings, worker, rebalance_seconds=timeout + 30),
                 provider=provider,
                 rate=settings.rate,
-                calls=CallOptions(concurrency=settings.command_concurrency, http_timeout_seconds=timeout),
+                calls=CallOptions(
+                    concurrency=settings.command_concurrency,
+                    http_timeout_seconds=timeout,
+                    settle_seconds=settings.late_effect_wait.total_seconds(),
+                ),
                 lease_seconds=settings.command_lease.total_seconds(),
                 probe=probe,
                 call_probe=call_probe,
@@ -270,7 +274,9 @@ async def serve_relay(settings: Settings, port: int, *, host: str = "127.0.0.1")
         async def publish(key: bytes | None, body: bytes, headers: Headers) -> None:
             await publisher.send(topic, key, body, headers)
 
-        runner = web.AppRunner(make_relay(publish, settings.signing_tokens), access_log=None, shutdown_timeout=3.0)
+        runner = web.AppRunner(
+            make_relay(publish, settings.signing_tokens, ready=publisher.answers), access_log=None, shutdown_timeout=3.0
+        )
         await runner.setup()
         try:
             site = web.TCPSite(runner, host, port)

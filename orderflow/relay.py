@@ -40,7 +40,7 @@ def make_relay(
     publish: Publish,
     tokens: Sequence[str],
     *,
-    ready: Callable[[], bool] = lambda: True,
+    ready: Callable[[], Awaitable[bool]],
     now: Callable[[], float] = time.time,
     answer_seconds_max: float = ANSWER_SECONDS_MAX,
     body_bytes_max: int = BODY_BYTES_MAX,
@@ -48,7 +48,7 @@ def make_relay(
     """The application: ``POST /webhooks``, ``GET /healthz``, ``GET /readyz``.
 
     ``tokens`` are the signing tokens, current first; without any, signatures are not checked. ``now`` is in seconds since
-    the epoch.
+    the epoch. ``ready`` tells whether Kafka answers.
     """
     relay = _Relay(publish, tuple(tokens), ready, now, answer_seconds_max)
     app = web.Application(client_max_size=body_bytes_max)
@@ -63,7 +63,7 @@ class _Relay:
         self,
         publish: Publish,
         tokens: tuple[str, ...],
-        ready: Callable[[], bool],
+        ready: Callable[[], Awaitable[bool]],
         now: Callable[[], float],
         answer_seconds_max: float,
     ) -> None:
@@ -96,7 +96,9 @@ class _Relay:
 
     async def readiness(self, _: web.Request) -> web.Response:
         """200 while Kafka can be written to, else 503."""
-        return web.Response(text="ready\n") if self._ready() else web.Response(status=503, text="not ready\n")
+        if await self._ready():
+            return web.Response(text="ready\n")
+        return web.Response(status=503, text="Kafka does not answer\n")
 
     def _fault(self, header: str | None, body: bytes) -> str | None:
         """Why the request is not taken, in one line that quotes nothing; None when it is fine."""

@@ -147,6 +147,7 @@ class Settings(BaseSettings):
     checkout_rejected_wait: Duration = _duration("24h", "checkout_rejected becomes abandoned after")
     declined_wait: Duration = _duration("24h", "declined becomes abandoned after")
     answer_wait: Duration = _duration("2m", "a command without an outcome is inquired after", gt=_POSITIVE)
+    late_effect_wait: Duration = _duration("30s", "how long after its timeout Digital River may still act on a request")
     in_review_wait: Duration = _duration("72h", "attention when a fraud review takes longer")
     pending_payment_wait: Duration = _duration("31d", "attention when the shopper has not paid by then")
     submitted_wait: Duration = _duration("7d", "attention when nothing was shipped: the authorisation ages")
@@ -237,6 +238,7 @@ class Settings(BaseSettings):
             return_wait=self.return_wait,
             answer_wait=self.answer_wait,
             http_timeout=self.digitalriver_timeout,
+            late_effect_wait=self.late_effect_wait,
             unknown_sku_window=self.unknown_sku_window,
             parked_max_age=self.parked_max_age,
         )

@@ -19,6 +19,9 @@ from statemachine.errors import BrokerUnavailable
 #: Largest request that is sent: the largest input record and 64 KiB more.
 REQUEST_BYTES_MAX = 1_048_588 + 65_536
 
+#: How long a readiness check may take.
+_LOOK_SECONDS = 2.0
+
 
 class Publisher:
     """Sends single records and waits until Kafka has them."""
@@ -75,6 +78,17 @@ class Publisher:
             raise BrokerUnavailable(f"Kafka did not take a record for {topic}: {type(error).__name__}") from error
         offset: int = metadata.offset
         return offset
+
+    async def answers(self) -> bool:
+        """Whether a broker answers now; asks one, for at most two seconds."""
+        if self._producer is None:
+            return False
+        try:
+            return bool(
+                await within(_LOOK_SECONDS, self._producer.client.force_metadata_update(), "a look at the brokers")
+            )
+        except (BrokerUnavailable, KafkaError):
+            return False
 
     async def stop(self) -> None:
         """Flush and close; never longer than the stop limit."""

@@ -59,7 +59,9 @@ def send(file: IO[bytes], rate: float, as_json: bool) -> None:
 
 async def _send(sender: Sender, connection: Any, file: IO[bytes], advance: Any) -> None:
     from producers.publisher import Publisher
+    from producers.topic_setup import read_topics
 
+    sender.present = frozenset(await read_topics(connection, sender.prefix))
     async with Publisher(connection) as publisher:
         await sender.send_all(publisher, file, advance)
 
@@ -68,7 +70,9 @@ class Sender:
     """Writes lines: side by side for different keys, in the order of the file for one key."""
 
     def __init__(self, prefix: str, rate: float) -> None:
-        self._prefix = prefix
+        self.prefix = prefix
+        #: The contract's topics that Kafka has: a write to another one would only be waited for.
+        self.present: frozenset[str] = frozenset()
         self._rate = rate
         self._last: dict[str | None, asyncio.Task[None]] = {}
         self._begun = 0
@@ -118,6 +122,9 @@ class Sender:
         if line.topic not in WRITABLE:
             self._refuse(number, f"topic must be one of {', '.join(sorted(WRITABLE))}")
             return None
+        if line.topic not in self.present:
+            self._refuse(number, f"topic {self.prefix}{line.topic} is missing; orderflow topics create makes it")
+            return None
         return line
 
     def _refuse(self, number: int, reason: str) -> None:
@@ -137,7 +144,7 @@ class Sender:
         key = None if line.key is None else line.key.encode()
         headers = [(name, value.encode()) for name, value in line.headers.items()]
         try:
-            await publisher.send(prefixed(self._prefix, line.topic), key, line.encoded(), headers)
+            await publisher.send(prefixed(self.prefix, line.topic), key, line.encoded(), headers)
         except BrokerUnavailable as error:
             if isinstance(error.__cause__, MessageSizeTooLargeError):
                 self._refuse(number, f"larger than Kafka takes for {line.topic}")

@@ -78,8 +78,13 @@ def _read(order_id: str | None = None) -> list[dict[str, Any]]:
     table = run(read_table(settings.connection(), settings.topic_prefix, Topic.ORDERS, key=order_id))
     decoder = msgspec.json.Decoder(dict[str, Any])
     found = []
-    for value in table.values():
-        order = decoder.decode(value)
+    for name, value in table.items():
+        try:
+            order = decoder.decode(value)
+            _row(order)  # what is shown of it must be there
+        except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+            talk().print(f"orders: the record of {name} is no snapshot of an order", markup=False)
+            continue
         order.pop(_INTERNAL, None)
         found.append(order)
     return found

@@ -173,8 +173,7 @@ async def test_without_the_lease_a_woken_worker_doubles_a_capture(
         await asyncio.sleep(3)
         books = await running.ask("GET", "/_admin/books")
         doubled = [key for key, count in load.shipments.items() if books[key]["captures"] > count]  # type: ignore[index]
-        refused = await running.ask("GET", "/_admin/webhooks")
-        assert doubled or refused, "the fault did not reach a call"
+        assert doubled, "the fault did not reach a call"
 
 
 @SOAK  # three nodes on a loaded machine take a minute

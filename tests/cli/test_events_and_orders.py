@@ -175,3 +175,30 @@ def test_an_unknown_order_is_not_found(orderflow: Command) -> None:
     result = orderflow("orders", "show", "nobody")
     assert result.exit_code == 3
     assert result.stderr == "orderflow: there is no order nobody\n"
+
+
+def test_a_missing_topic_is_told_at_once(orderflow: Command, prefix: str, tmp_path: Path) -> None:
+    """The line says what makes it; nothing waits for a topic that will not come."""
+    orderflow.set(topic_prefix=f"{prefix}other.")
+    file = tmp_path / "events.jsonl"
+    file.write_text(_line("checkout-events", "A-1", {}))
+    result = orderflow("events", "send", str(file))
+    assert result.exit_code == 1
+    assert f"line 1: topic {prefix}other.checkout-events is missing; orderflow topics create makes it" in result.stderr
+
+
+def test_a_record_that_is_no_snapshot_is_told_and_left_out(orderflow: Command, embedded: str, prefix: str) -> None:
+    """The table is shown all the same."""
+
+    async def spoil() -> None:
+        async with Publisher(KafkaConnection(embedded)) as publisher:
+            await publisher.send(f"{prefix}orders", b"A-0", b"no json")
+            await publisher.send(f"{prefix}orders", b"A-2", b"{}")
+
+    asyncio.run(spoil())
+    _write_orders(embedded, prefix, Order(order_id="A-1", state="submitted", amounts=Amounts("USD", 100), updated=NOW))
+    result = orderflow("orders", "list", "--json")
+    assert result.exit_code == 0
+    assert [json.loads(line)["order_id"] for line in result.stdout.splitlines()] == ["A-1"]
+    for name in ("A-0", "A-2"):
+        assert f"orders: the record of {name} is no snapshot of an order" in result.stderr

@@ -119,7 +119,7 @@ def make_membership(
 ) -> Membership:
     """A worker of the counting lane, joined by nothing but these parts."""
     group = f"{prefix}counting"
-    consumer = make_consumer(
+    consumer, assignor = make_consumer(
         connection,
         group,
         GroupOptions(worker=worker, session_timeout_ms=session_timeout_ms, heartbeat_interval_ms=heartbeat_interval_ms),
@@ -149,6 +149,7 @@ def make_membership(
         group=group,
         topics=topics.inputs.values(),
         consumer=consumer,
+        assignor=assignor,
         make_partition=make,
         reader=reader,
     )

@@ -22,7 +22,6 @@ import structlog
 
 import consumers.partition
 import producers.transaction
-from consumers.partition import OwnedPartition
 from consumers.positions import Standing
 from producers.connection import KafkaConnection, Limits
 from producers.transaction import Step
@@ -88,20 +87,10 @@ def _always_current(*_arguments: object, **_more: object) -> Standing:
     return Standing.CURRENT
 
 
-def _always_read(_partition: OwnedPartition) -> bool:
-    return True
-
-
-async def _resume_unproven(partition: OwnedPartition) -> bool:
-    return partition._producer is not None and partition._proven is not None
-
-
 #: Name -> what is replaced by what.
 MUTANTS: dict[str, tuple[object, str, object]] = {
     "id_without_partition": (producers.transaction, "transactional_id", _without_partition_in_id),
     "store_not_proven": (consumers.partition, "standing", _always_current),
-    "deadline_before_backlog": (OwnedPartition, "_barrier_reached", _always_read),
-    "resume_unproven": (OwnedPartition, "_resume", _resume_unproven),
 }
 
 

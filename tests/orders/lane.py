@@ -234,11 +234,12 @@ async def read_outputs(bootstrap: str, prefix: str) -> Outputs:
     """All that is committed now."""
     raw = await read(bootstrap, prefix, *OUTPUT_TOPICS)
     events = [json.loads(record.value) for record in raw[Topic.ORDER_STATE_CHANGES]]
+    newest = {record.key.decode(): record.value for record in raw[Topic.ORDERS]}
     return Outputs(
         changes=[one for one in events if one["type"] == "order.state_changed"],
         refused=[one for one in events if one["type"] == "order.event_refused"],
         letters=[letter_of(record) for record in raw[Topic.DEAD_LETTERS]],
-        orders={record.key.decode(): json.loads(record.value) for record in raw[Topic.ORDERS]},
+        orders={key: json.loads(value) for key, value in newest.items() if value is not None},
         raw=raw,
     )
 
@@ -254,6 +255,13 @@ class Lane:
     river: River = field(default_factory=River)
     #: Records that this worker has to carry out.
     sent: int = 0
+    #: Its ``run``.
+    running: asyncio.Task[None] | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the worker has stopped."""
+        return self.running is not None and self.running.done()
 
     def partition(self, number: int) -> OwnedPartition:
         """A partition of the worker's."""
@@ -343,7 +351,8 @@ async def order_lane(
     )
     lane = Lane(bootstrap, prefix, membership, partitions, river or River())
     stop = asyncio.Event()
-    tasks = [asyncio.create_task(membership.run(stop))]
+    lane.running = asyncio.create_task(membership.run(stop))
+    tasks = [lane.running]
     if answering:
         tasks.append(asyncio.create_task(_answer(lane, stop)))
     try:

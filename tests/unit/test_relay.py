@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -37,10 +37,12 @@ class Topic:
 
 
 @asynccontextmanager
-async def door(
-    topic: Topic, tokens: Sequence[str] = (TOKEN,), ready: Callable[[], bool] = lambda: True
-) -> AsyncIterator[str]:
+async def door(topic: Topic, tokens: Sequence[str] = (TOKEN,), is_ready: bool = True) -> AsyncIterator[str]:
     """A relay on a free port that takes 0.3 s at most and 1,000 bytes."""
+
+    async def ready() -> bool:
+        return is_ready
+
     app = make_relay(topic.publish, tokens, ready=ready, now=lambda: NOW, answer_seconds_max=0.3, body_bytes_max=1000)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
@@ -130,7 +132,7 @@ async def test_a_body_that_is_too_large_is_refused_unread() -> None:
 async def test_health_and_readiness_are_told_apart() -> None:
     """Law: a relay without Kafka lives and is not ready."""
     async with (
-        door(Topic(), ready=lambda: False) as url,
+        door(Topic(), is_ready=False) as url,
         aiohttp.ClientSession() as session,
         session.get(f"{url}/healthz") as healthy,
         session.get(f"{url}/readyz") as ready,

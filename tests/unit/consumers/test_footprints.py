@@ -1,0 +1,74 @@
+"""A footprint names one transaction of one process, so that an aborted one is never taken for one that committed."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+
+from consumers.breaker import Breaker
+from consumers.command_calls import Caller, CallOptions
+from consumers.command_partition import CommandPartition, command_topics
+from consumers.partition import LaneOptions
+from consumers.progress import Progress, read_progress
+from producers.connection import KafkaConnection
+from producers.transaction import TransactionalProducer
+from statemachine.errors import TransactionAborted
+
+
+class PaperCaller:
+    """What a partition needs of its caller to write."""
+
+    clock = staticmethod(lambda: 0.0)
+    options = CallOptions()
+    breaker = Breaker()
+
+
+class PaperProducer:
+    """Takes transactions, and notes what would be committed beside the offset."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.alive = True
+        self.fails = False
+        self.written: list[Progress] = []
+
+    async def transact(self, _outbox: object, offsets: dict[Any, tuple[int, str]], *, timestamp_ms: int) -> None:
+        """Commit, or fail without having committed."""
+        assert timestamp_ms > 0
+        ((offset, metadata),) = offsets.values()
+        if self.fails:
+            raise TransactionAborted("not this time")
+        self.written.append(read_progress(offset, metadata))
+
+
+async def test_a_transaction_that_did_not_land_is_not_taken_for_an_earlier_one_that_did() -> None:
+    """After a take-over that forgot everything the count goes on: the old footprint is no proof of the new transaction."""
+    producer = PaperProducer()
+    partition = CommandPartition(
+        0,
+        group="g",
+        topics=command_topics(""),
+        options=LaneOptions(),
+        connection=KafkaConnection("nowhere:1"),
+        consumer=None,
+        reader=cast("Any", None),
+        incarnation="A",
+        caller=cast("Caller", PaperCaller()),
+        lease_seconds=5,
+        clock=lambda: datetime(2031, 3, 4, tzinfo=UTC),
+    )
+    partition._producer = cast("TransactionalProducer", producer)
+    partition._proven = True
+    await partition._transact()
+    found = producer.written[-1]
+    partition._forget()  # somebody fenced us and never committed
+    partition._proven = True
+    producer.fails = True
+    with pytest.raises(TransactionAborted):
+        await partition._transact()
+    assert not partition._is_ours(found)
+    producer.fails = False
+    await partition._transact()
+    assert producer.written[-1].footprint != found.footprint
