@@ -24,8 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.workload import EVENTS_PER_ORDER, OneOrder, Written
 from consumers.membership import GroupOptions
+from consumers.options import LaneOptions
 from consumers.order_lane import make_order_lane
-from consumers.partition import LaneOptions, OwnedPartition
+from consumers.partition import OwnedPartition
 from orderflow.collector import settle_collector
 from producers.connection import KafkaConnection
 from producers.transaction import BATCH_BYTES

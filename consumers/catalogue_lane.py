@@ -2,6 +2,7 @@
 
 Rules of the file:
 - The calls are safe to repeat and run before the transaction, never in it: a batch that is cut off or fails is done again.
+- They are not safe to come late: a worker that was frozen must not undo what its successor did. So they need the lease.
 - One SKU's events run in order, different SKUs side by side.
 - While Digital River cannot be asked, or denies the key, the partition waits and nothing is set aside.
 """
@@ -17,9 +18,10 @@ from typing import Final
 import structlog
 
 from consumers.command_records import record_of
-from consumers.lease import steady_clock
+from consumers.lease import LEASE_SECONDS, steady_clock
 from consumers.membership import GroupOptions, Membership
-from consumers.partition import Batch, LaneOptions, LaneTopics, Overlay
+from consumers.options import LaneOptions, LaneTopics
+from consumers.partition import Batch, Overlay
 from consumers.provider import Provider, SkuAnswer
 from consumers.rate import CATALOGUE_PART, RateLimit
 from consumers.reading import Asking, in_order
@@ -40,7 +42,7 @@ from statemachine.sku import Sku, SkuEvent, decode_sku, driven, encode_sku, is_r
 log = structlog.get_logger(__name__)
 
 #: Small, because a batch is done again as a whole after a failure or a revoke.
-_OPTIONS: Final = LaneOptions(batch_records_max=100, step_waits=True)
+_BATCH_RECORDS_MAX: Final = 100
 
 
 class CatalogueLogic:
@@ -75,10 +77,10 @@ class CatalogueLogic:
             except DecodeError as error:
                 self._set_aside(record, error, batch.now, outbox)
                 continue
-            work.setdefault(event.order_id, []).append(partial(self._drive, event, batch.now, overlay))
+            work.setdefault(event.order_id, []).append(partial(self._drive, event, batch, overlay))
         await in_order(work)
 
-    async def _drive(self, event: Event, now: datetime, overlay: Overlay) -> None:
+    async def _drive(self, event: Event, batch: Batch, overlay: Overlay) -> None:
         """Carry one event out at Digital River and keep the answer.
 
         Raises:
@@ -91,22 +93,24 @@ class CatalogueLogic:
             self.counts["repeated"] += 1
             return
         try:
-            answer = await self._asking.ask(partial(self._call, event))
+            answer = await self._asking.ask(partial(self._call, event, batch))
         except OffContract as error:  # kept as a refusal, with attention in the log: waiting would not change it
             log.warning("digital_river_off_contract", sku_id=sku_id, error=str(error))
             answer = SkuAnswer(
                 Problem("off_contract", "Digital River's answer cannot be understood", status=error.status)
             )
         kind: SkuEvent = "sku.upserted" if isinstance(event.data, SkuUpserted) else "sku.removed"
-        after = driven(sku, sku_id, kind, source=event.source, event_id=event.id, problem=answer.problem, now=now)
+        after = driven(sku, sku_id, kind, source=event.source, event_id=event.id, problem=answer.problem, now=batch.now)
         overlay.put(sku_id, encode_sku(after))
         self.counts[after.state] += 1
 
-    async def _call(self, event: Event) -> SkuAnswer:
+    async def _call(self, event: Event, batch: Batch) -> SkuAnswer:
+        assert batch.lease is not None  # the lane's options ask for one
+        may_write = batch.lease.check
         if isinstance(event.data, SkuRemoved):
-            return await self._provider.delete_sku(event.order_id)
+            return await self._provider.delete_sku(event.order_id, may_write)
         assert isinstance(event.data, SkuUpserted)  # the topic has two types
-        return await self._provider.put_sku(event.order_id, event.data.model_dump(exclude_none=True))
+        return await self._provider.put_sku(event.order_id, event.data.model_dump(exclude_none=True), may_write)
 
     def _set_aside(self, record: Record, error: DecodeError, now: datetime, outbox: Outbox) -> None:
         self.counts[f"dead.{error.reason}"] += 1
@@ -126,7 +130,7 @@ def make_catalogue_lane(
     group: GroupOptions,
     provider: Provider,
     rate: float,
-    options: LaneOptions = _OPTIONS,
+    lease_seconds: float = LEASE_SECONDS,
     clock: Callable[[], datetime] = utc_now,
     probe: Probe | None = None,
 ) -> Membership:
@@ -140,7 +144,7 @@ def make_catalogue_lane(
         group: Session and worker name.
         provider: Digital River.
         rate: Requests a second for the whole fleet, of which the lane uses its part; 0 for no limit.
-        options: Batching; ``step_waits`` must be set.
+        lease_seconds: L; the same in the whole fleet. A partition that somebody had before writes nothing for as long.
         clock: UTC now.
         probe: For fault-injection tests.
     """
@@ -167,7 +171,7 @@ def make_catalogue_lane(
         partitions=partitions,
         incarnation=incarnation,
         group=group,
-        options=options,
+        options=LaneOptions(batch_records_max=_BATCH_RECORDS_MAX, step_waits=True, lease_seconds=lease_seconds),
         make_logic=make_logic,
         clock=clock,
         probe=probe,

@@ -13,7 +13,7 @@ from consumers.command_partition import CommandPartition, command_topics
 from consumers.command_reader import CommandReader
 from consumers.lease import LEASE_SECONDS, steady_clock
 from consumers.membership import GroupOptions, Membership, make_consumer
-from consumers.partition import LaneOptions
+from consumers.options import LaneOptions
 from consumers.provider import Provider
 from consumers.rate import COMMANDS_PART, RateLimit
 from consumers.stateful_lane import utc_now

@@ -32,7 +32,8 @@ from consumers.command_doubts import Doubts
 from consumers.command_reader import CommandReader
 from consumers.command_records import PendingCommand, outcome_event, read_command, record_of
 from consumers.lease import Lease
-from consumers.partition import Counters, LaneOptions, PartitionState
+from consumers.options import LaneOptions
+from consumers.partition import Counters, PartitionState
 from consumers.progress import Footprint, Left, Progress, Watermark
 from consumers.takeover_watch import TakeOverWatch
 from producers.connection import KafkaConnection, within

@@ -7,8 +7,9 @@ waits L before it calls. The clock must go on while the process is frozen and, w
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from statemachine.errors import Disposition, OrderflowError
 
@@ -59,3 +60,37 @@ class Lease:
         """
         if self.age >= self.seconds:
             raise LeaseExpired("the lease of the partition ran out before the request was written")
+
+
+class StepLease(Lease):
+    """The lease of a partition whose steps call Digital River: begun with each batch, kept up while a step takes its time."""
+
+    __slots__ = ("_write_from",)
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        super().__init__(seconds, clock)
+        self._write_from = 0.0
+
+    def took_over(self, begun_at: float, *, inherited: bool) -> None:
+        """The init that began at ``begun_at`` has fenced the old owner, if the partition is ``inherited``: it may still call."""
+        self.renew(begun_at)
+        if inherited:
+            self._write_from = self._clock() + self.seconds
+
+    @property
+    def wait_seconds(self) -> float:
+        """How long until the lease of an old owner is over."""
+        return max(0.0, self._write_from - self._clock())
+
+    @property
+    def is_old(self) -> bool:
+        """A lease that is half over would often end on the way to the wire."""
+        return self.age > self.seconds / 2
+
+    async def keep(self, ended: asyncio.Event, renew: Callable[[], Awaitable[None]]) -> None:
+        """Renew in time until the step has ended; a transaction that has begun is finished."""
+        while not ended.is_set():
+            try:
+                await asyncio.wait_for(ended.wait(), self.seconds / 3)
+            except TimeoutError:
+                await renew()

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from consumers.fuse import RECORDS_MIN, Fuse
 from consumers.membership import GroupOptions, Membership
+from consumers.options import LaneOptions, LaneTopics
 from consumers.order_batch import OrderLogic
-from consumers.partition import LaneOptions, LaneTopics
 from consumers.stateful_lane import dict_store, make_stateful_lane, utc_now
 from consumers.store import Store
 from producers.connection import KafkaConnection

@@ -27,6 +27,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
 from consumers.changelog import ChangelogReader, ReadRecord, text_key
+from consumers.lease import Lease, StepLease, steady_clock
+from consumers.options import LaneOptions, LaneTopics
 from consumers.positions import (
     PositionRecord,
     Standing,
@@ -35,6 +37,7 @@ from consumers.positions import (
     same_offsets,
     standing,
 )
+from consumers.stepping import step_until
 from consumers.store import Store
 from consumers.takeover_watch import TakeOverWatch
 from producers.connection import KafkaConnection, within
@@ -101,6 +104,8 @@ class Batch:
     #: Deadlines due up to this time may fire, because everything written before it has been read; None: none may.
     fire_until: datetime | None
     now: datetime
+    #: The right to write to somebody else, checked as the last act before each such request; None for lanes that never do.
+    lease: Lease | None = None
 
 
 class PartitionLogic(Protocol):
@@ -121,38 +126,6 @@ class PartitionLogic(Protocol):
     def next_due(self) -> datetime | None:
         """When the next deadline is due; None when there is none."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class LaneTopics:
-    """The topics of a lane, by their full names."""
-
-    #: Full name by contract name.
-    inputs: Mapping[str, str]
-    #: None for a lane that keeps nothing: its overlay stays empty.
-    changelog: str | None
-    #: None for a lane without a position record: then every init is followed by a restore.
-    positions: str | None
-    outputs: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LaneOptions:
-    """How a lane works; times in seconds."""
-
-    batch_records_max: int = 1000
-    #: Least time between the starts of two transactions of a partition: 20 a second at most.
-    batch_interval_seconds: float = 0.05
-    #: A partition that holds this many unread records asks for no more.
-    queue_records_max: int = 4000
-    heartbeat_seconds: float = 3.0
-    backoff_seconds_max: float = 5.0
-    #: A take-over that fails for so long is tried on, but is a problem that a person is told about.
-    takeover_seconds_max: float = 60.0
-    #: How long a position record may differ from the committed offsets before the partition is stopped.
-    position_wait_seconds: float = 10.0
-    #: The lane's step asks somebody else and may be cut off by a revoke; what it did so far is done again.
-    step_waits: bool = False
 
 
 @dataclass(slots=True)
@@ -236,6 +209,7 @@ class OwnedPartition:
         self._barrier: tuple[datetime, dict[TopicPartition, int]] | None = None
         self._last_begin = 0.0
         self._watch = TakeOverWatch(number, options.takeover_seconds_max)
+        self._lease = None if options.lease_seconds is None else StepLease(options.lease_seconds, steady_clock)
 
     # -- seen from the membership
 
@@ -395,6 +369,7 @@ class OwnedPartition:
             probe=self._probe,
         )
         self._producer = producer
+        begun_at = steady_clock()
         await producer.start()  # 1. fences the old owner and aborts its open transaction
         changelog = self._topics.changelog
         if changelog is not None and producer.counts[changelog] != self._partitions:
@@ -403,6 +378,8 @@ class OwnedPartition:
                 f"{self._partitions}: they must have the same number"
             )
         record, committed = await self._agreed_offsets()  # 2. committed() after the init is never stale
+        if self._lease is not None:
+            self._lease.took_over(begun_at, inherited=any(offset is not None for offset in committed.values()))
         await self._prove(record)  # 3. the store is current, or restored to the high watermark
         self._next = await self._reachable(committed)
 
@@ -577,8 +554,11 @@ class OwnedPartition:
         producer, proven, logic = self._producer, self._proven, self._logic
         if producer is None or proven is None or logic is None:
             raise TransactionAborted("the partition lost its producer or its store")
+        if batch.records and self._lease is not None and not await self._hold_lease(self._lease, producer, proven):
+            return  # revoked while an old owner's lease ran out
         overlay = Overlay(proven.store)
         outbox = self._outbox(producer)
+        batch.lease = self._lease
         if not await self._step(logic, batch, overlay, outbox):
             return  # revoked: nothing happened, the records will be read again
         for record in batch.records:
@@ -599,18 +579,27 @@ class OwnedPartition:
         if not self._options.step_waits:
             await logic.step(batch, overlay, outbox)
             return True
-        stepping = asyncio.create_task(logic.step(batch, overlay, outbox))
-        leaving = asyncio.create_task(self._leaving.wait())
-        try:
-            await asyncio.wait([stepping, leaving], return_when=asyncio.FIRST_COMPLETED)
-            if stepping.done():
-                stepping.result()
-                self.problem = None
-            return stepping.done()
-        finally:
-            leaving.cancel()
-            stepping.cancel()
-            await asyncio.wait([stepping, leaving])
+        producer, proven = self._producer, self._proven
+        assert producer is not None  # _carry_out has looked
+        assert proven is not None
+
+        async def renew() -> None:
+            await self._transact(self._outbox(producer), {}, producer, proven)
+
+        finished = await step_until(logic.step(batch, overlay, outbox), self._leaving, lease=self._lease, renew=renew)
+        if finished:
+            self.problem = None
+        return finished
+
+    async def _hold_lease(self, lease: StepLease, producer: TransactionalProducer, proven: _Proven) -> bool:
+        """Wait until no old owner may write, and begin with a fresh lease; False when the partition leaves meanwhile."""
+        if lease.wait_seconds:
+            await self._rest(lease.wait_seconds)
+        if self._leaving.is_set():
+            return False
+        if lease.is_old:
+            await self._transact(self._outbox(producer), {}, producer, proven)
+        return True
 
     def _outbox(self, producer: TransactionalProducer) -> Outbox:
         return Outbox(producer.counts, home=self.number, home_count=self._partitions)
@@ -633,12 +622,14 @@ class OwnedPartition:
         if self._topics.positions is not None:  # every transaction writes it, deadline-only ones too
             value = OutboundRecord(str(self.number).encode(), encode_position(record))
             outbox.add_to(self._topics.positions, self.number, value)
-        proven.in_doubt = _InDoubt(record, changes)
+        proven.in_doubt, begun_at = _InDoubt(record, changes), steady_clock()
         await producer.transact(outbox, self._next, timestamp_ms=int(self._clock().timestamp() * 1000))
         proven.store.apply(changes)  # only now
         proven.known, proven.in_doubt = record, None
         self._committed_next = dict(self._next)
         self.counters.transactions += 1
+        if self._lease is not None:
+            self._lease.renew(begun_at)
 
     # -- deadlines
 

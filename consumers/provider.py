@@ -49,12 +49,15 @@ class Provider(Protocol):
         """
         ...
 
-    async def put_sku(self, sku_id: str, sku: Mapping[str, object]) -> SkuAnswer:
-        """Create or replace a SKU (``PUT /skus/{id}``); ``sku`` is the data of ``sku.upserted``. Safe to repeat."""
+    async def put_sku(self, sku_id: str, sku: Mapping[str, object], may_write: MayWrite) -> SkuAnswer:
+        """Create or replace a SKU (``PUT /skus/{id}``); ``sku`` is the data of ``sku.upserted``.
+
+        Safe to repeat, but not to come late: ``may_write`` as for ``call``.
+        """
         ...
 
-    async def delete_sku(self, sku_id: str) -> SkuAnswer:
-        """Delete a SKU; one that is not there counts as deleted. Safe to repeat."""
+    async def delete_sku(self, sku_id: str, may_write: MayWrite) -> SkuAnswer:
+        """Delete a SKU; one that is not there counts as deleted. ``may_write`` as for ``call``."""
         ...
 
     async def read_order(self, dr_order_id: str) -> Fact | None:

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 
 from consumers.changelog import ChangelogReader
 from consumers.membership import GroupOptions, Membership, make_consumer
-from consumers.partition import LaneOptions, LaneTopics, OwnedPartition, PartitionLogic
+from consumers.options import LaneOptions, LaneTopics
+from consumers.partition import OwnedPartition, PartitionLogic
 from consumers.store import DictStore, Store
 from producers.connection import KafkaConnection
 from producers.transaction import Probe

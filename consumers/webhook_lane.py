@@ -22,7 +22,8 @@ from aiokafka import ConsumerRecord
 from consumers.command_records import record_of
 from consumers.lease import steady_clock
 from consumers.membership import GroupOptions, Membership
-from consumers.partition import Batch, LaneOptions, LaneTopics, Overlay
+from consumers.options import LaneOptions, LaneTopics
+from consumers.partition import Batch, Overlay
 from consumers.provider import Provider
 from consumers.rate import WEBHOOKS_PART, RateLimit
 from consumers.reading import Asking, in_order

@@ -27,8 +27,8 @@ from consumers.catalogue_lane import make_catalogue_lane
 from consumers.command_calls import CallOptions, CallProbe
 from consumers.command_lane import make_command_lane
 from consumers.membership import GroupOptions, Membership
+from consumers.options import LaneOptions
 from consumers.order_lane import make_order_lane
-from consumers.partition import LaneOptions
 from consumers.webhook_lane import make_webhook_lane
 from orderflow import simulator
 from orderflow.digitalriver.provider import DigitalRiverProvider
@@ -246,6 +246,7 @@ def _make_lane(
                 group=_group_options(settings, worker),
                 provider=provider,
                 rate=settings.rate,
+                lease_seconds=settings.command_lease.total_seconds(),
                 probe=probe,
             )
 

@@ -181,17 +181,19 @@ class DigitalRiverProvider:
             case _:
                 assert_never(command)
 
-    async def put_sku(self, sku_id: str, sku: Mapping[str, object]) -> SkuAnswer:
+    async def put_sku(self, sku_id: str, sku: Mapping[str, object], may_write: MayWrite) -> SkuAnswer:
         """Create or replace a SKU (201 or 200); safe to repeat."""
         route = "PUT /skus/{id}"
         body = writing.encode(writing.sku_body(sku))
-        answer = await self._connection.request("PUT", f"/skus/{_segment(sku_id)}", route=route, body=body)
+        path = f"/skus/{_segment(sku_id)}"
+        answer = await self._connection.request("PUT", path, route=route, body=body, may_write=may_write)
         return SkuAnswer(problem=_problem(answer, route))
 
-    async def delete_sku(self, sku_id: str) -> SkuAnswer:
+    async def delete_sku(self, sku_id: str, may_write: MayWrite) -> SkuAnswer:
         """Delete a SKU; 404 counts as deleted."""
         route = "DELETE /skus/{id}"
-        answer = await self._connection.request("DELETE", f"/skus/{_segment(sku_id)}", route=route)
+        path = f"/skus/{_segment(sku_id)}"
+        answer = await self._connection.request("DELETE", path, route=route, may_write=may_write)
         return SkuAnswer(problem=None if answer.status == 404 else _problem(answer, route))
 
     async def read_order(self, dr_order_id: str) -> Fact | None:

@@ -6,11 +6,13 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 
 from producers.transaction import Step
-from tests.chaos.load import Load, make_load
+from tests.chaos.load import Line, Load, make_load
 from tests.chaos.stack import Stack, stack
 from tests.kafka.cluster import KafkaCluster, leaders
 
@@ -154,26 +156,41 @@ async def _until_held(running: Stack) -> None:
 
 
 @SOAK
-async def test_without_the_lease_a_woken_worker_doubles_a_capture(
-    apache_kafka: str, prefix: str, tmp_path: Path
+@pytest.mark.parametrize(("mutant", "doubles"), [(None, False), ("no_lease", True)], ids=["guarded", "no-lease"])
+async def test_the_lease_is_what_keeps_a_woken_worker_from_doubling_a_capture(
+    apache_kafka: str, prefix: str, tmp_path: Path, mutant: str | None, doubles: bool
 ) -> None:
-    """The guard is what holds: a worker frozen before a call, woken without a lease, makes a second fulfilment."""
-    load = make_load(ORDERS)
+    """Frozen before a call and woken after its successor made it: without a lease it makes a second fulfilment of open units."""
+    load = make_load(ORDERS, cancels=False)
+    # one of two units each, so that Digital River would take the same parcel twice
+    parcels = [line for line in load.shipping if load.shipments[str(line["key"])] == 2 and _is_first_parcel(line)]
+    more: dict[str, object] = {} if mutant is None else {"mutant": mutant}
     async with stack(apache_kafka, prefix, tmp_path) as running:
         fault = running.fault("before_call", STOP, after=3)
         await running.start(("orders", "webhooks", "catalogue"))
-        victim = await running.start(("commands",), fault=fault, mutant="no_lease")
+        victim = await running.start(("commands",), fault=fault, **more)
         await _bought(running, load)
         running.strike()
-        await running.send(load.shipping)
+        await running.send(parcels)
         await victim.said("hit")
         await running.start(("commands",))
-        await running.until(load.ends, SECONDS)
+        async with asyncio.timeout(SECONDS):
+            while min(await _captures(running, parcels)) < 1:  # noqa: ASYNC110  # not announced
+                await asyncio.sleep(0.5)
         victim.send(signal.SIGCONT)
         await asyncio.sleep(3)
-        books = await running.ask("GET", "/_admin/books")
-        doubled = [key for key, count in load.shipments.items() if books[key]["captures"] > count]  # type: ignore[index]
-        assert doubled, "the fault did not reach a call"
+        assert (max(await _captures(running, parcels)) > 1) is doubles
+
+
+def _is_first_parcel(line: Line) -> bool:
+    value = line["value"]
+    return isinstance(value, dict) and str(value["id"]).endswith("parcel-1")
+
+
+async def _captures(running: Stack, parcels: list[Line]) -> list[int]:
+    """How many captures the books have for each parcel's order."""
+    books: dict[str, Any] = await running.ask("GET", "/_admin/books")
+    return [books[str(line["key"])]["captures"] for line in parcels]
 
 
 @SOAK  # three nodes on a loaded machine take a minute
@@ -206,3 +223,49 @@ async def test_workers_leave_in_good_order_under_load(apache_kafka: str, prefix:
         assert await first.terminate() == 0
         assert await _ends_well(running, load) == []
         assert await second.terminate() == 0
+
+
+@pytest.mark.parametrize(
+    ("mutant", "left"),
+    [pytest.param(None, "v2", id="guarded"), pytest.param("no_lease", None, id="no-lease", marks=SOAK)],
+)
+async def test_a_frozen_catalogue_worker_does_not_undo_what_its_successor_did(
+    apache_kafka: str, prefix: str, tmp_path: Path, mutant: str | None, left: str | None
+) -> None:
+    """Woken between two tries of a DELETE, it must not send it after a newer PUT; without the lease it does."""
+    more: dict[str, object] = {} if mutant is None else {"mutant": mutant}
+    async with stack(apache_kafka, prefix, tmp_path) as running:
+        victim = await running.start(("catalogue",), **more)
+        await running.send([_sku("1", "v0")])
+        await _until_sku(running, "v0")
+        await running.ask("POST", "/_admin/faults", {"error_before_effect": 1.0})
+        await running.send([_sku("2", None)])
+        await asyncio.sleep(0.6)
+        victim.send(signal.SIGSTOP)
+        await running.ask("POST", "/_admin/faults", {"error_before_effect": 0.0})
+        await running.start(("catalogue",))
+        await running.send([_sku("3", "v2")])
+        await _until_sku(running, "v2")
+        victim.send(signal.SIGCONT)
+        await asyncio.sleep(3)
+        assert await _sku_there(running) == left
+
+
+def _sku(event_id: str, name: str | None) -> Line:
+    data = {} if name is None else {"name": name, "tax_code": "4323.310_A", "country_of_origin": "US", "eccn": "EAR99"}
+    kind = "sku.removed" if name is None else "sku.upserted"
+    value = {"specversion": "1.0", "id": event_id, "source": "/catalogue", "type": kind, "data": data}
+    return {"topic": "catalog-events", "key": "S-1", "value": value}
+
+
+async def _sku_there(running: Stack) -> str | None:
+    """The SKU's name at Digital River; None when it is not there."""
+    headers = {"Authorization": f"Bearer {running.settings.digitalriver_key.get_secret_value()}"}
+    async with aiohttp.ClientSession() as session, session.get(f"{running.url}/skus/S-1", headers=headers) as answer:
+        return (await answer.json())["name"] if answer.status == 200 else None
+
+
+async def _until_sku(running: Stack, name: str) -> None:
+    async with asyncio.timeout(40):
+        while await _sku_there(running) != name:  # noqa: ASYNC110  # not announced
+            await asyncio.sleep(0.2)

@@ -14,7 +14,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from consumers.changelog import ChangelogReader
 from consumers.membership import GroupOptions, Membership, make_consumer
-from consumers.partition import Batch, LaneOptions, LaneTopics, Overlay, OwnedPartition
+from consumers.options import LaneOptions, LaneTopics
+from consumers.partition import Batch, Overlay, OwnedPartition
 from consumers.store import DictStore, Store
 from producers.connection import KafkaConnection
 from producers.outbox import Outbox

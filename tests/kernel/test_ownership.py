@@ -15,7 +15,8 @@ from aiokafka.record.util import calc_crc32c
 
 import consumers.partition
 from consumers.membership import Membership
-from consumers.partition import LaneOptions, OwnedPartition, PartitionState
+from consumers.options import LaneOptions
+from consumers.partition import OwnedPartition, PartitionState
 from producers.connection import KafkaConnection, Limits
 from producers.publisher import Publisher
 from tests.kafka.cluster import KafkaCluster, leaders

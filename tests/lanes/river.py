@@ -101,16 +101,18 @@ class FileRiver:
         finally:
             self.in_flight -= 1
 
-    async def put_sku(self, sku_id: str, sku: Mapping[str, object]) -> SkuAnswer:
+    async def put_sku(self, sku_id: str, sku: Mapping[str, object], may_write: MayWrite) -> SkuAnswer:
         """Take the SKU, or refuse it."""
         self._meet("put")
         await asyncio.sleep(self._effect_seconds)
+        may_write()
         self._write(sku_id=sku_id, name=str(sku["name"]))
         return SkuAnswer(self.refused_skus.get(sku_id))
 
-    async def delete_sku(self, sku_id: str) -> SkuAnswer:
+    async def delete_sku(self, sku_id: str, may_write: MayWrite) -> SkuAnswer:
         """Forget the SKU."""
         self._meet("delete")
+        may_write()
         self._write(sku_id=sku_id, name="")
         return SkuAnswer()
 

@@ -21,7 +21,8 @@ from consumers.command_lane import make_command_lane
 from consumers.command_partition import CommandPartition
 from consumers.command_reader import CommandReader
 from consumers.membership import Membership
-from consumers.partition import LaneOptions, PartitionState
+from consumers.options import LaneOptions
+from consumers.partition import PartitionState
 from consumers.progress import Progress
 from consumers.webhook_lane import make_webhook_lane
 from producers.connection import KafkaConnection, Limits

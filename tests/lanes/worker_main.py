@@ -26,7 +26,7 @@ from consumers.command_calls import CallOptions
 from consumers.command_doubts import Doubts
 from consumers.command_lane import make_command_lane
 from consumers.lease import Lease
-from consumers.partition import LaneOptions
+from consumers.options import LaneOptions
 from consumers.provider import MayWrite
 from producers.connection import KafkaConnection, Limits
 from producers.transaction import Step

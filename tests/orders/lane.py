@@ -20,9 +20,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from consumers.command_records import outcome_event, read_command, record_of
 from consumers.membership import GroupOptions, Membership
+from consumers.options import LaneOptions
 from consumers.order_batch import OrderLogic
 from consumers.order_lane import make_order_lane
-from consumers.partition import LaneOptions, OwnedPartition, PartitionState
+from consumers.partition import OwnedPartition, PartitionState
 from producers.connection import KafkaConnection
 from producers.encoding import encode_event
 from producers.partitioner import partition_of

@@ -168,5 +168,5 @@ async def open_bench(options: SimulatorOptions | None = None, timeout_seconds: f
         aiohttp.ClientSession() as session,
     ):
         bench = Bench(provider, served.url, session)
-        assert (await provider.put_sku("kb-01", SKU)).problem is None
+        assert (await provider.put_sku("kb-01", SKU, allow)).problem is None
         yield bench

@@ -9,7 +9,7 @@ import pytest
 
 from orderflow.digitalriver import writing
 from statemachine.errors import Unavailable
-from tests.contract.provider.bench import Bench, cart_with, create, fulfil, place
+from tests.contract.provider.bench import Bench, allow, cart_with, create, fulfil, place
 
 KEY = {"Authorization": "Bearer sk_test_simulator"}
 
@@ -66,9 +66,9 @@ async def test_a_sku_is_created_then_updated(bench: Bench) -> None:
     body = b'{"name":"n","taxCode":"t","countryOfOrigin":"US","eccn":"EAR99"}'
     assert (await _ask(bench, "PUT", "/skus/s1", body))[0] == 201
     assert (await _ask(bench, "PUT", "/skus/s1", body))[0] == 200
-    assert (await bench.provider.delete_sku("s1")).problem is None
-    assert (await bench.provider.delete_sku("s1")).problem is None
-    refused = await bench.provider.put_sku("s1", {"name": "n"})
+    assert (await bench.provider.delete_sku("s1", allow)).problem is None
+    assert (await bench.provider.delete_sku("s1", allow)).problem is None
+    refused = await bench.provider.put_sku("s1", {"name": "n"}, allow)
     assert refused.problem is not None
     assert refused.problem.code == "missing_parameter"
 

@@ -10,7 +10,7 @@ import pytest
 from consumers.breaker import Breaker
 from consumers.command_calls import Caller, CallOptions
 from consumers.command_partition import CommandPartition, command_topics
-from consumers.partition import LaneOptions
+from consumers.options import LaneOptions
 from consumers.progress import Progress, read_progress
 from producers.connection import KafkaConnection
 from producers.transaction import TransactionalProducer

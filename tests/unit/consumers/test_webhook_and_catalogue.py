@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from consumers.catalogue_lane import CatalogueLogic
+from consumers.lease import Lease, LeaseExpired
 from consumers.partition import Batch, Overlay
 from consumers.rate import RateLimit
 from consumers.reading import Asking, in_order
@@ -53,6 +54,8 @@ class Lane:
     fail: Callable[[str, int], Exception | None] = lambda _what, _count: None
     store: DictStore = field(default_factory=DictStore)
     good: bytes | None = None
+    #: Seconds since the lease of a batch was renewed.
+    lease_age: float = 0.0
 
     def __post_init__(self) -> None:
         self.time = Steady()
@@ -74,7 +77,9 @@ class Lane:
         """One batch; the changes are folded into the store as after its commit."""
         outbox = Outbox({"orderflow.inbox": INBOX_COUNT, "orderflow.dead-letters": 1}, home=0, home_count=0)
         overlay = Overlay(self.store)
-        await logic.step(Batch(records, None, NOW), overlay, outbox)
+        lease = Lease(5.0, self.time)
+        lease.renew(self.time() - self.lease_age)
+        await logic.step(Batch(records, None, NOW, lease), overlay, outbox)
         self.store.apply(overlay.changes)
         return outbox
 
@@ -322,3 +327,13 @@ def test_a_snapshot_keeps_the_contract_shape(lane: Lane) -> None:
     asyncio.run(lane.step(lane.catalogue, sku("1", "first")))
     snapshot = msgspec.json.decode(lane.store.get("S-1") or b"")
     assert set(snapshot) == {"sku_id", "state", "updated", "internal"}
+
+
+@pytest.mark.parametrize("name", ["late", None])
+async def test_a_sku_is_not_written_once_the_lease_has_run_out(lane: Lane, name: str | None) -> None:
+    """Frozen for so long, somebody else may have written newer things: safe to repeat is not safe to come late."""
+    await lane.step(lane.catalogue, sku("1", "first"))
+    lane.lease_age = 5.0
+    with pytest.raises(LeaseExpired):
+        await lane.step(lane.catalogue, sku("2", name))
+    assert names(lane) == ["first"]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from statemachine.commands import CreateFulfillment, DeleteCheckout, PlaceOrder
 from statemachine.decision import Moved, Parked, Refused, Repeated
+from statemachine.expiring import is_empty_shell
 from statemachine.facts import Fact
+from statemachine.order import new_order
 from statemachine.policy import Policy
 from tests.unit.statemachine.river import River
-from tests.unit.statemachine.story import Story, cart, units
+from tests.unit.statemachine.story import BEGIN, Story, cart, units
 
 
 def test_a_shell_expires_what_was_never_requested() -> None:
@@ -506,3 +509,18 @@ def test_a_raised_age_limit_does_not_keep_a_deadline_firing() -> None:
     assert story.order is not None
     assert [entry.type for entry in story.order.parked] == ["order.payment_returned"]
     assert story.order.deadlines[0].due > story.now + timedelta(days=6)
+
+
+def test_a_shell_is_empty_once_nothing_waits_in_it_and_nobody_has_to_look() -> None:
+    """Then there is nothing to keep; a requested order is never empty."""
+    shell = new_order("A-1", BEGIN)
+    assert is_empty_shell(shell)
+    assert not is_empty_shell(msgspec.structs.replace(shell, attention=("look",)))
+    story = Story()
+    story.tell("order.placed", terms_accepted=True)
+    assert story.order is not None
+    assert not is_empty_shell(story.order)
+    story.fire("expire")
+    assert is_empty_shell(story.order)
+    story.request()
+    assert not is_empty_shell(story.order)

@@ -1,0 +1,40 @@
+"""What a lane is made with: its topics, and how it works."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LaneTopics:
+    """The topics of a lane, by their full names."""
+
+    #: Full name by contract name.
+    inputs: Mapping[str, str]
+    #: None for a lane that keeps nothing: its overlay stays empty.
+    changelog: str | None
+    #: None for a lane without a position record: then every init is followed by a restore.
+    positions: str | None
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LaneOptions:
+    """How a lane works; times in seconds."""
+
+    batch_records_max: int = 1000
+    #: Least time between the starts of two transactions of a partition: 20 a second at most.
+    batch_interval_seconds: float = 0.05
+    #: A partition that holds this many unread records asks for no more.
+    queue_records_max: int = 4000
+    heartbeat_seconds: float = 3.0
+    backoff_seconds_max: float = 5.0
+    #: A take-over that fails for so long is tried on, but is a problem that a person is told about.
+    takeover_seconds_max: float = 60.0
+    #: How long a position record may differ from the committed offsets before the partition is stopped.
+    position_wait_seconds: float = 10.0
+    #: The lane's step asks somebody else and may be cut off by a revoke; what it did so far is done again.
+    step_waits: bool = False
+    #: For a step that also writes there (it must wait, too): L of ``lease.py``. None: it writes nothing.
+    lease_seconds: float | None = None
