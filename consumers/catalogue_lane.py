@@ -30,6 +30,7 @@ from consumers.store import Store
 from producers.connection import KafkaConnection
 from producers.dead_letters import dead_letter
 from producers.outbox import Outbox
+from producers.sizes import Room
 from producers.topics import Lane, Topic, group_id, prefixed
 from producers.transaction import Probe
 from statemachine.decoding import decode
@@ -48,9 +49,9 @@ _BATCH_RECORDS_MAX: Final = 100
 class CatalogueLogic:
     """The catalogue lane's ``PartitionLogic``."""
 
-    def __init__(self, *, prefix: str, provider: Provider, asking: Asking, compression: str | None = None) -> None:
-        """``compression`` is the producer's: it says how large a dead letter may be."""
-        self._compression = compression
+    def __init__(self, *, prefix: str, provider: Provider, asking: Asking, room: Room) -> None:
+        """``room`` is the producer's: it says how large a dead letter may be."""
+        self._room = room
         self._provider = provider
         self._asking = asking
         self._letters = prefixed(prefix, Topic.DEAD_LETTERS)
@@ -117,7 +118,7 @@ class CatalogueLogic:
         log.info(
             "dead_letter", reason=error.reason, detail=error.detail, partition=record.partition, offset=record.offset
         )
-        letter = dead_letter(record, error.reason, error.detail, at=now, compression=self._compression)
+        letter = dead_letter(record, error.reason, error.detail, at=now, room=self._room)
         outbox.add_foreign(self._letters, letter.key, letter.value, letter.headers)
 
 
@@ -162,7 +163,7 @@ def make_catalogue_lane(
     asking = Asking(RateLimit(rate, share), clock=steady_clock)
 
     def make_logic(_number: int) -> CatalogueLogic:
-        return CatalogueLogic(prefix=prefix, provider=provider, asking=asking, compression=connection.compression_type)
+        return CatalogueLogic(prefix=prefix, provider=provider, asking=asking, room=connection.room)
 
     membership = make_stateful_lane(
         connection,

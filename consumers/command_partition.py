@@ -388,9 +388,7 @@ class CommandPartition:
             command = read_command(record)
         except DecodeError as error:  # set aside, or the lane would be stuck
             log.warning("dead_letter", reason=error.reason, detail=error.detail, offset=record.offset)
-            letter = dead_letter(
-                record, error.reason, error.detail, at=self._clock(), compression=self._connection.compression_type
-            )
+            letter = dead_letter(record, error.reason, error.detail, at=self._clock(), room=self._connection.room)
             self._finished.append(Finished(consumed.offset, self._topics.letters, letter))
             return
         pending = PendingCommand(consumed.offset, command)

@@ -24,7 +24,7 @@ from producers.dead_letters import dead_letter
 from producers.encoding import encode_command, encode_event_refused, encode_index_entry, encode_state_change
 from producers.outbox import Outbox
 from producers.partitioner import partition_of
-from producers.sizes import fits
+from producers.sizes import Room, fits
 from producers.topics import Topic, prefixed
 from statemachine.attention import mark_failed
 from statemachine.decide import deadline_event, decide
@@ -87,15 +87,15 @@ class OrderLogic:
         prefix: str,
         policy: Policy,
         fuse: Fuse,
-        compression: str | None = None,
+        room: Room,
         snapshot_bytes_max: int = SNAPSHOT_BYTES_MAX,
     ) -> None:
-        """``compression`` is that of the producer that writes: it decides what fits into a record."""
+        """``room`` is that of the producer that writes: it decides what fits into a record."""
         self._number = number
         self._partitions = partitions
         self._policy = policy
         self._fuse = fuse
-        self._compression = compression
+        self._room = room
         self._snapshot_bytes_max = snapshot_bytes_max
         self._contract_names = {prefixed(prefix, topic): topic.value for topic in Topic}
         self._changes = prefixed(prefix, Topic.ORDER_STATE_CHANGES)
@@ -247,7 +247,7 @@ class OrderLogic:
             return
         origin = f"{record.topic}/{record.partition}/{record.offset}".encode()
         headers = (*record.headers, (ORIGIN_HEADER, origin))
-        if not fits(record.key, record.value, headers, compression=self._compression):
+        if not fits(record.key, record.value, headers, self._room):
             detail = "the key does not hash to this partition, and the record is too large to be forwarded to its own"
             self._set_aside(record, cause_of(record), "too_large", detail)
             return
@@ -325,7 +325,7 @@ class OrderLogic:
             ):  # forwarded: the letter is that of its first arrival
                 headers = _without_origin(headers)
             record = Record(cause.topic, cause.partition, cause.offset, record.key, record.value, headers)
-        letter = dead_letter(record, reason, detail, at=self._now, compression=self._compression)
+        letter = dead_letter(record, reason, detail, at=self._now, room=self._room)
         self._outbox.add_foreign(self._letters, letter.key, letter.value, letter.headers)
         log.info(
             "dead_letter",

@@ -69,7 +69,7 @@ def make_order_lane(
             prefix=prefix,
             policy=policy,
             fuse=fuse,
-            compression=connection.compression_type,
+            room=connection.room,
         )
 
     return make_stateful_lane(

@@ -33,6 +33,7 @@ from producers.connection import KafkaConnection
 from producers.dead_letters import dead_letter
 from producers.encoding import encode_event
 from producers.outbox import Outbox
+from producers.sizes import Room
 from producers.topics import Lane, Topic, group_id, prefixed
 from producers.transaction import Probe
 from statemachine.envelope import CloudEvent, Headers, Record
@@ -95,10 +96,10 @@ class WebhookLogic:
         verify: Verify,
         cache: OrderCache,
         asking: Asking,
-        compression: str | None = None,
+        room: Room,
     ) -> None:
-        """``compression`` is the producer's: it says how large a dead letter may be."""
-        self._compression = compression
+        """``room`` is the producer's: it says how large a dead letter may be."""
+        self._room = room
         self._provider = provider
         self._verify = verify
         self._cache = cache
@@ -205,7 +206,7 @@ class WebhookLogic:
         log.info(
             "dead_letter", reason=error.reason, detail=error.detail, partition=record.partition, offset=record.offset
         )
-        letter = dead_letter(record, error.reason, error.detail, at=now, compression=self._compression)
+        letter = dead_letter(record, error.reason, error.detail, at=now, room=self._room)
         outbox.add_foreign(self._letters, letter.key, letter.value, letter.headers)
 
 
@@ -266,9 +267,8 @@ def make_webhook_lane(
     asking = Asking(RateLimit(rate, share), clock=steady_clock)
 
     def make_logic(_number: int) -> WebhookLogic:
-        compression = connection.compression_type
         return WebhookLogic(
-            prefix=prefix, provider=provider, verify=verify, cache=cache, asking=asking, compression=compression
+            prefix=prefix, provider=provider, verify=verify, cache=cache, asking=asking, room=connection.room
         )
 
     membership = make_stateful_lane(

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -38,7 +38,7 @@ from orderflow.relay import make_relay
 from orderflow.settings import Settings
 from orderflow.simulator import SimulatorOptions
 from producers.publisher import Publisher
-from producers.topic_setup import check_topics
+from producers.topic_setup import TopicState, check_topics, smallest_output
 from producers.topics import Lane, Topic, prefixed
 from producers.transaction import Probe
 from statemachine.envelope import Headers
@@ -91,7 +91,7 @@ async def run_worker(
     if settings.rocksdb_folder is not None:
         raise ConfigError("ORDERFLOW_STORE=rocksdb is not part of this version; use memory")
     asyncio.get_running_loop().set_exception_handler(_after_fencing)
-    counts = await check_topics(settings.connection(), settings.topic_prefix)
+    found = await check_topics(settings.connection(), settings.topic_prefix)
     worker = Worker(settings.group_instance_id or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}")
     async with AsyncExitStack() as stack:
         wanted = tuple(dict.fromkeys(lanes))
@@ -99,7 +99,7 @@ async def run_worker(
         if set(wanted) - {Lane.ORDERS}:
             await stack.enter_async_context(provider)
         for lane in wanted:
-            worker.lanes[lane] = _make_lane(lane, settings, counts, worker.name, provider, probe, call_probe)
+            worker.lanes[lane] = _make_lane(lane, settings, found, worker.name, provider, probe, call_probe)
         if settings.health_port:
             await stack.enter_async_context(serve_health(settings.health_port, worker.problems))
         if started is not None:
@@ -184,20 +184,21 @@ def _lane_options(settings: Settings) -> LaneOptions:
 def _make_lane(
     lane: Lane,
     settings: Settings,
-    counts: dict[Topic, int],
+    found: dict[Topic, TopicState],
     worker: str,
     provider: DigitalRiverProvider,
     probe: Probe | None,
     call_probe: CallProbe | None,
 ) -> Membership:
-    connection, prefix = settings.connection(), settings.topic_prefix
+    connection = replace(settings.connection(), record_bytes_max=smallest_output(found))
+    prefix = settings.topic_prefix
     incarnation = uuid.uuid4().hex
     match lane:
         case Lane.ORDERS:
             return make_order_lane(
                 connection,
                 prefix=prefix,
-                partitions=counts[Topic.ORDERS],
+                partitions=found[Topic.ORDERS].partitions,
                 incarnation=incarnation,
                 group=_group_options(settings, worker),
                 policy=settings.policy(),
@@ -210,7 +211,7 @@ def _make_lane(
             return make_command_lane(
                 connection,
                 prefix=prefix,
-                partitions=counts[Topic.DR_COMMANDS],
+                partitions=found[Topic.DR_COMMANDS].partitions,
                 incarnation=incarnation,
                 group=_group_options(settings, worker, rebalance_seconds=timeout + 30),
                 provider=provider,
@@ -229,7 +230,7 @@ def _make_lane(
             return make_webhook_lane(
                 connection,
                 prefix=prefix,
-                partitions=counts[Topic.DR_WEBHOOKS],
+                partitions=found[Topic.DR_WEBHOOKS].partitions,
                 incarnation=incarnation,
                 group=_group_options(settings, worker),
                 provider=provider,
@@ -241,7 +242,7 @@ def _make_lane(
             return make_catalogue_lane(
                 connection,
                 prefix=prefix,
-                partitions=counts[Topic.CATALOG_EVENTS],
+                partitions=found[Topic.CATALOG_EVENTS].partitions,
                 incarnation=incarnation,
                 group=_group_options(settings, worker),
                 provider=provider,
@@ -305,12 +306,12 @@ async def run_simulator(options: SimulatorOptions, *, stop: asyncio.Event | None
 
 async def accept_partition(settings: Settings, number: int, *, use: Use, reason: str, apply: bool) -> list[str]:
     """``orderflow partitions accept``: the lines that tell what was, and what is or would be; see ``consumers.acceptance``."""
-    counts = await check_topics(settings.connection(), settings.topic_prefix)
+    topics = await check_topics(settings.connection(), settings.topic_prefix)
     found = await acceptance.accept_partition(
         settings.connection(),
         settings.topic_prefix,
         number,
-        partitions=counts[Topic.ORDERS],
+        partitions=topics[Topic.ORDERS].partitions,
         use=use,
         reason=reason,
         apply=apply,

@@ -20,6 +20,7 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
+from producers.sizes import RECORD_BYTES_MAX, Room
 from statemachine.errors import BrokerUnavailable
 
 T = TypeVar("T")
@@ -49,6 +50,13 @@ class KafkaConnection:
     limits: Limits = field(default_factory=Limits)
     request_timeout_ms: int = 10_000
     compression_type: str | None = "lz4"
+    #: The largest record batch that all topics of ours take.
+    record_bytes_max: int = RECORD_BYTES_MAX
+
+    @property
+    def room(self) -> Room:
+        """What a record of our producers may take."""
+        return Room(self.compression_type, self.record_bytes_max)
 
     def client_options(self) -> dict[str, Any]:
         """Keyword arguments for any aiokafka client."""

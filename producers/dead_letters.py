@@ -7,13 +7,15 @@ line for a person and never quote values.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from producers.outbox import OutboundRecord
-from producers.sizes import fits
+from producers.sizes import Room, fits
 from statemachine.envelope import Headers, Record
 from statemachine.errors import Reason
 
 DETAIL_CHARACTERS_MAX = 500
+_PLAIN: Final = Room()
 
 _OURS = (
     "orderflow-reason",
@@ -25,13 +27,11 @@ _OURS = (
 )
 
 
-def dead_letter(
-    record: Record, reason: Reason, detail: str, *, at: datetime, compression: str | None = None
-) -> OutboundRecord:
+def dead_letter(record: Record, reason: Reason, detail: str, *, at: datetime, room: Room = _PLAIN) -> OutboundRecord:
     """The dead letter of ``record``, whose topic, partition and offset are where it first came in.
 
-    What was compressed so well that it would not fit into our topic again, in the ``compression`` of the producer that writes the
-    letter, is left out, and the detail says so: a letter that cannot be written would stop the partition for good.
+    What was compressed so well that it would not fit into our topic again, in the ``room`` that the letter's writer has, is left
+    out, and the detail says so: a letter that cannot be written would stop the partition for good.
     """
     line = " ".join(detail.split())[:DETAIL_CHARACTERS_MAX]
     place: Headers = (
@@ -46,7 +46,7 @@ def dead_letter(
     while True:
         told = f"{line} ({', '.join(left_out)} left out, see the topic, partition and offset)" if left_out else line
         added: Headers = (("orderflow-reason", reason.encode()), ("orderflow-detail", told.encode()), *place)
-        if fits(key, value, (*kept, *added), compression=compression):
+        if fits(key, value, (*kept, *added), room):
             return OutboundRecord(key, value, (*kept, *added))
         # at most three rounds: without value, headers and key every letter fits
         if value:

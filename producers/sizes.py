@@ -6,6 +6,7 @@ read. Topics that we write allow the largest input and 64 KiB more, in the compr
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
@@ -13,7 +14,7 @@ from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
 from producers.outbox import HeaderList
 from producers.topics import INPUT_BYTES_MAX, OUTPUT_MARGIN_BYTES
 
-#: The largest record batch that our topics take.
+#: The largest record batch that our topics take where nobody raised the limit of an input.
 RECORD_BYTES_MAX: Final = INPUT_BYTES_MAX + OUTPUT_MARGIN_BYTES
 
 #: What Kafka adds around a record in a batch of one, generously.
@@ -24,12 +25,20 @@ _HEADER_BYTES: Final = 10
 _ENCODERS: Final = {"gzip": gzip_encode, "snappy": snappy_encode, "lz4": lz4_encode, "zstd": zstd_encode}
 
 
-def fits(key: bytes | None, value: bytes | None, headers: HeaderList, *, compression: str | None = None) -> bool:
-    """Whether a record can be written by a producer with this compression; None asks for the record as it is."""
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a record of ours may take: the producer's ``compression`` (None: as it is), and the most that our topics take."""
+
+    compression: str | None = None
+    record_bytes_max: int = RECORD_BYTES_MAX
+
+
+def fits(key: bytes | None, value: bytes | None, headers: HeaderList, room: Room) -> bool:
+    """Whether a record can be written."""
     size = len(key or b"") + len(value or b"") + _BATCH_BYTES
     size += sum(len(name.encode()) + len(raw or b"") + _HEADER_BYTES for name, raw in headers)
-    if size <= RECORD_BYTES_MAX or compression is None:
-        return size <= RECORD_BYTES_MAX
+    if size <= room.record_bytes_max or room.compression is None:
+        return size <= room.record_bytes_max
     whole = b"".join((key or b"", value or b"", *(raw or b"" for _, raw in headers)))
     around = size - len(whole)
-    return len(_ENCODERS[compression](whole)) + around <= RECORD_BYTES_MAX
+    return len(_ENCODERS[room.compression](whole)) + around <= room.record_bytes_max

@@ -131,6 +131,11 @@ def largest_input(found: Mapping[Topic, TopicState]) -> int:
     return max([INPUT_BYTES_MAX, *(found[topic].record_bytes_max for topic in INPUTS if topic in found)])
 
 
+def smallest_output(found: Mapping[Topic, TopicState]) -> int:
+    """The largest record that every topic of ours takes, in bytes."""
+    return min(state.record_bytes_max for topic, state in found.items() if TOPICS[topic].ours)
+
+
 def _missing(found: Mapping[Topic, TopicState], prefix: str) -> list[TopicProblem]:
     return [
         TopicProblem(prefixed(prefix, topic), "is missing", "orderflow topics create makes it", blocking=True)
@@ -141,6 +146,25 @@ def _missing(found: Mapping[Topic, TopicState], prefix: str) -> list[TopicProble
 
 def _unaligned(found: Mapping[Topic, TopicState], prefix: str) -> list[TopicProblem]:
     """Topics whose partition number p would mean another set of orders than that of ``orders``."""
+    return [*_uneven(found, prefix), *_uneven_catalogue(found, prefix)]
+
+
+def _uneven_catalogue(found: Mapping[Topic, TopicState], prefix: str) -> list[TopicProblem]:
+    """A SKU's state is kept where its events are."""
+    events, skus = found.get(Topic.CATALOG_EVENTS), found.get(Topic.SKUS)
+    if events is None or skus is None or events.partitions == skus.partitions:
+        return []
+    return [
+        TopicProblem(
+            prefixed(prefix, Topic.SKUS),
+            f"has {skus.partitions} partitions, {prefixed(prefix, Topic.CATALOG_EVENTS)} has {events.partitions}",
+            "both must have the same number",
+            blocking=True,
+        )
+    ]
+
+
+def _uneven(found: Mapping[Topic, TopicState], prefix: str) -> list[TopicProblem]:
     counts = {topic: found[topic].partitions for topic in ALIGNED if topic in found}
     if not counts:
         return []
@@ -182,8 +206,8 @@ def _misconfigured(spec: TopicSpec, state: TopicState, name: str, largest: int) 
         )
 
 
-async def check_topics(connection: KafkaConnection, prefix: str) -> dict[Topic, int]:
-    """The partition count of every topic, once nothing stops a worker.
+async def check_topics(connection: KafkaConnection, prefix: str) -> dict[Topic, TopicState]:
+    """Every topic as Kafka has it, once nothing stops a worker.
 
     Raises:
         ConfigError: A topic is missing or would break a guarantee; one line, the first problem and how many more.
@@ -194,7 +218,7 @@ async def check_topics(connection: KafkaConnection, prefix: str) -> dict[Topic, 
     if blocking:
         more = f" (and {len(blocking) - 1} more: orderflow topics check)" if len(blocking) > 1 else ""
         raise ConfigError(f"{blocking[0]}{more}")
-    return {topic: state.partitions for topic, state in found.items()}
+    return found
 
 
 async def create_topics(
@@ -205,7 +229,7 @@ async def create_topics(
     Args:
         connection: How to reach Kafka.
         prefix: Before every topic name.
-        partitions: Partition count of every new topic.
+        partitions: Partition count of every new topic; ``skus`` and ``catalog-events`` take that of the one that is there.
         replication: Replicas of every partition; None for three, or one per broker where there are fewer.
 
     Raises:
@@ -222,6 +246,11 @@ async def create_topics(
                     "nothing was made"
                 )
         missing = [spec for spec in TOPICS.values() if spec.topic not in found]
+        made_like = {  # a SKU's state is kept where its events are
+            one: found[other].partitions
+            for one, other in ((Topic.SKUS, Topic.CATALOG_EVENTS), (Topic.CATALOG_EVENTS, Topic.SKUS))
+            if other in found
+        }
         if missing:
             largest = largest_input(found)
             if replication is None:
@@ -230,7 +259,7 @@ async def create_topics(
             new = [
                 NewTopic(
                     prefixed(prefix, spec.topic),
-                    partitions,
+                    made_like.get(spec.topic, partitions),
                     replication,
                     topic_configs=spec.configs(input_bytes_max=largest),
                 )

@@ -98,3 +98,23 @@ def test_topics_take_as_much_as_the_largest_input_and_64_kib(orderflow: Command,
     assert orderflow("topics", "create", "--partitions", "1").exit_code == 0
     state = json.loads(orderflow("topics", "check", "--json").stdout)["topics"]
     assert state[f"{prefix}orderflow.dead-letters"]["configs"]["max.message.bytes"] == str(3_000_000 + 65_536)
+
+
+def test_the_table_of_skus_is_made_like_the_events_that_are_there(
+    orderflow: Command, embedded: str, prefix: str
+) -> None:
+    """A SKU's state is kept where its events are, and the catalogue may have a partition count of its own."""
+    _make(embedded, NewTopic(f"{prefix}catalog-events", 5, 1))
+    assert orderflow("topics", "create", "--partitions", "2").exit_code == 0
+    checked = orderflow("topics", "check", "--json")
+    assert checked.exit_code == 0, checked.stderr
+    topics = json.loads(checked.stdout)["topics"]
+    assert [topics[prefix + name]["partitions"] for name in ("skus", "catalog-events", "orders")] == [5, 5, 2]
+
+
+def test_a_table_of_skus_with_another_count_stops_workers(orderflow: Command, embedded: str, prefix: str) -> None:
+    """Said by the check, not by the worker that dies of it."""
+    _make(embedded, NewTopic(f"{prefix}catalog-events", 5, 1), NewTopic(f"{prefix}skus", 3, 1))
+    result = orderflow("topics", "check")
+    assert result.exit_code == 1
+    assert f"stops workers: topic {prefix}skus: has 3 partitions, {prefix}catalog-events has 5" in result.stderr

@@ -27,7 +27,8 @@ from consumers.partition import OwnedPartition, PartitionState
 from producers.connection import KafkaConnection
 from producers.encoding import encode_event
 from producers.partitioner import partition_of
-from producers.topics import ORDER_INPUTS, TOPICS, Topic, prefixed
+from producers.sizes import RECORD_BYTES_MAX
+from producers.topics import INPUT_BYTES_MAX, ORDER_INPUTS, TOPICS, Topic, prefixed
 from statemachine.envelope import CloudEvent
 from statemachine.policy import Policy
 from tests.unit.statemachine.river import River
@@ -88,8 +89,10 @@ def key_on(number: int, name: str = "K", *, partitions: int = PARTITIONS) -> str
     return next(found for at in range(10_000) if partition_of((found := f"{name}-{at}").encode(), partitions) == number)
 
 
-async def make_topics(bootstrap: str, prefix: str, *, partitions: int = PARTITIONS) -> None:
-    """The topics of the order lane."""
+async def make_topics(
+    bootstrap: str, prefix: str, *, partitions: int = PARTITIONS, input_bytes_max: int = INPUT_BYTES_MAX
+) -> None:
+    """The topics of the order lane; inputs take records of ``input_bytes_max``."""
     names = (
         *ORDER_INPUTS,
         Topic.ORDERS,
@@ -103,7 +106,16 @@ async def make_topics(bootstrap: str, prefix: str, *, partitions: int = PARTITIO
     await admin.start()
     try:
         await admin.create_topics(
-            [NewTopic(prefixed(prefix, name), partitions, 1, topic_configs=TOPICS[name].configs()) for name in names]
+            [
+                NewTopic(
+                    prefixed(prefix, name),
+                    partitions,
+                    1,
+                    topic_configs=TOPICS[name].configs(input_bytes_max=input_bytes_max)
+                    | ({} if TOPICS[name].ours else {"max.message.bytes": str(input_bytes_max)}),
+                )
+                for name in names
+            ]
         )
     finally:
         await admin.close()
@@ -337,10 +349,11 @@ async def order_lane(
     partitions: int = PARTITIONS,
     river: River | None = None,
     answering: bool = True,
+    record_bytes_max: int = RECORD_BYTES_MAX,
 ) -> AsyncIterator[Lane]:
     """A worker at work; at the end it leaves as on SIGTERM. ``answering`` False leaves its commands without an outcome."""
     membership = make_order_lane(
-        KafkaConnection(bootstrap),
+        KafkaConnection(bootstrap, record_bytes_max=record_bytes_max),
         prefix=prefix,
         partitions=partitions,
         incarnation=uuid.uuid4().hex,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from datetime import UTC, datetime
 
 import pytest
@@ -12,7 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from consumers.acceptance import accept_partition
 from consumers.partition import PartitionState
 from producers.connection import KafkaConnection
-from producers.topics import Lane, Topic, group_id, prefixed
+from producers.topics import OUTPUT_MARGIN_BYTES, Lane, Topic, group_id, prefixed
 from statemachine.errors import ConfigError
 from tests.orders.lane import PARTITIONS, Given, given, key_on, make_topics, order_lane, write
 from tests.unit.statemachine.story import cart
@@ -96,6 +97,21 @@ async def _grow_under_a_lane(bootstrap: str, prefix: str) -> None:
             while not lane.ended:
                 await lane.membership._consumer._client.force_metadata_update()  # by itself every five minutes
                 await asyncio.sleep(0.2)
+
+
+async def test_a_dead_letter_keeps_what_a_larger_input_let_in(kafka: str, prefix: str) -> None:
+    """Topics of ours take the largest input and 64 KiB more, whatever the largest input is."""
+    largest = 3_000_000
+    await make_topics(kafka, prefix, input_bytes_max=largest)
+    garbage = bytes(random.Random(1).choices(range(1, 256), k=2_000_000))
+    async with order_lane(kafka, prefix, record_bytes_max=largest + OUTPUT_MARGIN_BYTES) as lane:
+        (place,) = await lane.send(Given(Topic.CHECKOUT_EVENTS, key_on(0).encode(), garbage, partition=0))
+        await lane.settled()
+        async with asyncio.timeout(20):
+            while not (outputs := await lane.outputs()).letters:  # noqa: ASYNC110  # visible a moment after its commit
+                await asyncio.sleep(0.1)
+    letter = outputs.letter_at(place)
+    assert (letter.reason, letter.value) == ("undecodable", garbage)
 
 
 async def test_another_client_in_our_group_is_told_as_that(kafka: str, prefix: str) -> None:

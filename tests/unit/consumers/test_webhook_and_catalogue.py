@@ -21,6 +21,7 @@ from consumers.store import DictStore
 from consumers.webhook_lane import OrderCache, WebhookLogic
 from producers.outbox import OutboundRecord, Outbox
 from producers.partitioner import partition_of
+from producers.sizes import Room
 from statemachine.decoding import decode
 from statemachine.envelope import Record
 from statemachine.errors import Denied, DigitalRiverError, OffContract, Throttled, TransportFailure, Unavailable
@@ -63,9 +64,9 @@ class Lane:
         self.asking = Asking(RateLimit(0, lambda: 1.0), clock=self.time, sleep=self.time.sleep, jitter=lambda: 1.0)
         self.cache = OrderCache()
         self.webhooks = WebhookLogic(
-            prefix="", provider=self.river, verify=self._verify, cache=self.cache, asking=self.asking
+            prefix="", provider=self.river, verify=self._verify, cache=self.cache, asking=self.asking, room=Room()
         )
-        self.catalogue = CatalogueLogic(prefix="", provider=self.river, asking=self.asking)
+        self.catalogue = CatalogueLogic(prefix="", provider=self.river, asking=self.asking, room=Room())
 
     def _fail(self, what: str, count: int) -> Exception | None:
         return self.fail(what, count)  # tests may set it later
