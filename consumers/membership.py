@@ -12,6 +12,7 @@ Rules of the file:
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Literal, Protocol
@@ -22,6 +23,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, NoOffsetForPartiti
 
 from consumers.assignor import CoPartitionedSticky
 from consumers.changelog import ChangelogReader, stop_consumer
+from consumers.takeover_watch import RebalanceWatch
 from producers.connection import KafkaConnection, unreachable, within
 from producers.transaction import closing_done
 from statemachine.errors import BrokerUnavailable, ConfigError, OrderflowError
@@ -143,6 +145,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         self._running: dict[int, asyncio.Task[None]] = {}
         self._failed: asyncio.Future[None] | None = None
         self._stopping = False
+        self._watch = RebalanceWatch()
         #: Every partition that this process has owned, by number.
         self.partitions: dict[int, Partition] = {}
 
@@ -150,6 +153,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
     def owned(self) -> frozenset[int]:
         """The partitions that are ours now."""
         return frozenset(self._running)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the group as a whole gets nothing done; None when it does."""
+        return self._watch.problem(self._group, time.monotonic())
 
     async def run(self, stop: asyncio.Event) -> None:
         """Join, work until ``stop`` is set, then leave without losing or repeating anything.
@@ -198,7 +206,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             if error.retriable:
                 raise await unreachable(self._connection) from error
             raise ConfigError(
-                f"group {self._group} cannot be joined: {type(error).__name__} ({error.description or 'no details'}); "
+                f"group {self._group} cannot be joined: {type(error).__name__} ({' '.join(str(error).split())}); "
                 "is another client in it, or are rights missing?"
             ) from error
         return True
@@ -288,6 +296,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         if given != {TopicPartition(topic, number) for topic in self._topics for number in numbers}:
             self._fail(ConfigError(f"group {self._group} gave out topics of one partition to different members"))
             return
+        self._watch.assigned(time.monotonic())
         log.info("partitions_assigned", group=self._group, partitions=sorted(numbers))
         for number in sorted(numbers):
             partition = self.partitions.get(number)

@@ -7,6 +7,8 @@ readiness. Pure: ``now`` is an argument, in seconds of any steady clock.
 
 from __future__ import annotations
 
+from collections import deque
+
 from statemachine.errors import OrderflowError, TransactionOpen
 
 _HANGING = (
@@ -48,4 +50,28 @@ class TakeOverWatch:
         return (
             f"partition {self._number} cannot be taken over, for {now - self._since:.0f} s now, and is tried again: {error}"
             f"{_HANGING if isinstance(error, TransactionOpen) else ''}"
+        )
+
+
+class RebalanceWatch:
+    """Counts how often a group is shared out anew: a fleet that does little else works at nothing, and no single step fails."""
+
+    #: More in a minute than a rolling restart of a dozen workers makes.
+    REBALANCES_MAX = 30
+    SECONDS = 60.0
+
+    def __init__(self) -> None:
+        self._assigned: deque[float] = deque(maxlen=self.REBALANCES_MAX)
+
+    def assigned(self, now: float) -> None:
+        """Partitions were shared out."""
+        self._assigned.append(now)
+
+    def problem(self, group: str, now: float) -> str | None:
+        """What is wrong, in a line, while it is; None else."""
+        if len(self._assigned) < self.REBALANCES_MAX or now - self._assigned[0] > self.SECONDS:
+            return None
+        return (
+            f"group {group} was shared out {self.REBALANCES_MAX} times within {self.SECONDS:.0f} s: do two workers have the "
+            "same ORDERFLOW_GROUP_INSTANCE_ID, or do workers die again and again?"
         )

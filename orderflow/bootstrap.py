@@ -56,7 +56,8 @@ class Worker:
 
     def problems(self) -> list[str]:
         """Why this worker is not ready: partitions that stopped and wait for a person, or a lane that holds its calls."""
-        return [
+        groups = [f"{lane}: {member.problem}" for lane, member in self.lanes.items() if member.problem is not None]
+        return groups + [
             f"{lane}[{number}]: {partition.problem}"
             for lane, membership in self.lanes.items()
             for number, partition in sorted(membership.partitions.items())

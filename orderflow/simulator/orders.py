@@ -222,7 +222,7 @@ def _begin(world: World, order: Order) -> None:
     order.session_state = "pending_funds" if flow == "receiver" else "pending_redirect"
     charges.move(world, order, "pending_payment")
     charges.tell(world, order, "order.pending_payment")
-    if flow == "receiver" and order.source is not None:
+    if flow == "receiver" and order.source is not None and order.source.method != "wire_held":
         # The magic wire that is never paid is cancelled after the delay, as Digital River's own is after 30 s.
         pays = order.source.method == "wire"
         world.clock.after(
@@ -240,12 +240,13 @@ def _paid(world: World, order: Order) -> None:
     email = order.checkout.body.get("email")
     blocks = method == "card_review_blocked" or email == _REVIEW_BLOCKS
     now = world.now()
-    if blocks or method == "card_review" or email == _REVIEW_PASSES:
+    if blocks or method in ("card_review", "card_review_held") or email == _REVIEW_PASSES:
         order.fraud_state = "review_opened"
         order.fraud_transitions["review_opened"] = now
         charges.move(world, order, "in_review")
         charges.tell(world, order, "order.review_opened")
-        world.clock.after(world.options.review_delay, lambda: end_review(world, order, passed=not blocks))
+        if method != "card_review_held":  # there the fraud desk is whoever asks ``/_admin``
+            world.clock.after(world.options.review_delay, lambda: end_review(world, order, passed=not blocks))
         return
     order.fraud_state = "passed"
     order.fraud_transitions["passed"] = now

@@ -103,6 +103,8 @@ async def test_an_orders_upstream_id_can_be_changed(bench: Bench) -> None:
         ("redirect", "payment", {"received": True}, "accepted"),
         ("card_review", "review", {"passed": False}, "blocked"),
         ("card_review_blocked", "review", {"passed": True}, "accepted"),
+        ("card_review_held", "review", {"passed": True}, "accepted"),
+        ("wire_held", "payment", {"received": True}, "accepted"),
     ],
 )
 async def test_people_outside_decide_before_the_clock_does(
@@ -141,3 +143,12 @@ async def test_the_clock_refuses_to_go_back(bench: Bench) -> None:
     for advance in (-1, "soon", 1e12):
         async with bench.session.post(f"{bench.url}/_admin/clock", json={"advance_s": advance}) as answer:
             assert answer.status == 400
+
+
+@pytest.mark.parametrize(("method", "state"), [("card_review_held", "in_review"), ("wire_held", "pending_payment")])
+async def test_a_held_order_waits_for_people(bench: Bench, method: str, state: str) -> None:
+    """Law: whatever the delays are, the clock decides nothing for a day: a story may take its time."""
+    order = await bench.placed("A-1", method)
+    assert order.state == state
+    await bench.advance(86_400)
+    assert (await bench.read(order)).state == state

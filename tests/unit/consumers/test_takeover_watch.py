@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consumers.takeover_watch import TakeOverWatch
+from consumers.takeover_watch import RebalanceWatch, TakeOverWatch
 from statemachine.errors import BrokerUnavailable, TransactionOpen
 
 AWAY = BrokerUnavailable("Kafka is not reachable")
@@ -50,3 +50,25 @@ def test_a_new_period_of_ownership_counts_anew() -> None:
     watch.forget()
     watch.begins(62.0)
     assert (watch.told, watch.failed(AWAY, 63.0)) == (False, None)
+
+
+def test_a_group_that_is_shared_out_again_and_again_is_told_until_it_rests() -> None:
+    """Two workers with one instance id take each other's partitions every second, and each single step succeeds."""
+    watch = RebalanceWatch()
+    for second in range(29):
+        watch.assigned(float(second))
+        assert watch.problem("orders", float(second)) is None
+    watch.assigned(29.0)
+    problem = watch.problem("orders", 29.0)
+    assert problem is not None
+    assert "group orders was shared out 30 times within 60 s" in problem
+    assert "ORDERFLOW_GROUP_INSTANCE_ID" in problem
+    assert watch.problem("orders", 60.1) is None
+
+
+def test_a_rolling_restart_is_no_trouble() -> None:
+    """Some rebalances for each worker that goes and comes, over minutes."""
+    watch = RebalanceWatch()
+    for number in range(100):
+        watch.assigned(number * 3.0)
+        assert watch.problem("orders", number * 3.0) is None
