@@ -22,11 +22,14 @@ from producers.publisher import Publisher
 from producers.topic_setup import create_topics
 from producers.topics import Lane, Topic, prefixed
 from tests.chaos.load import Line, Load
+from tests.visible import visible_ends
 from tests.worker_process import WorkerProcess
 
 MAIN = Path(__file__).with_name("worker_main.py")
 ALL_LANES = tuple(lane.value for lane in Lane)
 Json = dict[str, object]
+#: A frozen worker sleeps longer than its session, its own limits and its lease.
+FROZEN_SECONDS = (6 if os.environ.get("KAFKA_BOOTSTRAP") else 3) + 3.0
 
 
 class Stack:
@@ -83,7 +86,7 @@ class Stack:
         try:
             partitions = [TopicPartition(name, number) for number in range(self.partitions)]
             consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
+            ends = await visible_ends(consumer, self.settings.kafka_bootstrap, partitions)
             while any([await consumer.position(tp) < end for tp, end in ends.items()]):
                 for records in (await consumer.getmany(timeout_ms=100)).values():
                     found.extend(((record.key or b"").decode(), record.value) for record in records)
@@ -198,3 +201,13 @@ async def stack(
                 yield made
             finally:
                 await asyncio.gather(*(worker.end() for worker in made.workers))
+
+
+async def until_held(running: Stack) -> None:
+    """Wait until the simulator holds a request at a gate."""
+    async with asyncio.timeout(20):
+        while True:
+            waiting = (await running.ask("GET", "/_admin/gates"))["waiting"]
+            if isinstance(waiting, dict) and sum(waiting.values()):
+                return
+            await asyncio.sleep(0.05)

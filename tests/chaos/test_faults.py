@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,12 @@ import pytest
 
 from producers.transaction import Step
 from tests.chaos.load import Line, Load, make_load
-from tests.chaos.stack import Stack, stack
+from tests.chaos.stack import FROZEN_SECONDS, Stack, stack, until_held
 from tests.kafka.cluster import KafkaCluster, leaders
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(180)]
 
 ORDERS = 18
-#: A frozen worker sleeps longer than its session, its own limits and its lease.
-FROZEN_SECONDS = (6 if os.environ.get("KAFKA_BOOTSTRAP") else 3) + 3.0
 SECONDS = 75.0
 
 STOP, KILL = "SIGSTOP", "SIGKILL"
@@ -136,7 +133,7 @@ async def test_the_command_lane_hit_while_a_request_is_not_answered(
         await _bought(running, load)
         await running.ask("POST", "/_admin/gates", {"method": "POST", "path": "/fulfillments", "point": point})
         await running.send(load.shipping)
-        await _until_held(running)
+        await until_held(running)
         victim.send(signal.Signals[kind])
         await running.start(("commands",))
         await asyncio.sleep(1)
@@ -144,15 +141,6 @@ async def test_the_command_lane_hit_while_a_request_is_not_answered(
         await asyncio.sleep(FROZEN_SECONDS)
         victim.send(signal.SIGCONT)
         assert await _ends_well(running, load) == []
-
-
-async def _until_held(running: Stack) -> None:
-    async with asyncio.timeout(20):
-        while True:
-            waiting = (await running.ask("GET", "/_admin/gates"))["waiting"]
-            if isinstance(waiting, dict) and sum(waiting.values()):
-                return
-            await asyncio.sleep(0.05)
 
 
 @SOAK

@@ -16,7 +16,8 @@ import pytest
 
 from producers.transaction import Step
 from tests.chaos.load import Line, Load
-from tests.chaos.stack import Stack, stack
+from tests.chaos.stack import FROZEN_SECONDS, Stack, stack, until_held
+from tests.kafka.cluster import KafkaCluster, leaders
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.soak, pytest.mark.timeout(600)]
 
@@ -90,7 +91,49 @@ async def test_a_thousand_histories_with_a_fault_end_as_they_did(
         running.strike()
         sending = asyncio.create_task(running.send(lines))
         await victim.said("hit")
-        await sending
+        await asyncio.gather(sending, asyncio.sleep(FROZEN_SECONDS))
         victim.send(signal.SIGCONT)
         await running.start()
+        assert await _finished(running, load) == []
+
+
+@pytest.mark.parametrize("kind", ["SIGSTOP", "SIGKILL"])
+@pytest.mark.parametrize("point", ["before", "after"])
+async def test_a_thousand_histories_with_requests_that_are_not_answered_end_as_they_did(
+    apache_kafka: str, prefix: str, tmp_path: Path, histories: tuple[list[Line], Load], point: str, kind: str
+) -> None:
+    """The same, though the only caller is killed or frozen with requests on the wire, before their effect or after it."""
+    lines, load = histories
+    async with stack(apache_kafka, prefix, tmp_path, partitions=8) as running:
+        await running.start(("orders", "webhooks", "catalogue"))
+        victim = await running.start(("commands",))
+        sending = asyncio.create_task(running.send(lines))
+        await asyncio.sleep(3)  # in the middle
+        await running.ask("POST", "/_admin/gates", {"method": "POST", "path": "/fulfillments", "point": point})
+        await until_held(running)
+        victim.send(signal.Signals[kind])
+        await running.start(("commands",))
+        await asyncio.sleep(1)
+        await running.ask("POST", "/_admin/gates/open")
+        await asyncio.gather(sending, asyncio.sleep(FROZEN_SECONDS))
+        victim.send(signal.SIGCONT)
+        assert await _finished(running, load) == []
+
+
+async def test_a_thousand_histories_over_a_broker_that_is_killed_and_restarted_end_as_they_did(
+    kafka_cluster: KafkaCluster, prefix: str, tmp_path: Path, histories: tuple[list[Line], Load]
+) -> None:
+    """The same, though the broker that leads most partitions dies in the middle of it and comes back."""
+    lines, load = histories
+    bootstrap = kafka_cluster.bootstrap
+    async with stack(bootstrap, prefix, tmp_path, partitions=8, replication=3) as running:
+        await running.start()
+        await running.start()
+        sending = asyncio.create_task(running.send(lines))
+        await asyncio.sleep(5)
+        ((victim, _),) = (await leaders(bootstrap)).most_common(1)
+        await asyncio.to_thread(kafka_cluster.kill, victim)
+        await asyncio.sleep(2)
+        await asyncio.to_thread(kafka_cluster.restart, victim)
+        await sending
         assert await _finished(running, load) == []

@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from consumers.membership import GroupOptions, Membership
 from producers.topics import TOPICS, Topic, prefixed
 from statemachine.envelope import Headers
+from tests.visible import visible_ends
 
 #: Short enough for tests, long enough for a busy machine.
 SESSION_MS, HEARTBEAT_MS = 6000, 300
@@ -66,7 +67,7 @@ async def read_all(bootstrap: str, topic: str) -> list[ConsumerRecord]:
         numbers = sorted(await _partitions(consumer, topic))
         tps = [TopicPartition(topic, number) for number in numbers]
         consumer.assign(tps)
-        ends = await consumer.end_offsets(tps)
+        ends = await visible_ends(consumer, bootstrap, tps)
         await consumer.seek_to_beginning(*tps)
         found: list[ConsumerRecord] = []
         while any([await consumer.position(tp) < ends[tp] for tp in tps]):

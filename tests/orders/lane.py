@@ -32,6 +32,7 @@ from producers.topics import INPUT_BYTES_MAX, ORDER_INPUTS, TOPICS, Topic, prefi
 from statemachine.envelope import CloudEvent
 from statemachine.policy import Policy
 from tests.unit.statemachine.river import River
+from tests.visible import visible_ends
 
 PARTITIONS = 2
 _TOPIC_OF = {
@@ -166,7 +167,7 @@ async def read(bootstrap: str, prefix: str, *topics: Topic) -> dict[Topic, list[
         await consumer._client.set_topics(list(by_name))
         tps = [TopicPartition(name, number) for name in by_name for number in consumer.partitions_for_topic(name)]
         consumer.assign(tps)
-        ends = await consumer.end_offsets(tps)
+        ends = await visible_ends(consumer, bootstrap, tps)
         await consumer.seek_to_beginning(*tps)
         while any([await consumer.position(tp) < ends[tp] for tp in tps]):
             for tp, records in (await consumer.getmany(timeout_ms=50)).items():

@@ -16,6 +16,8 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import ProducerFenced
 from aiokafka.protocol.api import Request, Response
 
+from tests.visible import visible_ends
+
 _serial = itertools.count(1)
 
 #: Kafka's ConcurrentTransactions answers are retried after this; the default of 100 ms only makes tests slow.
@@ -119,8 +121,8 @@ class Cluster:
         partition = TopicPartition(topic, 0)
         async with self.consumer(**options) as consumer:
             consumer.assign([partition])
-            end = (await consumer.end_offsets([partition]))[partition]
-            return await read_to(consumer, partition, end)
+            ends = await visible_ends(consumer, self.bootstrap, [partition], seconds=1.0)
+            return await read_to(consumer, partition, ends[partition])
 
 
 def _quiet_about_fencing(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
