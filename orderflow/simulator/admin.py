@@ -15,8 +15,8 @@ from orderflow.simulator import disputes, listing, orders, refunds
 from orderflow.simulator.books import books
 from orderflow.simulator.clock import fine_stamp
 from orderflow.simulator.front import ADMIN_PREFIX, Front, answer_of
+from orderflow.simulator.methods import method_of
 from orderflow.simulator.records import Order, Source
-from orderflow.simulator.sources import METHODS
 from orderflow.simulator.webhooks import WebhookSender
 from statemachine.money import has_exact_digits, parse_money
 
@@ -162,7 +162,7 @@ class Admin:
         return answer_of({"state": order.state}, 200)
 
     async def end_refunds(self, request: web.Request) -> web.Response:
-        """All refunds of an order that have not ended end now; ``succeeded`` also stands for a shopper's account."""
+        """All refunds of an order that have not ended end now; ``succeeded`` also stands for a shopper's naming an account."""
         order = self._order(request)
         try:
             state = msgspec.json.decode(await request.read(), type=_Refunds).end
@@ -203,13 +203,14 @@ class Admin:
         if source is None:
             raise web.HTTPNotFound
         try:
-            method = msgspec.json.decode(await request.read(), type=_Method).method
+            name = msgspec.json.decode(await request.read(), type=_Method).method
         except msgspec.DecodeError as error:
             return _bad(str(error))
-        if method not in METHODS:
+        method = method_of(name)
+        if method is None:
             return _bad("no such method")
         source.method = method
-        return answer_of({"method": method}, 200)
+        return answer_of({"method": name}, 200)
 
     async def webhooks(self, _: web.Request) -> web.Response:
         """How many webhooks were tried, acknowledged, lost on purpose and given up."""

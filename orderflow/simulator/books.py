@@ -38,7 +38,7 @@ def books(world: World, upstream_ids: frozenset[str] | None = None) -> Json:
             entry.refunds += sum(refund.state == "succeeded" for refund in order.refunds)
             entry.refunded += order.refunded
             entry.returns += sum(made.state == "accepted" for made in order.returns)
-            if order.charge is None:
+            if order.charge is None or order.charge.state in ("pending", "failed"):
                 continue
             entry.authorized += order.charge.amount
             for capture in order.charge.captures:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from orderflow.simulator.methods import Cancelled, Captured
 from orderflow.simulator.records import Charge, Operation, Order
 from orderflow.simulator.rendering import charge_json, order_json
 from orderflow.simulator.world import World
@@ -40,13 +41,20 @@ def tell_charge(world: World, order: Order, kind: str) -> None:
 
 
 def authorise(world: World, order: Order) -> None:
-    """Make the charge; a single-use source is consumed by it."""
-    total = order.checkout.price.total
+    """Make the charge, or let the pending one be capturable; a single-use source is consumed by it."""
     order.session_state = "complete"
-    if order.source is None or total == 0:
+    make(world, order, "capturable")
+    if order.charge is not None:
+        order.charge.state = "capturable"
+
+
+def make(world: World, order: Order, state: str) -> None:
+    """Make the charge in ``state``, unless there is one or nothing is to be paid; a single-use source is consumed by it."""
+    total = order.checkout.price.total
+    if order.charge is not None or order.source is None or total == 0:
         return
     order.source.state = "consumed"
-    order.charge = Charge(world.uuid(), total, "capturable", order.source.id, world.now())
+    order.charge = Charge(world.uuid(), total, state, order.source.id, world.now())
 
 
 def start(world: World, order: Order, kind: Kind, amount: int, fulfillment_id: str) -> str | None:
@@ -60,16 +68,20 @@ def start(world: World, order: Order, kind: Kind, amount: int, fulfillment_id: s
     now = world.now()
     operation = Operation(world.uuid(), amount, "pending", now, now, fulfillment_id)
     (charge.captures if kind == "capture" else charge.cancels).append(operation)
-    tell_charge(world, order, f"order.charge.{kind}.pending")
+    if _ends(order, kind) != "fails":
+        tell_charge(world, order, f"order.charge.{kind}.pending")
     return operation.id
 
 
 def schedule(world: World, order: Order, operation_id: str, kind: Kind) -> None:
-    """Let a pending operation end after the delay of the options."""
-    if kind == "capture" and _method(order) == "card_capture_stuck":
-        return  # a documented test card: the capture stays pending for ever
-    delay = world.options.capture_delay
-    world.clock.after(delay, lambda: _end(world, order, operation_id, kind))
+    """Let a pending operation end after the delay of the options, at once, or never."""
+    match _ends(order, kind):
+        case "stuck":
+            return
+        case "fails":
+            _end(world, order, operation_id, kind)
+        case _:
+            world.clock.after(world.options.capture_delay, lambda: _end(world, order, operation_id, kind))
 
 
 def cancel_all(world: World, order: Order) -> None:
@@ -135,7 +147,7 @@ def _end(world: World, order: Order, operation_id: str, kind: Kind, tried: int =
     operation = next(operation for operation in operations if operation.id == operation_id)
     if operation.state == "complete":
         return
-    fails = _method(order) == f"card_{kind}_fail"
+    fails = _ends(order, kind) in ("fails", "fails_later")
     operation.updated = world.now()
     operation.state = "failed" if fails else "complete"
     operation.failure_code = "failed-request" if fails else None
@@ -162,5 +174,5 @@ def document(world: World, order: Order, kind: str, purpose: str) -> None:
     world.emit(kind, descriptor, order.id)
 
 
-def _method(order: Order) -> str:
-    return order.source.method if order.source is not None else ""
+def _ends(order: Order, kind: Kind) -> Captured | Cancelled:
+    return order.method.capture if kind == "capture" else order.method.cancel

@@ -40,7 +40,7 @@ def post_checkout(world: World, call: Call) -> Reply:
     )
     source_id = fields.text(body, "sourceId")
     if source_id is not None:
-        attach(world, checkout, find_source(world, source_id))
+        attach(world, checkout, find_source(world, source_id, checkout.body))
     world.add_checkout(checkout)
     answer = checkout_json(checkout)
     world.emit("checkout.created", answer)
@@ -71,7 +71,7 @@ def update_checkout(world: World, call: Call) -> Reply:
     for priced, old in zip(price.lines, checkout.price.lines, strict=True):
         priced.metadata = old.metadata
     if isinstance(source_id, str):
-        attach(world, checkout, find_source(world, source_id))
+        attach(world, checkout, find_source(world, source_id, merged))
     checkout.body, checkout.price, checkout.updated = merged, price, world.now()
     answer = checkout_json(checkout)
     world.emit("checkout.updated", answer)
@@ -118,7 +118,7 @@ def attach_source(world: World, call: Call) -> Reply:
     """``POST /checkouts/{id}/sources/{sourceId}``: the primary source; another one before it is replaced."""
     checkout = find_checkout(world, call.ids["id"])
     _require_open(checkout)
-    source = find_source(world, call.ids["source_id"])
+    source = find_source(world, call.ids["source_id"], checkout.body)
     attach(world, checkout, source)
     checkout.updated = world.now()
     return Reply(200, source_json(source, checkout))
@@ -141,7 +141,7 @@ def attach(world: World, checkout: Checkout, source: Source) -> None:
     """Make ``source`` the checkout's primary source; the same one again changes nothing.
 
     Raises:
-        Refused: 409, the source was used or cancelled.
+        Refused: 409, the source was used or cancelled, has failed, or still waits for its 3-D Secure challenge.
     """
     if checkout.source is source:
         return

@@ -30,7 +30,7 @@ def post_fulfillment(world: World, call: Call) -> Reply:
     if order.state != "accepted":
         raise Refused(409, "order_not_submitted", "The order is not submitted.", "orderId")
     items = _read_items(order, body)
-    if order.source is not None and order.source.method == "card_reauth_fail" and any(item.quantity for item in items):
+    if order.method.capture == "refused" and any(item.quantity for item in items):
         # A risk-averse account whose authorisation ran out: the event has the order, which stays accepted (documented).
         charges.tell(world, order, "order.charge.reauth.failed")
         raise Refused(409, "payment_authorization_failed", "The authorization could not be renewed.", "orderId")

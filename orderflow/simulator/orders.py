@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final, cast
+from typing import Final, cast, get_args
 
 from orderflow.simulator import charges, fields, listing
 from orderflow.simulator.call import Call, Reply, Route
 from orderflow.simulator.checkouts import find_checkout
 from orderflow.simulator.fields import Json
+from orderflow.simulator.methods import REFUSED_EMAIL, REVIEW_EMAILS, Review
 from orderflow.simulator.records import Checkout, Order, OrderLine
 from orderflow.simulator.refusal import Refused, missing, not_found
 from orderflow.simulator.rendering import order_json
 from orderflow.simulator.world import World
-
-#: Shopper e-mails that Digital River's own test cases use to force a fraud result.
-_REVIEW_PASSES: Final = "holdpass@fraud.com"
-_REVIEW_BLOCKS: Final = "holdblock@fraud.com"
-_BLOCKED_AT_ONCE: Final = "block@fraud.com"
 
 #: How long a receiver source waits for its money, in Digital River's samples.
 FUNDS_WAIT_SECONDS: Final = 30 * 86_400.0
@@ -94,13 +90,18 @@ def update_order(world: World, call: Call) -> Reply:
 
 
 def refresh_order(world: World, call: Call) -> Reply:
-    """``POST /orders/{id}/refresh``: a shopper back from a redirect has approved it, or the method says that it fails."""
+    """``POST /orders/{id}/refresh``: a shopper back from a redirect has approved it, or the method says what went wrong."""
     order = find_order(world, call.ids["id"])
-    if order.state == "pending_payment" and order.session_state == "pending_redirect" and order.source is not None:
-        if order.source.method == "redirect_failed":
-            fail_payment(world, order)
-        else:
-            receive_payment(world, order)
+    if order.state == "pending_payment" and order.session_state == "pending_redirect":
+        match order.method.charge:
+            case "unapproved":
+                pass
+            case "fails":
+                fail_payment(world, order)
+            case "fails_later" | "waits":
+                _await_charge(world, order)
+            case _:
+                receive_payment(world, order)
     return Reply(200, order_json(order))
 
 
@@ -122,7 +123,9 @@ def fail_payment(world: World, order: Order) -> None:
     for line in order.lines:
         line.state = "cancelled"
         line.transitions["cancelled"] = now
-    if order.source is not None:
+    if order.charge is not None:
+        order.charge.state, order.charge.failure_code = "failed", "failed-request"
+    elif order.source is not None:
         order.source.state = "failed"
     charges.move(world, order, "cancelled")
     charges.tell(world, order, "order.charge.failed")
@@ -181,11 +184,11 @@ def _authorisable(checkout: Checkout) -> None:
     """Decline what the source or the shopper stands for; a decline burns the checkout (documented)."""
     source = checkout.source
     code: str | None = None
-    if source is not None and source.method == "card_declined":
+    if source is not None and source.method.charge == "declined":
         code = "failed-request"
     elif source is not None and source.state in ("consumed", "cancelled", "failed"):
         code = "source_not_chargeable"
-    elif checkout.body.get("email") == _BLOCKED_AT_ONCE:
+    elif REFUSED_EMAIL in _emails(checkout):
         code = "fraud_block"
     if code is not None:
         checkout.burnt = True
@@ -222,36 +225,60 @@ def _begin(world: World, order: Order) -> None:
     order.session_state = "pending_funds" if flow == "receiver" else "pending_redirect"
     charges.move(world, order, "pending_payment")
     charges.tell(world, order, "order.pending_payment")
-    if flow == "receiver" and order.source is not None and order.source.method != "wire_held":
+    world.clock.after(FUNDS_WAIT_SECONDS, lambda: fail_payment(world, order))
+    if flow == "receiver":
         # The magic wire that is never paid is cancelled after the delay, as Digital River's own is after 30 s.
-        pays = order.source.method == "wire"
-        world.clock.after(
-            world.options.wire_delay,
-            (lambda: receive_payment(world, order)) if pays else (lambda: fail_payment(world, order)),
-        )
-    else:
-        world.clock.after(FUNDS_WAIT_SECONDS, lambda: fail_payment(world, order))
+        _end_later(world, order)
+
+
+def _await_charge(world: World, order: Order) -> None:
+    """The shopper has approved, the bank still works on it: the charge exists, and the session says ``pending`` (documented)."""
+    order.session_state = "pending"
+    charges.make(world, order, "pending")
+    charges.tell_charge(world, order, "order.charge.pending")
+    _end_later(world, order)
+
+
+def _end_later(world: World, order: Order) -> None:
+    """Let the money come or fail after the delay of the options; what waits is left to the time limit and to people."""
+    match order.method.charge:
+        case "paid":
+            world.clock.after(world.options.wire_delay, lambda: receive_payment(world, order))
+        case "fails" | "fails_later":
+            world.clock.after(world.options.wire_delay, lambda: fail_payment(world, order))
+        case _:
+            pass
 
 
 def _paid(world: World, order: Order) -> None:
     charges.authorise(world, order)
     charges.tell_charge(world, order, "order.charge.capturable")
-    method = order.source.method if order.source is not None else ""
-    email = order.checkout.body.get("email")
-    blocks = method == "card_review_blocked" or email == _REVIEW_BLOCKS
-    now = world.now()
-    if blocks or method in ("card_review", "card_review_held") or email == _REVIEW_PASSES:
+    now, review = world.now(), _review(order)
+    if review != "none":
         order.fraud_state = "review_opened"
         order.fraud_transitions["review_opened"] = now
         charges.move(world, order, "in_review")
         charges.tell(world, order, "order.review_opened")
-        if method != "card_review_held":  # there the fraud desk is whoever asks ``/_admin``
-            world.clock.after(world.options.review_delay, lambda: end_review(world, order, passed=not blocks))
+        if review != "held":
+            passed = review == "passes"
+            world.clock.after(world.options.review_delay, lambda: end_review(world, order, passed=passed))
         return
     order.fraud_state = "passed"
     order.fraud_transitions["passed"] = now
     charges.move(world, order, "accepted")
     charges.tell(world, order, "order.accepted")
+
+
+def _review(order: Order) -> Review:
+    """The strictest review that the method or an e-mail asks for."""
+    asked = [order.method.review, *(REVIEW_EMAILS.get(email, "none") for email in _emails(order.checkout))]
+    return max(asked, key=get_args(Review).index)
+
+
+def _emails(checkout: Checkout) -> tuple[str, ...]:
+    """The shopper's, and that of the source's owner."""
+    owner = checkout.source.owner if checkout.source is not None else None
+    return tuple(str(body["email"]) for body in (checkout.body, owner) if body is not None and body.get("email"))
 
 
 ROUTES: Final = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from orderflow.simulator.fields import Json
+from orderflow.simulator.methods import GOOD_CARD, GOOD_NUMBER, Method
 from orderflow.simulator.pricing import Price, PricedLine
 
 
@@ -31,15 +32,17 @@ class Customer:
 
 @dataclass(slots=True)
 class Source:
-    """A payment source; ``method`` is the simulator's word for how it will behave."""
+    """A payment source: of the ``kind`` and ``flow`` that it was made with; ``method`` says how it behaves from now on."""
 
     id: str
-    method: str
+    method: Method
     kind: str
     flow: str
     state: str
     created: float
     secret: str
+    owner: Json | None = None
+    number: str = GOOD_NUMBER
 
 
 @dataclass(slots=True)
@@ -68,7 +71,7 @@ class Checkout:
 
 @dataclass(slots=True)
 class Operation:
-    """A capture or a cancel of a charge; ``captures`` and ``cancels`` go ``pending`` to ``complete`` or ``failed``."""
+    """A capture, a cancel or a refund of a charge; it goes from ``pending`` to ``complete`` or ``failed``."""
 
     id: str
     amount: int
@@ -88,6 +91,7 @@ class Charge:
     state: str
     source_id: str
     created: float
+    failure_code: str | None = None
     captures: list[Operation] = field(default_factory=list)
     cancels: list[Operation] = field(default_factory=list)
     refunds: list[Operation] = field(default_factory=list)
@@ -154,6 +158,11 @@ class Order:
     returns: list[Return] = field(default_factory=list)
     charged_back: int = 0
     disputed_from: str | None = None
+
+    @property
+    def method(self) -> Method:
+        """How its source behaves; an order that costs nothing has none, and nothing goes wrong with it."""
+        return self.source.method if self.source is not None else GOOD_CARD
 
     @property
     def available(self) -> int:

@@ -87,7 +87,7 @@ def make_refund(
     reason: str | None = None,
     metadata: Json | None = None,
 ) -> Refund:
-    """A new refund, pending, with its refund of the charge."""
+    """A new refund with its refund of the charge: pending, unless refunds of the order's method fail at once."""
     now = world.now()
     operation = Operation(world.uuid(), amount, "pending", now, now)
     refund = Refund(f"re_{world.uuid()}", order, amount, "pending", now, lines, operation, kind, reason, metadata or {})
@@ -96,6 +96,9 @@ def make_refund(
     if order.charge is not None:
         order.charge.refunds.append(operation)
     order.updated = now
+    if order.method.refund == "fails":
+        end(world, refund, "failed")
+        return refund
     world.emit("refund.pending", refund_json(refund), order.id)
     charges.tell_charge(world, order, "order.charge.refund.pending")
     return refund
@@ -103,23 +106,32 @@ def make_refund(
 
 def work_on(world: World, refund: Refund) -> None:
     """The delay is over: paid back, failed, or the shopper is asked for an account."""
-    method = refund.order.source.method if refund.order.source is not None else ""
     if refund.state != "pending":
         return
-    if method.startswith("wire"):
+    ends = refund.order.method.refund
+    if ends in ("asks", "asks_then_fails"):
         refund.state = "pending_information"
         refund.token = world.uuid()
         refund.token_expires = stamp(world.now() + TOKEN_SECONDS)
         world.emit("refund.pending_information", refund_json(refund), refund.order.id)
         world.clock.after(TOKEN_SECONDS, lambda: end(world, refund, "expired"))
         return
-    end(world, refund, "failed" if method == "card_refund_fail" else "succeeded")
+    end(world, refund, "failed" if ends in ("fails", "fails_later") else "succeeded")
 
 
 def end(world: World, refund: Refund, state: str) -> None:
-    """``succeeded``, ``failed`` or ``expired``. Nothing for a refund that has ended."""
+    """``succeeded``, ``failed`` or ``expired``. Nothing for a refund that has ended.
+
+    A refund that waits for an account is ``succeeded`` when that is named, unless its method says that it fails even then.
+    """
     if refund.state not in ("pending", "pending_information"):
         return
+    if (
+        refund.state == "pending_information"
+        and state == "succeeded"
+        and refund.order.method.refund == "asks_then_fails"
+    ):
+        state = "failed"
     order, paid = refund.order, state == "succeeded"
     refund.state, refund.token = state, None
     refund.operation.state = "complete" if paid else "failed"

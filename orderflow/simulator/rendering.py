@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orderflow.simulator.clock import stamp
 from orderflow.simulator.fields import Json
+from orderflow.simulator.methods import CARDS
 from orderflow.simulator.pricing import Price, PricedLine, entity_at
 from orderflow.simulator.records import (
     Charge,
@@ -66,8 +67,16 @@ def source_json(source: Source, checkout: Checkout | None = None) -> Json:
         "clientSecret": source.secret,
         "liveMode": False,
     }
+    if source.owner is not None:
+        body["owner"] = source.owner
     if source.kind == "creditCard":
-        body["creditCard"] = {"brand": "Visa", "expirationMonth": 7, "expirationYear": 2035, "lastFourDigits": "1111"}
+        brand, last_four = CARDS[source.number].brand, source.number[-4:]
+        body["creditCard"] = {
+            "brand": brand,
+            "expirationMonth": 7,
+            "expirationYear": 2035,
+            "lastFourDigits": last_four,
+        }
     if checkout is not None:
         body["amount"] = major(checkout.price.total, checkout.price.digits)
         body["currency"] = checkout.price.currency
@@ -153,6 +162,8 @@ def charge_json(charge: Charge, order: Order) -> Json:
         "type": "customer_initiated",
         "liveMode": False,
     }
+    if charge.failure_code is not None:
+        body["failureCode"] = charge.failure_code
     if charge.captures:
         body["captures"] = [_operation_json(operation, digits) for operation in charge.captures]
     if charge.cancels:

@@ -4,18 +4,39 @@ from __future__ import annotations
 
 import re
 
+from orderflow.simulator.methods import CARDS, LAST_NAMES, METHODS
 from orderflow.simulator.options import SimulatorOptions
 from orderflow.simulator.server import make_simulator
-from orderflow.simulator.sources import METHODS
 from tests.architecture.sources import ROOT
 
+PAGE = (ROOT / "docs" / "simulator.md").read_text()
 
-def test_the_page_names_every_method_and_every_admin_path() -> None:
-    """No more and no less, so that a scenario can be written from the page."""
-    page = (ROOT / "docs" / "simulator.md").read_text()
-    methods, admin = page.split("## People outside")
-    assert set(re.findall(r"^\| `(\w+)` \|", methods, re.MULTILINE)) == set(METHODS)
-    told = set(re.findall(r"^\| `(?:GET|POST) (/_admin/[^`]*)` \|", admin, re.MULTILINE))
+
+def _section(title: str) -> str:
+    """What stands under a heading."""
+    return PAGE.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def _first_cells(title: str) -> list[str]:
+    return re.findall(r"^\| `(\w+)` \|", _section(title), re.MULTILINE)
+
+
+def test_the_page_names_every_method_and_card() -> None:
+    """No more, no less and none twice, so that a scenario can be written from the page."""
+    assert sorted(_first_cells("Test cards")) == sorted(CARDS)
+    numbers = {f"card_{number}" for number in CARDS}
+    assert sorted(_first_cells("Ways to pay")) == sorted(set(METHODS) - numbers)
+
+
+def test_the_page_names_every_magic_last_name() -> None:
+    """Each of them, by the method that it is magic for."""
+    told = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", _section("Magic last names"), re.MULTILINE)
+    assert sorted(told) == sorted((family, name) for family, names in LAST_NAMES.items() for name in names)
+
+
+def test_the_page_names_every_admin_path() -> None:
+    """What people outside can do is what is served."""
+    told = set(re.findall(r"^\| `(?:GET|POST) (/_admin/[^`]*)` \|", _section("People outside"), re.MULTILINE))
     served = {
         resource.canonical
         for resource in make_simulator(SimulatorOptions()).router.resources()

@@ -5,21 +5,25 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 import aiohttp
 import msgspec
 
 from orderflow.digitalriver.provider import DigitalRiverProvider
+from orderflow.digitalriver.webhook import read_webhook
 from orderflow.simulator import SimulatorOptions, serve_simulator
 from statemachine.commands import (
     AttachSource,
     Command,
     CreateCheckout,
     CreateFulfillment,
+    CreateRefund,
     FulfillmentItem,
     PlaceOrder,
+    RefundItem,
 )
-from statemachine.facts import Outcome, RemoteCheckout, RemoteOrder
+from statemachine.facts import Fact, Outcome, RemoteCheckout, RemoteOrder
 
 ADDRESS: Mapping[str, object] = {
     "name": "Pat Doe",
@@ -154,6 +158,41 @@ def fulfil(
         ),
         shipment_id=command_id,
     )
+
+
+def refund(
+    order: RemoteOrder,
+    refund_id: str = "r-1",
+    *,
+    amount: int | None = None,
+    items: tuple[RefundItem, ...] = (),
+    kind: Literal["shipping", "tax", "duty"] | None = None,
+) -> CreateRefund:
+    """The command that asks for a refund."""
+    return CreateRefund(
+        command_id=f"{refund_id}-command",
+        order_id="A-1",
+        dr_order_id=order.dr_order_id,
+        currency="USD",
+        refund_id=refund_id,
+        amount=amount,
+        items=items,
+        kind=kind,
+    )
+
+
+async def facts(bench: Bench, *kinds: str) -> list[Fact]:
+    """What webhooks of these types would tell, oldest first, as the webhook lane reads them."""
+    found: list[Fact] = []
+    headers = {"Authorization": "Bearer sk_test_simulator"}
+    async with bench.session.get(f"{bench.url}/events?limit=100", headers=headers) as answer:
+        page = msgspec.json.decode(await answer.read())
+    for event in reversed(page["data"]):
+        if event["type"] in kinds:
+            read = read_webhook(msgspec.json.encode(event))
+            assert read is not None
+            found.append(read[1])
+    return found
 
 
 @asynccontextmanager

@@ -7,19 +7,17 @@ from typing import Literal
 import msgspec
 import pytest
 
-from orderflow.digitalriver.webhook import read_webhook
 from statemachine.commands import (
     AcceptReturn,
     Command,
-    CreateRefund,
     CreateReturn,
     Inquire,
     RefundItem,
     ReturnItem,
 )
 from statemachine.errors import DigitalRiverError, TransportFailure, Unavailable
-from statemachine.facts import Fact, Outcome, RemoteOrder, RemoteRefund
-from tests.contract.provider.bench import Bench, fulfil
+from statemachine.facts import Outcome, RemoteOrder, RemoteRefund
+from tests.contract.provider.bench import Bench, facts, fulfil, refund
 
 FAULTS = [("drop_after_effect", TransportFailure), ("error_after_effect", Unavailable)]
 
@@ -33,27 +31,6 @@ async def captured(bench: Bench, order_id: str = "A-1", method: str = "card", *,
     await bench.call(fulfil(order_id, order, (units, 0)))
     await bench.advance(61)
     return await bench.read(order)
-
-
-def refund(
-    order: RemoteOrder,
-    refund_id: str = "r-1",
-    *,
-    amount: int | None = None,
-    items: tuple[RefundItem, ...] = (),
-    kind: Literal["shipping", "tax", "duty"] | None = None,
-) -> CreateRefund:
-    """The command that asks for a refund."""
-    return CreateRefund(
-        command_id=f"{refund_id}-command",
-        order_id="A-1",
-        dr_order_id=order.dr_order_id,
-        currency="USD",
-        refund_id=refund_id,
-        amount=amount,
-        items=items,
-        kind=kind,
-    )
 
 
 def returning(order: RemoteOrder, units: int, return_id: str = "t-1") -> CreateReturn:
@@ -78,20 +55,6 @@ def accepting(order: RemoteOrder, dr_return_id: str) -> AcceptReturn:
         dr_return_id=dr_return_id,
         return_id="t-1",
     )
-
-
-async def facts(bench: Bench, *kinds: str) -> list[Fact]:
-    """What webhooks of these types would tell, oldest first, as the webhook lane reads them."""
-    found: list[Fact] = []
-    headers = {"Authorization": "Bearer sk_test_simulator"}
-    async with bench.session.get(f"{bench.url}/events?limit=100", headers=headers) as answer:
-        page = msgspec.json.decode(await answer.read())
-    for event in reversed(page["data"]):
-        if event["type"] in kinds:
-            read = read_webhook(msgspec.json.encode(event))
-            assert read is not None
-            found.append(read[1])
-    return found
 
 
 @pytest.mark.parametrize(
