@@ -47,6 +47,17 @@ def is_live(refund: Refund) -> bool:
     return refund.state not in ("failed", "expired")
 
 
+def is_asked_again(order: Order, refund: Refund, wanted: Wanted) -> bool:
+    """Whether ``wanted`` is what ``refund`` was about: the same units of the same lines, and the same money.
+
+    A request for units only estimates their price, so that may be a cent a line beside what Digital River told of ``refund``,
+    which also says it line by line, as no request does.
+    """
+    off = 0 if wanted.amount is not None else len(order.lines)
+    of_lines = [[(units.line, units.quantity) for units in units_of] for units_of in (refund.units, wanted.units)]
+    return sorted(of_lines[0]) == sorted(of_lines[1]) and abs(refund.taken - wanted.taken) <= off
+
+
 def is_money_unsound(draft: Draft) -> bool:
     """An amount of the request does not have the digits of the order's currency."""
     data = request_of(draft)

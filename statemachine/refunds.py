@@ -30,7 +30,7 @@ from statemachine.identity import mark_of
 from statemachine.machine import build_machine
 from statemachine.money import format_money, round_money
 from statemachine.order import Refund, RefundState, RefundUnits
-from statemachine.refundable import is_live, request_of, wanted_of
+from statemachine.refundable import is_asked_again, is_live, request_of, wanted_of
 from statemachine.rules import Machine, Rule, Words
 
 RefundStage = Literal["new"] | RefundState
@@ -244,7 +244,7 @@ def _ask_refund(step: RefundStep) -> None:
     )
     ask(draft, command)
     for refund in order.refunds:  # asked again under a new id; what another one owes is still owed
-        if not is_live(refund) and (refund.units, refund.taken) == (wanted.units, wanted.taken):
+        if not is_live(refund) and is_asked_again(order, refund, wanted):
             draft.clear_attention(_failed(refund))
 
 

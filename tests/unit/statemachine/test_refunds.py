@@ -11,7 +11,7 @@ import pytest
 from statemachine.decide import decide
 from statemachine.decision import Moved, Parked, Repeated
 from statemachine.errors import InvariantBroken
-from statemachine.facts import ChargeOperation, Fact, RemoteRefund
+from statemachine.facts import ChargeOperation, Fact, RemoteRefund, RemoteRefundItem
 from statemachine.order import Order
 from statemachine.snapshot import encode_snapshot
 from tests.unit.statemachine.story import Story, units
@@ -190,6 +190,30 @@ def test_a_failed_refund_is_asked_again_under_a_new_id() -> None:
     story.report()
     assert refunds(story) == {"r-1": ("failed", "22.00"), "r-2": ("succeeded", "22.00")}
     assert amount(story, "refunded") == "22.00"
+
+
+@pytest.mark.parametrize(
+    ("told", "items", "is_settled"),
+    [
+        (1100, [{"line": "1", "quantity": 1}], True),
+        (1101, [{"line": "1", "quantity": 1}], True),  # the lost cent
+        (1100, [{"line": "1", "quantity": 2}], False),
+        (1100, [{"line": "1", "amount": "11.00"}], False),
+        (500, [{"line": "1", "quantity": 1}], False),
+    ],
+)
+def test_a_failed_refund_of_digital_rivers_own_is_settled_by_asking_for_its_units(
+    told: int, items: list[dict[str, Any]], is_settled: bool
+) -> None:
+    """A return's refund names units and money, a request names units: it is the same debt. What is another stays owed."""
+    story = captured()
+    assert story.order is not None
+    of_line = RemoteRefundItem(story.order.items[0].item_id, 1, told)
+    failed = RemoteRefund("re_1", "failed", story.dr_order_id, told, items=(of_line,))
+    story.fact(Fact(type="refund.failed", dr_order_id=story.dr_order_id, refund=failed))
+    assert story.attention == ["a refund failed: re_1; ask again under a new refund_id"]
+    assert isinstance(story.tell("order.refund_requested", refund_id="r-1", items=items), Moved)
+    assert (story.attention == []) is is_settled
 
 
 def test_a_refund_that_digital_river_refuses_has_failed() -> None:
