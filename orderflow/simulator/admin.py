@@ -17,6 +17,7 @@ from orderflow.simulator.clock import fine_stamp
 from orderflow.simulator.front import ADMIN_PREFIX, Front, answer_of
 from orderflow.simulator.methods import method_of
 from orderflow.simulator.records import Order, Source
+from orderflow.simulator.rendering import source_json
 from orderflow.simulator.webhooks import WebhookSender
 from statemachine.money import has_exact_digits, parse_money
 
@@ -196,7 +197,7 @@ class Admin:
         return await self._set_method(request, self._order(request).source)
 
     async def set_method(self, request: web.Request) -> web.Response:
-        """Let a source behave like another method from now on: a card is healed, or spoiled."""
+        """Let a source behave like another method from now on: a card is healed, or spoiled, or its challenge is passed."""
         return await self._set_method(request, self._world.sources.get(request.match_info["id"]))
 
     async def _set_method(self, request: web.Request, source: Source | None) -> web.Response:
@@ -210,6 +211,9 @@ class Admin:
         if method is None:
             return _bad("no such method")
         source.method = method
+        if source.state == "requires_action" and method.made == "chargeable":
+            source.state = method.made
+            self._world.emit("source.chargeable", source_json(source))
         return answer_of({"method": name}, 200)
 
     async def webhooks(self, _: web.Request) -> web.Response:

@@ -5,6 +5,7 @@ source is made, and whether charge, capture, cancel or refund end as failed, at 
 
 - A redirect source is brought back after the order is placed. ``ChargeFail`` and ``ChargeCreationFail`` are refused before that,
   as if the shopper had approved first; ``SourceFailAfterRedirect`` and ``authFailAfterRedirect`` fail when the shopper is back.
+- A receiver that is not paid has no charge, as in the samples, though the page says of ``SourceFailWithDelay`` that it fails.
 - A charge that is said to be pending is made when the shopper is back, and the order stays ``pending_payment`` with it.
 - ``ChargeRemainPending`` ends with the time that funds are waited for.
 - What "fails" without a word of pending is ``failed`` as soon as it exists; what is "created in pending" fails a delay later.
@@ -21,8 +22,8 @@ from typing import Final, Literal, NamedTuple
 
 #: The state of a new source; ``not_created``: there will be none.
 Made = Literal["chargeable", "pending_redirect", "pending_funds", "requires_action", "failed", "not_created"]
-#: ``fails_later``: once it was pending. ``waits``: the time limit, or whoever asks ``/_admin``. ``unapproved``: on the page.
-Charged = Literal["paid", "declined", "fails", "fails_later", "waits", "unapproved"]
+#: ``later``: once it was pending. ``waits``: for the time limit, or whoever asks ``/_admin``. ``unapproved``: on the page.
+Charged = Literal["paid", "declined", "source_fails", "charge_fails", "charge_fails_later", "waits", "unapproved"]
 #: ``held``: the fraud desk is whoever asks ``/_admin``. From the mildest to the strictest.
 Review = Literal["none", "passes", "blocks", "held"]
 #: ``refused``: the authorisation ran out and is not renewed.
@@ -101,10 +102,10 @@ METHODS: Final[Mapping[str, Method]] = {
     "card_review_held": Method(review="held"),
     "wire": _WIRE,
     "wire_held": _WIRE._replace(charge="waits"),
-    "wire_unpaid": _WIRE._replace(charge="fails"),
+    "wire_unpaid": _WIRE._replace(charge="source_fails"),
     "konbini": _KONBINI,
     "redirect": _REDIRECT,
-    "redirect_failed": _REDIRECT._replace(charge="fails"),
+    "redirect_failed": _REDIRECT._replace(charge="source_fails"),
     "redirect_declined": _REDIRECT._replace(charge="unapproved"),
     "googlepay": _GOOGLE_PAY,
     "paypal": _PAYPAL,
@@ -126,7 +127,7 @@ def _wallet(family: Method) -> Mapping[str, Method]:
 def _receiver(family: Method) -> Mapping[str, Method]:
     return {
         "SourceCreationFail": family._replace(made="not_created"),
-        "SourceFailWithDelay": family._replace(charge="fails"),
+        "SourceFailWithDelay": family._replace(charge="source_fails"),
         "RefundFailWhileCreation": family._replace(refund="fails"),
         "RefundFailAfterPaymentInfo": family._replace(refund="asks_then_fails"),
     }
@@ -147,16 +148,16 @@ LAST_NAMES: Final[Mapping[str, Mapping[str, Method]]] = {
     "klarna": _wallet(_KLARNA),
     "sepa": {
         "SourceFail": _SEPA._replace(made="not_created"),
-        "SourceFailAfterRedirect": _SEPA._replace(charge="fails"),
+        "SourceFailAfterRedirect": _SEPA._replace(charge="source_fails"),
         "ChargeFail": _SEPA._replace(charge="declined"),
-        "ChargeFailedAfterPending": _SEPA._replace(charge="fails_later"),
+        "ChargeFailedAfterPending": _SEPA._replace(charge="charge_fails_later"),
         "ChargeRemainPending": _SEPA._replace(charge="waits"),
         "RefundFail": _SEPA._replace(refund="fails"),
         "RefundFailedAfterPending": _SEPA._replace(refund="fails_later"),
     },
     "alipay": {
         "authFail": _ALIPAY._replace(made="not_created"),
-        "authFailAfterRedirect": _ALIPAY._replace(charge="fails"),
+        "authFailAfterRedirect": _ALIPAY._replace(charge="charge_fails"),
         "refundFail": _ALIPAY._replace(refund="fails"),
     },
     "wire": _receiver(_WIRE),

@@ -96,9 +96,12 @@ def refresh_order(world: World, call: Call) -> Reply:
         match order.method.charge:
             case "unapproved":
                 pass
-            case "fails":
+            case "source_fails":
                 fail_payment(world, order)
-            case "fails_later" | "waits":
+            case "charge_fails":
+                charges.make(world, order, "pending")
+                fail_payment(world, order)
+            case "charge_fails_later" | "waits":
                 _await_charge(world, order)
             case _:
                 receive_payment(world, order)
@@ -244,7 +247,7 @@ def _end_later(world: World, order: Order) -> None:
     match order.method.charge:
         case "paid":
             world.clock.after(world.options.wire_delay, lambda: receive_payment(world, order))
-        case "fails" | "fails_later":
+        case "source_fails" | "charge_fails_later":
             world.clock.after(world.options.wire_delay, lambda: fail_payment(world, order))
         case _:
             pass

@@ -181,17 +181,21 @@ def refund(
     )
 
 
-async def facts(bench: Bench, *kinds: str) -> list[Fact]:
-    """What webhooks of these types would tell, oldest first, as the webhook lane reads them."""
-    found: list[Fact] = []
+async def events(bench: Bench, *kinds: str) -> list[dict[str, object]]:
+    """The events of these types, oldest first."""
     headers = {"Authorization": "Bearer sk_test_simulator"}
     async with bench.session.get(f"{bench.url}/events?limit=100", headers=headers) as answer:
         page = msgspec.json.decode(await answer.read())
-    for event in reversed(page["data"]):
-        if event["type"] in kinds:
-            read = read_webhook(msgspec.json.encode(event))
-            assert read is not None
-            found.append(read[1])
+    return [event for event in reversed(page["data"]) if event["type"] in kinds]
+
+
+async def facts(bench: Bench, *kinds: str) -> list[Fact]:
+    """What webhooks of these types would tell, oldest first, as the webhook lane reads them."""
+    found: list[Fact] = []
+    for event in await events(bench, *kinds):
+        read = read_webhook(msgspec.json.encode(event))
+        assert read is not None
+        found.append(read[1])
     return found
 
 

@@ -11,7 +11,18 @@ from orderflow.simulator.methods import CARDS, LAST_NAMES
 from orderflow.simulator.orders import FUNDS_WAIT_SECONDS
 from statemachine.commands import RefreshOrder
 from statemachine.facts import Outcome, RemoteOrder
-from tests.contract.provider.bench import ADDRESS, Bench, attach, cart_with, create, facts, fulfil, place, refund
+from tests.contract.provider.bench import (
+    ADDRESS,
+    Bench,
+    attach,
+    cart_with,
+    create,
+    events,
+    facts,
+    fulfil,
+    place,
+    refund,
+)
 
 DAY: Final = 86_400
 
@@ -55,7 +66,7 @@ NAME_STORIES: Final = {
     "klarna": _WALLET,
     "sepa": {
         "SourceFail": "not_created",
-        "SourceFailAfterRedirect": "fails_after_redirect",
+        "SourceFailAfterRedirect": "source_fails_after_redirect",
         "ChargeFail": "declined",
         "ChargeFailedAfterPending": "charge_fails_later",
         "ChargeRemainPending": "charge_stuck",
@@ -64,7 +75,7 @@ NAME_STORIES: Final = {
     },
     "alipay": {
         "authFail": "not_created",
-        "authFailAfterRedirect": "fails_after_redirect",
+        "authFailAfterRedirect": "charge_fails_after_redirect",
         "refundFail": "refund_fails",
     },
     "wire": _RECEIVER,
@@ -174,12 +185,27 @@ async def _declined(play: Play) -> None:
     assert (await play.bench.books("A-1"))["orders"] == 0
 
 
-async def _fails_after_redirect(play: Play) -> None:
+async def _source_fails_after_redirect(play: Play) -> None:
+    assert (await _cancelled_after_redirect(play)).charges == ()
+    source = await _source(play.bench, play.method)
+    assert source is not None
+    assert source["state"] == "failed"
+
+
+async def _charge_fails_after_redirect(play: Play) -> None:
+    order = await _cancelled_after_redirect(play)
+    assert [(charge.state, charge.failure_code) for charge in order.charges] == [("failed", "failed-request")]
+
+
+async def _cancelled_after_redirect(play: Play) -> RemoteOrder:
     placed = await play.place()
     assert placed.order is not None
     assert placed.order.state == "pending_payment"
-    assert (await play.refresh(placed.order)).state == "cancelled"
+    order = await play.refresh(placed.order)
+    assert order.state == "cancelled"
     assert len(await facts(play.bench, "order.charge.failed")) == 1
+    assert (await play.bench.books("A-1"))["authorized"] == "0.00"
+    return order
 
 
 async def _charge_fails_later(play: Play) -> None:
@@ -280,7 +306,8 @@ STORIES: Final = {
     "not_created": _not_created,
     "source_failed": _source_failed,
     "declined": _declined,
-    "fails_after_redirect": _fails_after_redirect,
+    "source_fails_after_redirect": _source_fails_after_redirect,
+    "charge_fails_after_redirect": _charge_fails_after_redirect,
     "charge_fails_later": _charge_fails_later,
     "charge_stuck": _charge_stuck,
     "unpaid": _unpaid,
@@ -375,6 +402,18 @@ async def test_a_challenge_that_was_not_passed_leaves_a_source_that_cannot_be_us
     assert (unfunded.status, unfunded.problem.code) == (400, "order_submit_failed")
     again = await bench.call(attach("A-1", refused.checkout.checkout_id, "sim-card-2"))
     assert again.result == "confirmed"
+
+
+async def test_a_challenge_that_is_passed_later_makes_the_source_chargeable(bench: Bench) -> None:
+    """Law: what waits for the shopper only waits; once the challenge is passed, the same source pays."""
+    play = Play(bench, "card_3ds_failed", "Brook")
+    refused = await play.attach()
+    assert refused.checkout is not None
+    await bench.admin("sources/sim-card_3ds_failed-1", {"method": "card"})
+    assert [event["type"] for event in await events(bench, "source.chargeable")] == ["source.chargeable"]
+    again = await bench.call(attach("A-1", refused.checkout.checkout_id, "sim-card_3ds_failed-1"))
+    assert again.result == "confirmed"
+    assert (await bench.call(place("A-1", refused.checkout.checkout_id))).result == "confirmed"
 
 
 async def test_a_shopper_who_declines_on_the_page_may_still_come_back(bench: Bench) -> None:
