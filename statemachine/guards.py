@@ -181,13 +181,17 @@ def is_funded(draft: Draft) -> bool:
 def is_payment_lost(draft: Draft) -> bool:
     """Digital River still says pending, but the payment cannot come any more: session or charge failed.
 
-    An unpaid wire has no charges, and the order may still be ``pending_funds``: then only the event's type says so.
+    An unpaid wire has no charges, and the order may still be ``pending_funds``: then only the event's type says so. A shopper who
+    declined at the page comes back the same way as one who approved; a refresh then still says ``pending_redirect``, after which
+    the order cannot be saved (section 3.4 of the reference).
     """
     remote, data = draft.remote, draft.event.data
     session = remote.session if remote is not None else None
+    refreshed = draft.closing is not None and draft.closing.name == "refresh_order"
+    lost = ("failed", "cancelled", "pending_redirect") if refreshed else ("failed", "cancelled")
     return (
         (isinstance(data, Fact) and data.type == absorbing.CHARGE_FAILED)
-        or (session is not None and session.state in ("failed", "cancelled"))
+        or (session is not None and session.state in lost)
         or any(charge.state == "failed" for charge in draft.order.charges)
     )
 

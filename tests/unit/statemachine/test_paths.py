@@ -123,6 +123,32 @@ def test_a_redirect_that_fails_is_a_decline() -> None:
         assert (story.state, story.order.payment) == ("declined", "failed")
 
 
+def test_a_shopper_who_declines_at_the_page_may_try_again() -> None:
+    """Until the shopper is back, pending_redirect says nothing; after the refresh it says that there was no approval."""
+    story = Story().to_placed(method="redirect")
+    story.river.report(story.river.orders[story.dr_order_id], "order.updated")
+    story.report()
+    assert story.state == "pending_payment"
+    story.tell("order.payment_returned")
+    story.answer()
+    assert story.order is not None
+    assert (story.state, story.order.payment, story.attention) == ("declined", "failed", [])
+    story.river.fail_payment(story.dr_order_id)
+    story.report()
+    assert (story.state, story.attention) == ("declined", [])
+
+
+def test_a_shopper_who_approves_after_all_calls_a_person() -> None:
+    """The money is held at Digital River for an order that was given up here."""
+    story = Story().to_placed(method="redirect")
+    story.tell("order.payment_returned")
+    story.answer()
+    story.river.release_payment(story.dr_order_id)
+    story.report()
+    assert story.state == "declined"
+    assert len(story.attention) == 1
+
+
 def test_a_review_ends_either_way() -> None:
     """in_review leads to submitted or blocked."""
     story = Story().to_placed(method="card_review")
