@@ -15,13 +15,13 @@ from statemachine.commanding import close_command
 from statemachine.decision import IndexEntry
 from statemachine.disputes import follow_dispute
 from statemachine.draft import Draft
-from statemachine.facts import ChargeOperation, Fact, RemoteCharge, RemoteFulfillment, RemoteOrder
+from statemachine.facts import ChargeOperation, Fact, Problem, RemoteCharge, RemoteFulfillment, RemoteOrder
 from statemachine.identity import mark_of
 from statemachine.money import format_money
 from statemachine.order import CaptureState, Charge, Document, Item, Operation, Order, RemoteIds, Shipment, Units
 from statemachine.refunds import compare_refunded, recount
 from statemachine.returns import count_returned
-from statemachine.rules import REMOTE_RANKS
+from statemachine.rules import PAYING, REMOTE_RANKS
 
 #: A failed capture is tried again by Digital River, a complete one never fails.
 _OPERATION_RANKS: Final[dict[str, int]] = {"pending": 0, "pending_information": 1, "failed": 2, "complete": 3}
@@ -34,7 +34,12 @@ _CHARGE_RANKS: Final[dict[str, int]] = {
     "failed": 3,
 }
 
+#: States of an order at Digital River in which its payment was authorised.
+_HOLDS_MONEY: Final = frozenset({"accepted", "in_review", "fulfilled", "complete", "returned", "dispute"})
+
+REVIEW_CLOSED: Final = "order.review_closed"
 REAUTH_FAILED: Final = "order.charge.reauth.failed"
+NOT_RENEWED: Final = "the authorisation ran out and was not renewed; captures will likely fail"
 CHARGE_FAILED: Final = "order.charge.failed"
 CAPTURE_FAILED: Final = "capture failed"
 VOID_FAILED: Final = "void failed"
@@ -47,6 +52,7 @@ def absorb_order(draft: Draft) -> None:
         draft.call_attention("Digital River confirmed a command about an order without telling the order")
         return
     if not _is_current(draft, remote):
+        _note_earlier(draft, remote)
         return
     order = draft.order
     if not order.placed:
@@ -57,19 +63,42 @@ def absorb_order(draft: Draft) -> None:
     _absorb_charges(draft, remote.charges)
     if remote.refunded or order.remote_refunded:
         compare_refunded(draft, remote.refunded)
-    if isinstance(draft.event.data, Fact) and draft.event.data.type == REAUTH_FAILED:
-        # The object is an order, still accepted: only the type tells (section 3.4).
-        draft.put(reauth_failed=True)
-        draft.call_attention("the authorisation ran out and was not renewed; captures will likely fail")
+    if isinstance(draft.event.data, Fact):
+        _heed_type(draft, draft.event.data.type, remote)
     if follow_dispute(draft, remote):
         return
-    rank = REMOTE_RANKS.get(remote.state)
-    if rank is None:
+    if remote.state not in REMOTE_RANKS:
         draft.follow = "remote.other"
-    elif rank >= REMOTE_RANKS.get(order.remote_state or "", 0):
+    elif _is_newest(draft, remote):
         if remote.state != order.remote_state:
             draft.put(remote_state=remote.state)
         draft.follow = f"remote.{remote.state}"
+    elif order.payment_failed and REMOTE_RANKS[remote.state] >= REMOTE_RANKS["accepted"]:
+        draft.follow = f"remote.{remote.state}"  # no older fact: what was never paid was never accepted
+
+
+def _is_newest(draft: Draft, remote: RemoteOrder) -> bool:
+    """Whether no later state of the order is known. Only a review may be followed by an earlier one, once it is over."""
+    known = draft.order.remote_state or ""
+    if draft.order.reviewed and {known, remote.state} == {"in_review", "pending_payment"}:
+        return remote.state == "pending_payment"
+    return REMOTE_RANKS[remote.state] >= REMOTE_RANKS.get(known, 0)
+
+
+def _heed_type(draft: Draft, kind: str, remote: RemoteOrder) -> None:
+    """What only the type of a report tells: the object in it is an order like any other (section 3.4)."""
+    if kind == REAUTH_FAILED:
+        draft.put(reauth_failed=True)
+        draft.call_attention(NOT_RENEWED)
+    elif kind == REVIEW_CLOSED and remote.state == "pending_payment" and draft.state in PAYING:
+        draft.put(reviewed=True)
+
+
+def _note_earlier(draft: Draft, remote: RemoteOrder) -> None:
+    """An earlier order, or one for an earlier checkout, never moves this one; but one that holds money is not passed over."""
+    former = draft.order.former
+    if remote.state in _HOLDS_MONEY and (remote.dr_order_id in former or remote.checkout_id in former):
+        draft.call_attention("an earlier order at Digital River was accepted; money may be held or taken there")
 
 
 def _is_current(draft: Draft, remote: RemoteOrder) -> bool:
@@ -157,14 +186,16 @@ def absorb_charge(draft: Draft) -> None:
 def _absorb_charges(draft: Draft, reported: tuple[RemoteCharge, ...]) -> None:
     if not reported:
         return
-    known = {charge.mark: charge for charge in draft.order.charges}
+    before = draft.order.charges
+    known = {charge.mark: charge for charge in before}
     for charge in reported:
         mark = mark_of(charge.charge_id)
         known[mark] = _merged_charge(known.get(mark) or Charge(mark, charge.state, charge.amount), charge)
     charges = tuple(known.values())
-    if charges != draft.order.charges:
+    if charges != before:
         draft.put(charges=charges)
         _absorb_operations(draft)
+        draft.problem = _problem(before, reported)
 
 
 def _merged_charge(known: Charge, charge: RemoteCharge) -> Charge:
@@ -184,7 +215,7 @@ def _merged_operations(known: tuple[Operation, ...], reported: tuple[ChargeOpera
         return known
     merged = {operation.mark: operation for operation in known}
     for one in reported:
-        mark = mark_of(one.id or f"{one.fulfillment_id} {one.amount}")
+        mark = _mark(one)
         before = merged.get(mark)
         fulfillment = mark_of(one.fulfillment_id) if one.fulfillment_id else b""
         if before is None or _OPERATION_RANKS.get(one.state, 0) > _OPERATION_RANKS.get(before.state, 0):
@@ -215,15 +246,29 @@ def _absorb_operations(draft: Draft) -> None:
     tell(draft, VOID_FAILED, any(void.state == "failed" for void in voids) and not is_voided(draft.order))
     if order.refunds or order.amounts.charged_back:
         recount(draft)
-    authorised = sum(charge.amount for charge in order.charges)
-    less = None
-    if authorised + len(order.lines) < order.amounts.total:
-        figures = [format_money(figure, order.amounts.currency) for figure in (authorised, order.amounts.total)]
-        less = "{} of {}".format(*figures)
-    draft.settle_attention("less is authorised than the order costs: ", less)
-    if captured + cancelled > authorised:
-        figures = [format_money(figure, order.amounts.currency) for figure in (captured, cancelled, authorised)]
-        draft.call_attention("{} captured and {} cancelled are more than {} authorised".format(*figures))
+
+
+def _problem(before: tuple[Charge, ...], reported: tuple[RemoteCharge, ...]) -> Problem | None:
+    """What Digital River says of a capture, a void or a charge that has just failed."""
+    known = {
+        mark
+        for charge in before
+        for mark, state in (
+            *((one.mark, one.state) for one in (*charge.captures, *charge.cancels)),
+            (charge.mark, charge.state),
+        )
+        if state == "failed"
+    }
+    for charge in reported:
+        told = [(_mark(one), one.state, one.failure_code) for one in (*charge.captures, *charge.cancels)]
+        for mark, state, code in (*told, (mark_of(charge.charge_id), charge.state, charge.failure_code)):
+            if state == "failed" and mark not in known:
+                return Problem(code=code or "payment_failed")
+    return None
+
+
+def _mark(operation: ChargeOperation) -> bytes:
+    return mark_of(operation.id or f"{operation.fulfillment_id} {operation.amount}")
 
 
 def tell(draft: Draft, reason: str, holds: bool) -> None:  # reads as a sentence: tell X when it holds
@@ -276,17 +321,20 @@ def absorb_fulfillment(draft: Draft) -> None:
         elif remote.command_id is None:
             draft.call_attention("a fulfilment at Digital River that was not asked for here")
     units = _units(order, remote) or (command.units if command is not None else ())
-    lines, over = [], False
+    lines, over = [], ""
     for line in draft.order.lines:
         ship = sum(one.ship for one in units if one.line == line.line)
         cancel = sum(one.cancel for one in units if one.line == line.line)
         left = line.ordered - line.shipped - line.cancelled
-        over = over or ship + cancel > left
+        if ship + cancel > left:
+            over = over or f"{line.shipped + line.cancelled + ship + cancel} of {line.ordered}"
         shipped = min(ship, left)
         cancelled = min(cancel, left - shipped)
         lines.append(replace(line, shipped=line.shipped + shipped, cancelled=line.cancelled + cancelled))
     if over:
-        draft.call_attention("Digital River shipped or cancelled more units than were ordered")
+        draft.call_attention(f"Digital River shipped or cancelled more units of a line than were ordered: {over}")
+    if len(_units(order, remote)) < len(remote.items):
+        draft.call_attention("Digital River shipped or cancelled a line that the order does not have")
     draft.put(lines=tuple(lines))
     count_returned(draft)
     if not any(one.ship for one in units):

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import msgspec
 from msgspec.structs import replace
 
-from statemachine.commands import Command, DeleteCheckout, Inquire, decode_command, name_of
+from statemachine.commands import Command, CommandName, DeleteCheckout, Inquire, decode_command, name_of
 from statemachine.draft import Draft, encode
 from statemachine.facts import Outcome
 from statemachine.identity import name_id
@@ -94,13 +94,20 @@ def change(draft: Draft, changed: OpenCommand) -> None:
 
 def void_open(draft: Draft) -> None:
     """Checkout commands on their way are not wanted any more; their outcomes are still awaited, to delete what they made."""
-    if any(command.wanted and command.name in ("create_checkout", "attach_source") for command in draft.order.commands):
-        draft.put(
-            commands=tuple(
-                replace(command, wanted=False) if command.name in ("create_checkout", "attach_source") else command
-                for command in draft.order.commands
-            )
-        )
+    void(draft, "create_checkout")
+    void(draft, "attach_source")
+
+
+def void(draft: Draft, name: CommandName) -> None:
+    """Commands ``name`` are not wanted any more: they are never asked again, and those that have no effect to undo are closed."""
+    for command in draft.order.commands:
+        if command.name != name:
+            continue
+        # What waits to be asked again has had no effect; of an attached source nothing is left to undo.
+        if command.step == "retry" or (command.step == "stuck" and name != "create_checkout"):
+            close_command(draft, command)
+        elif command.wanted:
+            change(draft, replace(command, wanted=False))
 
 
 def inquire_later(draft: Draft) -> None:
@@ -114,6 +121,9 @@ def inquire_later(draft: Draft) -> None:
         change(draft, replace(closing, step="unknown", due=draft.now + draft.policy.answer_wait))
         return
     if closing.inquiries >= draft.policy.inquiries_max:
+        if not closing.wanted and closing.name == "attach_source":
+            close_command(draft, closing)  # another source took its place: nobody needs to know
+            return
         change(draft, replace(closing, step="stuck", due=None, inquired_by=None))
         draft.call_attention(f"{closing.name}: its outcome at Digital River could not be found out")
         return

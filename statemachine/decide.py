@@ -30,7 +30,8 @@ from statemachine.order import Deadline, Order, State, new_order
 from statemachine.order import Parked as ParkedEvent
 from statemachine.payment import payment_of
 from statemachine.policy import Policy
-from statemachine.rules import ALL, IMPLIED, REMOTE_RANKS, WAITS, cells
+from statemachine.reconciling import reconcile
+from statemachine.rules import ALL, IMPLIED, PAYING, REMOTE_RANKS, WAITS, cells
 
 _machine: Final = build_machine(ORDER, GUARDS, EFFECTS)
 
@@ -125,6 +126,8 @@ def _run(draft: Draft) -> str:
         state = draft.state
         _machine.events["settle"].trigger(draft)
     draft.rule = decided
+    if draft.order.charges or draft.order.attention or draft.order.remote_state is not None:
+        reconcile(draft)
     return "move" if _is_news(before, draft) else "same"
 
 
@@ -204,9 +207,11 @@ def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, 
     """The order after the draft, and its change and effects."""
     if draft.state != before.state:
         draft.clear_attention("overdue: ")
-        implied = IMPLIED.get(draft.state)
+        implied = IMPLIED.get(draft.state) if draft.order.digital_river.order_id is not None else None
         if implied is not None and REMOTE_RANKS.get(draft.order.remote_state or "", 0) < REMOTE_RANKS[implied]:
             draft.put(remote_state=implied)
+        if draft.order.reviewed and draft.state not in PAYING:
+            draft.put(reviewed=False)  # whether it was told before or after: the same facts end in the same bytes
     order, state = draft.order, draft.state
     expiring = state == "awaited" and before.state == "awaited" and not refused
     moved = replace(

@@ -23,7 +23,8 @@ def follow_dispute(draft: Draft, remote: RemoteOrder) -> bool:
     told = data.created if isinstance(data, Fact) else None
     if isinstance(data, Fact) and data.type == RESOLVED:
         draft.put(dispute_ended=_later(order.dispute_ended, told))
-        if told is None or order.dispute_began is None or told > order.dispute_began:
+        # Their clock counts seconds: an end in the second of its begin is its end.
+        if told is None or order.dispute_began is None or told >= order.dispute_began:
             draft.follow = "dispute.ended"
         return True
     if remote.state != "dispute":

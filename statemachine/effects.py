@@ -18,6 +18,7 @@ from statemachine.commanding import (
     inquire_later,
     next_command_id,
     retry_checkout,
+    void,
     void_open,
 )
 from statemachine.commands import (
@@ -38,6 +39,7 @@ from statemachine.facts import Problem
 from statemachine.guards import fact_of, is_quote_sound, requested_units
 from statemachine.identity import without_fact
 from statemachine.order import Amounts, Line, RemoteIds, Units
+from statemachine.reconciling import CONTRADICTION, FULFILLMENT_REFUSED
 from statemachine.rules import IMPLIED, REMOTE_RANKS
 
 
@@ -53,9 +55,11 @@ def take_cart(draft: Draft) -> None:
         charges=(),
         voids=(),
         placed=False,
+        source_id=None,
         remote_state=None,
         remote_refunded=0,
         next_action=None,
+        reviewed=False,
         payment_failed=False,
         reauth_failed=False,
     )
@@ -143,18 +147,26 @@ def tell_problem(draft: Draft) -> None:
 
 
 def ask_attach_source(draft: Draft) -> None:
-    """Have the shopper's source attached to the current checkout."""
-    data, checkout_id = draft.event.data, draft.order.digital_river.checkout_id
+    """Have the shopper's source attached to the current checkout; it takes the place of any other."""
+    data = draft.event.data
     assert isinstance(data, SourceProvided)  # the table fires this for this event only
-    if checkout_id is None:
+    draft.put(source_id=data.source_id)
+    attach_latest(draft)
+
+
+def attach_latest(draft: Draft) -> None:
+    """Have the shopper's latest source attached, again if need be; an earlier one is never asked for again."""
+    source_id, checkout_id = draft.order.source_id, draft.order.digital_river.checkout_id
+    if checkout_id is None or source_id is None:
         raise InvariantBroken("a checkout is open but has no id")
+    void(draft, "attach_source")
     ask(
         draft,
         AttachSource(
             command_id=next_command_id(draft),
             order_id=draft.order.order_id,
             checkout_id=checkout_id,
-            source_id=data.source_id,
+            source_id=source_id,
             currency=draft.order.amounts.currency,
         ),
     )
@@ -182,6 +194,7 @@ def ask_refresh_order(draft: Draft) -> None:
     dr_order_id = draft.order.digital_river.order_id
     if dr_order_id is None:
         raise InvariantBroken("a payment is pending for an order without an id")
+    void(draft, "refresh_order")
     ask(
         draft,
         RefreshOrder(
@@ -270,12 +283,14 @@ def note_fulfillment_refused(draft: Draft) -> None:
     closing = draft.closing
     ships = closing is not None and any(units.ship for units in closing.units)
     what = "shipment" if ships else "cancel"
-    draft.call_attention(f"Digital River refused a {what}; its units are open again")
+    draft.call_attention(f"{FULFILLMENT_REFUSED}{what}; its units are open again")
 
 
 def note_payment_failed(draft: Draft) -> None:
     """The payment of this checkout will never come."""
     draft.put(payment_failed=True)
+    if draft.problem is None:
+        draft.problem = Problem(code="payment_failed")
 
 
 def note_refresh_refused(draft: Draft) -> None:
@@ -312,7 +327,7 @@ def note_contradiction(draft: Draft) -> None:
     """Digital River's state does not fit ours; ours stays, and a person must look."""
     remote = draft.remote
     known = _SAYABLE.get("" if remote is None else remote.state, "in a state that is not known here")
-    draft.call_attention(f"Digital River says that its order is {known}, here it is {draft.order.state}")
+    draft.call_attention(f"{CONTRADICTION}{known}, here it is {draft.order.state}")
 
 
 _SAYABLE: Final[dict[str, str]] = {
@@ -347,6 +362,7 @@ EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
     "ask_refund": ask_refund,
     "ask_return": ask_return,
     "ask_ship": ask_ship,
+    "attach_latest": attach_latest,
     "cancel_all_lines": cancel_all_lines,
     "close": close,
     "drop_created_checkout": drop_created_checkout,

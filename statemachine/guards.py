@@ -7,6 +7,8 @@ from typing import Final
 
 from statemachine import absorbing, disputes, refundable, returns
 from statemachine.commanding import is_unknown_sku_retryable
+from statemachine.commands import AttachSource, decode_command
+from statemachine.contents import content_mark
 from statemachine.draft import Draft
 from statemachine.events import (
     CancelRequested,
@@ -60,8 +62,21 @@ def is_source_in_flight(draft: Draft) -> bool:
 
 
 def is_refresh_in_flight(draft: Draft) -> bool:
-    """The order is being refreshed at Digital River."""
-    return any(command.name == "refresh_order" for command in draft.order.commands)
+    """The order is being refreshed at Digital River. One that was given up is not in the way of another."""
+    return any(command.name == "refresh_order" and command.step != "stuck" for command in draft.order.commands)
+
+
+def is_source_displaced(draft: Draft) -> bool:
+    """An earlier source of this checkout was attached after the latest one, and nothing is on its way to mend it."""
+    closing, order = draft.closing, draft.order
+    if closing is None or closing.name != "attach_source" or is_source_in_flight(draft):
+        return False
+    attached = decode_command(closing.payload)
+    assert isinstance(attached, AttachSource)  # that is its name
+    return attached.checkout_id == order.digital_river.checkout_id and order.source_id not in (
+        None,
+        attached.source_id,
+    )
 
 
 def is_other_currency(draft: Draft) -> bool:
@@ -87,23 +102,30 @@ def has_items(draft: Draft) -> bool:
 
 
 def requested_units(draft: Draft) -> tuple[LineQuantity, ...]:
-    """The units that the event ships or cancels; a cancel without lines means all that is open."""
+    """The units that the event ships or cancels; a cancel without lines means all that is open.
+
+    A cancel that waited comes after the shipments that waited with it, and means what these have left open.
+    """
     data = draft.event.data
-    if isinstance(data, CancelRequested) and data.items is None:
-        return tuple(
-            LineQuantity(line=line, quantity=left) for line, left in open_units(draft.order).items() if left > 0
-        )
     assert isinstance(data, CancelRequested | FulfillmentCancelled | Shipped)  # the table asks for these only
-    assert data.items is not None
-    return data.items
+    if data.items is not None and not (isinstance(data, CancelRequested) and draft.was_parked):
+        return data.items
+    left = open_units(draft.order)
+    most = left if data.items is None else {item.line: item.quantity for item in data.items}
+    return tuple(
+        LineQuantity(line=line, quantity=min(quantity, left.get(line, 0)))
+        for line, quantity in most.items()
+        if left.get(line, 0) > 0
+    )
 
 
 def has_unknown_line(draft: Draft) -> bool:
     """The event names a line that the order does not have."""
     data, known = draft.event.data, open_units(draft.order)
-    if isinstance(data, RefundRequested | ReturnRequested):
-        return any(item.line not in known for item in data.items or ())
-    return any(item.line not in known for item in requested_units(draft))
+    assert isinstance(
+        data, RefundRequested | ReturnRequested | CancelRequested | FulfillmentCancelled | Shipped
+    )  # the table asks for these only
+    return any(item.line not in known for item in data.items or ())
 
 
 def is_above_open(draft: Draft) -> bool:
@@ -130,13 +152,6 @@ def fact_of(draft: Draft) -> tuple[bytes, bytes] | None:
         return None
     draft.fact = (mark_of(kind, name), content_mark(data))
     return draft.fact
-
-
-def content_mark(data: Shipped | CancelRequested | FulfillmentCancelled | RefundRequested | ReturnRequested) -> bytes:
-    """The mark of what the event says. The order of its lines says nothing."""
-    if data.items is not None and len(data.items) > 1:
-        data = data.model_copy(update={"items": tuple(sorted(data.items, key=lambda item: item.line))})
-    return mark_of(data.model_dump_json())
 
 
 def is_known_fact(draft: Draft) -> bool:
@@ -300,6 +315,7 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_return_unknown": returns.is_return_unknown,
     "is_returned_whole": is_returned_whole,
     "is_something_shipped": is_something_shipped,
+    "is_source_displaced": is_source_displaced,
     "is_source_in_flight": is_source_in_flight,
     "is_unknown_sku_retryable": is_unknown_sku_retryable,
     "is_void_confirmed": is_void_confirmed,

@@ -116,6 +116,8 @@ class Refund(msgspec.Struct, frozen=True):
     units: tuple[RefundUnits, ...] = ()
     mark: bytes = b""
     due: datetime | None = None
+    #: The shopper's token, which is never kept, was told.
+    token_told: bool = False
 
 
 class ReturnUnits(msgspec.Struct, frozen=True, array_like=True):
@@ -273,12 +275,16 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     former: tuple[str, ...] = ()
     #: ``order.placed`` was carried out for the current checkout.
     placed: bool = False
+    #: The shopper's latest source for the current checkout.
+    source_id: str | None = None
     #: The last state that Digital River gave its order.
     remote_state: str | None = None
     #: What Digital River says it paid back, as long as that is more than the refunds known here; else 0.
     remote_refunded: int = 0
     #: What the shopper was asked to do while the payment is pending: redirect or show_payment_instructions.
     next_action: str | None = None
+    #: The fraud review is over: what says that it goes on, or that it has not begun, is an older fact.
+    reviewed: bool = False
     #: The payment failed for good: a decline, or an order that was never paid.
     payment_failed: bool = False
     #: A renewed authorisation was refused, so captures will likely fail.

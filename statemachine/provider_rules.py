@@ -8,10 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from statemachine.order import State
-from statemachine.rules import ALL, PAYING, SHIPPED, SHOPPING, move, others, refuse, same
-
-#: Money may have been captured, goods may have left.
-GOING: Final[tuple[State, ...]] = ("submitted", *SHIPPED)
+from statemachine.rules import ALL, GOING, PAYING, SHIPPED, SHOPPING, move, others, refuse, same
 
 #: Answers to our own commands; ``decide`` fires them only while the command is open.
 OUTCOME_RULES: Final = (
@@ -58,6 +55,13 @@ OUTCOME_RULES: Final = (
         "checkout_open",
         when="is_wanted",
         do="close tell_not_funded",
+    ),
+    move(
+        "digitalriver.source_attached",
+        ("checkout_ready",),
+        None,
+        when="is_source_displaced",
+        do="close attach_latest",
     ),
     move("digitalriver.source_attached", ALL, None, do="close"),
     move(
@@ -117,8 +121,6 @@ _ENDED_BEFORE_PLACED: Final[tuple[State, ...]] = ("awaited", *SHOPPING, "abandon
 REMOTE_RULES: Final = (
     move("remote.accepted", PAYING, "submitted"),
     same("remote.accepted", ("submitted", *SHIPPED, "disputed")),
-    # news from before the void, brought late: the charge says what became of it
-    same("remote.accepted", ("cancelled",), when="is_void_confirmed"),
     move("remote.accepted", (*_ENDED_BEFORE_PLACED, "cancelled", "blocked"), None, do="note_contradiction"),
     move("remote.in_review", ("placing", "pending_payment"), "in_review"),
     same("remote.in_review", others("placing", "pending_payment")),
@@ -126,6 +128,7 @@ REMOTE_RULES: Final = (
     move(
         "remote.pending_payment", PAYING, "cancelled", when="is_payment_lost", do="note_payment_failed cancel_all_lines"
     ),
+    # from a review only when that is over: what was told before it and came late is an older fact
     move("remote.pending_payment", ("placing", "in_review"), "pending_payment", do="tell_next_action"),
     # the answer and the webhook come in any order, and only one of them may say what to do
     move("remote.pending_payment", ("pending_payment",), None, when="is_next_action_news", do="tell_next_action"),
@@ -145,12 +148,12 @@ REMOTE_RULES: Final = (
     move("remote.cancelled", ("submitted",), "cancelled", do="note_unasked_cancel cancel_all_lines"),
     move("remote.cancelled", (*SHIPPED, "disputed"), None, do="note_contradiction"),
     same("remote.cancelled", (*_ENDED_BEFORE_PLACED, "cancelled", "blocked")),
-    # What these three imply follows from the quantities and the money, which ``settle`` looks at.
-    move("remote.fulfilled", PAYING, "submitted", do="note_contradiction"),
+    # What these three imply follows from the quantities and the money, which ``settle`` and ``reconciling.py`` look at.
+    move("remote.fulfilled", PAYING, "submitted"),
     same("remote.fulfilled", others(*PAYING)),
-    move("remote.complete", PAYING, "submitted", do="note_contradiction"),
+    move("remote.complete", PAYING, "submitted"),
     same("remote.complete", others(*PAYING)),
-    move("remote.returned", PAYING, "submitted", do="note_contradiction"),
+    move("remote.returned", PAYING, "submitted"),
     same("remote.returned", others(*PAYING)),
     move("remote.dispute", (*PAYING, *GOING), "disputed", do="remember_state"),
     same("remote.dispute", ("disputed",)),
@@ -160,6 +163,8 @@ REMOTE_RULES: Final = (
     move("dispute.ended", ("disputed",), "fulfilled", when="was_fulfilled", do="forget_dispute"),
     move("dispute.ended", ("disputed",), "returned", when="was_returned", do="forget_dispute"),
     move("dispute.ended", ("disputed",), "complete", do="forget_dispute"),
-    same("dispute.ended", others("disputed")),
+    # only an accepted order is disputed; its begin, told later, is an older fact
+    move("dispute.ended", PAYING, "submitted"),
+    same("dispute.ended", others("disputed", *PAYING)),
     move("remote.other", ALL, None, do="note_contradiction"),
 )

@@ -25,7 +25,7 @@ from statemachine.commanding import ask, close_command, next_command_id
 from statemachine.commands import CreateRefund, decode_command
 from statemachine.draft import Draft
 from statemachine.errors import InvariantBroken
-from statemachine.facts import Fact, Outcome, RemoteRefund
+from statemachine.facts import Fact, Outcome, Problem, RemoteRefund
 from statemachine.identity import mark_of
 from statemachine.machine import build_machine
 from statemachine.money import format_money, round_money
@@ -54,6 +54,8 @@ RULES: Final[tuple[Rule[RefundStage], ...]] = (
         "pending_information",
         do="take_report wait tell_token",
     ),
+    # the token may come with a later report than the first
+    _move("reported.pending_information", ("pending_information",), None, when="is_token_news", do="wait tell_token"),
     _same("reported.pending_information", ("pending_information", *_ENDED)),
     _move("reported.expired", _OPEN, "expired", do="take_report stop_waiting note_failed"),
     _same("reported.expired", ("expired", "failed")),
@@ -300,6 +302,7 @@ def _tell_token(step: RefundStep) -> None:
     """The shopper's token goes into this one change and is never kept."""
     remote = step.remote
     if remote is not None and remote.token is not None:
+        step.refund = replace(step.refund, token_told=True)
         step.draft.tokens = {**step.draft.tokens, step.refund.refund_id: (remote.token, remote.token_expires)}
 
 
@@ -307,7 +310,13 @@ def _failed(refund: Refund) -> str:
     return f"a refund failed: {refund.refund_id};"
 
 
+def _is_token_news(step: RefundStep) -> bool:
+    return step.remote is not None and step.remote.token is not None and not step.refund.token_told
+
+
 def _note_failed(step: RefundStep) -> None:
+    if step.remote is not None:
+        step.draft.problem = Problem(code=step.remote.failure_reason or f"refund_{step.state}")
     step.draft.call_attention(f"{_failed(step.refund)} ask again under a new refund_id")
 
 
@@ -341,7 +350,7 @@ EFFECTS: Final[dict[str, Callable[[RefundStep], None]]] = {
     "tell_token": _tell_token,
     "wait": _wait,
 }
-GUARDS: Final[dict[str, Callable[[RefundStep], bool]]] = {}
+GUARDS: Final[dict[str, Callable[[RefundStep], bool]]] = {"is_token_news": _is_token_news}
 
 _machine: Final = build_machine(REFUND, GUARDS, EFFECTS)
 

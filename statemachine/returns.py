@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from statemachine.commanding import ask, close_command, next_command_id
 from statemachine.commands import AcceptReturn, Command, CreateReturn, ReturnItem, decode_command
+from statemachine.contents import content_mark
 from statemachine.draft import Draft
 from statemachine.errors import InvariantBroken
 from statemachine.events import ReturnReceived, ReturnRequested
@@ -122,7 +123,7 @@ def is_known_receipt(draft: Draft) -> bool:
     """The return is accepted already, or the warehouse reported the same units of it under another event id."""
     returned = _received(draft)
     return returned is not None and (
-        returned.state == "accepted" or holds(returned.receipts, _receipt_mark(_receipt(draft)))
+        returned.state == "accepted" or holds(returned.receipts, content_mark(_receipt(draft)))
     )
 
 
@@ -138,10 +139,6 @@ def _receipt(draft: Draft) -> ReturnReceived:
     data = draft.event.data
     assert isinstance(data, ReturnReceived)  # the table asks for this event only
     return data
-
-
-def _receipt_mark(data: ReturnReceived) -> bytes:
-    return mark_of(data.model_dump_json())
 
 
 def _received(draft: Draft) -> Return | None:
@@ -289,7 +286,7 @@ def _take_receipt(step: ReturnStep) -> None:
     data = _receipt(step.draft)
     more = {item.line: item.quantity for item in data.items}
     units = tuple(replace(one, received=one.received + more.get(one.line, 0)) for one in step.returned.units)
-    step.returned = replace(step.returned, units=units, receipts=step.returned.receipts + _receipt_mark(data))
+    step.returned = replace(step.returned, units=units, receipts=step.returned.receipts + content_mark(data))
     step.draft.clear_attention(_not_accepted(step.returned))
 
 

@@ -50,7 +50,9 @@ SHOPPING: Final[tuple[State, ...]] = (*BEFORE_PLACING, "declined")
 PAYING: Final[tuple[State, ...]] = ("placing", "pending_payment", "in_review")
 #: Everything was shipped or cancelled.
 SHIPPED: Final[tuple[State, ...]] = ("fulfilled", "complete", "returned")
-PLACED: Final[tuple[State, ...]] = (*PAYING, "submitted", *SHIPPED, "disputed")
+#: Money may have been captured, goods may have left.
+GOING: Final[tuple[State, ...]] = ("submitted", *SHIPPED)
+PLACED: Final[tuple[State, ...]] = (*PAYING, *GOING, "disputed")
 
 #: The deadline of each waiting state; its length is the policy's ``<state>_wait``.
 WAITS: Final[dict[State, DeadlineName]] = {
@@ -75,13 +77,13 @@ OTHER_WAITS: Final[dict[State, DeadlineName]] = {
 #: States of an order at Digital River (API version 2021-12-13) and how far along they are; a lower one is an older fact.
 REMOTE_RANKS: Final[dict[str, int]] = {
     "pending_payment": 1,
-    "in_review": 1,  # a review may end in pending_payment again
-    "accepted": 2,
-    "fulfilled": 3,
-    "complete": 4,
-    "returned": 5,
-    "cancelled": 6,
-    "blocked": 6,
+    "in_review": 2,
+    "accepted": 3,
+    "fulfilled": 4,
+    "complete": 5,
+    "returned": 6,
+    "cancelled": 7,
+    "blocked": 7,
 }
 
 
@@ -91,7 +93,12 @@ IMPLIED: Final[dict[str, str]] = {
     "fulfilled": "fulfilled",
     "complete": "complete",
     "returned": "returned",
+    "cancelled": "cancelled",
+    "declined": "cancelled",
 }
+
+#: States of an order at Digital River that ships nothing more.
+CLOSED_THERE: Final = ("fulfilled", "complete", "returned")
 
 
 class Words(Generic[StateName]):

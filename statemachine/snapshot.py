@@ -93,6 +93,7 @@ class _RefundRecord(msgspec.Struct, frozen=True, array_like=True):
     units: tuple[RefundUnits, ...]
     mark: bytes
     due: datetime | None
+    token_told: bool = False
 
 
 class _ReturnRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -114,9 +115,11 @@ class _Internal(msgspec.Struct, frozen=True, omit_defaults=True):
     voids: tuple[str, ...] = ()
     former: tuple[str, ...] = ()
     placed: bool = False
+    source_id: str | None = None
     remote_state: str | None = None
     remote_refunded: int = 0
     next_action: str | None = None
+    reviewed: bool = False
     payment_failed: bool = False
     reauth_failed: bool = False
     refunds: tuple[_RefundRecord, ...] = ()
@@ -200,12 +203,16 @@ def encode_snapshot(order: Order) -> bytes:
                 order.voids,
                 order.former,
                 order.placed,
+                order.source_id,
                 order.remote_state,
                 order.remote_refunded,
                 order.next_action,
+                order.reviewed,
                 order.payment_failed,
                 order.reauth_failed,
-                tuple([_RefundRecord(one.taken, one.units, one.mark, one.due) for one in order.refunds]),
+                tuple(
+                    [_RefundRecord(one.taken, one.units, one.mark, one.due, one.token_told) for one in order.refunds]
+                ),
                 tuple([_ReturnRecord(one.remote_id, one.units, one.receipts, one.due) for one in order.returns]),
                 order.disputed_from,
                 order.dispute_began,
@@ -254,9 +261,11 @@ def decode_snapshot(data: bytes) -> Order:
         voids=internal.voids,
         former=internal.former,
         placed=internal.placed,
+        source_id=internal.source_id,
         remote_state=internal.remote_state,
         remote_refunded=internal.remote_refunded,
         next_action=internal.next_action,
+        reviewed=internal.reviewed,
         payment_failed=internal.payment_failed,
         reauth_failed=internal.reauth_failed,
         disputed_from=internal.disputed_from,
@@ -317,6 +326,7 @@ def _refunds(snapshot: _Snapshot) -> tuple[Refund, ...]:
             kept.units,
             kept.mark,
             kept.due,
+            kept.token_told,
         )
         for text, kept in zip(snapshot.refunds, snapshot.internal.refunds, strict=True)
     )

@@ -16,11 +16,12 @@ from __future__ import annotations
 from typing import Final
 
 from statemachine.order import State
-from statemachine.provider_rules import FACT_RULES, GOING, OUTCOME_RULES, REMOTE_RULES
+from statemachine.provider_rules import FACT_RULES, OUTCOME_RULES, REMOTE_RULES
 from statemachine.rules import (
     ALL,
     BEFORE_PLACING,
     FINAL,
+    GOING,
     PAYING,
     PLACED,
     SHIPPED,

@@ -18,6 +18,7 @@ from statemachine.events import REGISTRY, DeadlineDue, Event
 from statemachine.facts import Fact, Outcome, outcome_type
 from statemachine.order import Order
 from statemachine.policy import Policy
+from statemachine.rules import OTHER_WAITS, WAITS
 from statemachine.snapshot import decode_snapshot, encode_snapshot
 from tests.unit.statemachine.river import River
 
@@ -243,6 +244,9 @@ class Story:
                 self.asked.append(effect)
         assert (order.sequence, order.state) == (sequence, state)
         assert (order.disputed_from is not None) == (order.state == "disputed")
+        if order.state in WAITS or order.state in OTHER_WAITS:
+            waits = order.deadlines or order.attention or any(isinstance(one, SetAside) for one in effects)
+            assert waits, "stuck: nothing is waited for, and nobody is told"
 
     def refuses(self, decision: Decision, words: str = "") -> Refused:
         """``decision`` must be a refusal that says ``words``."""

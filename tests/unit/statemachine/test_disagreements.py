@@ -100,12 +100,14 @@ def test_a_refund_that_paid_back_another_amount_than_was_asked_calls_a_person() 
 
 
 def test_an_order_overdue_here_that_is_further_there_says_so() -> None:
-    """Complete at Digital River, nothing shipped here: the age of the authorisation brings it up."""
+    """Complete at Digital River, nothing shipped here: told with its figures, and again when the authorisation is old."""
     story = Story().to_placed()
     told(story, "complete", "order.complete")
-    assert (story.state, story.attention) == ("submitted", [])
+    open_units = "Digital River closed its order with units open here: 2 of 2"
+    assert (story.state, story.attention) == ("submitted", [open_units])
     story.fire("overdue")
-    assert story.attention == ["overdue: submitted for longer than it should be; Digital River says complete"]
+    overdue = "overdue: submitted for longer than it should be; Digital River says complete"
+    assert story.attention == [open_units, overdue]
 
 
 @pytest.mark.parametrize(
@@ -191,6 +193,21 @@ def test_the_order_of_lines_is_no_content() -> None:
     story.tell("order.refund_requested", refund_id="r1", items=units(l1=1, l2=1))
     assert isinstance(story.tell("order.refund_requested", refund_id="r1", items=units(l2=1, l1=1)), Repeated)
     assert story.attention == []
+
+
+def test_a_receipt_of_a_return_with_its_lines_the_other_way_round_counts_once() -> None:
+    """Else half a return would be accepted, and refunded, whole."""
+    story = Story().to_placed(("1", 2, "10.00"), ("2", 2, "5.00"))
+    story.ship("s-1", l1=2, l2=2)
+    story.answer()
+    story.river.tick()
+    story.report()
+    story.tell("order.return_requested", return_id="b1", items=units(l1=2, l2=2))
+    story.answer()
+    story.tell("fulfillment.return_received", return_id="b1", items=units(l1=1, l2=1))
+    again = story.tell("fulfillment.return_received", return_id="b1", items=units(l2=1, l1=1))
+    assert isinstance(again, Repeated)
+    assert not story.commands
 
 
 def test_more_of_a_line_than_is_left_of_it_is_refused() -> None:

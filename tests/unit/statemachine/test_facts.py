@@ -62,11 +62,15 @@ def test_facts_about_an_earlier_order_never_move_the_current_one() -> None:
     story.tell("order.placed", terms_accepted=True)
     story.answer()
     assert story.state == "submitted"
+    paid = story.last["sequence"]
     story.river.facts.clear()
     story.river.release_payment(first)
     for _, fact in story.river.facts:
-        assert isinstance(story.fact(fact), Repeated)
-    assert story.state == "submitted"
+        story.fact(fact)
+        assert isinstance(story.fact(fact, "again"), Repeated)
+    assert (story.state, story.last["sequence"], story.last["changed"]) == ("submitted", paid + 1, ["attention"])
+    # two authorisations are held now, and only a person can give one back
+    assert story.attention == ["an earlier order at Digital River was accepted; money may be held or taken there"]
 
 
 def test_an_order_that_was_not_placed_here_calls_a_person() -> None:
@@ -196,7 +200,7 @@ def test_a_fulfilment_that_was_not_asked_for_counts_and_calls_a_person() -> None
     over = msgspec.structs.replace(foreign, fulfillment_id="ful_y", items=(RemoteFulfillmentItem("70050030031", 5),))
     story.fact(Fact(type="fulfillment.created", fulfillment=over))
     assert story.line() == (2, 2, 0)
-    assert "Digital River shipped or cancelled more units than were ordered" in story.order.attention
+    assert "Digital River shipped or cancelled more units of a line than were ordered: 6 of 2" in story.order.attention
 
 
 def test_more_captured_than_authorised_calls_a_person() -> None:

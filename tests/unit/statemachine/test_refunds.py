@@ -533,3 +533,32 @@ def test_money_without_digital_river_s_lines_is_a_fault() -> None:
     ):
         with pytest.raises(InvariantBroken, match="ids of"):
             decide(story.order, story.event(kind, data), now=story.now)
+
+
+def test_a_token_that_comes_with_a_later_report_is_told_then_and_once() -> None:
+    """The first report named none: without the later one the shopper could never be paid back."""
+    story = captured()
+    first = RemoteRefund("re_1", "pending_information", story.dr_order_id, 500)
+    story.fact(Fact(type="refund.pending_information", dr_order_id=story.dr_order_id, refund=first))
+    expires = "2031-05-04T10:00:00Z"
+    named = msgspec.structs.replace(first, token="secret", token_expires=expires)
+    story.fact(Fact(type="refund.pending_information", dr_order_id=story.dr_order_id, refund=named), "w-2")
+    (refund,) = story.last["refunds"]
+    assert (refund["token"], refund["token_expires"]) == ("secret", expires)
+    assert story.order is not None
+    assert [one.due.isoformat() for one in story.order.deadlines] == ["2031-05-04T10:00:00+00:00"]
+    assert b"secret" not in encode_snapshot(story.order)
+    again = Fact(type="refund.pending_information", dr_order_id=story.dr_order_id, refund=named)
+    assert isinstance(story.fact(again, "w-3"), Repeated)
+
+
+@pytest.mark.parametrize(("reason", "code"), [("account_closed", "account_closed"), (None, "refund_failed")])
+def test_a_refund_that_fails_later_carries_a_problem(reason: str | None, code: str) -> None:
+    """As one that is refused at once does."""
+    story = captured()
+    story.tell("order.refund_requested", refund_id="r-1", amount="5.00")
+    story.answer()
+    (refund,) = story.river.orders[story.dr_order_id].refunds.values()
+    failed = msgspec.structs.replace(refund, state="failed", failure_reason=reason)
+    story.fact(Fact(type="refund.failed", dr_order_id=story.dr_order_id, refund=failed))
+    assert story.last["problem"]["code"] == code

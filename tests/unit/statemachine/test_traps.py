@@ -5,6 +5,7 @@ Those about refunds, returns and disputes are in their own files.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ import pytest
 
 from statemachine.decision import Moved, Repeated
 from statemachine.facts import ChargeOperation, Fact, RemoteFulfillment, RemoteFulfillmentItem, RemoteOrder
+from statemachine.order import Deadline
 from tests.unit.statemachine.story import Story, cart, units
 from tests.unit.statemachine.test_refunds import amount, captured
 
@@ -262,7 +264,8 @@ def test_a_capture_above_the_authorisation_is_told_with_its_figures() -> None:
     more = ChargeOperation("complete", 500, "another capture", "ful_other")
     told_charge = msgspec.structs.replace(charge, captures=(*charge.captures, more))
     assert isinstance(story.fact(Fact(type="order.charge.capture.complete", charge=told_charge)), Moved)
-    assert any("27.00 captured" in reason and "22.00 authorised" in reason for reason in story.attention)
+    figures = "27.00 captured and 0.00 given back of 22.00"
+    assert story.attention == [f"more was captured and given back than was authorised: {figures}"]
 
 
 def test_a_part_that_is_cancelled_after_a_part_was_shipped_ends_fulfilled() -> None:
@@ -283,7 +286,9 @@ def test_a_placement_refused_after_the_order_went_on_is_told_and_moves_nothing(c
     """Digital River contradicts itself: what it confirmed otherwise stands."""
     story = placing()
     assert story.order is not None
-    story.order = msgspec.structs.replace(story.order, state="submitted")  # as if a webhook had left the command open
+    # as if a webhook had left the command open
+    overdue = Deadline("overdue", story.now + timedelta(days=7))
+    story.order = msgspec.structs.replace(story.order, state="submitted", deadlines=(overdue,))
     story.outcome(story.river.rejected(story.commands.popleft(), code, status))
     assert story.state == "submitted"
     assert story.last["problem"]["code"] == code

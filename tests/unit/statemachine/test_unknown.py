@@ -205,12 +205,12 @@ def test_a_reason_stays_as_long_as_it_holds_for_another_command_of_the_kind() ->
 
 
 def test_only_the_command_whose_time_has_come_is_asked_again() -> None:
-    """Two sources are being attached; one of them has not taken effect."""
-    story = Story().to_open()
-    story.tell("checkout.source_provided", source_id="sim-card-1")
+    """Two parcels are on their way; one of the calls has not taken effect."""
+    story = Story().to_placed()
+    story.ship("s-1", l1=1)
     first = story.commands.popleft()
-    story.tell("checkout.source_provided", source_id="sim-card-2")
-    absent = Outcome(command_id=first.command_id, command="attach_source", attempt=1, result="absent")
+    story.ship("s-2", l1=1)
+    absent = Outcome(command_id=first.command_id, command="create_fulfillment", attempt=1, result="absent")
     story.outcome(absent)
     story.commands.clear()
     story.fire("ask_again")

@@ -1,0 +1,72 @@
+"""What does not add up between an order here and Digital River's is told with both figures, never hidden and never guessed away.
+
+Looked at after every decision, from the order alone: so the same facts in another order tell the same, and a reason goes with
+its cause. Of money, a minor unit a line may be lost by rounding (reference: "Data traps", the lost cent).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from statemachine.absorbing import NOT_RENEWED, failed_captures
+from statemachine.draft import Draft
+from statemachine.money import format_money
+from statemachine.order import Order
+from statemachine.rules import CLOSED_THERE, GOING, IMPLIED
+
+LESS_AUTHORISED: Final = "less is authorised than the order costs: "
+MORE_TAKEN: Final = "more was captured and given back than was authorised: "
+LESS_CAPTURED: Final = "the order is closed with less captured than it costs: "
+UNITS_OPEN: Final = "Digital River closed its order with units open here: "
+CONTRADICTION: Final = "Digital River says that its order is "
+FULFILLMENT_REFUSED: Final = "Digital River refused a "
+
+
+def reconcile(draft: Draft) -> None:
+    """Bring the reasons for attention that follow from money and units up to date."""
+    order, state = draft.order, draft.state
+    if order.charges:
+        _compare_money(draft)
+    if state == "submitted" and order.remote_state in CLOSED_THERE:
+        draft.settle_attention(UNITS_OPEN, _units_open(order))
+    if order.attention:
+        _forget_settled(draft)
+
+
+def _compare_money(draft: Draft) -> None:
+    order, amounts = draft.order, draft.order.amounts
+    authorised = sum(charge.amount for charge in order.charges if charge.state != "failed")
+    done = amounts.captured + amounts.cancelled
+    slack = len(order.lines)
+    less = draft.state in GOING and authorised + slack < amounts.total
+    draft.settle_attention(LESS_AUTHORISED, _figures("{} of {}", order, authorised, amounts.total) if less else None)
+    more = _figures("{} captured and {} given back of {}", order, amounts.captured, amounts.cancelled, authorised)
+    draft.settle_attention(MORE_TAKEN, more if done > authorised else None)
+    closed = draft.state in ("complete", "returned") and all(charge.state == "complete" for charge in order.charges)
+    short = _figures("{} captured and {} given back of {}", order, amounts.captured, amounts.cancelled, amounts.total)
+    draft.settle_attention(LESS_CAPTURED, short if closed and done + slack < amounts.total else None)
+
+
+def _figures(text: str, order: Order, *amounts: int) -> str:
+    return text.format(*(format_money(amount, order.amounts.currency) for amount in amounts))
+
+
+def _units_open(order: Order) -> str | None:
+    """Units that are neither confirmed nor on their way, of all that were ordered."""
+    if any(command.units for command in order.commands):
+        return None  # its answer tells
+    left = sum(line.ordered - line.shipped - line.cancelled for line in order.lines)
+    return f"{left} of {sum(line.ordered for line in order.lines)}" if left else None
+
+
+def _forget_settled(draft: Draft) -> None:
+    """Drop the reasons whose cause is gone."""
+    order, state = draft.order, draft.state
+    if state != "submitted":
+        draft.clear_attention(UNITS_OPEN)
+    if draft.remote is not None and draft.remote.state == order.remote_state == IMPLIED.get(state):
+        draft.clear_attention(CONTRADICTION)
+    if all(line.shipped + line.cancelled == line.ordered for line in order.lines):
+        draft.clear_attention(FULFILLMENT_REFUSED)
+    if state in ("complete", "returned", "cancelled") and not failed_captures(order):
+        draft.clear_attention(NOT_RENEWED)
