@@ -118,6 +118,8 @@ class Refund(msgspec.Struct, frozen=True):
     due: datetime | None = None
     #: The shopper's token, which is never kept, was told.
     token_told: bool = False
+    #: The part of the order's total that it pays back, as Digital River names it; None for goods.
+    part: str | None = None
 
 
 class ReturnUnits(msgspec.Struct, frozen=True, array_like=True):

@@ -22,6 +22,7 @@ class Wanted(msgspec.Struct, frozen=True):
     taken: int
     units: tuple[RefundUnits, ...] = ()
     items: tuple[RefundItem, ...] = ()
+    part: str | None = None
 
 
 def left_to_refund(order: Order) -> int:
@@ -48,11 +49,13 @@ def is_live(refund: Refund) -> bool:
 
 
 def is_asked_again(order: Order, refund: Refund, wanted: Wanted) -> bool:
-    """Whether ``wanted`` is what ``refund`` was about: the same units of the same lines, and the same money.
+    """Whether ``wanted`` is what ``refund`` was about: the same part, or the same units of the same lines and the same money.
 
     A request for units only estimates their price, so that may be a cent a line beside what Digital River told of ``refund``,
     which also says it line by line, as no request does.
     """
+    if wanted.part is not None or refund.part is not None:
+        return refund.part == wanted.part  # how much it is, only Digital River knows
     off = 0 if wanted.amount is not None else len(order.lines)
     of_lines = [[(units.line, units.quantity) for units in units_of] for units_of in (refund.units, wanted.units)]
     return sorted(of_lines[0]) == sorted(of_lines[1]) and abs(refund.taken - wanted.taken) <= off
@@ -121,9 +124,9 @@ def wanted_of(order: Order, data: RefundRequested) -> Wanted:
     if data.items is None:
         if data.amount is not None:
             whole = parse_money(data.amount, currency)
-            return Wanted(whole, whole)
+            return Wanted(whole, whole, part=data.of)
         # Of shipping, tax or duty Digital River knows how much there is; without that it is all that is left.
-        return Wanted(None, 0 if data.of is not None else left_to_refund(order))
+        return Wanted(None, 0 if data.of is not None else left_to_refund(order), part=data.of)
     lines = {line.line: line for line in order.lines}
     remote = {item.line: item for item in order.items}
     taken, told, units, items = 0, True, [], []

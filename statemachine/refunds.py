@@ -113,7 +113,8 @@ def ask_refund(draft: Draft) -> None:
     """A refund comes into being, and Digital River is asked for it."""
     data = request_of(draft)
     wanted = wanted_of(draft.order, data)
-    _drive(draft, Refund(data.refund_id, "requested", wanted.amount, wanted.taken, wanted.units), "asked", "new")
+    asked = Refund(data.refund_id, "requested", wanted.amount, wanted.taken, wanted.units, part=wanted.part)
+    _drive(draft, asked, "asked", "new")
 
 
 def absorb_refund(draft: Draft) -> None:
@@ -272,6 +273,7 @@ def _take_report(step: RefundStep) -> None:
         taken=refund.taken if amount is None else amount,
         units=units,
         mark=mark_of(remote.dr_refund_id),
+        part=refund.part or remote.kind,
     )
     step.draft.clear_attention(_overdue(refund))
 

@@ -94,6 +94,7 @@ class _RefundRecord(msgspec.Struct, frozen=True, array_like=True):
     mark: bytes
     due: datetime | None
     token_told: bool = False
+    part: str | None = None
 
 
 class _ReturnRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -211,7 +212,10 @@ def encode_snapshot(order: Order) -> bytes:
                 order.payment_failed,
                 order.reauth_failed,
                 tuple(
-                    [_RefundRecord(one.taken, one.units, one.mark, one.due, one.token_told) for one in order.refunds]
+                    [
+                        _RefundRecord(one.taken, one.units, one.mark, one.due, one.token_told, one.part)
+                        for one in order.refunds
+                    ]
                 ),
                 tuple([_ReturnRecord(one.remote_id, one.units, one.receipts, one.due) for one in order.returns]),
                 order.disputed_from,
@@ -327,6 +331,7 @@ def _refunds(snapshot: _Snapshot) -> tuple[Refund, ...]:
             kept.mark,
             kept.due,
             kept.token_told,
+            kept.part,
         )
         for text, kept in zip(snapshot.refunds, snapshot.internal.refunds, strict=True)
     )

@@ -562,3 +562,15 @@ def test_a_refund_that_fails_later_carries_a_problem(reason: str | None, code: s
     failed = msgspec.structs.replace(refund, state="failed", failure_reason=reason)
     story.fact(Fact(type="refund.failed", dr_order_id=story.dr_order_id, refund=failed))
     assert story.last["problem"]["code"] == code
+
+
+def test_a_part_that_is_asked_for_again_settles_the_one_that_failed() -> None:
+    """How much the shipping was, only Digital River knows: it is the same debt, and another part is another one."""
+    story = captured()
+    failed = RemoteRefund("re_1", "failed", story.dr_order_id, 500, kind="shipping")
+    story.fact(Fact(type="refund.failed", dr_order_id=story.dr_order_id, refund=failed))
+    assert len(story.attention) == 1
+    story.tell("order.refund_requested", refund_id="r-1", of="tax")
+    assert len(story.attention) == 1
+    story.tell("order.refund_requested", refund_id="r-2", of="shipping")
+    assert story.attention == []
