@@ -142,6 +142,8 @@ def refund_body(command: CreateRefund) -> Json:
             _set(entry, "quantity", item.quantity)
             if item.amount is not None:
                 entry["amount"] = Decimal(format_money(item.amount, command.currency))
+            else:
+                entry["percent"] = 100  # of these units: Digital River knows their share to the cent
             items.append(entry)
         body["items"] = items
     elif command.amount is not None:

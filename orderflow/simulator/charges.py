@@ -124,6 +124,19 @@ def settle(world: World, order: Order) -> None:
         tell(world, order, "order.cancelled")
 
 
+def move_returned(world: World, order: Order) -> bool:
+    """Whether everything came back and was accepted: then the order is ``returned``."""
+    if order.state not in ("fulfilled", "complete") or not order.all_returned:
+        return False
+    now = world.now()
+    for line in order.lines:
+        if line.shipped:
+            line.state = "returned"
+            line.transitions["returned"] = now
+    move(world, order, "returned")
+    return True
+
+
 def _charge_done(world: World, order: Order, *, shipped: bool) -> bool:
     """Whether nothing is pending or failed any more; then the charge is closed."""
     charge = order.charge

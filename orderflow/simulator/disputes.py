@@ -40,6 +40,8 @@ def resolve_dispute(world: World, order: Order, *, as_accepted: bool = False) ->
     charges.tell(world, order, "order.dispute.resolved")
     order.state = before
     charges.settle(world, order)
+    if charges.move_returned(world, order):  # what came back meanwhile
+        charges.tell(world, order, "order.refunded")
 
 
 def charge_back(world: World, order: Order, amount: int) -> bool:

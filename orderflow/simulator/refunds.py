@@ -142,13 +142,7 @@ def end(world: World, refund: Refund, state: str) -> None:
         world.emit("refund.failed", refund_json(refund), order.id)
         return
     world.emit("refund.complete", refund_json(refund), order.id)
-    if order.state in ("fulfilled", "complete") and order.all_returned:
-        now = world.now()
-        for line in order.lines:
-            if line.shipped:
-                line.state = "returned"
-                line.transitions["returned"] = now
-        charges.move(world, order, "returned")
+    charges.move_returned(world, order)
     charges.tell(world, order, "order.refunded")
     charges.document(world, order, "order.credit_memo.created", "customer_credit_memo")
 
@@ -159,7 +153,7 @@ def _order(world: World, body: Json) -> Order:
         raise missing("orderId")
     order = world.orders.get(order_id)
     if order is None:
-        raise not_found("orderId", "Order")
+        raise invalid("order", "Requisition not found.")  # seen: no 404
     return order
 
 
@@ -180,7 +174,7 @@ def _amount(order: Order, body: Json, kind: str | None) -> int:
     if not _PERCENT_MIN <= percent <= _PERCENT_MAX:
         raise invalid("percent")
     if kind in ("tax", "importer_tax") and percent != _PERCENT_MAX:
-        raise invalid("percent", "Tax is refunded whole.")
+        raise invalid("percentRequested", "Tax is refunded whole.")
     return fields.round_half_up(available * percent / 100)
 
 
@@ -200,22 +194,24 @@ def _read_items(order: Order, body: Json) -> list[RefundLine]:
 
 
 def _item_amount(order: Order, line: OrderLine, item: Json, quantity: int | None, path: str) -> int:
+    """By ``amount``, or by ``percent`` of the units named, all of the line when none are; units alone are all of their price."""
     amount, percent = fields.decimal(item, "amount", path), fields.decimal(item, "percent", path)
     if amount is not None and percent is not None:
         raise invalid(path + "amount", "Only one of amount and percent is allowed.")
     if amount is not None:
         return fields.minor(amount, order.checkout.price.digits)
-    if percent is not None:
-        if not _PERCENT_MIN <= percent <= _PERCENT_MAX:
-            raise invalid(path + "percent")
-        return fields.round_half_up(line.price * percent / 100)
-    if quantity is None:
+    if percent is None and quantity is None:
         raise missing(path + "quantity")
-    if quantity > line.shipped:
+    if quantity is not None and quantity > line.shipped:
         raise Refused(
             400, "invalid_quantity_amount", "The quantity is larger than what was shipped.", path + "quantity"
         )
-    return line.price_of(quantity)
+    price = line.price if quantity is None else line.price_of(quantity)
+    if percent is None:
+        return price
+    if not _PERCENT_MIN <= percent <= _PERCENT_MAX:
+        raise invalid(path + "percent")
+    return fields.round_half_up(price * percent / 100)
 
 
 ROUTES: Final = (

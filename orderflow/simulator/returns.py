@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from orderflow.simulator import fields, listing
+from orderflow.simulator import charges, fields, listing
 from orderflow.simulator.aftersale_rendering import return_json
 from orderflow.simulator.call import Call, Reply, Route
 from orderflow.simulator.fields import Json
-from orderflow.simulator.records import Order, RefundLine, Return, ReturnLine
+from orderflow.simulator.records import Order, OrderLine, RefundLine, Return, ReturnLine
 from orderflow.simulator.refunds import make_refund, work_on
 from orderflow.simulator.refusal import Refused, invalid, missing, not_found
 from orderflow.simulator.world import World
@@ -44,6 +44,8 @@ def update_return(world: World, call: Call) -> Reply:
     made = _return(world, call)
     if made.state == "accepted":
         raise Refused(409, "invalid_parameter", "The return is accepted.", "state")
+    if made.order.state == "dispute":
+        raise Refused(409, "invalid_parameter", "The order is in dispute.", "order")
     if fields.text(call.body, "state") is not None:
         if call.body["state"] != "accepted":
             raise invalid("state")
@@ -84,6 +86,8 @@ def _accept(world: World, made: Return) -> None:
         made.refund_ids.append(refund.id)
         world.clock.after(world.options.refund_delay, lambda: work_on(world, refund))
     world.emit("return.accepted", return_json(made), order.id)
+    if amount <= 0 and charges.move_returned(world, order):  # all of it was paid back before
+        charges.tell(world, order, "order.refunded")
 
 
 def _accept_items(made: Return, body: Json) -> None:
@@ -111,19 +115,28 @@ def _read_items(order: Order, body: Json) -> list[ReturnLine]:
     lines: list[ReturnLine] = []
     for at, item in enumerate(fields.objects(body, "items")):
         path = f"items[{at}]."
-        line = order.lines_by_id.get(fields.required_text(item, "itemId", path))
-        if line is None:
-            raise not_found(path + "itemId", "Item")
+        line = _line_named(order, item, path)
         quantity = fields.quantity(item, "quantity", path, least=1)
         if quantity is None:
             raise missing(path + "quantity")
         asked[line.id] += quantity
         if asked[line.id] > line.shipped:
-            raise Refused(
-                409, "quantity_too_large", "The quantity is larger than what can come back.", path + "quantity"
-            )
+            raise Refused(409, "quantity_too_large", "The quantity is larger than what can come back.", path + "qty")
         lines.append(ReturnLine(line, quantity))
     return lines
+
+
+def _line_named(order: Order, item: Json, path: str) -> OrderLine:
+    """The line by its id, or by its SKU where only one line has that."""
+    item_id = fields.text(item, "itemId", path)
+    if item_id is None:
+        sku_id = fields.required_text(item, "skuId", path)
+        found = [line for line in order.lines if line.priced.sku_id == sku_id]
+    else:
+        found = [line for line in order.lines if line.id == item_id]
+    if len(found) != 1:
+        raise not_found(path + ("itemId" if item_id is not None else "skuId"), "Item")
+    return found[0]
 
 
 def _return(world: World, call: Call) -> Return:

@@ -19,6 +19,8 @@ from statemachine.errors import DigitalRiverError, TransportFailure, Unavailable
 from statemachine.facts import Outcome, RemoteOrder, RemoteRefund
 from tests.contract.provider.bench import Bench, facts, fulfil, refund
 
+KEY = {"Authorization": "Bearer sk_test_simulator"}
+
 FAULTS = [("drop_after_effect", TransportFailure), ("error_after_effect", Unavailable)]
 
 
@@ -287,3 +289,88 @@ async def test_money_in_refunds_is_rounded_to_minor_units(bench: Bench) -> None:
     outcome = await bench.call(refund(order, amount=2161))
     assert isinstance(outcome.refund, RemoteRefund)
     assert outcome.refund.amount == 2161
+
+
+async def test_a_return_of_what_was_refunded_before_is_returned_without_another_refund(bench: Bench) -> None:
+    """Law: fully returned is ``returned`` (section 3.2 of the reference), whoever paid it back."""
+    order = await captured(bench)
+    assert (await bench.call(refund(order))).result == "confirmed"
+    await bench.advance(61)
+    outcome = await bench.call(returning(order, 3))
+    assert outcome.returned is not None
+    accepted = await bench.call(accepting(order, outcome.returned.dr_return_id))
+    assert accepted.returned is not None
+    assert accepted.returned.dr_refund_ids == ()
+    assert (await bench.read(order)).state == "returned"
+    told = await facts(bench, "order.refunded")
+    assert [fact.order.state for fact in told if fact.order is not None] == ["complete", "returned"]
+
+
+async def test_a_return_is_not_accepted_in_a_dispute_and_what_was_paid_back_in_it_counts_after_it(bench: Bench) -> None:
+    """Law: a dispute freezes other operations; a refund that was on its way ends, and the order is returned afterwards."""
+    order = await captured(bench)
+    one = await bench.call(returning(order, 1))
+    rest = await bench.call(returning(order, 2, "t-2"))
+    assert one.returned is not None
+    assert rest.returned is not None
+    await bench.call(accepting(order, one.returned.dr_return_id))
+    await bench.call(accepting(order, rest.returned.dr_return_id))
+    third = await bench.call(returning(order, 1, "t-3"))
+    assert third.result == "rejected"
+    await bench.admin("orders/A-1/dispute", {"action": "open"})
+    await bench.advance(61)
+    assert (await bench.read(order)).state == "dispute"
+    await bench.admin("orders/A-1/dispute", {"action": "resolve"})
+    assert (await bench.read(order)).state == "returned"
+
+
+async def test_a_return_waits_for_the_end_of_a_dispute(bench: Bench) -> None:
+    """Law: 409, as for every operation on an order in dispute."""
+    order = await captured(bench)
+    outcome = await bench.call(returning(order, 1))
+    assert outcome.returned is not None
+    await bench.admin("orders/A-1/dispute", {"action": "open"})
+    refused = await bench.call(accepting(order, outcome.returned.dr_return_id))
+    assert refused.problem is not None
+    assert (refused.problem.status, refused.problem.parameter) == (409, "order")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "parameter"),
+    [
+        ("/refunds", {"orderId": "1", "currency": "USD", "amount": 1}, 400, "order"),
+        ("/refunds", {"currency": "USD", "percent": 50, "type": "tax"}, 400, "percentRequested"),
+        ("/returns", {"items": [{"itemId": "ITEM", "quantity": 9}]}, 409, "items[0].qty"),
+        ("/returns", {"items": [{"skuId": "nothing", "quantity": 1}]}, 404, "items[0].skuId"),
+        ("/returns", {"items": [{"skuId": "SKU", "quantity": 1}]}, 201, None),
+        ("/refunds", {"currency": "USD", "items": [{"itemId": "ITEM", "quantity": 9, "percent": 100}]}, 400, "items[0].quantity"),
+    ],
+)  # fmt: skip
+async def test_requests_are_refused_in_the_documented_words(
+    bench: Bench, path: str, body: dict[str, object], status: int, parameter: str | None
+) -> None:
+    """Law: section 1.7 of the reference; a line of a return goes by its id or its SKU (section 2.10)."""
+    order = await captured(bench)
+    (item,) = order.items
+    text = msgspec.json.encode({"orderId": order.dr_order_id, **body}).decode()
+    text = text.replace("ITEM", item.item_id).replace("SKU", item.sku_id or "")
+    async with bench.session.post(bench.url + path, data=text, headers=KEY) as answer:
+        told = msgspec.json.decode(await answer.read(), type=dict[str, object])
+    assert answer.status == status
+    if parameter is not None:
+        errors = told["errors"]
+        assert isinstance(errors, list)
+        assert [error["parameter"] for error in errors] == [parameter]
+
+
+async def test_a_refund_of_units_is_asked_for_as_all_of_their_price(bench: Bench) -> None:
+    """Law: the documented body of a refund by line: units and 100 percent, of these units."""
+    order = await captured(bench)
+    (item,) = order.items
+    body = {
+        "orderId": order.dr_order_id,
+        "currency": "USD",
+        "items": [{"itemId": item.item_id, "quantity": 1, "percent": 100}],
+    }
+    async with bench.session.post(bench.url + "/refunds", json=body, headers=KEY) as answer:
+        assert (answer.status, (await answer.json())["amount"]) == (201, 10.8)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 
 import msgspec
 import pytest
 
 from orderflow.digitalriver import writing
-from statemachine.commands import CreateFulfillment, FulfillmentItem, Tracking
+from statemachine.commands import CreateFulfillment, CreateRefund, FulfillmentItem, RefundItem, Tracking
 from statemachine.errors import DecodeError
 from tests.contract.provider.bench import ADDRESS, cart_with, create
 
@@ -120,6 +121,18 @@ def test_a_fulfilment_names_lines_by_item_and_carries_the_command() -> None:
         "trackingNumber": "T1",
         "trackingUrl": "https://t.example",
     }
+
+
+def test_a_refund_of_units_asks_for_all_of_their_price() -> None:
+    """Each line in one style: units with 100 percent, or an amount."""
+    items = (RefundItem("1", "i-1", quantity=2), RefundItem("2", "i-2", amount=500))
+    command = CreateRefund(
+        command_id="c-1", order_id="A-1", dr_order_id="9", currency="USD", refund_id="r-1", items=items
+    )
+    assert writing.refund_body(command)["items"] == [
+        {"itemId": "i-1", "quantity": 2, "percent": 100},
+        {"itemId": "i-2", "amount": Decimal("5.00")},
+    ]
 
 
 def test_a_sku_is_translated_with_its_weight_as_a_number() -> None:
