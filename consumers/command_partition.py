@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -33,9 +32,8 @@ from consumers.command_reader import CommandReader
 from consumers.command_records import PendingCommand, outcome_event, read_command, record_of
 from consumers.lease import Lease
 from consumers.options import LaneOptions
-from consumers.partition import Counters, PartitionState
+from consumers.ownership import PartitionOwner, PartitionState
 from consumers.progress import Footprint, Left, Progress, Watermark
-from consumers.takeover_watch import TakeOverWatch
 from producers.connection import KafkaConnection, within
 from producers.dead_letters import dead_letter
 from producers.outbox import OutboundRecord, Outbox
@@ -44,7 +42,6 @@ from producers.transaction import Probe, TransactionalProducer
 from statemachine.errors import (
     BrokerUnavailable,
     DecodeError,
-    Disposition,
     OrderflowError,
     PositionGap,
     TransactionAborted,
@@ -91,8 +88,8 @@ class _InDoubt:
     offsets: list[int]
 
 
-class CommandPartition:
-    """Partition p of the command lane in one process. Lives as long as the process; ``run`` is one period of ownership."""
+class CommandPartition(PartitionOwner):
+    """Partition p of the command lane in one process."""
 
     def __init__(
         self,
@@ -110,25 +107,18 @@ class CommandPartition:
         clock: Callable[[], datetime],
         probe: Probe | None = None,
     ) -> None:
-        self.number = number
-        self._group = group
+        self._tp = TopicPartition(topics.commands, number)
+        super().__init__(
+            number, group=group, inputs=(self._tp,), options=options, consumer=consumer, steady=caller.clock
+        )
         self._topics = topics
-        self._options = options
         self._connection = connection
-        self._consumer = consumer
         self._reader = reader
         self._incarnation = incarnation
         self._caller = caller
-        self._steady = caller.clock
         self._clock = clock
         self._probe = probe
-        self._tp = TopicPartition(topics.commands, number)
-        self._wake = asyncio.Event()
-        self._leaving = asyncio.Event()
         self._desk = CommandDesk(caller, Lease(lease_seconds, caller.clock), finish=self._take_outcome, wake=self._wake)
-        self.state = PartitionState.REVOKED
-        self.problem: str | None = None
-        self.counters = Counters()
         self._producer: TransactionalProducer | None = None
         self._watermark = Watermark(0)
         #: Watermark, desk and outcomes are what the last transaction under our footprint says, and more of ours.
@@ -141,7 +131,6 @@ class CommandPartition:
         self._doubts = Doubts(caller.options)
         self._last_begin = 0.0
         self._paused = True
-        self._watch = TakeOverWatch(number, options.takeover_seconds_max)
 
     # -- seen from the membership
 
@@ -174,106 +163,15 @@ class CommandPartition:
                 self._take(record)
         self._wake.set()
 
-    def lost_offset(self, detail: str) -> None:
-        """The broker no longer has the offset that we would read next."""
-        self._stop_for(PositionGap(detail))
-        self.leave()
-
-    def leave(self) -> None:
-        """Ask ``run`` to start no call any more, to commit what is on its way and to return."""
-        if self.state is PartitionState.RUNNING:
-            self._become(PartitionState.DRAINING)
-        self._leaving.set()
-        self._wake.set()
-
-    def revoked(self) -> None:
-        """The partition is no longer ours. The producer stays, dormant."""
-        if self.state is not PartitionState.STOPPED:
-            self._become(PartitionState.REVOKED)
+    def fed_to(self, partition: TopicPartition) -> int:
+        """The next offset that has not been read."""
+        return self._watermark.read_to
 
     async def close(self) -> None:
         """Close the producer for good."""
         producer, self._producer = self._producer, None
         if producer is not None:
             await producer.close()
-
-    # -- one period of ownership
-
-    async def run(self) -> None:
-        """Own the partition until ``leave``: take over or resume, work, and start again at *fenced* after errors.
-
-        Raises:
-            OrderflowError: With disposition STOP: the whole worker must stop.
-        """
-        self._leaving.clear()
-        self._watch.forget()
-        self.problem = None
-        self._become(PartitionState.ASSIGNED)
-        failures = 0
-        try:
-            while not self._leaving.is_set():
-                worked_from = self.counters.transactions
-                try:
-                    self._watch.begins(self._steady())
-                    if not await self._resume():
-                        await self._take_over()
-                    if self._watch.succeeded():
-                        self.problem = None
-                    self._start_reading()
-                    await self._work()
-                except (OrderflowError, KafkaError) as error:
-                    failures = 1 if self.counters.transactions > worked_from else failures + 1
-                    if not await self._recover(error, failures):
-                        return
-            await self._finish()
-        finally:
-            await self._desk.cut()
-            self._note_doubts()
-            await self._desk.drop()
-
-    async def _recover(self, error: OrderflowError | KafkaError, failures: int) -> bool:
-        """Do what the error's disposition says; False when the partition must not start again."""
-        if isinstance(error, KafkaError):
-            error = BrokerUnavailable(f"{type(error).__name__}: {error}")
-        self._pause_reading()
-        say = log.bind(partition=self.number, group=self._group, error=str(error), kind=type(error).__name__)
-        match error.disposition:
-            case Disposition.REFENCE:
-                # Somebody else owns the partition: start nothing. If it is still ours after a heartbeat, begin again.
-                say.warning("partition_fenced")
-                self._note_failure(error)
-                self._forget()
-                await self._desk.drop()
-                await self._rest(2 * self._options.heartbeat_seconds * min(failures, 4))
-            case Disposition.RETRY:
-                say.warning("partition_retries")
-                self._note_failure(error)
-                await self._rest(min(self._options.backoff_seconds_max, 0.1 * 2 ** min(failures, 10)))
-            case Disposition.STOP_PARTITION:
-                self._stop_for(error)
-                return False
-            case _:
-                raise error
-        return True
-
-    def _note_failure(self, error: OrderflowError) -> None:
-        """Tell a person, once, when the take-over has failed for too long; it is tried again all the same."""
-        told, problem = self._watch.told, self._watch.failed(error, self._steady())
-        if problem is not None and not self._leaving.is_set():
-            if not told:
-                log.error("partition_not_taken_over", partition=self.number, group=self._group, reason=problem)
-            self.problem = problem
-
-    def _stop_for(self, error: OrderflowError) -> None:
-        self._pause_reading()
-        self.problem = str(error)
-        self._become(PartitionState.STOPPED)
-        log.error("partition_stopped", partition=self.number, group=self._group, reason=str(error))
-
-    async def _rest(self, seconds: float) -> None:
-        """Wait, but not past a revoke."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._leaving.wait(), seconds)
 
     # -- taking over
 
@@ -286,13 +184,10 @@ class CommandPartition:
         except OrderflowError as error:
             log.info("partition_visited", partition=self.number, group=self._group, error=str(error))
             return False
-        self.counters.resumes += 1
         return True
 
     async def _take_over(self) -> None:
         """Fence, read how far the lane has come, find out what may have been called; this order is the guarantee."""
-        self._become(PartitionState.FENCED)
-        self.counters.takeovers += 1
         if self._producer is not None:
             self._producer.discard()
         self._producer = TransactionalProducer(
@@ -309,8 +204,7 @@ class CommandPartition:
         if self._is_ours(found):
             self.counters.resumes += 1
             return
-        self._forget()
-        await self._desk.drop()
+        await self._forget()
         await self._begin_at(found)
         await self._bound_the_unknown(found, fenced_at)
         self._proven = True
@@ -352,13 +246,14 @@ class CommandPartition:
         end = (await self._reader.ends([self._tp]))[self._tp]
         self._doubts.begin(end, fenced_at if found is None else fenced_at + lease + http)
 
-    def _forget(self) -> None:
-        """What is at hand may be behind."""
+    async def _forget(self) -> None:
+        """Drop what is at hand: it may be behind."""
         self._proven = False
         self._footprint = None
         self._in_doubt = None
         self._finished = []
         self._doubts.forget()
+        await self._desk.drop()
 
     def _note_doubts(self) -> None:
         """Before the desk is cleared: which commands have to be looked up when they are read again."""
@@ -378,8 +273,7 @@ class CommandPartition:
 
     def _pause_reading(self) -> None:
         self._paused = True
-        if self._tp in self._consumer.assignment():
-            self._consumer.pause(self._tp)
+        super()._pause_reading()
 
     def _take(self, consumed: ConsumerRecord) -> None:
         self.counters.records += 1
@@ -409,7 +303,7 @@ class CommandPartition:
         while not self._leaving.is_set():
             if self._desk.crash is not None:
                 raise self._desk.crash
-            self.problem = self._caller.breaker.problem
+            self.problem = self._caller.breaker.problem or self._watch.problem
             if self._paused and self.hungry:
                 self._consumer.resume(self._tp)
                 self._paused = False
@@ -417,6 +311,7 @@ class CommandPartition:
                 # 5 to 20 transactions a second: back to back they pay 20 ms each for CONCURRENT_TRANSACTIONS.
                 await self._rest(self._last_begin + self._options.batch_interval_seconds - self._steady())
                 await self._transact()
+                self._worked()
                 continue
             self._wake.clear()
             busy = bool(self._desk.active or self._paused)
@@ -448,7 +343,8 @@ class CommandPartition:
         self._pause_reading()
         await self._desk.leave()
         producer = self._producer
-        if self._proven and self._in_doubt is None and producer is not None and producer.alive:
+        # A take-over that was cut off has proven nothing: what is at hand is then of an earlier period.
+        if self._taken and self._proven and self._in_doubt is None and producer is not None and producer.alive:
             self._note_doubts()
             try:
                 while len(self._finished) > self._options.batch_records_max:
@@ -456,6 +352,11 @@ class CommandPartition:
                 await self._transact(self._doubts.left(self._steady()))
             except (OrderflowError, KafkaError) as error:  # the next owner waits and looks, as after a crash
                 log.warning("partition_left_untidily", partition=self.number, group=self._group, error=str(error))
+
+    async def _ended(self) -> None:
+        await self._desk.cut()
+        self._note_doubts()
+        await self._desk.drop()
 
     async def _transact(self, left: Left | None = None) -> None:
         """One transaction: outcomes, dead letters, the watermark; it renews the lease."""
@@ -484,8 +385,3 @@ class CommandPartition:
         self._watermark.finish(done.offsets)
         del self._finished[: done.written]
         self._footprint = done.footprint
-
-    def _become(self, state: PartitionState) -> None:
-        if state is not self.state:
-            log.debug("partition_state", partition=self.number, group=self._group, old=self.state, new=state)
-            self.state = state

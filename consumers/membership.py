@@ -19,11 +19,17 @@ from typing import Any, Literal, Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaConnectionError, KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import (
+    CorruptRecordException,
+    KafkaConnectionError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 
 from consumers.assignor import CoPartitionedSticky
 from consumers.changelog import ChangelogReader, stop_consumer
-from consumers.takeover_watch import RebalanceWatch
+from consumers.progress_watch import RebalanceWatch
 from producers.connection import KafkaConnection, unreachable, within
 from producers.transaction import closing_done
 from statemachine.errors import BrokerUnavailable, ConfigError, OrderflowError
@@ -31,6 +37,8 @@ from statemachine.errors import BrokerUnavailable, ConfigError, OrderflowError
 log = structlog.get_logger(__name__)
 
 
+#: How long partitions are read one by one after something in one of them could not be read: longer than a fetch takes.
+_CAREFUL_SECONDS = 10.0
 #: aiokafka would leave the group after so long without a poll: 24 days, which is never.
 _POLL_INTERVAL_MS = 2_000_000_000
 
@@ -49,8 +57,12 @@ class Partition(Protocol):
         """Take fetched records."""
         ...
 
+    def fed_to(self, partition: TopicPartition) -> int:
+        """Where reading goes on: the offset after the last record that was fed, or from which reading began."""
+        ...
+
     def lost_offset(self, detail: str) -> None:
-        """The broker no longer has the next offset."""
+        """The broker no longer has the next offset, or what is there cannot be read."""
         ...
 
     async def run(self) -> None:
@@ -143,6 +155,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         self._assignor = assignor
         self._make_partition = make_partition
         self._running: dict[int, asyncio.Task[None]] = {}
+        #: Taken away, and not ended yet.
+        self._draining: dict[int, asyncio.Task[None]] = {}
+        #: Until when partitions are read one by one, because something in one of them could not be read.
+        self._careful_until = 0.0
         self._failed: asyncio.Future[None] | None = None
         self._stopping = False
         self._watch = RebalanceWatch()
@@ -213,7 +229,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
 
     async def _leave(self) -> None:
         """Drain, leave the group, close the producers: in this order the next owner starts at once and cleanly."""
+        # Also those that a rebalance has just taken away: leaving must not cut off what they are bringing to an end.
         await self._drain(set(self._running))
+        while self._draining:
+            await asyncio.wait(set(self._draining.values()))
         await stop_consumer(self._consumer, self._connection.limits.stop_seconds)
         await asyncio.gather(*(partition.close() for partition in self.partitions.values()))
         if self._reader is not None:
@@ -239,39 +258,59 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             if not wanted:
                 await asyncio.sleep(0.02)
                 continue
+            if time.monotonic() < self._careful_until:
+                for tp in wanted:
+                    await self._read_one(tp)
+                await asyncio.sleep(0.02)
+                continue
             try:
                 fetched = await self._consumer.getmany(*wanted, timeout_ms=20)
             except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
                 self._offset_lost(error)
                 await asyncio.sleep(0.02)
                 continue
-            except KafkaError as error:
+            except Exception as error:  # noqa: BLE001  # whatever a parser raises on bytes that it does not know
                 log.warning("fetch_failed", group=self._group, error=f"{type(error).__name__}: {error}")
-                await asyncio.sleep(0.5)
-                continue
-            except Exception:  # a record that aiokafka cannot parse: one partition stops, not the worker
-                log.exception("fetch_unreadable", group=self._group)
-                await self._stop_unreadable(wanted)
+                self._read_carefully(wanted)
+                await asyncio.sleep(0.5 if isinstance(error, KafkaError) else 0.02)
                 continue
             for tp, records in fetched.items():
                 self.partitions[tp.partition].feed(tp, records)
 
-    async def _stop_unreadable(self, wanted: list[TopicPartition]) -> None:
-        """Fetch one by one to find the partition whose next record cannot be parsed, and stop that one."""
+    def _read_carefully(self, wanted: list[TopicPartition]) -> None:
+        """Read what was lost again, and for a while each partition by itself.
+
+        aiokafka takes from all partitions before it returns: when one of them raises, the records of the others are gone, and
+        their positions have passed them.
+        """
+        self._careful_until = time.monotonic() + _CAREFUL_SECONDS
+        assigned = self._consumer.assignment()
         for tp in wanted:
             partition = self.partitions[tp.partition]
-            try:
-                fetched = await self._consumer.getmany(tp, timeout_ms=300)
-            except KafkaError as error:
-                self._offset_lost(error)
-            except Exception as error:  # noqa: BLE001  # whatever a parser raises on bytes that it does not know
-                position = await within(10.0, self._consumer.position(tp), "a look at a position")
-                partition.lost_offset(
-                    f"partition {tp.partition} stopped: a record of {tp.topic} at offset {position} or soon after cannot be "
-                    f"read at all ({type(error).__name__}); its bytes are no Kafka record that this client knows"
-                )
-            else:
-                partition.feed(tp, fetched.get(tp, []))
+            if tp in assigned and partition.hungry:
+                self._consumer.seek(tp, partition.fed_to(tp))
+
+    async def _read_one(self, tp: TopicPartition) -> None:
+        """Fetch for one partition; what cannot be read stops that one, not the worker."""
+        partition = self.partitions[tp.partition]
+        if tp not in self._consumer.assignment() or not partition.hungry:
+            return  # taken away, or full, since the round began
+        try:
+            fetched = await self._consumer.getmany(tp, timeout_ms=0)
+        except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
+            self._offset_lost(error)
+        except Exception as error:
+            if isinstance(error, KafkaError) and not isinstance(error, CorruptRecordException):
+                log.warning("fetch_failed", group=self._group, topic=tp.topic, error=f"{type(error).__name__}: {error}")
+                self._consumer.seek(tp, partition.fed_to(tp))
+                return
+            log.exception("fetch_unreadable", group=self._group, topic=tp.topic, partition=tp.partition)
+            partition.lost_offset(
+                f"partition {tp.partition} stopped: a record of {tp.topic} at offset {partition.fed_to(tp)} or soon after "
+                f"cannot be read at all ({type(error).__name__}); its bytes are no Kafka record that this client knows"
+            )
+        else:
+            partition.feed(tp, fetched.get(tp, []))
 
     def _offset_lost(self, error: KafkaError) -> None:
         """A partition that is running reads past what Kafka has; paused ones have no position yet, which is no error."""
@@ -331,14 +370,18 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
     async def _drain(self, numbers: set[int]) -> None:
         """End the ownership: batches finish within the limit, or are cancelled and their producers dropped."""
         tasks = {number: self._running.pop(number) for number in numbers if number in self._running}
+        self._draining.update(tasks)
         for number in tasks:
             self.partitions[number].leave()
-        if tasks:
-            with suppress(BrokerUnavailable):
-                waiting = asyncio.wait(tasks.values())
-                await within(self._drain_seconds, waiting, "the batches of a revoked partition")
-            for task in tasks.values():
-                task.cancel()
-            await asyncio.wait(tasks.values())
-        for number in tasks:
-            self.partitions[number].revoked()
+        try:
+            if tasks:
+                with suppress(BrokerUnavailable):
+                    waiting = asyncio.wait(tasks.values())
+                    await within(self._drain_seconds, waiting, "the batches of a revoked partition")
+                for task in tasks.values():
+                    task.cancel()
+                await asyncio.wait(tasks.values())
+        finally:
+            for number in tasks:
+                del self._draining[number]
+                self.partitions[number].revoked()

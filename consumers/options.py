@@ -30,8 +30,8 @@ class LaneOptions:
     queue_records_max: int = 4000
     heartbeat_seconds: float = 3.0
     backoff_seconds_max: float = 5.0
-    #: A take-over that fails for so long is tried on, but is a problem that a person is told about.
-    takeover_seconds_max: float = 60.0
+    #: A partition that has got nothing done for so long, because it fails, goes on trying and is a problem that a person is told.
+    trouble_seconds_max: float = 60.0
     #: How long a position record may differ from the committed offsets before the partition is stopped.
     position_wait_seconds: float = 10.0
     #: The lane's step asks somebody else and may be cut off by a revoke; what it did so far is done again.

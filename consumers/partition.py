@@ -16,19 +16,17 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime
-from enum import StrEnum
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
 
 from consumers.changelog import ChangelogReader, ReadRecord, text_key
 from consumers.lease import Lease, StepLease, steady_clock
 from consumers.options import LaneOptions, LaneTopics
+from consumers.ownership import PartitionOwner, PartitionState
 from consumers.positions import (
     PositionRecord,
     Standing,
@@ -39,15 +37,12 @@ from consumers.positions import (
 )
 from consumers.stepping import step_until
 from consumers.store import Store
-from consumers.takeover_watch import TakeOverWatch
 from producers.connection import KafkaConnection, within
 from producers.outbox import OutboundRecord, Outbox
 from producers.transaction import Probe, TransactionalProducer
 from statemachine.errors import (
     BrokerUnavailable,
     ConfigError,
-    DigitalRiverError,
-    Disposition,
     OrderflowError,
     PositionGap,
     TransactionAborted,
@@ -61,19 +56,6 @@ _WATCH_SECONDS_MAX = 60.0
 _IDLE_SECONDS = 30.0
 #: A partition that holds so much unread asks for no more.
 _QUEUE_BYTES_MAX = 64 * 1024 * 1024
-
-
-class PartitionState(StrEnum):
-    """Where a partition is in its life."""
-
-    ASSIGNED = "assigned"
-    FENCED = "fenced"
-    RESTORING = "restoring"
-    RUNNING = "running"
-    DRAINING = "draining"
-    REVOKED = "revoked"
-    #: Something that only a person can settle: see ``problem``.
-    STOPPED = "stopped"
 
 
 class Overlay:
@@ -145,21 +127,8 @@ class _Proven:
     in_doubt: _InDoubt | None = None
 
 
-@dataclass(slots=True)
-class Counters:
-    """What a partition has done since the process started."""
-
-    records: int = 0
-    transactions: int = 0
-    restores: int = 0
-    resumes: int = 0
-    takeovers: int = 0
-    fired: int = 0
-    extra: dict[str, int] = field(default_factory=dict)
-
-
-class OwnedPartition:
-    """Partition p of one stateful lane in one process. Lives as long as the process; ``run`` is one period of ownership."""
+class OwnedPartition(PartitionOwner):
+    """Partition p of one stateful lane in one process."""
 
     def __init__(
         self,
@@ -178,37 +147,32 @@ class OwnedPartition:
         clock: Callable[[], datetime],
         probe: Probe | None = None,
     ) -> None:
-        self.number = number
+        self.inputs = {TopicPartition(full, number): name for name, full in topics.inputs.items()}
+        super().__init__(
+            number, group=group, inputs=self.inputs, options=options, consumer=consumer, steady=steady_clock
+        )
         self._partitions = partitions
-        self._group = group
         self._topics = topics
-        self._options = options
         self._connection = connection
         self._limit = connection.limits.operation_seconds
-        self._consumer = consumer
         self._reader = reader
         self._incarnation = incarnation
         self._make_store = make_store
         self._make_logic = make_logic
         self._clock = clock
         self._probe = probe
-        self.inputs = {TopicPartition(full, number): name for name, full in topics.inputs.items()}
-        self.state = PartitionState.REVOKED
-        self.problem: str | None = None
-        self.counters = Counters()
         self._producer: TransactionalProducer | None = None
         self._proven: _Proven | None = None
         self._logic: PartitionLogic | None = None
         self._queue: deque[ConsumerRecord] = deque()
         self._queued: dict[TopicPartition, int] = {}
-        self._next: dict[TopicPartition, int] = {}
-        self._wake = asyncio.Event()
-        self._leaving = asyncio.Event()
-        self._committed_next: dict[TopicPartition, int] = {}
         self._queued_bytes = 0
+        #: The next offset of each input after the last committed transaction, or after markers that were passed since.
+        self._next: dict[TopicPartition, int] = {}
+        self._committed_next: dict[TopicPartition, int] = {}
+        self._fed_to: dict[TopicPartition, int] = {}
         self._barrier: tuple[datetime, dict[TopicPartition, int]] | None = None
         self._last_begin = 0.0
-        self._watch = TakeOverWatch(number, options.takeover_seconds_max)
         self._lease = None if options.lease_seconds is None else StepLease(options.lease_seconds, steady_clock)
 
     # -- seen from the membership
@@ -228,137 +192,38 @@ class OwnedPartition:
             return
         self._queue.extend(records)
         self._queued[partition] += len(records)
+        if records:
+            self._fed_to[partition] = records[-1].offset + 1
         self._queued_bytes += sum(len(record.value or b"") for record in records)
         self._wake.set()
 
-    def lost_offset(self, detail: str) -> None:
-        """The broker no longer has the offset that we would read next."""
-        self._stop_for(PositionGap(detail))
-        self._leaving.set()
-        self._wake.set()
-
-    def leave(self) -> None:
-        """Ask ``run`` to finish the batch at hand and return."""
-        if self.state is PartitionState.RUNNING:
-            self._become(PartitionState.DRAINING)
-        self._leaving.set()
-        self._wake.set()
-
-    def revoked(self) -> None:
-        """The partition is no longer ours. Producer and store stay, dormant."""
-        if self.state is not PartitionState.STOPPED:
-            self._become(PartitionState.REVOKED)
+    def fed_to(self, partition: TopicPartition) -> int:
+        """The offset after the last record that was fed, or from which reading began."""
+        return self._fed_to[partition]
 
     async def close(self) -> None:
         """Close producer and store for good."""
-        self._forget()
+        await self._forget()
         producer, self._producer = self._producer, None
         if producer is not None:
             await producer.close()
-
-    # -- one period of ownership
-
-    async def run(self) -> None:
-        """Own the partition until ``leave``: take over (or resume), then work, and start again at *fenced* after errors.
-
-        Raises:
-            OrderflowError: With disposition STOP: the whole worker must stop.
-        """
-        self._leaving.clear()
-        self._watch.forget()
-        self.problem = None
-        self._become(PartitionState.ASSIGNED)
-        failures = 0
-        while not self._leaving.is_set():
-            try:
-                self._watch.begins(asyncio.get_running_loop().time())
-                if not await self._resume():
-                    await self._take_over()
-                if self._watch.succeeded():
-                    self.problem = None
-                self._start_reading()
-                worked_from = self.counters.transactions
-                try:
-                    await self._work()
-                finally:
-                    if self.counters.transactions > worked_from:
-                        failures = 0
-            except OrderflowError as error:
-                failures += 1
-                self._pause_reading()
-                if not await self._recover(error, failures):
-                    return
-            except KafkaError as error:
-                failures += 1
-                self._pause_reading()
-                await self._recover(BrokerUnavailable(f"{type(error).__name__}: {error}"), failures)
-
-    def _note_failure(self, error: OrderflowError) -> None:
-        """Tell a person, once, when the take-over has failed for too long; it is tried again all the same."""
-        told, problem = self._watch.told, self._watch.failed(error, asyncio.get_running_loop().time())
-        if problem is not None and not self._leaving.is_set():
-            if not told:
-                log.error("partition_not_taken_over", partition=self.number, group=self._group, reason=problem)
-            self.problem = problem
-
-    async def _recover(self, error: OrderflowError, failures: int) -> bool:
-        """Do what the error's disposition says; False when the partition must not start again."""
-        say = log.bind(partition=self.number, group=self._group, error=str(error), kind=type(error).__name__)
-        match error.disposition:
-            case Disposition.REFENCE:
-                # Fenced: our store may be behind. Wait until a heartbeat had the time to tell that we are no longer a member;
-                # if the partition is still ours then, begin again. Letting it go would leave it unserved.
-                say.warning("partition_fenced")
-                self._note_failure(error)
-                self._forget()
-                await self._rest(2 * self._options.heartbeat_seconds * min(failures, 4))
-            case Disposition.RETRY:
-                say.warning("partition_retries")
-                self._note_failure(error)
-                if isinstance(error, DigitalRiverError):
-                    self.problem = str(error)
-                await self._rest(min(self._options.backoff_seconds_max, 0.1 * 2 ** min(failures, 10)))
-            case Disposition.HOLD:
-                say.error("partition_holds")
-                self.problem = str(error)
-                await self._rest(self._options.backoff_seconds_max)
-            case Disposition.STOP_PARTITION | Disposition.DEAD_LETTER:  # such as a snapshot that cannot be read
-                self._stop_for(error)
-                return False
-            case _:
-                raise error
-        return True
-
-    def _stop_for(self, error: OrderflowError) -> None:
-        self._pause_reading()
-        self.problem = str(error)
-        self._become(PartitionState.STOPPED)
-        log.error("partition_stopped", partition=self.number, group=self._group, reason=str(error))
-
-    async def _rest(self, seconds: float) -> None:
-        """Wait, but not past a revoke."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._leaving.wait(), seconds)
 
     # -- taking over
 
     async def _resume(self) -> bool:
         """Go on with a dormant producer and store, if a transaction with them commits: then nobody has been there."""
         producer, proven = self._producer, self._proven
-        if producer is None or not producer.alive or proven is None or proven.in_doubt is not None or not self._next:
+        if producer is None or not producer.alive or proven is None or proven.in_doubt is not None:
             return False
         try:
-            await self._transact(self._outbox(producer), {}, producer, proven)
+            await self._transact(self._outbox(producer), {}, producer, proven, self._next)
         except OrderflowError as error:
             log.info("partition_visited", partition=self.number, group=self._group, error=str(error))
             return False
-        self.counters.resumes += 1
         return True
 
     async def _take_over(self) -> None:
         """Fence, read offsets, prove or restore the store, set the positions. The order of these steps is the guarantee."""
-        self._become(PartitionState.FENCED)
-        self.counters.takeovers += 1
         if self._producer is not None:
             self._producer.discard()
         producer = TransactionalProducer(
@@ -441,7 +306,7 @@ class OwnedPartition:
                 proven.in_doubt = None
                 self._open(proven)
                 return
-        self._forget()
+        await self._forget()
         await self._restore(record)
 
     async def _restore(self, record: PositionRecord | None) -> None:
@@ -471,7 +336,7 @@ class OwnedPartition:
         self._logic = self._make_logic(self.number)
         self._logic.opened(proven.store)
 
-    def _forget(self) -> None:
+    async def _forget(self) -> None:
         """Drop the store: it may be behind."""
         if self._proven is not None:
             self._proven.store.close()
@@ -507,6 +372,7 @@ class OwnedPartition:
         self._barrier = None
         if self._leaving.is_set():
             return
+        self._fed_to = dict(self._next)
         for tp, offset in self._next.items():
             self._consumer.seek(tp, offset)
         self._become(PartitionState.RUNNING)
@@ -514,10 +380,7 @@ class OwnedPartition:
 
     def _pause_reading(self) -> None:
         self._queue.clear()
-        assigned = self._consumer.assignment()
-        ours = [tp for tp in self.inputs if tp in assigned]
-        if ours:
-            self._consumer.pause(*ours)
+        super()._pause_reading()
 
     async def _work(self) -> None:
         while not self._leaving.is_set():
@@ -561,18 +424,21 @@ class OwnedPartition:
         batch.lease = self._lease
         if not await self._step(logic, batch, overlay, outbox):
             return  # revoked: nothing happened, the records will be read again
+        reached = dict(self._next)  # adopted with the commit: whoever resumes goes on from what was committed
         for record in batch.records:
             tp = TopicPartition(record.topic, record.partition)
             self._queued[tp] -= 1
-            self._next[tp] = record.offset + 1
+            reached[tp] = record.offset + 1
         for key, snapshot in overlay.changes.items():  # one snapshot per order and transaction
             assert self._topics.changelog is not None  # a lane without one has no snapshots
             outbox.add_to(self._topics.changelog, self.number, OutboundRecord(key.encode(), snapshot))
-        await self._transact(outbox, overlay.changes, producer, proven)
+        await self._transact(outbox, overlay.changes, producer, proven, reached)
+        self._worked()
         logic.committed(overlay.changes)
         self.counters.records += len(batch.records)
         if batch.fire_until is not None:
             self._barrier = None
+            self.problem = self._watch.problem
 
     async def _step(self, logic: PartitionLogic, batch: Batch, overlay: Overlay, outbox: Outbox) -> bool:
         """Let the lane work on the batch; False when a revoke cut it off, which only lanes that wait for others allow."""
@@ -584,11 +450,11 @@ class OwnedPartition:
         assert proven is not None
 
         async def renew() -> None:
-            await self._transact(self._outbox(producer), {}, producer, proven)
+            await self._transact(self._outbox(producer), {}, producer, proven, self._next)
 
         finished = await step_until(logic.step(batch, overlay, outbox), self._leaving, lease=self._lease, renew=renew)
         if finished:
-            self.problem = None
+            self.problem = self._watch.problem
         return finished
 
     async def _hold_lease(self, lease: StepLease, producer: TransactionalProducer, proven: _Proven) -> bool:
@@ -598,7 +464,7 @@ class OwnedPartition:
         if self._leaving.is_set():
             return False
         if lease.is_old:
-            await self._transact(self._outbox(producer), {}, producer, proven)
+            await self._transact(self._outbox(producer), {}, producer, proven, self._next)
         return True
 
     def _outbox(self, producer: TransactionalProducer) -> Outbox:
@@ -610,23 +476,28 @@ class OwnedPartition:
         changes: Mapping[str, bytes | None],
         producer: TransactionalProducer,
         proven: _Proven,
+        reached: Mapping[TopicPartition, int],
     ) -> None:
-        """One transaction: the outbox, the position record, the offsets; then the overlay is folded into the store."""
+        """One transaction: the outbox, the position record, the offsets; then the overlay is folded into the store.
+
+        ``reached``: the next offset of each input once all of this is committed.
+        """
+        reached = dict(reached)
         record = PositionRecord(
             partition=self.number,
             partitions=self._partitions,
             transaction=1 if proven.known is None else proven.known.transaction + 1,
             incarnation=self._incarnation,
-            next_offsets={name: self._next[tp] for tp, name in self.inputs.items()},
+            next_offsets={name: reached[tp] for tp, name in self.inputs.items()},
         )
         if self._topics.positions is not None:  # every transaction writes it, deadline-only ones too
             value = OutboundRecord(str(self.number).encode(), encode_position(record))
             outbox.add_to(self._topics.positions, self.number, value)
         proven.in_doubt, begun_at = _InDoubt(record, changes), steady_clock()
-        await producer.transact(outbox, self._next, timestamp_ms=int(self._clock().timestamp() * 1000))
+        await producer.transact(outbox, reached, timestamp_ms=int(self._clock().timestamp() * 1000))
         proven.store.apply(changes)  # only now
         proven.known, proven.in_doubt = record, None
-        self._committed_next = dict(self._next)
+        self._next, self._committed_next = reached, dict(reached)
         self.counters.transactions += 1
         if self._lease is not None:
             self._lease.renew(begun_at)
@@ -650,7 +521,23 @@ class OwnedPartition:
             # high watermarks: an answer may lie behind a transaction that is still open
             self._barrier = (now, await self._reader.ends(self.inputs))
         await self._refresh_positions()
-        return 0.0 if self._barrier_reached() else 0.02
+        if self._barrier_reached():
+            return 0.0
+        self._tell_unread(now - self._barrier[0])
+        return 0.02
+
+    def _tell_unread(self, waited: timedelta) -> None:
+        """A deadline that waits for inputs which cannot be read to their end is a problem, after a while."""
+        if (
+            waited.total_seconds() >= self._options.trouble_seconds_max
+            and not self._queue
+            and self._barrier is not None
+        ):
+            behind = [tp.topic for tp, end in self._barrier[1].items() if self._next[tp] < end]
+            self.problem = (
+                f"partition {self.number}: {', '.join(behind)} cannot be read to its end for {waited.total_seconds():.0f} s, "
+                "so deadlines wait. If it stays, a transaction hangs there: kafka-transactions.sh find-hanging"
+            )
 
     async def _passed_markers(self) -> bool:
         """Idle: whether the positions have moved past markers only. They are committed then, or retention would overtake them."""
@@ -672,11 +559,6 @@ class OwnedPartition:
 
     def _barrier_reached(self) -> bool:
         return self._barrier is not None and all(self._next[tp] >= end for tp, end in self._barrier[1].items())
-
-    def _become(self, state: PartitionState) -> None:
-        if state is not self.state:
-            log.debug("partition_state", partition=self.number, group=self._group, old=self.state, new=state)
-            self.state = state
 
 
 def _describe_gap(number: int, record: PositionRecord | None, committed: Mapping[str, int | None]) -> str:

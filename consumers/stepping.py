@@ -1,4 +1,4 @@
-"""Letting a step work that asks somebody else: a revoke cuts it off, and its lease is kept up meanwhile."""
+"""Letting something work until a revoke cuts it off: a take-over, or a step that asks somebody else and keeps its lease up."""
 
 from __future__ import annotations
 
@@ -8,6 +8,26 @@ from typing import Any
 
 from consumers.lease import LeaseExpired, StepLease
 from statemachine.errors import Fenced
+
+
+async def unless(leaving: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Do ``work`` unless ``leaving`` is set first: then it is cut off, and this is False.
+
+    Raises:
+        OrderflowError: What the work raised.
+    """
+    working, watching = asyncio.create_task(work), asyncio.create_task(leaving.wait())
+    try:
+        await asyncio.wait([working, watching], return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+        return working.done()
+    finally:
+        watching.cancel()
+        working.cancel()
+        await asyncio.wait([working, watching])
+        if not working.cancelled():
+            working.exception()
 
 
 async def step_until(

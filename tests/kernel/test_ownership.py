@@ -16,7 +16,8 @@ from aiokafka.record.util import calc_crc32c
 import consumers.partition
 from consumers.membership import Membership
 from consumers.options import LaneOptions
-from consumers.partition import OwnedPartition, PartitionState
+from consumers.ownership import PartitionState
+from consumers.partition import OwnedPartition
 from producers.connection import KafkaConnection, Limits
 from producers.publisher import Publisher
 from tests.kafka.cluster import KafkaCluster, leaders
@@ -36,11 +37,11 @@ async def working(
     *,
     operation_seconds: float = 8.0,
     partitions: int = PARTITIONS,
-    takeover_seconds_max: float = 60.0,
+    trouble_seconds_max: float = 60.0,
 ) -> AsyncIterator[Membership]:
     """A worker in this process."""
     connection = KafkaConnection(bootstrap, limits=Limits(operation_seconds=operation_seconds), request_timeout_ms=4000)
-    options = LaneOptions(heartbeat_seconds=0.5, position_wait_seconds=1.0, takeover_seconds_max=takeover_seconds_max)
+    options = LaneOptions(heartbeat_seconds=0.5, position_wait_seconds=1.0, trouble_seconds_max=trouble_seconds_max)
     membership = make_membership(
         connection, prefix, partitions, worker="one", incarnation=uuid.uuid4().hex, options=options
     )
@@ -145,7 +146,7 @@ async def test_a_transaction_that_hangs_is_a_problem_that_says_how_to_end_it(apa
     await other.begin_transaction()
     await other.send_and_wait(f"{prefix}positions", b"junk", b"0", 0)
     try:
-        async with working(apache_kafka, prefix, operation_seconds=2.0, takeover_seconds_max=3.0) as membership:
+        async with working(apache_kafka, prefix, operation_seconds=2.0, trouble_seconds_max=3.0) as membership:
             await until_state(membership, 1, PartitionState.RUNNING)
             async with asyncio.timeout(30.0):
                 while owned(membership, 0).problem is None:  # noqa: ASYNC110  # not announced

@@ -23,7 +23,8 @@ from consumers.membership import GroupOptions, Membership
 from consumers.options import LaneOptions
 from consumers.order_batch import OrderLogic
 from consumers.order_lane import make_order_lane
-from consumers.partition import OwnedPartition, PartitionState
+from consumers.ownership import PartitionState
+from consumers.partition import OwnedPartition
 from producers.connection import KafkaConnection
 from producers.encoding import encode_event
 from producers.partitioner import partition_of

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from consumers.acceptance import Acceptance, Use, accept_partition
-from consumers.partition import PartitionState
+from consumers.ownership import PartitionState
 from consumers.positions import PositionRecord, encode_position
 from producers.connection import KafkaConnection
 from producers.topics import ORDER_INPUTS, Lane, Topic, group_id, prefixed

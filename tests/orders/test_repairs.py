@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
 from consumers.acceptance import accept_partition
-from consumers.partition import PartitionState
+from consumers.ownership import PartitionState
 from producers.connection import KafkaConnection
 from producers.topics import OUTPUT_MARGIN_BYTES, Lane, Topic, group_id, prefixed
 from statemachine.errors import ConfigError

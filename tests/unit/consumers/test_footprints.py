@@ -63,7 +63,7 @@ async def test_a_transaction_that_did_not_land_is_not_taken_for_an_earlier_one_t
     partition._proven = True
     await partition._transact()
     found = producer.written[-1]
-    partition._forget()  # somebody fenced us and never committed
+    await partition._forget()  # somebody fenced us and never committed
     partition._proven = True
     producer.fails = True
     with pytest.raises(TransactionAborted):

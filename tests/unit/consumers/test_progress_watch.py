@@ -1,55 +1,72 @@
-"""When a take-over that keeps failing becomes a problem that a person is told about."""
+"""When a partition that gets nothing done becomes a problem that a person is told about."""
 
 from __future__ import annotations
 
-from consumers.takeover_watch import RebalanceWatch, TakeOverWatch
-from statemachine.errors import BrokerUnavailable, TransactionOpen
+from consumers.progress_watch import ProgressWatch, RebalanceWatch
+from statemachine.errors import BrokerUnavailable, TransactionAborted, TransactionOpen
 
 AWAY = BrokerUnavailable("Kafka is not reachable")
 
 
 def test_a_take_over_that_fails_for_long_is_told() -> None:
     """Before the limit it is a warning that passes, from there on a line with partition, time and cause."""
-    watch = TakeOverWatch(3, 60.0)
+    watch = ProgressWatch(3, 60.0)
     watch.begins(100.0)
-    assert watch.failed(AWAY, 130.0) is None
+    assert watch.failed(AWAY, 130.0, in_work=False) is None
     watch.begins(131.0)
-    assert watch.failed(AWAY, 159.9) is None
-    problem = watch.failed(AWAY, 172.0)
+    assert watch.failed(AWAY, 159.9, in_work=False) is None
+    problem = watch.failed(AWAY, 172.0, in_work=False)
     assert problem == "partition 3 cannot be taken over, for 72 s now, and is tried again: Kafka is not reachable"
 
 
 def test_an_open_transaction_is_told_with_the_way_to_end_it() -> None:
     """A transaction that hangs never ends by itself, so the line names the tool that finds it."""
-    watch = TakeOverWatch(3, 60.0)
+    watch = ProgressWatch(3, 60.0)
     watch.begins(0.0)
-    problem = watch.failed(TransactionOpen("positions[3] is readable to 2 of 3 only"), 60.0)
+    problem = watch.failed(TransactionOpen("positions[3] is readable to 2 of 3 only"), 60.0, in_work=False)
     assert problem is not None
     assert "readable to 2 of 3 only" in problem
     assert "kafka-transactions.sh find-hanging" in problem
 
 
-def test_a_success_ends_what_was_told_and_the_count_begins_anew() -> None:
-    """The owner clears the problem only when it was this one; errors of the work that follows are none of a take-over."""
-    watch = TakeOverWatch(3, 60.0)
+def test_a_take_over_ends_what_was_told_of_take_overs_and_the_count_begins_anew() -> None:
+    """The owner clears the problem only when there was one."""
+    watch = ProgressWatch(3, 60.0)
     watch.begins(0.0)
-    assert not watch.succeeded()
+    assert not watch.owned()
     watch.begins(0.0)
-    watch.failed(AWAY, 61.0)
-    assert watch.succeeded()
-    assert watch.failed(AWAY, 500.0) is None
+    watch.failed(AWAY, 61.0, in_work=False)
+    assert watch.owned()
     watch.begins(500.0)
-    assert watch.failed(AWAY, 510.0) is None
+    assert watch.failed(AWAY, 510.0, in_work=False) is None
+
+
+def test_transactions_that_fail_are_told_although_every_take_over_between_them_succeeds() -> None:
+    """Only something committed ends it."""
+    watch = ProgressWatch(3, 60.0)
+    refused = TransactionAborted("the record is too large")
+    for now in range(0, 60, 10):
+        watch.begins(float(now))
+        assert not watch.owned()
+        assert watch.failed(refused, now + 5.0, in_work=True) is None
+    watch.begins(60.0)
+    assert not watch.owned()
+    problem = watch.failed(refused, 65.0, in_work=True)
+    assert problem == "partition 3 gets nothing done, for 60 s now, and is tried again: the record is too large"
+    assert not watch.owned()
+    assert watch.problem == problem
+    assert watch.worked()
+    assert watch.problem is None
 
 
 def test_a_new_period_of_ownership_counts_anew() -> None:
     """What another owner did meanwhile is no failure of ours."""
-    watch = TakeOverWatch(3, 60.0)
+    watch = ProgressWatch(3, 60.0)
     watch.begins(0.0)
-    watch.failed(AWAY, 61.0)
+    watch.failed(AWAY, 61.0, in_work=False)
     watch.forget()
     watch.begins(62.0)
-    assert (watch.told, watch.failed(AWAY, 63.0)) == (False, None)
+    assert (watch.problem, watch.failed(AWAY, 63.0, in_work=False)) == (None, None)
 
 
 def test_a_group_that_is_shared_out_again_and_again_is_told_until_it_rests() -> None:
