@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 
 from consumers.changelog import ChangelogReader, stop_consumer
 from consumers.order_lane import order_topics
-from consumers.positions import PositionRecord, decode_position, encode_position
+from consumers.positions import PositionRecord, decode_position, encode_position, other_partition_count
 from producers.connection import KafkaConnection, within
 from producers.outbox import OutboundRecord, Outbox
 from producers.topics import Lane, group_id
@@ -76,6 +76,8 @@ async def accept_partition(
             await producer.start()  # before anything is read, as every owner does
         value = await reader.last_value(TopicPartition(topics.positions, number))
         record = _readable(value, topics.positions, number)
+        if record is not None and record.partitions != partitions:
+            raise other_partition_count(record, partitions)
         begins, ends = await reader.beginnings(inputs), await reader.ends(inputs)
         committed = await _committed(connection, group, inputs)
         chosen = committed if use == "committed" else ({} if record is None else dict(record.next_offsets))

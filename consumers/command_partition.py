@@ -29,7 +29,7 @@ from consumers.command_calls import Caller
 from consumers.command_desk import CommandDesk
 from consumers.command_doubts import Doubts
 from consumers.command_reader import CommandReader
-from consumers.command_records import PendingCommand, outcome_event, read_command, record_of
+from consumers.command_records import PendingCommand, outcome_event, read_command, record_of, unknown_outcome
 from consumers.lease import Lease
 from consumers.options import LaneOptions
 from consumers.ownership import PartitionOwner, PartitionState
@@ -37,6 +37,7 @@ from consumers.progress import Footprint, Left, Progress, Watermark
 from producers.connection import KafkaConnection, within
 from producers.dead_letters import dead_letter
 from producers.outbox import OutboundRecord, Outbox
+from producers.sizes import fits
 from producers.topics import Topic, prefixed
 from producers.transaction import Probe, TransactionalProducer
 from statemachine.errors import (
@@ -292,7 +293,13 @@ class CommandPartition(PartitionOwner):
 
     def _take_outcome(self, pending: PendingCommand, outcome: Outcome) -> None:
         command = pending.command
-        record = OutboundRecord(command.order_id.encode(), outcome_event(command, outcome, time=self._clock()))
+        key, value = command.order_id.encode(), outcome_event(command, outcome, time=self._clock())
+        if not fits(key, value, (), self._connection.room):
+            # No answer of Digital River's is as large; one that is cannot be handed on, but must not stop the partition.
+            log.error("outcome_too_large", order_id=command.order_id, command_id=command.command_id, bytes=len(value))
+            outcome = unknown_outcome(command, status=outcome.status, request_id=outcome.request_id)
+            value = outcome_event(command, outcome, time=self._clock())
+        record = OutboundRecord(key, value)
         self._finished.append(Finished(pending.offset, self._topics.inbox, record))
         self._doubts.learn(pending, outcome)
 

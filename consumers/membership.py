@@ -15,10 +15,10 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import (
     CorruptRecordException,
     KafkaConnectionError,
@@ -29,6 +29,7 @@ from aiokafka.errors import (
 
 from consumers.assignor import CoPartitionedSticky
 from consumers.changelog import ChangelogReader, stop_consumer
+from consumers.ownership import PartitionOwner, PartitionState
 from consumers.progress_watch import RebalanceWatch
 from producers.connection import KafkaConnection, unreachable, within
 from producers.transaction import closing_done
@@ -39,47 +40,9 @@ log = structlog.get_logger(__name__)
 
 #: How long partitions are read one by one after something in one of them could not be read: longer than a fetch takes.
 _CAREFUL_SECONDS = 10.0
+_STARTING = (PartitionState.ASSIGNED, PartitionState.FENCED, PartitionState.RESTORING)
 #: aiokafka would leave the group after so long without a poll: 24 days, which is never.
 _POLL_INTERVAL_MS = 2_000_000_000
-
-
-class Partition(Protocol):
-    """A partition of any lane, as its membership sees it."""
-
-    problem: str | None
-
-    @property
-    def hungry(self) -> bool:
-        """Whether it wants records."""
-        ...
-
-    def feed(self, partition: TopicPartition, records: list[ConsumerRecord]) -> None:
-        """Take fetched records."""
-        ...
-
-    def fed_to(self, partition: TopicPartition) -> int:
-        """Where reading goes on: the offset after the last record that was fed, or from which reading began."""
-        ...
-
-    def lost_offset(self, detail: str) -> None:
-        """The broker no longer has the next offset, or what is there cannot be read."""
-        ...
-
-    async def run(self) -> None:
-        """Own the partition until ``leave``."""
-        ...
-
-    def leave(self) -> None:
-        """Ask ``run`` to finish and return."""
-        ...
-
-    def revoked(self) -> None:
-        """Ownership has ended."""
-        ...
-
-    async def close(self) -> None:
-        """Give everything back."""
-        ...
 
 
 class GroupOptions:
@@ -141,7 +104,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         topics: Iterable[str],
         consumer: AIOKafkaConsumer,
         assignor: CoPartitionedSticky,
-        make_partition: Callable[[int], Partition],
+        make_partition: Callable[[int], PartitionOwner],
         reader: ChangelogReader | None = None,
         drain_seconds: float | None = None,
     ) -> None:
@@ -161,9 +124,10 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         self._careful_until = 0.0
         self._failed: asyncio.Future[None] | None = None
         self._stopping = False
+        self._joined = False
         self._watch = RebalanceWatch()
         #: Every partition that this process has owned, by number.
-        self.partitions: dict[int, Partition] = {}
+        self.partitions: dict[int, PartitionOwner] = {}
 
     @property
     def owned(self) -> frozenset[int]:
@@ -174,6 +138,18 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
     def problem(self) -> str | None:
         """Why the group as a whole gets nothing done; None when it does."""
         return self._watch.problem(self._group, time.monotonic())
+
+    @property
+    def starting(self) -> str | None:
+        """What is still to be done before this member works at all that is its; None when nothing is."""
+        if not self._joined:
+            return f"group {self._group} is being joined"
+        waiting = sorted(number for number in self._running if self.partitions[number].state in _STARTING)
+        return (
+            f"partitions {', '.join(map(str, waiting))} of group {self._group} are being taken over"
+            if waiting
+            else None
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Join, work until ``stop`` is set, then leave without losing or repeating anything.
@@ -336,6 +312,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             self._fail(ConfigError(f"group {self._group} gave out topics of one partition to different members"))
             return
         self._watch.assigned(time.monotonic())
+        self._joined = True
         log.info("partitions_assigned", group=self._group, partitions=sorted(numbers))
         for number in sorted(numbers):
             partition = self.partitions.get(number)
@@ -352,7 +329,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             log.info("partitions_revoked", group=self._group, partitions=sorted(numbers))
         await self._drain(numbers | set(self._running))
 
-    async def _own(self, number: int, partition: Partition) -> None:
+    async def _own(self, number: int, partition: PartitionOwner) -> None:
         try:
             await partition.run()
         except OrderflowError as error:

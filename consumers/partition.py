@@ -32,6 +32,7 @@ from consumers.positions import (
     Standing,
     decode_position,
     encode_position,
+    other_partition_count,
     same_offsets,
     standing,
 )
@@ -263,10 +264,7 @@ class OwnedPartition(PartitionOwner):
         while True:
             record = await self._newest_position()
             if record is not None and record.partitions != self._partitions:
-                raise ConfigError(
-                    f"partition {self.number} was last written with {record.partitions} partitions, the topics have "
-                    f"{self._partitions}: orders would change their partition; drain the old topics into new ones instead"
-                )
+                raise other_partition_count(record, self._partitions)
             committed = {tp: await self._committed(tp) for tp in self.inputs}
             by_name = {self.inputs[tp]: offset for tp, offset in committed.items()}
             if self._topics.positions is None or same_offsets(record, by_name):

@@ -12,7 +12,7 @@ from enum import Enum
 
 import msgspec
 
-from statemachine.errors import UnreadableTable
+from statemachine.errors import ConfigError, UnreadableTable
 
 
 class PositionRecord(msgspec.Struct, frozen=True):
@@ -88,3 +88,11 @@ def same_offsets(record: PositionRecord | None, committed: Mapping[str, int | No
     if record is None:
         return all(offset is None for offset in committed.values())
     return dict(committed) == dict(record.next_offsets)
+
+
+def other_partition_count(record: PositionRecord, partitions: int) -> ConfigError:
+    """What stops a worker, and a repair, whose topics have another partition count than the record was written for."""
+    return ConfigError(
+        f"partition {record.partition} was last written with {record.partitions} partitions, the topics have {partitions}: "
+        "orders would change their partition; drain the old topics into new ones instead"
+    )

@@ -33,7 +33,7 @@ from producers.connection import KafkaConnection
 from producers.dead_letters import dead_letter
 from producers.encoding import encode_event
 from producers.outbox import Outbox
-from producers.sizes import Room
+from producers.sizes import Room, fits
 from producers.topics import Lane, Topic, group_id, prefixed
 from producers.transaction import Probe
 from statemachine.envelope import CloudEvent, Headers, Record
@@ -190,7 +190,6 @@ class WebhookLogic:
         if not _KEY.match(order_id):
             self._set_aside(read.record, Unroutable("the upstreamId is no order id of ours"), now, outbox)
             return
-        self.counts["facts"] += 1
         event = CloudEvent(
             read.event_id,
             DIGITAL_RIVER_SOURCE,
@@ -199,7 +198,13 @@ class WebhookLogic:
             now,
             msgspec.Raw(_encoder.encode(fact)),
         )
-        outbox.add_foreign(self._inbox, order_id.encode(), encode_event(event))
+        value = encode_event(event)
+        if not fits(order_id.encode(), value, (), self._room):
+            detail = "what it says does not fit into a record of the inbox"
+            self._set_aside(read.record, RecordError("too_large", detail), now, outbox)
+            return
+        self.counts["facts"] += 1
+        outbox.add_foreign(self._inbox, order_id.encode(), value)
 
     def _set_aside(self, record: Record, error: RecordError, now: datetime, outbox: Outbox) -> None:
         self.counts[f"dead.{error.reason}"] += 1

@@ -38,7 +38,7 @@ from orderflow.relay import make_relay
 from orderflow.settings import Settings
 from orderflow.simulator import SimulatorOptions
 from producers.publisher import Publisher
-from producers.topic_setup import TopicState, check_topics, smallest_output
+from producers.topic_setup import TopicState, check_topics, read_topics, smallest_output
 from producers.topics import Lane, Topic, prefixed
 from producers.transaction import Probe
 from statemachine.envelope import Headers
@@ -55,8 +55,10 @@ class Worker:
     lanes: dict[Lane, Membership] = field(default_factory=dict)
 
     def problems(self) -> list[str]:
-        """Why this worker is not ready: partitions that stopped and wait for a person, or a lane that holds its calls."""
-        groups = [f"{lane}: {member.problem}" for lane, member in self.lanes.items() if member.problem is not None]
+        """Why this worker is not ready: lanes that do not work yet, that stopped for a person or that hold their calls."""
+        groups = [
+            f"{lane}: {why}" for lane, member in self.lanes.items() for why in (member.problem, member.starting) if why
+        ]
         return groups + [
             f"{lane}[{number}]: {partition.problem}"
             for lane, membership in self.lanes.items()
@@ -270,15 +272,29 @@ async def run_relay(
 
 @asynccontextmanager
 async def serve_relay(settings: Settings, port: int, *, host: str = "127.0.0.1") -> AsyncIterator[str]:
-    """The relay while the context lasts; yields its address. Port 0 takes a free one."""
-    topic = prefixed(settings.topic_prefix, Topic.DR_WEBHOOKS)
+    """The relay while the context lasts; yields its address. Port 0 takes a free one.
+
+    Until ``orderflow topics create`` has made the topic nothing is taken: a broker that makes topics by itself would keep
+    personal data in it for as long as it likes.
+    """
+    topic, there = prefixed(settings.topic_prefix, Topic.DR_WEBHOOKS), False
     async with Publisher(settings.connection()) as publisher:
 
+        async def is_there() -> bool:
+            nonlocal there
+            there = there or Topic.DR_WEBHOOKS in await read_topics(settings.connection(), settings.topic_prefix)
+            return there
+
         async def publish(key: bytes | None, body: bytes, headers: Headers) -> None:
+            if not await is_there():
+                raise ConfigError(f"{topic} is missing: orderflow topics create makes it")
             await publisher.send(topic, key, body, headers)
 
+        async def ready() -> bool:
+            return await publisher.answers() and await is_there()
+
         runner = web.AppRunner(
-            make_relay(publish, settings.signing_tokens, ready=publisher.answers), access_log=None, shutdown_timeout=3.0
+            make_relay(publish, settings.signing_tokens, ready=ready), access_log=None, shutdown_timeout=3.0
         )
         await runner.setup()
         try:

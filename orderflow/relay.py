@@ -48,7 +48,7 @@ def make_relay(
     """The application: ``POST /webhooks``, ``GET /healthz``, ``GET /readyz``.
 
     ``tokens`` are the signing tokens, current first; without any, signatures are not checked. ``now`` is in seconds since
-    the epoch. ``ready`` tells whether Kafka answers.
+    the epoch. ``ready`` tells whether Kafka answers and has the topic.
     """
     relay = _Relay(publish, tuple(tokens), ready, now, answer_seconds_max)
     app = web.Application(client_max_size=body_bytes_max)
@@ -96,9 +96,12 @@ class _Relay:
 
     async def readiness(self, _: web.Request) -> web.Response:
         """200 while Kafka can be written to, else 503."""
-        if await self._ready():
-            return web.Response(text="ready\n")
-        return web.Response(status=503, text="Kafka does not answer\n")
+        try:
+            if await self._ready():
+                return web.Response(text="ready\n")
+        except OrderflowError:
+            pass
+        return web.Response(status=503, text="Kafka does not answer, or has no topic for webhooks yet\n")
 
     def _fault(self, header: str | None, body: bytes) -> str | None:
         """Why the request is not taken, in one line that quotes nothing; None when it is fine."""

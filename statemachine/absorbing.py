@@ -287,14 +287,23 @@ def failed_captures(order: Order) -> list[Operation]:
 
 
 def is_voided(order: Order) -> bool:
-    """Whether all charges ended without a pending or failed void."""
-    return bool(order.charges) and all(charge.state in ("cancelled", "complete") for charge in order.charges)
+    """Whether every charge ended, by its state or by what was captured and given back of it."""
+    return bool(order.charges) and all(
+        charge.state in ("cancelled", "complete") or _is_used_up(charge, len(order.lines)) for charge in order.charges
+    )
+
+
+def _is_used_up(charge: Charge, slack: int) -> bool:
+    operations = (*charge.captures, *charge.cancels)
+    if any(operation.state in ("pending", "pending_information") for operation in operations):
+        return False
+    return sum(one.amount for one in operations if one.state == "complete") + slack >= charge.amount
 
 
 def _capture_of(order: Order, fulfillment_id: str) -> CaptureState:
     """State of a shipment's capture: complete once any of its captures or the whole charge is, failed when the others are."""
-    if order.charges and all(charge.state == "complete" for charge in order.charges):
-        return "complete"
+    if not order.amounts.total or (order.charges and all(charge.state == "complete" for charge in order.charges)):
+        return "complete"  # what costs nothing is never captured
     mark = mark_of(fulfillment_id)
     states = [capture.state for charge in order.charges for capture in charge.captures if capture.fulfillment == mark]
     if "complete" in states:

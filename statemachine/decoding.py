@@ -62,6 +62,14 @@ _ANY_TOPIC: Final = {
     if topic != "catalog-events"
     for name, adapter in adapters.items()
 }
+#: Types of which every member is optional: CloudEvents lets their data be absent.
+_NEEDS_NO_DATA: Final = frozenset(
+    name
+    for types in REGISTRY.values()
+    for name, model in types.items()
+    if not any(field.is_required() for field in model.model_fields.values())
+)
+_NOTHING: Final = msgspec.Raw(b"{}")
 _OUTCOME_TYPES: Final = frozenset(
     [name for by_result in OUTCOME_TYPES.values() for name in by_result.values()]
     + ["digitalriver.command_unknown", "digitalriver.command_absent", "digitalriver.order_declined"]
@@ -80,12 +88,14 @@ def decode(record: Record) -> Event:
         raise DecodeError("invalid", "key: must be 1 to 128 bytes of A-Z a-z 0-9 . _ -")
     envelope = _envelope_of(record)
     order_id = key.decode("ascii")
-    kind, event_id, source = _attributes(envelope, order_id)
+    kind, event_id, source = _attributes(envelope)
+    _check_context(envelope, order_id)
     topic, cause = _origin(record, kind, event_id, source)
     payload = envelope.data
-    if payload is msgspec.UNSET:
-        raise DecodeError("invalid", "data: is missing")
-    assert isinstance(payload, msgspec.Raw)
+    if isinstance(payload, msgspec.UnsetType):
+        if kind not in _NEEDS_NO_DATA:
+            raise DecodeError("invalid", "data: is missing")
+        payload = _NOTHING
     return Event(
         type=kind,
         id=event_id,
@@ -104,7 +114,7 @@ def cause_of(record: Record) -> Cause | None:
     if record.key is None or not _KEY.match(record.key):
         return None
     try:
-        kind, event_id, source = _attributes(_envelope_of(record), record.key.decode("ascii"))
+        kind, event_id, source = _attributes(_envelope_of(record))
         return _origin(record, kind, event_id, source)[1]
     except DecodeError:
         return None
@@ -168,18 +178,20 @@ def _binary_envelope(record: Record, value: bytes) -> _Envelope:
         raise DecodeError("undecodable", "value: is not JSON") from None
 
 
-def _attributes(envelope: _Envelope, order_id: str) -> tuple[str, str, str]:
-    """Type, id and source of a sound envelope."""
+def _attributes(envelope: _Envelope) -> tuple[str, str, str]:
+    """Type, id and source: which event it is, whatever else is wrong with it."""
     if envelope.specversion != "1.0":
         raise DecodeError("undecodable", "not a CloudEvent: specversion must be 1.0")
     kind = _attribute("type", envelope.type, TYPE_MAX)
     event_id = _attribute("id", envelope.id, ID_MAX)
-    source = _attribute("source", envelope.source, SOURCE_MAX)
+    return kind, event_id, _attribute("source", envelope.source, SOURCE_MAX)
+
+
+def _check_context(envelope: _Envelope, order_id: str) -> None:
     if envelope.subject is not None and envelope.subject != order_id:
         raise DecodeError("invalid", "subject: must equal the record's key")
     if envelope.time is not None and envelope.time.tzinfo is None:
         raise DecodeError("invalid", "time: must name its zone, as in RFC 3339")
-    return kind, event_id, source
 
 
 def _attribute(name: str, value: str | msgspec.UnsetType, length_max: int) -> str:

@@ -68,7 +68,7 @@ class Address(Model):
     line2: Text | None = None
     city: Text
     state: Text | None = None
-    postal_code: Annotated[str, StringConstraints(min_length=1, max_length=32)]
+    postal_code: Annotated[str, StringConstraints(min_length=1, max_length=32)] | None = None
     country: Country
     phone: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
 

@@ -298,6 +298,7 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_known_return": is_known_fact,
     "is_known_shipment": is_known_fact,
     "is_money_settled": is_money_settled,
+    "is_money_to_come": returns.is_money_to_come,
     "is_next_action_news": is_next_action_news,
     "is_money_unsound": refundable.is_money_unsound,
     "is_nothing_captured": refundable.is_nothing_captured,

@@ -6,6 +6,8 @@ they do at Digital River (reference: "Refund", ``availableToRefundAmount``).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from statemachine.commands import RefundItem
@@ -62,10 +64,14 @@ def is_asked_again(order: Order, refund: Refund, wanted: Wanted) -> bool:
 
 
 def is_money_unsound(draft: Draft) -> bool:
-    """An amount of the request does not have the digits of the order's currency."""
+    """An amount of the request is nothing, or does not have the digits of the order's currency."""
     data = request_of(draft)
     texts = [data.amount] if data.amount is not None else [item.amount for item in data.items or ()]
-    return any(text is not None and not has_exact_digits(text, draft.order.amounts.currency) for text in texts)
+    currency = draft.order.amounts.currency
+    return any(
+        text is not None and (not has_exact_digits(text, currency) or parse_money(text, currency) == 0)
+        for text in texts
+    )
 
 
 def is_nothing_captured(draft: Draft) -> bool:
@@ -143,6 +149,13 @@ def wanted_of(order: Order, data: RefundRequested) -> Wanted:
         item_id = remote[item.line].item_id if item.line in remote else ""
         items.append(RefundItem(line=item.line, item_id=item_id, quantity=quantity, amount=amount))
     return Wanted(taken if told else None, taken, tuple(units), tuple(items))
+
+
+def price_of(order: Order, units: Iterable[tuple[str, int]]) -> int:
+    """What units of lines (line, quantity) cost with their tax, in minor units; 0 for what Digital River did not tell."""
+    lines = {line.line: line for line in order.lines}
+    remote = {item.line: item for item in order.items}
+    return sum(_share(order, remote.get(line), lines[line], quantity) for line, quantity in units)
 
 
 def _share(order: Order, item: Item | None, line: Line, quantity: int) -> int:

@@ -24,6 +24,7 @@ from statemachine.facts import Fact, Outcome, RemoteReturn
 from statemachine.identity import holds, mark_of
 from statemachine.machine import build_machine
 from statemachine.order import Line, Order, Return, ReturnState, ReturnUnits
+from statemachine.refundable import left_to_refund, price_of
 from statemachine.rules import Machine, Rule, Words
 
 ReturnStage = Literal["new", "dropped"] | ReturnState
@@ -125,6 +126,16 @@ def is_known_receipt(draft: Draft) -> bool:
     return returned is not None and (
         returned.state == "accepted" or holds(returned.receipts, content_mark(_receipt(draft)))
     )
+
+
+def is_money_to_come(draft: Draft) -> bool:
+    """A parcel is not captured yet, and what is left to refund does not pay for the return: Digital River would pay less."""
+    order, returned = draft.order, _received(draft)
+    assert returned is not None  # guarded by is_return_unknown
+    if all(shipment.capture == "complete" for shipment in order.shipments):
+        return False
+    price = price_of(order, [(units.line, units.asked) for units in returned.units])
+    return price == 0 or price > left_to_refund(order) + len(order.lines)
 
 
 def is_above_asked(draft: Draft) -> bool:

@@ -139,7 +139,7 @@ REFUND_RULES: Final = (
     refuse(
         "order.refund_requested",
         GOING,
-        "an amount must have exactly the digits of the order's currency",
+        "an amount must be more than nothing, with exactly the digits of the order's currency",
         when="is_money_unsound",
     ),
     park("order.refund_requested", GOING, when="is_nothing_captured"),
@@ -179,6 +179,8 @@ RETURN_RULES: Final = (
     park("fulfillment.return_received", _BEFORE_SUBMITTED),
     same("fulfillment.return_received", GOING, when="is_known_receipt"),
     park("fulfillment.return_received", GOING, when="is_return_unknown"),
+    # Digital River pays back what was captured by the time that it accepts the return, and nothing later
+    park("fulfillment.return_received", ("submitted", "fulfilled"), when="is_money_to_come"),
     refuse(
         "fulfillment.return_received",
         GOING,

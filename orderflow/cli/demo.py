@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from orderflow.cli.outcome import run
+from orderflow.cli.outcome import NotFound, run
 from orderflow.cli.output import print_table
 
 
@@ -20,10 +20,14 @@ def demo(orders: int, seed: int, scenario: str | None, as_list: bool) -> None:
     that does not end as it must ends with exit code 1 and a line that says what differs.
     """
     from orderflow.demonstration import list_scenarios, run_demo, run_scenario
+    from orderflow.demonstration.scenario import NoScenario
 
     if as_list:
         print_table(("scenario", "story"), list(list_scenarios()))
     elif scenario is not None:
-        run(run_scenario(scenario))
+        try:
+            run(run_scenario(scenario))
+        except NoScenario as error:
+            raise NotFound(str(error)) from error
     else:
         run(run_demo(orders=orders, seed=seed))

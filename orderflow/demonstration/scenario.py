@@ -33,6 +33,10 @@ FOLDERS: Final = (
 _FOR_ALL: Final = ("clock", "faults", "gates")
 
 
+class NoScenario(ConfigError):
+    """There is no scenario of that name. STOP. Remedy: ``orderflow demo --list`` names them."""
+
+
 class Title(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``{"story", "order"}``: the story in one line, and the id of its order.
 
@@ -163,14 +167,15 @@ def named(name: str) -> Scenario:
     """The scenario of that name, or in that file.
 
     Raises:
-        ConfigError: There is none, or its file is not what it must be.
+        NoScenario: There is none.
+        ConfigError: Its file is not what it must be.
     """
     for path in available():
         if path.stem == name:
             return load(path)
     if name.endswith(".jsonl"):
         return load(Path(name))
-    raise ConfigError(f"there is no scenario {name}; orderflow demo --list names them")
+    raise NoScenario(f"there is no scenario {name}; orderflow demo --list names them")
 
 
 class _Lines:

@@ -183,7 +183,7 @@ class Finder:
 def _decoded(decoder: msgspec.json.Decoder[Item], answer: Answer, route: str) -> Item:
     try:
         return decoder.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise OffContract(
             f"{route}: a body that is not the documented one", status=answer.status, request_id=answer.request_id
         ) from None

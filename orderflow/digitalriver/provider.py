@@ -378,7 +378,7 @@ def _read(decoder: msgspec.json.Decoder[Read], answer: Answer, route: str) -> Re
     """
     try:
         return decoder.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise OffContract(
             f"{route}: HTTP {answer.status} with a body that is not the documented object",
             status=answer.status,

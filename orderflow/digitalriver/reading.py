@@ -155,7 +155,7 @@ def order_of(order: wire.Order) -> RemoteOrder:
             for item in order.items
         ),
         charges=tuple(charge_of(charge, currency) for charge in order.payment.charges),
-        session=_session_of(order.payment.session, currency),
+        session=_without_secret(_session_of(order.payment.session, currency)),
         cancel_reason=order.cancel_reason,
     )
 
@@ -314,6 +314,11 @@ def only_unknown_skus(refusal: wire.Refusal) -> bool:
 def _line_of(item: wire.Line) -> str | None:
     line = item.metadata.get(LINE_KEY)
     return line if isinstance(line, str) else None
+
+
+def _without_secret(session: Session | None) -> Session | None:
+    """DigitalRiver.js needs the secret of a checkout's session; that of an order's would only lie in the inbox."""
+    return None if session is None else msgspec.structs.replace(session, client_secret=None)
 
 
 def _session_of(session: wire.Session | None, currency: str) -> Session | None:

@@ -102,6 +102,8 @@ def read_webhook(body: bytes) -> tuple[str, Fact] | None:
         raise DecodeError(
             "invalid", "not a Digital River event: id, type or data.object is missing or of a wrong kind"
         ) from None
+    except RecursionError:
+        raise DecodeError("undecodable", "nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise DecodeError("undecodable", "not JSON") from None
     if event.type not in KNOWN_TYPES:
@@ -110,7 +112,7 @@ def read_webhook(body: bytes) -> tuple[str, Fact] | None:
         fact = _fact_of(event.type, event.data.object)
         created = _time(event.created_time)
         return event.id, fact if created is None else msgspec.structs.replace(fact, created=created)
-    except (msgspec.DecodeError, UnicodeDecodeError, OffContract) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OffContract) as error:
         reason = str(error) if isinstance(error, OffContract) else "a member is missing or of a wrong kind"
         raise DecodeError("invalid", f"the object of {event.type} cannot be read: {reason}") from None
 
@@ -129,7 +131,7 @@ def key_of(body: bytes) -> str | None:
     try:
         event = _events.decode(body)
         shape = _shapes.decode(event.data.object)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if shape.order_id is not None:
         return shape.order_id

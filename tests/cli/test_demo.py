@@ -112,15 +112,17 @@ def test_an_end_that_differs_fails_and_is_named(
 
 
 @pytest.mark.parametrize(
-    ("line", "says"),
+    ("line", "says", "code"),
     [
-        ("no-such-story", "there is no scenario no-such-story; orderflow demo --list names them"),
-        ("none.jsonl", "scenario none.jsonl: "),
+        ("no-such-story", "there is no scenario no-such-story; orderflow demo --list names them", 3),
+        ("none.jsonl", "scenario none.jsonl: ", 1),
     ],
 )
-def test_a_scenario_that_is_not_there_is_an_error_in_one_line(orderflow: Command, line: str, says: str) -> None:
+def test_a_scenario_that_is_not_there_is_an_error_in_one_line(
+    orderflow: Command, line: str, says: str, code: int
+) -> None:
     """A slip of the pen is no traceback."""
     told = orderflow("demo", "--scenario", line)
-    assert told.exit_code == 1
+    assert told.exit_code == code
     assert told.stderr.startswith(f"orderflow: {says}")
     assert told.stderr.count("\n") == 1

@@ -241,6 +241,7 @@ async def test_a_restore_does_not_hold_up_a_rebalance(kafka: str, prefix: str, m
     async with member(kafka, prefix, 2, "one", session_timeout_ms=10_000) as one:
         await eventually(lambda: 1 in one.partitions and part(one, 1).state is PartitionState.RUNNING)
         assert part(one, 0).state is PartitionState.RESTORING
+        assert one.starting == f"partitions 0 of group {prefix}counting are being taken over", "it is not ready"
         began = time.monotonic()
         async with member(kafka, prefix, 2, "two", session_timeout_ms=10_000) as two:
             await eventually(lambda: len(one.owned) == 1 == len(two.owned))

@@ -94,7 +94,11 @@ def _envelopes() -> list[Bad]:
             "an id with a line feed", _placed("bad-raw", event_id="a\nb"), "id: must have no control", reason="invalid"
         ),
         _raw(
-            "a time without a zone", _placed("bad-raw", time="2031-03-04T10:11:12"), "time: must name", reason="invalid"
+            "a time without a zone",
+            _placed("bad-raw", time="2031-03-04T10:11:12"),
+            "time: must name",
+            reason="invalid",
+            told=True,
         ),
         _raw("a time that is none", _placed("bad-raw", time=CANARY), "Invalid RFC3339 encoded datetime"),
         _raw("garbage of 900 KB", garbage, "value: is not"),
@@ -139,7 +143,7 @@ def _keys() -> list[Bad]:
         )
     ]
     other = "subject: must equal the record's key"
-    return [*bad, _raw("a key and a subject that differ", _placed(CANARY), other, reason="invalid")]
+    return [*bad, _raw("a key and a subject that differ", _placed(CANARY), other, reason="invalid", told=True)]
 
 
 def _types() -> list[Bad]:

@@ -196,3 +196,13 @@ async def test_accepting_beside_a_running_worker_costs_it_a_restart_of_the_parti
     # aiokafka never asks a fenced producer's futures how they ended; collected later, in the middle of a compilation, what
     # asyncio says of them breaks CPython 3.11's parser
     gc.collect()
+
+
+async def test_a_record_of_another_partition_count_is_not_accepted_away(kafka: str, prefix: str) -> None:
+    """Orders would be in two partitions: what stops the worker stops the repair, too."""
+    await make_topics(kafka, prefix)
+    record = PositionRecord(0, PARTITIONS + 1, 7, "somebody", {topic.value: 0 for topic in ORDER_INPUTS})
+    await write(kafka, prefix, [Given(Topic.POSITIONS, b"0", encode_position(record), partition=0)])
+    for apply in (False, True):
+        with pytest.raises(ConfigError, match="drain the old topics into new ones"):
+            await _accept(kafka, prefix, "positions", apply=apply)

@@ -96,9 +96,9 @@ async def _worker(kafka: str, prefix: str) -> AsyncIterator[int]:
     assert "Traceback" not in err
 
 
-async def _until_ready_is(port: int, status: int, seconds: float = 30.0) -> str:
+async def _until_ready_is(port: int, status: int, words: str = "", seconds: float = 30.0) -> str:
     async with asyncio.timeout(seconds):
-        while (found := await _ready(port))[0] != status:  # noqa: ASYNC110  # another process
+        while (found := await _ready(port))[0] != status or words not in found[1]:  # noqa: ASYNC110  # another process
             await asyncio.sleep(0.1)
     return found[1]
 
@@ -113,7 +113,7 @@ async def test_readyz_names_a_stopped_partition_until_it_was_repaired(kafka: str
     await write(kafka, prefix, [given("checkout.updated", order_id, cart())])
     await delete_records(kafka, prefix, Topic.CHECKOUT_EVENTS)
     async with _worker(kafka, prefix) as port:
-        problem = await _until_ready_is(port, 503)
+        problem = await _until_ready_is(port, 503, "stopped")
     assert problem.startswith(
         "orders[0]: partition 0 stopped: checkout-events should go on at offset 1, but Kafka has 2 to 2"
     )

@@ -134,6 +134,23 @@ async def test_a_wrong_or_missing_signature_never_reaches_an_order(lane: Lane) -
     assert not written(outbox, "orderflow.inbox")
 
 
+async def test_a_fact_that_does_not_fit_into_the_inbox_is_set_aside(lane: Lane) -> None:
+    """Else its transaction would be refused for ever, and the webhooks behind it never read."""
+    lane.webhooks = WebhookLogic(
+        prefix="",
+        provider=lane.river,
+        verify=lane._verify,
+        cache=lane.cache,
+        asking=lane.asking,
+        room=Room(record_bytes_max=600),
+    )
+    outbox = await lane.step(
+        lane.webhooks, Consumed(webhook("e" * 400, upstream="A-1")), Consumed(webhook(upstream="A-1"))
+    )
+    assert reasons(outbox) == ["too_large"]
+    assert len(written(outbox, "orderflow.inbox")) == 1
+
+
 async def test_the_signature_header_is_found_in_any_case(lane: Lane) -> None:
     """HTTP header names have no case, and relays change it."""
     lane.good = b"good"

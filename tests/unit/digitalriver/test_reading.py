@@ -46,6 +46,17 @@ def test_absent_members_are_not_set() -> None:
     assert (order.total, order.captured, order.fraud_state, order.session) == (1000, 0, None, None)
 
 
+def test_the_secret_of_an_order_s_session_goes_no_further() -> None:
+    """Law: DigitalRiver.js needs that of a checkout; what an order's shopper must do has secrets of its own."""
+    action = {"action": "show_payment_instructions", "data": {"sourceId": "s", "sourceClientSecret": "s_secret"}}
+    session = {"id": "ses", "state": "pending_funds", "clientSecret": "hidden", "nextAction": action}
+    order = reading.order_of(_order(payment={"session": session}))
+    assert order.session is not None
+    assert order.session.client_secret is None
+    assert order.session.next_action is not None
+    assert order.session.next_action.source_client_secret == "s_secret"
+
+
 def test_a_failed_capture_is_a_failed_capture() -> None:
     """Law: ``captured: true`` is not read; the nested state is."""
     charge = {

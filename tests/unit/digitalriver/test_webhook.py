@@ -134,3 +134,15 @@ def test_any_bytes_are_an_event_or_a_reason(body: bytes) -> None:
 def test_events_of_one_order_share_a_key(body: bytes, key: str | None) -> None:
     """Law: an order and its charge go to the same partition."""
     assert key_of(body) == key
+
+
+def test_a_webhook_that_is_nested_too_deeply_is_no_event() -> None:
+    """Whatever bytes come in, the result is a fact or a reason; the record's key is none then."""
+    deep = b"[" * 100_000 + b"]" * 100_000
+    for body in (
+        b'{"id": "e", "type": "order.accepted", "data": {"object": %s}}' % deep,
+        b'{"id": "e", "type": "order.accepted", "extra": %s, "data": {"object": {}}}' % deep,
+    ):
+        with pytest.raises(DecodeError):
+            read_webhook(body)
+        assert key_of(body) is None

@@ -202,10 +202,14 @@ def test_an_order_without_acceptance_is_refused(accepted: object) -> None:
     assert "accept the terms" in error.detail
 
 
-def test_an_envelope_without_data_is_invalid() -> None:
-    """Data may be empty, but not missing."""
-    value = b'{"specversion":"1.0","id":"e","source":"/s","type":"order.payment_returned"}'
-    assert refusal(Record("order-events", 0, 0, b"A-1", value)).detail == "data: is missing"
+def test_data_may_be_absent_where_no_member_is_required() -> None:
+    """CloudEvents lets it be absent; an event that says something by its data must have it."""
+    value = b'{"specversion":"1.0","id":"e","source":"/s","type":"%s"}'
+    for topic, kind in (("order-events", "order.payment_returned"), ("order-events", "order.cancel_requested")):
+        assert decode(Record(topic, 0, 0, b"A-1", value % kind.encode())).type == kind
+        assert decode(Record("orderflow.inbox", 0, 0, b"A-1", value % kind.encode())).type == kind
+    for kind in ("order.placed", "order.refund_requested"):
+        assert refusal(Record("order-events", 0, 0, b"A-1", value % kind.encode())).detail == "data: is missing"
 
 
 def test_lines_are_named_once() -> None:
@@ -281,6 +285,16 @@ def test_a_sku_is_read() -> None:
 def test_what_cannot_be_told_has_no_cause(key: bytes | None, value: bytes) -> None:
     """A refused record without a usable key or envelope: nobody can be told."""
     assert cause_of(Record("order-events", 0, 0, key, value)) is None
+
+
+@pytest.mark.parametrize("more", [{"subject": "another"}, {"time": "2031-03-04T10:00:00"}, {"data": {}}])
+def test_whoever_sent_a_refused_event_can_be_told(more: dict[str, Any]) -> None:
+    """Its type, id and source are sound, whatever else is wrong."""
+    made = record("order.placed", more.pop("data", {"terms_accepted": True}), event_id="e-7", **more)
+    assert refusal(made).reason in {"invalid", "refused"}
+    cause = cause_of(made)
+    assert cause is not None
+    assert (cause.type, cause.id, cause.source) == ("order.placed", "e-7", "/shop")
 
 
 def test_data_that_is_nested_too_deeply_is_refused() -> None:

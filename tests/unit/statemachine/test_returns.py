@@ -278,3 +278,37 @@ def test_each_return_is_overdue_for_itself() -> None:
     assert story.attention == ["return t-1 is overdue: not all of it was received in time"]
     assert story.order is not None
     assert [one.name for one in story.order.deadlines] == ["return"]
+
+
+def test_a_return_is_accepted_when_what_it_pays_back_was_captured() -> None:
+    """Digital River pays back what is there when it accepts the return, and nothing later: so the receipt waits."""
+    story = Story().to_placed(("1", 2, "10.00"), ("2", 1, "5.00"))
+    story.ship("s-1", l1=2)
+    story.answer()
+    story.tell("order.return_requested", return_id="t-1", items=units(l1=2))
+    story.answer()
+    assert isinstance(story.tell("fulfillment.return_received", return_id="t-1", items=units(l1=2)), Parked)
+    story.river.tick()
+    story.report()
+    assert returns(story) == {"t-1": "accepted"}
+    (refund,) = story.river.orders[story.dr_order_id].refunds.values()
+    assert refund.amount == 2200
+
+
+def test_a_return_that_what_was_captured_pays_for_does_not_wait_for_another_parcel() -> None:
+    """The second parcel is not captured yet."""
+    story = Story().to_placed(("1", 2, "10.00"), ("2", 1, "5.00"))
+    story.ship("s-1", l1=2)
+    story.answer()
+    story.river.tick()
+    story.report()
+    story.ship("s-2", l2=1)
+    story.answer()
+    story.tell("order.return_requested", return_id="t-1", items=units(l1=2))
+    story.answer()
+    assert isinstance(story.tell("fulfillment.return_received", return_id="t-1", items=units(l1=2)), Moved)
+    story.answer()
+    story.report()
+    story.tell("order.return_requested", return_id="t-2", items=units(l2=1))
+    story.answer()
+    assert isinstance(story.tell("fulfillment.return_received", return_id="t-2", items=units(l2=1)), Parked)

@@ -366,3 +366,29 @@ def test_a_fulfilment_of_a_command_that_is_not_open_any_more_counts_without_atte
     )
     story.fact(Fact(type="fulfillment.created", dr_order_id=story.dr_order_id, fulfillment=made))
     assert (story.line(), story.attention) == ((2, 1, 0), [])
+
+
+def test_an_order_that_costs_nothing_has_no_capture_to_wait_for() -> None:
+    """Nothing is captured, so its parcels are as captured as they will be."""
+    story = Story().to_placed(("1", 1, "0.00"))
+    story.ship(l1=1)
+    story.answer()
+    assert story.order is not None
+    assert [one.capture for one in story.order.shipments] == ["complete"]
+
+
+def test_a_part_that_was_given_back_is_not_being_given_back_once_its_money_is_counted() -> None:
+    """The report of the void still has the charge capturable: captures and voids together are all of it."""
+    story = Story().to_placed()
+    story.ship(l1=1)
+    story.answer()
+    story.tell("order.cancel_requested")
+    story.answer()
+    charge = story.river.orders[story.dr_order_id].charge()
+    assert charge is not None
+    captured = tuple(msgspec.structs.replace(one, state="complete") for one in charge.captures)
+    voided = tuple(msgspec.structs.replace(one, state="complete") for one in charge.cancels)
+    told_charge = msgspec.structs.replace(charge, state="capturable", captures=captured, cancels=voided)
+    story.fact(Fact(type="order.charge.cancel.complete", charge=told_charge))
+    assert story.order is not None
+    assert (story.state, story.order.payment) == ("complete", "captured")
