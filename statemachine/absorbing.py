@@ -1,8 +1,8 @@
 """Facts of Digital River are absorbed, not obeyed: whatever says it, in whatever order and how often, ends in the same order.
 
 The answer to a command, a webhook and a later read all come through the same functions. Nothing goes back: operations and
-states have ranks. Facts about an earlier checkout or order at Digital River are left alone. The booleans ``captured`` and
-``refunded`` and the figure ``capturedAmount`` of Digital River are never used: they count what is pending or has failed.
+states have ranks. Facts about an earlier checkout or order at Digital River are left alone, and the boolean ``refunded`` is
+never used: it is set by what is pending or has failed too. Charges are merged in ``charges.py``.
 """
 
 from __future__ import annotations
@@ -11,28 +11,17 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from statemachine.charges import absorb_charges, capture_of
 from statemachine.commanding import close_command
 from statemachine.decision import IndexEntry
 from statemachine.disputes import follow_dispute
 from statemachine.draft import Draft
-from statemachine.facts import ChargeOperation, Fact, Problem, RemoteCharge, RemoteFulfillment, RemoteOrder
-from statemachine.identity import mark_of
+from statemachine.facts import Fact, RemoteFulfillment, RemoteItem, RemoteOrder
 from statemachine.money import format_money
-from statemachine.order import CaptureState, Charge, Document, Item, Operation, Order, RemoteIds, Shipment, Units
-from statemachine.refunds import compare_refunded, recount
+from statemachine.order import Document, Item, Line, Order, RemoteIds, Shipment, Units
+from statemachine.refunds import compare_refunded
 from statemachine.returns import count_returned
 from statemachine.rules import PAYING, REMOTE_RANKS
-
-#: A failed capture is tried again by Digital River, a complete one never fails.
-_OPERATION_RANKS: Final[dict[str, int]] = {"pending": 0, "pending_information": 1, "failed": 2, "complete": 3}
-_CHARGE_RANKS: Final[dict[str, int]] = {
-    "pending": 0,
-    "capturable": 1,
-    "processing": 2,
-    "complete": 3,
-    "cancelled": 3,
-    "failed": 3,
-}
 
 #: States of an order at Digital River in which its payment was authorised.
 _HOLDS_MONEY: Final = frozenset({"accepted", "in_review", "fulfilled", "complete", "returned", "dispute"})
@@ -41,8 +30,6 @@ REVIEW_CLOSED: Final = "order.review_closed"
 REAUTH_FAILED: Final = "order.charge.reauth.failed"
 NOT_RENEWED: Final = "the authorisation ran out and was not renewed; captures will likely fail"
 CHARGE_FAILED: Final = "order.charge.failed"
-CAPTURE_FAILED: Final = "capture failed"
-VOID_FAILED: Final = "void failed"
 
 
 def absorb_order(draft: Draft) -> None:
@@ -60,7 +47,7 @@ def absorb_order(draft: Draft) -> None:
         return
     draft.remote = remote
     _absorb_ids(draft, remote)
-    _absorb_charges(draft, remote.charges)
+    absorb_charges(draft, remote.charges)
     if remote.refunded or order.remote_refunded:
         compare_refunded(draft, remote.refunded)
     if isinstance(draft.event.data, Fact):
@@ -71,7 +58,7 @@ def absorb_order(draft: Draft) -> None:
         draft.follow = "remote.other"
     elif _is_newest(draft, remote):
         if remote.state != order.remote_state:
-            draft.put(remote_state=remote.state)
+            draft.order = replace(draft.order, remote_state=remote.state)
         draft.follow = f"remote.{remote.state}"
     elif order.payment_failed and REMOTE_RANKS[remote.state] >= REMOTE_RANKS["accepted"]:
         draft.follow = f"remote.{remote.state}"  # no older fact: what was never paid was never accepted
@@ -120,7 +107,7 @@ def _absorb_ids(draft: Draft, remote: RemoteOrder) -> None:
     order = draft.order
     if order.digital_river.order_id is None:
         ids = order.digital_river
-        draft.put(digital_river=RemoteIds(ids.checkout_id, remote.dr_order_id, ids.customer_id))
+        draft.order = replace(order, digital_river=RemoteIds(ids.checkout_id, remote.dr_order_id, ids.customer_id))
         draft.effects.append(IndexEntry(remote.dr_order_id, "order", order.order_id))
         if remote.currency != order.amounts.currency or remote.total != order.amounts.total:
             draft.call_attention(_disagreement(order, remote))
@@ -129,12 +116,7 @@ def _absorb_ids(draft: Draft, remote: RemoteOrder) -> None:
         if command.name == "place_order":
             close_command(draft, command)
     if not order.items and remote.items:
-        items = _items(order, remote)
-        if len(items) == len(order.lines):
-            draft.put(items=items)
-            _compare_quantities(draft, remote)
-        else:
-            draft.call_attention("the lines of the order at Digital River are not the lines of the cart")
+        _absorb_items(draft, remote)
 
 
 def _disagreement(order: Order, remote: RemoteOrder) -> str:
@@ -145,170 +127,33 @@ def _disagreement(order: Order, remote: RemoteOrder) -> str:
     return f"the order at Digital River is over {authorised}, the quote was over {quoted}"
 
 
-def _items(order: Order, remote: RemoteOrder) -> tuple[Item, ...]:
+def _absorb_items(draft: Draft, remote: RemoteOrder) -> None:
     """Digital River's item of each of our lines: by the line id in its metadata, else by SKU and quantity."""
-    left = list(remote.items)
-    found = []
-    for line in order.lines:
-        named = [item for item in left if item.line == line.line]
-        alike = [
-            item for item in left if item.line is None and item.sku_id == line.sku_id and item.quantity == line.ordered
-        ]
-        for item in (named or alike)[:1]:
-            left.remove(item)
-            found.append(Item(line.line, item.item_id, item.amount, item.tax))
-    return tuple(found)
-
-
-def _compare_quantities(draft: Draft, remote: RemoteOrder) -> None:
-    """Units of each line there and here, when Digital River's order is first seen."""
-    line_of = {item.item_id: item.line for item in draft.order.items}
-    there = {line_of[item.item_id]: item.quantity for item in remote.items if item.item_id in line_of}
-    for line in draft.order.lines:
-        if there.get(line.line, line.ordered) != line.ordered:
-            draft.call_attention(
-                f"Digital River has {there[line.line]} units of a line of which {line.ordered} were ordered"
-            )
-
-
-def absorb_charge(draft: Draft) -> None:
-    """A charge, reported by itself."""
-    data = draft.event.data
-    assert isinstance(data, Fact)
-    assert data.charge is not None  # that is why it is a fact.charge
-    about = data.charge.dr_order_id or data.dr_order_id
-    if about is not None and about == draft.order.digital_river.order_id:
-        _absorb_charges(draft, (data.charge,))
-        if draft.state == "pending_payment" and data.charge.state == "failed":
-            draft.follow = "remote.pending_payment"
-
-
-def _absorb_charges(draft: Draft, reported: tuple[RemoteCharge, ...]) -> None:
-    if not reported:
-        return
-    before = draft.order.charges
-    known = {charge.mark: charge for charge in before}
-    for charge in reported:
-        mark = mark_of(charge.charge_id)
-        known[mark] = _merged_charge(known.get(mark) or Charge(mark, charge.state, charge.amount), charge)
-    charges = tuple(known.values())
-    if charges != before:
-        draft.put(charges=charges)
-        _absorb_operations(draft)
-        draft.problem = _problem(before, reported)
-
-
-def _merged_charge(known: Charge, charge: RemoteCharge) -> Charge:
-    older = _CHARGE_RANKS.get(charge.state, 0) < _CHARGE_RANKS.get(known.state, 0)
-    return Charge(
-        known.mark,
-        known.state if older else charge.state,
-        charge.amount,
-        _merged_operations(known.captures, charge.captures),
-        _merged_operations(known.cancels, charge.cancels),
-    )
-
-
-def _merged_operations(known: tuple[Operation, ...], reported: tuple[ChargeOperation, ...]) -> tuple[Operation, ...]:
-    """Operations by id (or, without one, by fulfilment and amount), each with the state furthest along."""
-    if not reported:
-        return known
-    merged = {operation.mark: operation for operation in known}
-    for one in reported:
-        mark = _mark(one)
-        before = merged.get(mark)
-        fulfillment = mark_of(one.fulfillment_id) if one.fulfillment_id else b""
-        if before is None or _OPERATION_RANKS.get(one.state, 0) > _OPERATION_RANKS.get(before.state, 0):
-            merged[mark] = Operation(
-                mark, one.state, one.amount, fulfillment or (before.fulfillment if before else b"")
-            )
-        elif fulfillment and not before.fulfillment:
-            merged[mark] = replace(before, fulfillment=fulfillment)
-    # Reports come in any order and must end in the same bytes: so sorted by mark, not by arrival.
-    return tuple(merged[mark] for mark in sorted(merged))
-
-
-def _absorb_operations(draft: Draft) -> None:
-    """What the charges' operations mean: sums of what is complete, shipments' captures, failures that a person must see."""
-    order = draft.order
-    captures = [capture for charge in order.charges for capture in charge.captures]
-    voids = [void for charge in order.charges for void in charge.cancels]
-    captured = sum(capture.amount for capture in captures if capture.state == "complete")
-    cancelled = sum(void.amount for void in voids if void.state == "complete")
-    if (captured, cancelled) != (order.amounts.captured, order.amounts.cancelled):
-        draft.put(amounts=replace(order.amounts, captured=captured, cancelled=cancelled))
-    shipments = tuple(
-        [replace(shipment, capture=_capture_of(order, shipment.fulfillment_id)) for shipment in order.shipments]
-    )
-    if shipments != order.shipments:
-        draft.put(shipments=shipments)
-    tell(draft, CAPTURE_FAILED, bool(failed_captures(draft.order)))
-    tell(draft, VOID_FAILED, any(void.state == "failed" for void in voids) and not is_voided(draft.order))
-    if order.refunds or order.amounts.charged_back:
-        recount(draft)
-
-
-def _problem(before: tuple[Charge, ...], reported: tuple[RemoteCharge, ...]) -> Problem | None:
-    """What Digital River says of a capture, a void or a charge that has just failed."""
-    known = {
-        mark
-        for charge in before
-        for mark, state in (
-            *((one.mark, one.state) for one in (*charge.captures, *charge.cancels)),
-            (charge.mark, charge.state),
-        )
-        if state == "failed"
-    }
-    for charge in reported:
-        told = [(_mark(one), one.state, one.failure_code) for one in (*charge.captures, *charge.cancels)]
-        for mark, state, code in (*told, (mark_of(charge.charge_id), charge.state, charge.failure_code)):
-            if state == "failed" and mark not in known:
-                return Problem(code=code or "payment_failed")
-    return None
-
-
-def _mark(operation: ChargeOperation) -> bytes:
-    return mark_of(operation.id or f"{operation.fulfillment_id} {operation.amount}")
-
-
-def tell(draft: Draft, reason: str, holds: bool) -> None:  # reads as a sentence: tell X when it holds
-    """A reason for attention that comes and goes with its cause."""
-    if holds:
-        draft.call_attention(reason)
+    lines = draft.order.lines
+    named = {item.line: item for item in reversed(remote.items)}  # of several with one line id the first
+    nameless = [item for item in remote.items if item.line is None]
+    items = []
+    for line in lines:
+        item = named.get(line.line) or _alike(nameless, line)
+        if item is not None:
+            items.append(Item(line.line, item.item_id, item.amount, item.tax))
+            if item.quantity != line.ordered and len(remote.items) >= len(lines):
+                draft.call_attention(
+                    f"Digital River has {item.quantity} units of a line of which {line.ordered} were ordered"
+                )
+    if len(items) == len(lines):
+        draft.order = replace(draft.order, items=tuple(items))
     else:
-        draft.clear_attention(reason)
+        draft.call_attention("the lines of the order at Digital River are not the lines of the cart")
 
 
-def failed_captures(order: Order) -> list[Operation]:
-    """Captures that failed and that no later capture of the same fulfilment made good."""
-    captures = [capture for charge in order.charges for capture in charge.captures]
-    good = {capture.fulfillment for capture in captures if capture.state == "complete"}
-    return [capture for capture in captures if capture.state == "failed" and capture.fulfillment not in good]
-
-
-def is_voided(order: Order) -> bool:
-    """Whether every charge ended, by its state or by what was captured and given back of it."""
-    return bool(order.charges) and all(
-        charge.state in ("cancelled", "complete") or _is_used_up(charge, len(order.lines)) for charge in order.charges
-    )
-
-
-def _is_used_up(charge: Charge, slack: int) -> bool:
-    operations = (*charge.captures, *charge.cancels)
-    if any(operation.state in ("pending", "pending_information") for operation in operations):
-        return False
-    return sum(one.amount for one in operations if one.state == "complete") + slack >= charge.amount
-
-
-def _capture_of(order: Order, fulfillment_id: str) -> CaptureState:
-    """State of a shipment's capture: complete once any of its captures or the whole charge is, failed when the others are."""
-    if not order.amounts.total or (order.charges and all(charge.state == "complete" for charge in order.charges)):
-        return "complete"  # what costs nothing is never captured
-    mark = mark_of(fulfillment_id)
-    states = [capture.state for charge in order.charges for capture in charge.captures if capture.fulfillment == mark]
-    if "complete" in states:
-        return "complete"
-    return "failed" if "failed" in states and "pending" not in states else "pending"
+def _alike(nameless: list[RemoteItem], line: Line) -> RemoteItem | None:
+    """Take the first item without a line id that is like the line."""
+    for item in nameless:
+        if item.sku_id == line.sku_id and item.quantity == line.ordered:
+            nameless.remove(item)
+            return item
+    return None
 
 
 def absorb_fulfillment(draft: Draft) -> None:
@@ -350,7 +195,7 @@ def absorb_fulfillment(draft: Draft) -> None:
         draft.put(voids=tuple(sorted((*order.voids, remote.fulfillment_id))))
     else:
         shipment_id = remote.shipment_id or (command.shipment_id if command is not None else None)
-        capture = _capture_of(draft.order, remote.fulfillment_id)
+        capture = capture_of(draft.order, remote.fulfillment_id)
         parcel = Shipment(shipment_id, remote.fulfillment_id, capture)
         # Reports come in any order and must end in the same one.
         draft.put(shipments=tuple(sorted((*draft.order.shipments, parcel), key=lambda one: one.fulfillment_id)))

@@ -6,7 +6,7 @@ its way to Digital River is named ``open_commands``.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Final
 
 import msgspec
 
@@ -29,6 +29,7 @@ from statemachine.order import (
 from statemachine.snapshot import AmountsText, ReturnView, amounts_text, refund_text
 
 Unset = msgspec.UnsetType
+UNSET: Final = msgspec.UNSET
 
 
 class QuotedItem(msgspec.Struct, frozen=True):
@@ -135,70 +136,73 @@ def state_change(before: Order, after: Order, draft: Draft, *, refused: bool = F
     same event may still be applied later under its own.
     """
     cause = draft.event.cause
-    changed, more = _changed(before, after, draft)
-    data = Change(
+    event_id = draft.name
+    if refused:
+        event_id = name_id(after.order_id, cause.source, cause.id, f"refused {after.sequence}")
+    return StateChange(event_id, after.order_id, draft.now, _encoder.encode(_change(before, after, draft)))
+
+
+def _change(before: Order, after: Order, draft: Draft) -> Change:
+    """What changed, by name, and the members of the change that are not always there."""
+    # All members by position, in the order of the struct: by name they would cost more than their encoding.
+    changed: list[str] = []
+    state: State | Unset = UNSET
+    lines: tuple[Line, ...] | Unset = UNSET
+    shipments: tuple[Shipment, ...] | Unset = UNSET
+    refunds: tuple[RefundChange, ...] | Unset = UNSET
+    returns: tuple[ReturnView, ...] | Unset = UNSET
+    documents: tuple[Document, ...] | Unset = UNSET
+    commands: tuple[OpenCommandView, ...] | Unset = UNSET
+    if before.state != after.state:
+        changed.append("state")
+        state = after.state
+    if before.payment != after.payment:
+        changed.append("payment")
+    if before.amounts is not after.amounts and before.amounts != after.amounts:
+        changed.append("amounts")
+    if before.lines is not after.lines and before.lines != after.lines:
+        changed.append("lines")
+        lines = after.lines
+    if before.shipments is not after.shipments and before.shipments != after.shipments:
+        changed.append("shipments")
+        shipments = after.shipments
+    if before.refunds is not after.refunds and before.refunds != after.refunds:
+        changed.append("refunds")
+        refunds = _refunds(after, draft)
+    if before.returns is not after.returns and before.returns != after.returns:
+        changed.append("returns")
+        returns = tuple([ReturnView(one.return_id, one.state) for one in after.returns])
+    if before.documents is not after.documents and before.documents != after.documents:
+        changed.append("documents")
+        documents = after.documents
+    if before.attention is not after.attention and before.attention != after.attention:
+        changed.append("attention")
+    if not changed:
+        changed.append("open_commands")
+        commands = tuple([OpenCommandView(one.name, one.attempt) for one in after.commands])
+    return Change(
         after.order_id,
         after.sequence,
         before.state,
         after.state,
-        changed,
+        tuple(changed),
         after.payment,
         amounts_text(after.amounts),
-        cause,
+        draft.event.cause,
         after.digital_river,
         after.attention,
-        **more,
+        state,
+        lines,
+        shipments,
+        refunds,
+        returns,
+        documents,
+        commands,
+        UNSET if draft.quote is None else _quote(draft.quote),
+        UNSET if draft.quote is None else _session(draft.quote),
+        UNSET if draft.next_action is None else draft.next_action,
+        UNSET if draft.problem is None else _shown(draft.problem),
     )
-    parts = (after.order_id, cause.source, cause.id)
-    event_id = name_id(*parts, f"refused {after.sequence}") if refused else name_id(*parts)
-    return StateChange(event_id, after.order_id, draft.now, _encoder.encode(data))
-
-
-def _changed(before: Order, after: Order, draft: Draft) -> tuple[tuple[str, ...], dict[str, Any]]:
-    """The names of what changed, and the members of the change that are not always there."""
-    # Only what is there is handed over: most members are absent, and naming each would cost more than encoding them.
-    changed: list[str] = []
-    more: dict[str, Any] = {}
-    if before.state != after.state:
-        changed.append("state")
-        more["state"] = after.state
-    if before.payment != after.payment:
-        changed.append("payment")
-    if before.amounts != after.amounts:
-        changed.append("amounts")
-    if before.lines != after.lines:
-        changed.append("lines")
-        more["lines"] = after.lines
-    if before.shipments != after.shipments:
-        changed.append("shipments")
-        more["shipments"] = after.shipments
-    if before.refunds != after.refunds:
-        changed.append("refunds")
-        more["refunds"] = _refunds(after, draft)
-    if before.returns != after.returns:
-        changed.append("returns")
-        more["returns"] = tuple([ReturnView(one.return_id, one.state) for one in after.returns])
-    if before.documents != after.documents:
-        changed.append("documents")
-        more["documents"] = after.documents
-    if before.attention != after.attention:
-        changed.append("attention")
-    if not changed:
-        changed.append("open_commands")
-        more["open_commands"] = tuple([OpenCommandView(one.name, one.attempt) for one in after.commands])
-    _tell(draft, more)
-    return tuple(changed), more
-
-
-def _tell(draft: Draft, more: dict[str, Any]) -> None:
-    """What a draft collected for this one change."""
-    if draft.quote is not None:
-        more["quote"] = _quote(draft.quote)
-        more["payment_session"] = _session(draft.quote)
-    if draft.next_action is not None:
-        more["next_action"] = draft.next_action
-    if draft.problem is not None:
-        more["problem"] = _shown(draft.problem)
 
 
 def _refunds(order: Order, draft: Draft) -> tuple[RefundChange, ...]:
@@ -221,30 +225,30 @@ def _session(quote: RemoteCheckout) -> PaymentSession | Unset:
 
 
 def _quote(quote: RemoteCheckout) -> Quote:
-    def money(minor: int) -> str:
-        return format_money(minor, quote.currency)
-
-    entity = quote.selling_entity
+    currency, entity = quote.currency, quote.selling_entity
+    none = format_money(0, currency)
     return Quote(
-        currency=quote.currency,
-        items=tuple(
-            QuotedItem(
-                item.line,
-                money(item.amount),
-                money(item.tax),
-                money(item.duties),
-                money(item.fees),
-                money(item.importer_tax),
-            )
-            for item in quote.lines
+        currency,
+        tuple(
+            [
+                QuotedItem(
+                    item.line,
+                    format_money(item.amount, currency),
+                    format_money(item.tax, currency),
+                    format_money(item.duties, currency) if item.duties else none,
+                    format_money(item.fees, currency) if item.fees else none,
+                    format_money(item.importer_tax, currency) if item.importer_tax else none,
+                )
+                for item in quote.lines
+            ]
         ),
-        shipping=money(quote.shipping),
-        tax=money(quote.tax),
-        duties=money(quote.duties),
-        fees=money(quote.fees),
-        importer_tax=money(quote.importer_tax),
-        discount=money(quote.discount),
-        total=money(quote.total),
-        selling_entity=msgspec.UNSET if entity is None else QuotingEntity(entity.id, entity.name),
-        disclosures=quote.disclosures,
+        format_money(quote.shipping, currency) if quote.shipping else none,
+        format_money(quote.tax, currency),
+        format_money(quote.duties, currency) if quote.duties else none,
+        format_money(quote.fees, currency) if quote.fees else none,
+        format_money(quote.importer_tax, currency) if quote.importer_tax else none,
+        format_money(quote.discount, currency) if quote.discount else none,
+        format_money(quote.total, currency),
+        UNSET if entity is None else QuotingEntity(entity.id, entity.name),
+        quote.disclosures,
     )

@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from statemachine.commands import Command, CommandName, DeleteCheckout, Inquire, decode_command, name_of
 from statemachine.draft import Draft, encode
 from statemachine.facts import Outcome
-from statemachine.identity import name_id
 from statemachine.order import OpenCommand, Order, Units
 
 #: Longest wait between two inquiries about one command.
@@ -25,8 +24,7 @@ INQUIRY_WAIT_MAX = timedelta(hours=1)
 def next_command_id(draft: Draft) -> str:
     """The id of the next command of this decision: from the order, the cause and the place, so that a replay gives the same."""
     draft.commands_asked += 1
-    cause = draft.event.cause
-    return name_id(draft.order.order_id, cause.source, cause.id, f"command {draft.commands_asked}")
+    return f"{draft.name}.{draft.commands_asked}"
 
 
 def ask(
@@ -39,18 +37,19 @@ def ask(
 ) -> None:
     """Ask for a new command and keep it open until its outcome is known."""
     draft.effects.append(command)
+    now = draft.now
     opened = OpenCommand(
-        command_id=command.command_id,
-        name=name_of(command),
-        payload=encode(command),
-        first_asked=draft.now,
-        asked=draft.now,
-        due=draft.now + draft.policy.answer_wait,
+        command.command_id,
+        name_of(command),
+        encode(command),
+        now,
+        now,
+        due=now + draft.policy.answer_wait,
         units=units,
         shipment_id=shipment_id,
         fact=fact,
     )
-    draft.put(commands=(*draft.order.commands, opened))
+    draft.order = replace(draft.order, commands=(*draft.order.commands, opened))
 
 
 def ask_delete(draft: Draft, checkout_id: str) -> None:
@@ -78,7 +77,7 @@ def close(draft: Draft) -> None:
 def close_command(draft: Draft, closing: OpenCommand) -> None:
     """``closing`` is open no longer; whatever was said about its missing answer is settled, unless it holds for another one."""
     left = tuple([command for command in draft.order.commands if command.command_id != closing.command_id])
-    draft.put(commands=left)
+    draft.order = replace(draft.order, commands=left)
     if draft.order.attention and not any(one.name == closing.name and one.due is None for one in left):
         draft.clear_attention(f"{closing.name}: ")
 

@@ -73,7 +73,7 @@ def decide(order: Order | None, event: Event, *, now: datetime, policy: Policy =
     if order is None:
         order = new_order(event.order_id, now)
     # A deadline is known by being due: remembering it would only make the order larger.
-    mark = b"" if isinstance(event.data, DeadlineDue) else mark_of(event.source, event.id)
+    mark = b"" if type(event.data) is DeadlineDue else mark_of(event.source, event.id)
     if mark and holds(order.seen, mark):
         return Repeated()
     draft = Draft(order, event, now, policy)
@@ -206,7 +206,8 @@ def _fact_trigger(fact: Fact) -> str:
 def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, refused: bool = False) -> Order:
     """The order after the draft, and its change and effects."""
     if draft.state != before.state:
-        draft.clear_attention("overdue: ")
+        if draft.order.attention:
+            draft.clear_attention("overdue: ")
         implied = IMPLIED.get(draft.state) if draft.order.digital_river.order_id is not None else None
         if implied is not None and REMOTE_RANKS.get(draft.order.remote_state or "", 0) < REMOTE_RANKS[implied]:
             draft.put(remote_state=implied)

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from statemachine.decision import Effect
 from statemachine.events import Event
 from statemachine.facts import NextAction, Outcome, Problem, RemoteCheckout, RemoteFulfillment, RemoteOrder
+from statemachine.identity import name_id
 from statemachine.order import OpenCommand, Order, State
 from statemachine.policy import Policy
 from statemachine.rules import Rule
@@ -26,6 +27,7 @@ class Draft:
     """One decision in the making. ``state`` and ``rule`` are what the machine sets; see ``machine.Model``."""
 
     __slots__ = (
+        "_name",
         "closing",
         "commands_asked",
         "effects",
@@ -69,6 +71,15 @@ class Draft:
         self.next_action: NextAction | None = None
         #: Of refunds that need the shopper's information: refund id -> token and when it expires. Never kept in the order.
         self.tokens: dict[str, tuple[str, str | None]] = NO_TOKENS
+        self._name: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The UUIDv5 of order id, cause source and cause id: the change's, and the begin of its commands' ids."""
+        if self._name is None:
+            cause = self.event.cause
+            self._name = name_id(self.order.order_id, cause.source, cause.id)
+        return self._name
 
     def put(self, **changes: Any) -> None:  # fields of Order, whose types msgspec.structs.replace cannot say
         """Replace fields of the order."""

@@ -1,4 +1,4 @@
-"""The effects that the table names: what a rule does to the draft. Facts of Digital River are absorbed in ``absorbing.py``."""
+"""The effects that the table names: what a rule does to the draft. Digital River's facts: ``absorbing.py``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from statemachine import absorbing, disputes, refunds, returns
+from statemachine import absorbing, charges, disputes, refunds, returns
 from statemachine.commanding import (
     ask,
     ask_again_after_absence,
@@ -345,7 +345,7 @@ def note_overdue(draft: Draft) -> None:
 
 
 EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
-    "absorb_charge": absorbing.absorb_charge,
+    "absorb_charge": charges.absorb_charge,
     "absorb_chargeback": refunds.absorb_chargeback,
     "absorb_document": absorbing.absorb_document,
     "absorb_fulfillment": absorbing.absorb_fulfillment,

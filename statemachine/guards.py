@@ -229,7 +229,10 @@ def is_nothing_left(draft: Draft) -> bool:
 
 def is_all_confirmed(order: Order) -> bool:
     """Whether every unit ordered was shipped or cancelled, by Digital River's word."""
-    return all(line.shipped + line.cancelled >= line.ordered for line in order.lines)
+    for line in order.lines:  # noqa: SIM110 - asked several times in a decision; a generator costs twice as much
+        if line.shipped + line.cancelled < line.ordered:
+            return False
+    return True
 
 
 def is_something_shipped(draft: Draft) -> bool:

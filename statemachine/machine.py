@@ -47,8 +47,8 @@ class LeanEvent(TransitionsEvent):
             MachineError: The table has no rule for this state, which the checker would have found.
         """
         # machine.py makes no other transitions: an isinstance check would cost as much as a guard.
-        rules: list[LeanTransition] = self.transitions.get(model.state, [])  # type: ignore[assignment]
-        for transition in rules:
+        rules: list[LeanTransition] | None = self.transitions.get(model.state)  # type: ignore[assignment]
+        for transition in rules or ():
             for guard in transition.guards:
                 if not guard(model):
                     break

@@ -6,7 +6,7 @@ The first rule that fits decides, worst news first.
 
 from __future__ import annotations
 
-from statemachine.absorbing import failed_captures, is_voided
+from statemachine.charges import failed_captures, has_operations, is_voided
 from statemachine.guards import is_all_confirmed
 from statemachine.order import Order, Payment, State, open_units
 
@@ -19,6 +19,8 @@ def payment_of(order: Order, state: State) -> Payment:
         return "failed"
     if order.digital_river.order_id is None:
         return "none"
+    if not order.shipments and not has_operations(order.charges):
+        return _quiet(order, state, voiding=False)
     captures = [capture for charge in order.charges for capture in charge.captures]
     voids = [void for charge in order.charges for void in charge.cancels]
     if failed_captures(order):
@@ -37,9 +39,7 @@ def _quiet(order: Order, state: State, *, voiding: bool) -> Payment:
     """The payment when no capture is pending and nothing has failed."""
     if order.remote_state == "blocked" or state in ("cancelled", "blocked"):
         return "captured" if order.amounts.captured else "voided"
-    if any(units > 0 for units in open_units(order).values()) or any(
-        units.ship for command in order.commands for units in command.units
-    ):
+    if _is_something_to_ship(order):
         if order.reauth_failed:
             return "reauth_failed"
         return "authorized" if _is_authorised(order) else "pending"
@@ -49,6 +49,16 @@ def _quiet(order: Order, state: State, *, voiding: bool) -> Payment:
         return "voiding"
     # An order that costs nothing is captured when it is complete.
     return "captured" if order.amounts.captured or _is_closed(order, state) else "authorized"
+
+
+def _is_something_to_ship(order: Order) -> bool:
+    """Whether units are open, or on their way to be confirmed as shipped."""
+    for command in order.commands:
+        for units in command.units:
+            if units.ship:
+                return True
+    left = open_units(order)
+    return max(left.values(), default=0) > 0
 
 
 def _is_closed(order: Order, state: State) -> bool:

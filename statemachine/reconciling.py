@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from statemachine.absorbing import NOT_RENEWED, failed_captures
+from statemachine.absorbing import NOT_RENEWED
+from statemachine.charges import failed_captures
 from statemachine.draft import Draft
 from statemachine.money import format_money
 from statemachine.order import Order
 from statemachine.rules import CLOSED_THERE, GOING, IMPLIED
+
+#: The order is closed, as far as its money goes.
+CLOSED_HERE: Final = ("complete", "returned")
 
 LESS_AUTHORISED: Final = "less is authorised than the order costs: "
 MORE_TAKEN: Final = "more was captured and given back than was authorised: "
@@ -34,17 +38,25 @@ def reconcile(draft: Draft) -> None:
 
 
 def _compare_money(draft: Draft) -> None:
-    order, amounts = draft.order, draft.order.amounts
-    authorised = sum(charge.amount for charge in order.charges if charge.state != "failed")
-    done = amounts.captured + amounts.cancelled
-    slack = len(order.lines)
-    less = draft.state in GOING and authorised + slack < amounts.total
-    draft.settle_attention(LESS_AUTHORISED, _figures("{} of {}", order, authorised, amounts.total) if less else None)
-    more = _figures("{} captured and {} given back of {}", order, amounts.captured, amounts.cancelled, authorised)
-    draft.settle_attention(MORE_TAKEN, more if done > authorised else None)
-    closed = draft.state in ("complete", "returned") and all(charge.state == "complete" for charge in order.charges)
-    short = _figures("{} captured and {} given back of {}", order, amounts.captured, amounts.cancelled, amounts.total)
-    draft.settle_attention(LESS_CAPTURED, short if closed and done + slack < amounts.total else None)
+    order, amounts, slack = draft.order, draft.order.amounts, len(draft.order.lines)
+    authorised, open_there = 0, False
+    for charge in order.charges:
+        if charge.state != "failed":
+            authorised += charge.amount
+        open_there = open_there or charge.state != "complete"
+    captured, given_back = amounts.captured, amounts.cancelled
+    less = authorised + slack < amounts.total and draft.state in GOING
+    more = captured + given_back > authorised
+    short = not open_there and captured + given_back + slack < amounts.total and draft.state in CLOSED_HERE
+    if not (less or more or short or order.attention):
+        return  # figures are written for people only: writing them costs more than all of the above
+    done = "{} captured and {} given back of {}"
+    figures = _figures("{} of {}", order, authorised, amounts.total) if less else None
+    draft.settle_attention(LESS_AUTHORISED, figures)
+    figures = _figures(done, order, captured, given_back, authorised) if more else None
+    draft.settle_attention(MORE_TAKEN, figures)
+    figures = _figures(done, order, captured, given_back, amounts.total) if short else None
+    draft.settle_attention(LESS_CAPTURED, figures)
 
 
 def _figures(text: str, order: Order, *amounts: int) -> str:
