@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
+from aiokafka import TopicPartition
 
 from consumers.breaker import Breaker
 from consumers.command_calls import Caller, CallOptions
@@ -43,22 +44,27 @@ class PaperProducer:
         self.written.append(read_progress(offset, metadata))
 
 
-async def test_a_transaction_that_did_not_land_is_not_taken_for_an_earlier_one_that_did() -> None:
-    """After a take-over that forgot everything the count goes on: the old footprint is no proof of the new transaction."""
-    producer = PaperProducer()
-    partition = CommandPartition(
+def command_partition(reader: object = None) -> CommandPartition:
+    """A partition of the command lane that reaches nobody."""
+    return CommandPartition(
         0,
         group="g",
         topics=command_topics(""),
         options=LaneOptions(),
         connection=KafkaConnection("nowhere:1"),
         consumer=None,
-        reader=cast("Any", None),
+        reader=cast("Any", reader),
         incarnation="A",
         caller=cast("Caller", PaperCaller()),
         lease_seconds=5,
         clock=lambda: datetime(2031, 3, 4, tzinfo=UTC),
     )
+
+
+async def test_a_transaction_that_did_not_land_is_not_taken_for_an_earlier_one_that_did() -> None:
+    """After a take-over that forgot everything the count goes on: the old footprint is no proof of the new transaction."""
+    producer = PaperProducer()
+    partition = command_partition()
     partition._producer = cast("TransactionalProducer", producer)
     partition._proven = True
     await partition._transact()
@@ -72,3 +78,25 @@ async def test_a_transaction_that_did_not_land_is_not_taken_for_an_earlier_one_t
     producer.fails = False
     await partition._transact()
     assert producer.written[-1].footprint != found.footprint
+
+
+async def test_an_heir_asks_how_far_commands_reach_when_nobody_else_may_call_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is written while the old owner's lease runs out may have been called by it: so the end is read after the wait."""
+    told: list[object] = []
+
+    class Reader:
+        async def ends(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+            told.append("end")
+            return dict.fromkeys(partitions, 40)
+
+    async def rest(seconds: float) -> None:
+        told.append(seconds)
+
+    partition = command_partition(Reader())
+    monkeypatch.setattr(partition, "_rest", rest)
+    fenced_at = partition._steady()
+    await partition._bound_the_unknown(Progress(12), fenced_at)
+    assert told == [5 - (partition._steady() - fenced_at), "end"]
+    assert partition._doubts.left(0.0).look_below == 40

@@ -1,0 +1,61 @@
+"""Workers of the counting lane in the test's own process, for steps that only a hand inside can cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Callable
+
+from consumers.membership import Membership
+from consumers.options import LaneOptions
+from consumers.partition import OwnedPartition
+from producers.connection import KafkaConnection, Limits
+from producers.transaction import Probe
+from tests.kernel.counting import make_membership
+
+
+@contextlib.asynccontextmanager
+async def member(
+    bootstrap: str,
+    prefix: str,
+    partitions: int,
+    name: str = "one",
+    *,
+    probe: Probe | None = None,
+    trouble_seconds_max: float = 60.0,
+    session_timeout_ms: int = 6000,
+) -> AsyncIterator[Membership]:
+    """A worker of the counting lane in this process."""
+    membership = make_membership(
+        KafkaConnection(bootstrap, limits=Limits(operation_seconds=6)),
+        prefix,
+        partitions,
+        worker=name,
+        incarnation=uuid.uuid4().hex,
+        session_timeout_ms=session_timeout_ms,
+        heartbeat_interval_ms=300,
+        options=LaneOptions(heartbeat_seconds=0.3, trouble_seconds_max=trouble_seconds_max, backoff_seconds_max=0.5),
+        probe=probe,
+    )
+    stop = asyncio.Event()
+    running = asyncio.create_task(membership.run(stop))
+    try:
+        yield membership
+    finally:
+        stop.set()
+        await running
+
+
+def part(membership: Membership, number: int) -> OwnedPartition:
+    """A partition of the counting lane."""
+    found = membership.partitions[number]
+    assert isinstance(found, OwnedPartition)
+    return found
+
+
+async def eventually(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(seconds):
+        while not holds():  # noqa: ASYNC110  # nobody announces it
+            await asyncio.sleep(0.02)
