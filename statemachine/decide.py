@@ -319,7 +319,8 @@ def _refused(draft: Draft) -> Refused:
     rule = draft.rule
     assert rule is not None  # _run has seen it refuse
     if not rule.attention:
-        return Refused("refused", rule.detail)
+        strays = draft.state == "awaited" and type(draft.event.data) is Fact  # a webhook for an order of somebody else
+        return Refused("unroutable" if strays else "refused", rule.detail)
     before = draft.order
     draft.call_attention(_attention(draft))
     if draft.order is before:  # it says so already

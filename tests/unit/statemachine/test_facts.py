@@ -292,7 +292,8 @@ def test_facts_about_an_order_that_was_never_requested_are_refused() -> None:
     known = Story().to_complete()
     story = Story()
     fact = Fact(type="order.accepted", order=known.river.orders[known.dr_order_id].view())
-    story.refuses(story.fact(fact), "no order with this id")
+    refused = story.refuses(story.fact(fact), "no order with this id")
+    assert refused.reason == "unroutable"
     assert story.order is None
 
 
