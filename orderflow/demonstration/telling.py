@@ -161,7 +161,8 @@ def beside(data: Mapping[str, Any]) -> Iterable[str]:
         elif Decimal(amounts["total"]):
             yield f"total {amounts['total']} {amounts['currency']}"
     if "lines" in changed and "shipments" in changed:
-        yield f"{len(data['shipments'])} parcels"
+        count = len(data["shipments"])
+        yield "1 parcel" if count == 1 else f"{count} parcels"
     for name in ("refunds", "returns"):
         if name in changed:
             yield f"{name} {', '.join(sorted(one['state'] for one in data[name]))}"
