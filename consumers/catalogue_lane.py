@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -20,7 +21,7 @@ import structlog
 from consumers.command_records import record_of
 from consumers.lease import LEASE_SECONDS, steady_clock
 from consumers.membership import GroupOptions, Membership
-from consumers.options import LaneOptions, LaneTopics
+from consumers.options import LaneOptions, LaneTopics, waiting
 from consumers.partition import Batch, Overlay
 from consumers.provider import Provider, SkuAnswer
 from consumers.rate import CATALOGUE_PART, RateLimit
@@ -44,6 +45,7 @@ log = structlog.get_logger(__name__)
 
 #: Small, because a batch is done again as a whole after a failure or a revoke.
 _BATCH_RECORDS_MAX: Final = 100
+_OPTIONS: Final = LaneOptions()
 
 
 class CatalogueLogic:
@@ -132,6 +134,7 @@ def make_catalogue_lane(
     provider: Provider,
     rate: float,
     lease_seconds: float = LEASE_SECONDS,
+    options: LaneOptions = _OPTIONS,
     clock: Callable[[], datetime] = utc_now,
     probe: Probe | None = None,
 ) -> Membership:
@@ -146,6 +149,7 @@ def make_catalogue_lane(
         provider: Digital River.
         rate: Requests a second for the whole fleet, of which the lane uses its part; 0 for no limit.
         lease_seconds: L; the same in the whole fleet. A partition that somebody had before writes nothing for as long.
+        options: Batching; never more than a few records at a time.
         clock: UTC now.
         probe: For fault-injection tests.
     """
@@ -172,7 +176,7 @@ def make_catalogue_lane(
         partitions=partitions,
         incarnation=incarnation,
         group=group,
-        options=LaneOptions(batch_records_max=_BATCH_RECORDS_MAX, step_waits=True, lease_seconds=lease_seconds),
+        options=replace(waiting(options, _BATCH_RECORDS_MAX), lease_seconds=lease_seconds),
         make_logic=make_logic,
         clock=clock,
         probe=probe,

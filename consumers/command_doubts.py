@@ -26,11 +26,23 @@ class Doubts:
         #: Commands below this offset look first, and not before ``_look_from``.
         self.look_below = 0
         self._look_from = 0.0
+        #: When a late effect of any call that is not remembered would show; infinite when nobody knows.
+        self._settled_from = float("inf")
         self._last_calls: OrderedDict[str, float] = OrderedDict()
 
-    def begin(self, look_below: int, look_from: float) -> None:
-        """What lies below ``look_below`` may have been called, and its requests are over at ``look_from``."""
+    def begin(self, look_below: int, look_from: float, settled_from: float | None = None) -> None:
+        """What lies below ``look_below`` may have been called, and its requests are over at ``look_from``.
+
+        ``settled_from``: their late effects show by then; by default the settling time after ``look_from``.
+        """
         self.look_below, self._look_from = look_below, look_from
+        self._settled_from = look_from + self._options.settle_seconds if settled_from is None else settled_from
+
+    def begin_after(self, left: Left, now: float) -> None:
+        """The owner before went in good order at ``now`` or earlier, and told what it left."""
+        settled = None if left.settle_seconds is None else now + left.settle_seconds
+        over = now + self._options.http_timeout_seconds + self._options.settle_seconds
+        self.begin(left.look_below, now + left.wait_seconds, over if settled is None else settled)
 
     def forget(self) -> None:
         """Somebody else may have called meanwhile: what we remember of our calls is behind."""
@@ -39,17 +51,21 @@ class Doubts:
     def note(self, unfinished: Iterable[PendingCommand], *, watermark: int, now: float) -> None:
         """The commands at hand are given up and will be read again, by us or by somebody else; no call is on its way."""
         if self.look_below <= watermark:
-            self.begin(0, now)
+            self.look_below, self._look_from = 0, now
         for pending in unfinished:
             if not pending.maybe_tried:
                 continue
             over = now if pending.tried_at is None else pending.tried_at + self._options.http_timeout_seconds
             self.look_below = max(self.look_below, pending.offset + 1)
             self._look_from = max(self._look_from, over, pending.not_before)
+            self._settled_from = max(self._settled_from, self._look_from + self._options.settle_seconds)
 
     def left(self, now: float) -> Left:
         """What the next owner has to know."""
-        return Left(self.look_below, max(0.0, self._look_from - now))
+        late = self._options.http_timeout_seconds + self._options.settle_seconds
+        settled = max(self._settled_from, max(self._last_calls.values(), default=_NEVER) + late)
+        known = None if settled == float("inf") else max(0.0, settled - now)
+        return Left(self.look_below, max(0.0, self._look_from - now), known)
 
     def mark(self, pending: PendingCommand, *, age: float, now: float) -> None:
         """Say of a command that was just read whether it has to be looked up first; ``age`` is its record's, in seconds."""
@@ -64,20 +80,23 @@ class Doubts:
     def _settled_at(self, command_id: str, written_at: float) -> float:
         """When a late effect of the previous attempt would show: HTTP time-out and ``settle_seconds`` after its last call.
 
-        Who does not know that call knows that it came before the record of the next attempt.
+        Who does not know that call knows that it came before the record of the next attempt, and was an earlier owner's.
         """
-        last = self._last_calls.get(command_id, written_at)
-        return last + self._options.http_timeout_seconds + self._options.settle_seconds
+        late = self._options.http_timeout_seconds + self._options.settle_seconds
+        last = self._last_calls.get(command_id)
+        return min(written_at + late, self._settled_from) if last is None else last + late
 
     def learn(self, pending: PendingCommand, outcome: Outcome) -> None:
         """Remember the last call of a command without an answer; after an answer no call of ours is open."""
-        command_id = pending.command.command_id
-        last = _NEVER
+        command_id, last = pending.command.command_id, _NEVER
         if outcome.result == "unknown":
-            last = max(
-                self._last_calls.get(command_id, _NEVER), _NEVER if pending.tried_at is None else pending.tried_at
-            )
+            calls = [at for at in (self._last_calls.get(command_id), pending.tried_at) if at is not None]
+            if not calls:
+                return  # an earlier owner may have called it: there is nothing to remember
+            last = max(calls)
         self._last_calls[command_id] = last
         self._last_calls.move_to_end(command_id)
         if len(self._last_calls) > _CALLS_REMEMBERED:
-            self._last_calls.popitem(last=False)
+            _, forgotten = self._last_calls.popitem(last=False)
+            late = self._options.http_timeout_seconds + self._options.settle_seconds
+            self._settled_from = max(self._settled_from, forgotten + late)

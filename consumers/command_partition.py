@@ -154,7 +154,7 @@ class CommandPartition(PartitionOwner):
         if self.state is not PartitionState.RUNNING:
             return
         for record in records:
-            # Fed although it is not hungry: the consumer is polled also when no partition wants anything.
+            # More than there is room for, or the breaker has opened since they were asked for.
             if not self.hungry or not self._watermark.reach(record.offset):
                 self._paused = True
                 self._consumer.pause(partition)
@@ -236,7 +236,7 @@ class CommandPartition(PartitionOwner):
         lease, http = self._desk.lease.seconds, self._caller.options.http_timeout_seconds
         if found is not None and found.left is not None:
             # The last owner left with nothing in flight, so what it did not try was tried by nobody.
-            self._doubts.begin(found.left.look_below, self._steady() + found.left.wait_seconds)
+            self._doubts.begin_after(found.left, self._steady())
             return
         if found is not None:
             # 3. an owner that does not know yet that it is fenced may start calls for L, on commands that it has read by then
@@ -245,7 +245,8 @@ class CommandPartition(PartitionOwner):
                 raise BrokerUnavailable("revoked while taking over")
         # Without any committed offset nobody has a lease. But offsets expire, so old commands are looked up all the same.
         end = (await self._reader.ends([self._tp]))[self._tp]
-        self._doubts.begin(end, fenced_at if found is None else fenced_at + lease + http)
+        look_from = fenced_at if found is None else fenced_at + lease + http
+        self._doubts.begin(end, look_from, max(look_from, fenced_at + http) + self._caller.options.settle_seconds)
 
     async def _forget(self) -> None:
         """Drop what is at hand: it may be behind."""
@@ -282,7 +283,14 @@ class CommandPartition(PartitionOwner):
         try:
             command = read_command(record)
         except DecodeError as error:  # set aside, or the lane would be stuck
-            log.warning("dead_letter", reason=error.reason, detail=error.detail, offset=record.offset)
+            log.warning(
+                "dead_letter",
+                reason=error.reason,
+                detail=error.detail,
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+            )
             letter = dead_letter(record, error.reason, error.detail, at=self._clock(), room=self._connection.room)
             self._finished.append(Finished(consumed.offset, self._topics.letters, letter))
             return
@@ -318,10 +326,9 @@ class CommandPartition(PartitionOwner):
                 # 5 to 20 transactions a second: back to back they pay 20 ms each for CONCURRENT_TRANSACTIONS.
                 await self._rest(self._last_begin + self._options.batch_interval_seconds - self._steady())
                 await self._transact()
-                self._worked()
                 continue
             self._wake.clear()
-            busy = bool(self._desk.active or self._paused)
+            busy = bool(self._desk.active or self._paused or self.problem)
             try:
                 await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS if busy else _IDLE_SECONDS)
             except TimeoutError:
@@ -388,7 +395,8 @@ class CommandPartition(PartitionOwner):
         self.counters.transactions += 1
 
     def _written(self, done: _InDoubt) -> None:
-        """The transaction has committed."""
+        """The transaction has committed: it is progress also when its answer was lost."""
+        self._worked()
         self._watermark.finish(done.offsets)
         del self._finished[: done.written]
         self._footprint = done.footprint

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +38,8 @@ class LaneOptions:
     step_waits: bool = False
     #: For a step that also writes there (it must wait, too): L of ``lease.py``. None: it writes nothing.
     lease_seconds: float | None = None
+
+
+def waiting(options: LaneOptions, records_max: int) -> LaneOptions:
+    """``options`` for a lane whose step asks somebody else: smaller batches, because one is done again as a whole."""
+    return replace(options, batch_records_max=min(options.batch_records_max, records_max), step_waits=True)

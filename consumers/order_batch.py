@@ -27,7 +27,8 @@ from producers.partitioner import partition_of
 from producers.sizes import Room, fits
 from producers.topics import Topic, prefixed
 from statemachine.attention import mark_failed
-from statemachine.decide import deadline_event, decide
+from statemachine.deadlines import deadline_event
+from statemachine.decide import decide
 from statemachine.decision import Effect, IndexEntry, Moved, Parked, Refused, Repeated, SetAside, StateChange
 from statemachine.decoding import ORIGIN_HEADER, cause_of, decode
 from statemachine.envelope import Cause, Headers, Record

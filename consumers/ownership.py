@@ -14,7 +14,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 import structlog
@@ -58,8 +58,6 @@ class Counters:
     restores: int = 0
     resumes: int = 0
     takeovers: int = 0
-    fired: int = 0
-    extra: dict[str, int] = field(default_factory=dict)
 
 
 class PartitionOwner(ABC):

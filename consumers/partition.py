@@ -300,6 +300,7 @@ class OwnedPartition(PartitionOwner):
             if verdict is Standing.FOLD and doubt is not None:
                 proven.store.apply(doubt.changes)
                 proven.known = record
+                self._worked()  # the transaction has committed, only its answer was lost
             if verdict is not Standing.STALE:
                 proven.in_doubt = None
                 self._open(proven)
@@ -509,12 +510,11 @@ class OwnedPartition(PartitionOwner):
         time: the answer that it waits for may already lie in the backlog.
         """
         logic = self._logic
-        due = None if logic is None else logic.next_due()
-        if due is None:
-            return None
-        now = self._clock()
-        if due > now:
-            return min((due - now).total_seconds(), _WATCH_SECONDS_MAX)
+        due, now = None if logic is None else logic.next_due(), self._clock()
+        if due is None or due > now:
+            if self._barrier is not None:  # the deadline that waited is gone, and with it what was told of it
+                self._barrier, self.problem = None, self._watch.problem
+            return None if due is None else min((due - now).total_seconds(), _WATCH_SECONDS_MAX)
         if self._barrier is None:
             # high watermarks: an answer may lie behind a transaction that is still open
             self._barrier = (now, await self._reader.ends(self.inputs))

@@ -32,11 +32,13 @@ class Footprint(msgspec.Struct, frozen=True):
 class Left(msgspec.Struct, frozen=True):
     """The writer went with nothing in flight.
 
-    Commands from ``look_below`` on were never tried; those below it can be looked up ``wait_seconds`` later.
+    Commands from ``look_below`` on were never tried; those below it can be looked up ``wait_seconds`` later. Late effects of all
+    calls that had no answer show within ``settle_seconds``; None when the writer did not know.
     """
 
     look_below: int
     wait_seconds: float = 0.0
+    settle_seconds: float | None = None
 
 
 class _Metadata(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -22,7 +22,7 @@ from aiokafka import ConsumerRecord
 from consumers.command_records import record_of
 from consumers.lease import steady_clock
 from consumers.membership import GroupOptions, Membership
-from consumers.options import LaneOptions, LaneTopics
+from consumers.options import LaneOptions, LaneTopics, waiting
 from consumers.partition import Batch, Overlay
 from consumers.provider import Provider
 from consumers.rate import WEBHOOKS_PART, RateLimit
@@ -49,7 +49,8 @@ SIGNATURE_HEADER: Final = b"digitalriver-signature"
 #: Digital River orders whose order id is remembered; about 20 MB when full.
 REMEMBERED_MAX: Final = 100_000
 #: Small, because a batch is done again as a whole after a failure or a revoke.
-_OPTIONS: Final = LaneOptions(batch_records_max=200, step_waits=True)
+_BATCH_RECORDS_MAX: Final = 200
+_OPTIONS: Final = LaneOptions()
 
 _KEY = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 _encoder = msgspec.json.Encoder()
@@ -258,7 +259,7 @@ def make_webhook_lane(
         provider: Digital River.
         verify: Checks a body against its signature header; passes everything when signatures are not checked.
         rate: Requests a second for the whole fleet, of which the lane uses its part; 0 for no limit.
-        options: Batching; ``step_waits`` must be set.
+        options: Batching; never more than 200 records at a time.
         clock: UTC now.
         probe: For fault-injection tests.
     """
@@ -283,7 +284,7 @@ def make_webhook_lane(
         partitions=partitions,
         incarnation=incarnation,
         group=group,
-        options=options,
+        options=waiting(options, _BATCH_RECORDS_MAX),
         make_logic=make_logic,
         clock=clock,
         probe=probe,

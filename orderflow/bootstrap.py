@@ -37,6 +37,7 @@ from orderflow.health import serve_health
 from orderflow.relay import make_relay
 from orderflow.settings import Settings
 from orderflow.simulator import SimulatorOptions
+from producers.connection import KafkaConnection
 from producers.publisher import Publisher
 from producers.topic_setup import TopicState, check_topics, read_topics, smallest_output
 from producers.topics import Lane, Topic, prefixed
@@ -101,10 +102,10 @@ async def run_worker(
         provider = _provider(settings)
         if set(wanted) - {Lane.ORDERS}:
             await stack.enter_async_context(provider)
+        if settings.health_port:  # before the lanes: a port that is taken should leave nothing behind
+            await stack.enter_async_context(serve_health(settings.health_port, worker.problems))
         for lane in wanted:
             worker.lanes[lane] = _make_lane(lane, settings, found, worker.name, provider, probe, call_probe)
-        if settings.health_port:
-            await stack.enter_async_context(serve_health(settings.health_port, worker.problems))
         if started is not None:
             started(worker)
         log.info("worker_started", worker=worker.name, lane=",".join(wanted))
@@ -210,24 +211,8 @@ def _make_lane(
                 probe=probe,
             )
         case Lane.COMMANDS:
-            timeout = settings.digitalriver_timeout.total_seconds()
-            return make_command_lane(
-                connection,
-                prefix=prefix,
-                partitions=found[Topic.DR_COMMANDS].partitions,
-                incarnation=incarnation,
-                group=_group_options(settings, worker, rebalance_seconds=timeout + 30),
-                provider=provider,
-                rate=settings.rate,
-                calls=CallOptions(
-                    concurrency=settings.command_concurrency,
-                    http_timeout_seconds=timeout,
-                    settle_seconds=settings.late_effect_wait.total_seconds(),
-                ),
-                lease_seconds=settings.command_lease.total_seconds(),
-                probe=probe,
-                call_probe=call_probe,
-            )
+            partitions = found[Topic.DR_COMMANDS].partitions
+            return _make_commands(connection, settings, partitions, incarnation, worker, provider, probe, call_probe)
         case Lane.WEBHOOKS:
             tokens = settings.signing_tokens
             return make_webhook_lane(
@@ -239,6 +224,7 @@ def _make_lane(
                 provider=provider,
                 verify=lambda body, header: not tokens or verify(tokens, header, body),
                 rate=settings.rate,
+                options=_lane_options(settings),
                 probe=probe,
             )
         case Lane.CATALOGUE:
@@ -251,8 +237,40 @@ def _make_lane(
                 provider=provider,
                 rate=settings.rate,
                 lease_seconds=settings.command_lease.total_seconds(),
+                options=_lane_options(settings),
                 probe=probe,
             )
+
+
+def _make_commands(
+    connection: KafkaConnection,
+    settings: Settings,
+    partitions: int,
+    incarnation: str,
+    worker: str,
+    provider: DigitalRiverProvider,
+    probe: Probe | None,
+    call_probe: CallProbe | None,
+) -> Membership:
+    timeout = settings.digitalriver_timeout.total_seconds()
+    return make_command_lane(
+        connection,
+        prefix=settings.topic_prefix,
+        partitions=partitions,
+        incarnation=incarnation,
+        group=_group_options(settings, worker, rebalance_seconds=timeout + 30),
+        provider=provider,
+        rate=settings.rate,
+        calls=CallOptions(
+            concurrency=settings.command_concurrency,
+            http_timeout_seconds=timeout,
+            settle_seconds=settings.late_effect_wait.total_seconds(),
+        ),
+        lease_seconds=settings.command_lease.total_seconds(),
+        options=_lane_options(settings),
+        probe=probe,
+        call_probe=call_probe,
+    )
 
 
 async def run_relay(

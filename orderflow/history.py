@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from statemachine.commands import CommandBase, name_of
-from statemachine.decide import deadline_event
+from statemachine.deadlines import deadline_event
 from statemachine.decide import decide as decide_event
 from statemachine.decision import Decision, Moved, Parked, Refused, Repeated, SetAside, StateChange
 from statemachine.decoding import decode

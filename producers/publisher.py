@@ -5,6 +5,7 @@ Idempotent, acknowledged by all replicas, murmur2-partitioned. Never used by a l
 
 from __future__ import annotations
 
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -48,7 +49,8 @@ class Publisher:
         try:
             await within(self._connection.limits.operation_seconds, producer.start(), "the start of a producer")
         except BaseException as error:
-            await producer.stop()
+            with suppress(BrokerUnavailable):
+                await within(self._connection.limits.stop_seconds, producer.stop(), "closing a producer")
             if isinstance(error, KafkaConnectionError):
                 raise await unreachable(self._connection) from error
             if isinstance(error, KafkaError):

@@ -7,7 +7,7 @@ everywhere, a cleanup policy would lose orders); the other is advice. Nothing he
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import msgspec
@@ -78,7 +78,8 @@ async def _admin(connection: KafkaConnection) -> AsyncIterator[AIOKafkaAdminClie
     except KafkaError as error:
         raise BrokerUnavailable(f"Kafka at {where} refused: {error}") from error
     finally:
-        await within(limits.stop_seconds, admin.close(), "closing a client")
+        with suppress(BrokerUnavailable):  # what was done is done
+            await within(limits.stop_seconds, admin.close(), "closing a client")
 
 
 async def read_topics(connection: KafkaConnection, prefix: str) -> dict[Topic, TopicState]:

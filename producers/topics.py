@@ -109,24 +109,9 @@ ALIGNED: Final = tuple(spec.topic for spec in TOPICS.values() if spec.aligned)
 INPUTS: Final = tuple(spec.topic for spec in TOPICS.values() if not spec.ours)
 
 
-def inputs_of(lane: Lane) -> tuple[Topic, ...]:
-    """The topics that a lane reads in its consumer group."""
-    return tuple(spec.topic for spec in TOPICS.values() if spec.read_by is lane)
-
-
 def prefixed(prefix: str, topic: Topic | str) -> str:
     """The topic's name in Kafka: ``prefix`` and the contract's name, nothing between."""
     return f"{prefix}{Topic(topic).value}"
-
-
-def unprefixed(prefix: str, name: str) -> Topic | None:
-    """The contract's topic behind a name in Kafka; None when it is none of ours."""
-    if not name.startswith(prefix):
-        return None
-    try:
-        return Topic(name.removeprefix(prefix))
-    except ValueError:
-        return None
 
 
 def group_id(prefix: str, lane: Lane) -> str:

@@ -166,12 +166,12 @@ def _change(before: Order, after: Order, draft: Draft) -> Change:
     if before.shipments is not after.shipments and before.shipments != after.shipments:
         changed.append("shipments")
         shipments = after.shipments
-    if before.refunds is not after.refunds and before.refunds != after.refunds:
+    if before.refunds is not after.refunds and (shown := _refunds(after, draft)) != _refunds(before):
         changed.append("refunds")
-        refunds = _refunds(after, draft)
-    if before.returns is not after.returns and before.returns != after.returns:
+        refunds = shown
+    if before.returns is not after.returns and (seen := _returns(after)) != _returns(before):
         changed.append("returns")
-        returns = tuple([ReturnView(one.return_id, one.state) for one in after.returns])
+        returns = seen
     if before.documents is not after.documents and before.documents != after.documents:
         changed.append("documents")
         documents = after.documents
@@ -205,11 +205,16 @@ def _change(before: Order, after: Order, draft: Draft) -> Change:
     )
 
 
-def _refunds(order: Order, draft: Draft) -> tuple[RefundChange, ...]:
+def _returns(order: Order) -> tuple[ReturnView, ...]:
+    return tuple([ReturnView(one.return_id, one.state) for one in order.returns])
+
+
+def _refunds(order: Order, draft: Draft | None = None) -> tuple[RefundChange, ...]:
+    """The refunds as readers see them; with ``draft`` also the tokens that it has learnt."""
     shown = []
     for refund in order.refunds:
         public = refund_text(refund, order.amounts.currency)
-        token, expires = draft.tokens.get(refund.refund_id, (None, None))
+        token, expires = (None, None) if draft is None else draft.tokens.get(refund.refund_id, (None, None))
         shown.append(RefundChange(public.refund_id, public.state, public.amount, token, expires))
     return tuple(shown)
 

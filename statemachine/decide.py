@@ -7,6 +7,7 @@ a replay of the same records gives the same bytes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -14,13 +15,13 @@ from msgspec.structs import replace
 
 from statemachine.changes import state_change
 from statemachine.commanding import find_closing
+from statemachine.deadlines import deadlines_of
 from statemachine.decision import Decision, Effect, Moved, Parked, Refused, Repeated, SetAside
-from statemachine.decoding import cause_of, decode
+from statemachine.decoding import cause_of_parked, decode
 from statemachine.draft import Draft
 from statemachine.effects import EFFECTS
-from statemachine.envelope import Cause
 from statemachine.errors import InvariantBroken, OrderflowError
-from statemachine.events import DEADLINE_SOURCE, DEADLINE_TYPE, Cart, DeadlineDue, Event
+from statemachine.events import Cart, DeadlineDue, Event
 from statemachine.facts import CHARGEBACK, Fact, Outcome, outcome_type
 from statemachine.guards import GUARDS
 from statemachine.identity import holds, mark_of, without
@@ -31,7 +32,7 @@ from statemachine.order import Parked as ParkedEvent
 from statemachine.payment import payment_of
 from statemachine.policy import Policy
 from statemachine.reconciling import reconcile
-from statemachine.rules import ALL, IMPLIED, PAYING, REMOTE_RANKS, WAITS, cells
+from statemachine.rules import ALL, IMPLIED, PAYING, REMOTE_RANKS, SHOPPING, cells
 
 _machine: Final = build_machine(ORDER, GUARDS, EFFECTS)
 
@@ -47,8 +48,6 @@ _ONLY_PARKS: Final = frozenset(
 _SETTLING: Final = frozenset(
     state for rule in ORDER.rules if rule.trigger == "settle" and rule.verdict == "move" for state in rule.sources
 )
-_WAIT_FIELDS: Final[dict[State, str]] = {state: f"{state}_wait" for state in WAITS}
-_STATE_DEADLINES: Final = frozenset(WAITS.values())
 #: Where our order is when Digital River's state says nothing new to it.
 _REACHED: Final[dict[str, tuple[State, ...]]] = {
     "fulfilled": ("fulfilled", "complete", "returned"),
@@ -91,20 +90,6 @@ def decide(order: Order | None, event: Event, *, now: datetime, policy: Policy =
     if moved.parked:
         moved = _carry_out_parked(moved, effects, now, policy)
     return Moved(moved, tuple(effects))
-
-
-def deadline_event(order: Order, deadline: Deadline) -> Event:
-    """The event of a deadline that fell due. Its id is unique in the order, because firing it makes the next sequence."""
-    event_id = f"{deadline.name}:{order.sequence}"
-    return Event(
-        type=DEADLINE_TYPE,
-        id=event_id,
-        source=DEADLINE_SOURCE,
-        order_id=order.order_id,
-        time=deadline.due,
-        data=DeadlineDue(deadline.name),
-        cause=Cause(type=DEADLINE_TYPE, id=event_id, source=DEADLINE_SOURCE),
-    )
 
 
 def _run(draft: Draft) -> str:
@@ -220,7 +205,7 @@ def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, 
         state=state,
         sequence=before.sequence if expiring else before.sequence + 1,
         payment=payment_of(order, state),
-        deadlines=_deadlines(before, draft),
+        deadlines=deadlines_of(before, draft),
         seen=order.seen + mark,
         updated=draft.now,
     )
@@ -229,52 +214,6 @@ def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, 
         effects.append(state_change(before, moved, draft, refused=refused))
     effects.extend(draft.effects)
     return moved
-
-
-def _deadlines(before: Order, draft: Draft) -> tuple[Deadline, ...]:
-    """The wait of the state, begun when it is entered, and the waits of the open commands."""
-    found: list[Deadline] = []
-    after, state = draft.order, draft.state
-    name = WAITS.get(state)
-    if name is not None:
-        if before.state != state:
-            found.append(Deadline(name, draft.now + getattr(draft.policy, _WAIT_FIELDS[state])))
-        else:
-            fired = draft.event.data.name if isinstance(draft.event.data, DeadlineDue) else None
-            found.extend([one for one in before.deadlines if one.name == name and name != fired])
-    elif state == "awaited" and after.parked:
-        oldest = min(entry.arrived for entry in after.parked)
-        found.append(Deadline("expire", oldest + draft.policy.parked_max_age))
-    if after.commands:
-        _add_command_waits(after, found)
-    if after.refunds or after.returns:
-        found.extend(_later_deadlines(after))
-    return tuple(found)
-
-
-def _add_command_waits(order: Order, found: list[Deadline]) -> None:
-    """When the next open command is to be inquired about, and when the next one is asked again."""
-    inquire = again = None
-    for command in order.commands:
-        due = command.due
-        if due is None:
-            continue
-        if command.step == "retry":
-            again = due if again is None or due < again else again
-        else:
-            inquire = due if inquire is None or due < inquire else inquire
-    if inquire is not None:
-        found.append(Deadline("inquire", inquire))
-    if again is not None:
-        found.append(Deadline("ask_again", again))
-
-
-def _later_deadlines(order: Order) -> list[Deadline]:
-    """The waits of refunds and returns: the next one of each kind."""
-    refunds = [one.due for one in order.refunds if one.due is not None]
-    returns = [one.due for one in order.returns if one.due is not None]
-    found = [Deadline("refund", min(refunds))] if refunds else []
-    return [*found, Deadline("return", min(returns))] if returns else found
 
 
 def _check(order: Order) -> None:
@@ -339,7 +278,7 @@ def _attention(draft: Draft) -> str:
 def _carry_out_parked(order: Order, effects: list[Effect], now: datetime, policy: Policy) -> Order:
     """Look at all parked events in arrival order until none is ready. Each one carried out makes its own change."""
     while True:
-        for entry in sorted(order.parked, key=lambda one: one.type == _LAST):  # stable: else by arrival
+        for entry in _in_turn(order):
             if (order.state, entry.type) in _ONLY_PARKS:
                 continue
             try:
@@ -354,6 +293,13 @@ def _carry_out_parked(order: Order, effects: list[Effect], now: datetime, policy
             break
         else:
             return order
+
+
+def _in_turn(order: Order) -> Sequence[ParkedEvent]:
+    """The parked events by arrival; once goods may leave, shipments come before a cancel: what has left is not cancelled."""
+    if order.state in SHOPPING:
+        return order.parked
+    return sorted(order.parked, key=lambda one: one.type == _LAST)  # stable: else by arrival
 
 
 def _carry_out(order: Order, entry: ParkedEvent, draft: Draft, verdict: str) -> tuple[Order, list[Effect]]:
@@ -384,7 +330,7 @@ def _set_aside_failed(
     """A parked event that broke an assumption: a dead letter ``failed``, and attention on the order."""
     detail = str(error) if isinstance(error, OrderflowError) else type(error).__name__
     record = entry.record
-    cause = cause_of(record) or Cause(entry.type, "", "", record.topic, record.partition, record.offset)
+    cause = cause_of_parked(entry)
     event = Event(entry.type, cause.id, cause.source, order.order_id, None, DeadlineDue("failed"), cause, record)
     draft = Draft(order, event, now, policy, was_parked=True)
     draft.put(

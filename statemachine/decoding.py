@@ -14,11 +14,12 @@ from typing import Final
 import msgspec
 from pydantic import TypeAdapter, ValidationError
 
-from statemachine.envelope import Cause, Record
+from statemachine.envelope import Cause, Headers, Record
 from statemachine.errors import DecodeError
 from statemachine.events import INBOX, REGISTRY, Event, Model
 from statemachine.explain import explain
 from statemachine.facts import OUTCOME_TYPES, Fact, Outcome
+from statemachine.order import Parked
 
 #: Header that the lane adds when it forwards a record through the inbox: topic/partition/offset of its first arrival.
 ORIGIN_HEADER: Final = "orderflow-origin"
@@ -92,7 +93,7 @@ def decode(record: Record) -> Event:
     _check_context(envelope, order_id)
     topic, cause = _origin(record, kind, event_id, source)
     payload = envelope.data
-    if isinstance(payload, msgspec.UnsetType):
+    if isinstance(payload, msgspec.UnsetType) or bytes(payload) == b"null":
         if kind not in _NEEDS_NO_DATA:
             raise DecodeError("invalid", "data: is missing")
         payload = _NOTHING
@@ -120,23 +121,39 @@ def cause_of(record: Record) -> Cause | None:
         return None
 
 
+def cause_of_parked(entry: Parked) -> Cause:
+    """Which event waits in ``entry``, also when this version would no longer take it."""
+    record = entry.record
+    return cause_of(record) or Cause(entry.type, "", "", record.topic, record.partition, record.offset)
+
+
 def _envelope_of(record: Record) -> _Envelope:
-    if record.value is None:
-        raise DecodeError("undecodable", "value: is empty")
+    value = record.value
     # msgspec looks only at the texts that it reads; an order keeps a parked event, and its cart, whole.
-    if not record.value.isascii() and not _is_utf8(record.value):
+    if value is not None and not value.isascii() and not _is_utf8(value):
         raise DecodeError("undecodable", "value: is not UTF-8")
-    for name, _ in record.headers:
-        if name == "ce_specversion":
-            return _binary_envelope(record, record.value)
+    if record.headers and _is_binary(record.headers):
+        return _binary_envelope(record, value or b"")
+    if value is None:
+        raise DecodeError("undecodable", "value: is empty")
     try:
-        return _envelope_decoder.decode(record.value)
+        return _envelope_decoder.decode(value)
     except msgspec.ValidationError as error:
         raise DecodeError("undecodable", f"not a CloudEvent: {_place(error)}") from None
     except RecursionError:
         raise DecodeError("undecodable", "value: is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise DecodeError("undecodable", "value: is not JSON") from None
+
+
+def _is_binary(headers: Headers) -> bool:
+    """Whether the attributes are in the headers: ``content-type`` decides (CloudEvents' Kafka binding, section 3)."""
+    binary = False
+    for name, value in headers:
+        if name.lower() == "content-type" and (value or b"").lower().startswith(b"application/cloudevents"):
+            return False
+        binary = binary or name == "ce_specversion"
+    return binary
 
 
 def _is_utf8(value: bytes) -> bool:
@@ -159,7 +176,7 @@ def _binary_envelope(record: Record, value: bytes) -> _Envelope:
             except UnicodeDecodeError:
                 raise DecodeError("undecodable", "a ce_ header is not UTF-8") from None
     try:
-        data = msgspec.json.decode(value, type=msgspec.Raw)
+        data = msgspec.json.decode(value, type=msgspec.Raw) if value else msgspec.UNSET
         time = attributes.get("time")
         return _Envelope(
             specversion=attributes.get("specversion", msgspec.UNSET),

@@ -151,10 +151,10 @@ class Cart(Model):
     ship_from: Origin | None = None
     shipping: Shipping | None = None
     discount: Discount | None = None
-    tax_inclusive: bool = False
+    tax_inclusive: bool | None = None
     customer_type: Literal["individual", "business"] | None = None
     organization: Organization | None = None
-    tax_identifier_ids: Annotated[tuple[Identifier, ...], Field(max_length=20)] = ()
+    tax_identifier_ids: Annotated[tuple[Identifier, ...], Field(max_length=20)] | None = None
     browser_ip: Annotated[str, StringConstraints(min_length=2, max_length=64)] | None = None
     metadata: Metadata | None = None
 

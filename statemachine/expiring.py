@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from statemachine.decision import SetAside
-from statemachine.decoding import decode
+from statemachine.decoding import cause_of_parked
 from statemachine.draft import Draft
 from statemachine.identity import without
 from statemachine.order import Order
@@ -27,7 +27,5 @@ def expire_parked(draft: Draft) -> None:
             kept.append(entry)
             continue
         seen = without(seen, entry.mark)  # so that it can be sent again
-        draft.effects.append(
-            SetAside(entry.record, decode(entry.record).cause, "expired", "the order was never requested")
-        )
+        draft.effects.append(SetAside(entry.record, cause_of_parked(entry), "expired", "the order was never requested"))
     draft.put(parked=tuple(kept), seen=seen)

@@ -88,9 +88,12 @@ ORDER_RULES: Final = (
     park("order.payment_returned", ("awaited", "checkout_pending", "checkout_open", "checkout_ready", "placing")),
     same("order.payment_returned", ("pending_payment",), when="is_refresh_in_flight"),
     move("order.payment_returned", ("pending_payment",), None, do="ask_refresh_order"),
+    refuse("order.payment_returned", ("abandoned",), "the order has ended, nothing was placed"),
     same(
         "order.payment_returned",
-        others("awaited", "checkout_pending", "checkout_open", "checkout_ready", "placing", "pending_payment"),
+        others(
+            "awaited", "checkout_pending", "checkout_open", "checkout_ready", "placing", "pending_payment", "abandoned"
+        ),
     ),
     park("order.cancel_requested", ("awaited",)),
     same("order.cancel_requested", others("awaited"), when="is_known_cancellation"),

@@ -79,7 +79,7 @@ def checkout_body(cart: Cart, command: CreateCheckout) -> Json:
         "upstreamId": command.order_id,
         "chargeType": "customer_initiated",
         "customerType": cart.customer_type or "individual",
-        "taxInclusive": cart.tax_inclusive,
+        "taxInclusive": bool(cart.tax_inclusive),
         "billTo": {**_party(cart.bill_to), "email": cart.email},
         "items": [_item(item, cart.currency) for item in cart.items],
         "metadata": {**(cart.metadata or {}), COMMAND_KEY: command.command_id},

@@ -158,7 +158,7 @@ def test_who_tried_nothing_leaves_nothing_to_look_up() -> None:
     doubts = Doubts(OPTIONS)
     doubts.begin(3, 1000.0)
     doubts.note([pending(7)], watermark=3, now=50.0)
-    assert doubts.left(50.0) == Left(0, 0.0)
+    assert doubts.left(50.0) == Left(0, 0.0, 980.0)
 
 
 def test_doubts_about_commands_that_were_not_even_read_are_handed_on() -> None:
@@ -166,7 +166,59 @@ def test_doubts_about_commands_that_were_not_even_read_are_handed_on() -> None:
     doubts = Doubts(OPTIONS)
     doubts.begin(100, 80.0)
     doubts.note([], watermark=40, now=50.0)
-    assert doubts.left(50.0) == Left(100, 30.0)
+    assert doubts.left(50.0) == Left(100, 30.0, 60.0)
+
+
+def test_a_later_attempt_after_an_answer_need_not_wait_at_the_next_owner_either() -> None:
+    """Who leaves in good order says when all that had no answer is settled; every call was answered here."""
+    doubts = Doubts(OPTIONS)
+    doubts.begin(0, 0.0)
+    first = pending(1)
+    first.tries, first.tried_at = 1, 100.0
+    doubts.learn(first, Outcome(command_id="c1", command="delete_checkout", attempt=1, result="rejected"))
+    heir = Doubts(OPTIONS)
+    heir.begin_after(doubts.left(102.0), 110.0)
+    again = pending(2, attempt=2)
+    heir.mark(again, age=9.0, now=110.0)
+    assert (again.look_first, again.not_before) == (True, 110.0)
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_a_call_without_an_answer_is_waited_for_over_a_hand_over(learned: bool) -> None:
+    """HTTP time-out and 30 s after it, whether its outcome was written as unknown or it was given up."""
+    doubts = Doubts(OPTIONS)
+    doubts.begin(0, 0.0)
+    first = pending(1)
+    first.tries, first.tried_at = 1, 100.0
+    if learned:
+        doubts.learn(first, unknown_outcome(first.command))
+    else:
+        doubts.note([first], watermark=1, now=105.0)
+    heir = Doubts(OPTIONS)
+    heir.begin_after(doubts.left(105.0), 105.0)
+    again = pending(2, attempt=2)
+    heir.mark(again, age=1.0, now=130.0)
+    assert again.not_before == 160.0
+
+
+def test_an_heir_of_an_owner_that_did_not_say_waits_for_its_calls() -> None:
+    """Metadata of an earlier version has no word about it."""
+    heir = Doubts(OPTIONS)
+    heir.begin_after(Left(0), 100.0)
+    again = pending(2, attempt=2)
+    heir.mark(again, age=1.0, now=130.0)
+    assert again.not_before == 160.0
+
+
+def test_a_look_up_that_failed_is_no_call() -> None:
+    """An outcome that is unknown although nothing was called here: an earlier owner's call still counts from the record."""
+    doubts = Doubts(OPTIONS)
+    doubts.begin(10, 150.0)
+    first = pending(1)
+    doubts.learn(first, unknown_outcome(first.command))
+    again = pending(11, attempt=2)
+    doubts.mark(again, age=0.0, now=101.0)
+    assert again.not_before == 161.0
 
 
 def record(value: bytes | None, key: bytes | None = b"A-1") -> Record:

@@ -100,3 +100,17 @@ async def test_an_heir_asks_how_far_commands_reach_when_nobody_else_may_call_any
     await partition._bound_the_unknown(Progress(12), fenced_at)
     assert told == [5 - (partition._steady() - fenced_at), "end"]
     assert partition._doubts.left(0.0).look_below == 40
+
+
+async def test_a_commit_whose_answer_was_lost_is_progress_all_the_same() -> None:
+    """What failed before it is over: it must not count as trouble that has lasted ever since."""
+    partition, producer = command_partition(), PaperProducer()
+    partition._producer = cast("TransactionalProducer", producer)
+    partition._proven = True
+    producer.fails = True
+    with pytest.raises(TransactionAborted) as failed:
+        await partition._transact()
+    assert partition._watch.failed(failed.value, 0.0, in_work=True) is None
+    assert partition._in_doubt is not None
+    assert partition._is_ours(Progress(0, footprint=partition._in_doubt.footprint))
+    assert partition._watch.failed(failed.value, 68.0, in_work=True) is None

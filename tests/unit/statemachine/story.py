@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from statemachine.commands import Command, CommandBase
-from statemachine.decide import deadline_event, decide
+from statemachine.deadlines import deadline_event
+from statemachine.decide import decide
 from statemachine.decision import Decision, Moved, Parked, Refused, Repeated, SetAside, StateChange
 from statemachine.decoding import decode
 from statemachine.envelope import Record
@@ -63,6 +64,10 @@ def record(
     return Record(topic or TOPICS.get(kind, "orderflow.inbox"), 0, 0, key.encode(), msgspec.json.encode(envelope))
 
 
+#: What a change tells whole, and only when it differs from what was told before.
+_TOLD = {"amounts", "attention", "documents", "lines", "payment", "refunds", "returns", "shipments", "state"}
+
+
 class Story:
     """One order. ``river`` answers commands when ``answer`` is called; nothing happens by itself."""
 
@@ -75,6 +80,8 @@ class Story:
         self.numbers = 0
         self.changes: list[dict[str, Any]] = []
         self.change_ids: list[str] = []
+        #: By name, the value of the last change that named it.
+        self.told: dict[str, Any] = {}
         self.set_aside: list[SetAside] = []
         self.commands: deque[Command] = deque()
         self.asked: list[Command] = []
@@ -233,6 +240,11 @@ class Story:
                 assert change["sequence"] == sequence, "a gap in the sequence"
                 assert change["from"] == state, "a gap in the states"
                 assert all(name in change for name in change["changed"]), "a changed name without its value"
+                told = {name: change[name] for name in change["changed"]}
+                assert not any(name in self.told and self.told[name] == told[name] for name in _TOLD & told.keys()), (
+                    "a changed name whose value is the same"
+                )
+                self.told |= told
                 state = change["to"]
                 assert effect.event_id not in self.change_ids, "an id twice"
                 self.change_ids.append(effect.event_id)

@@ -139,7 +139,7 @@ def test_a_type_that_the_topic_does_not_have_is_refused(kind: str, topic: str) -
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (None, "data: must be an object"),
+        (None, "data: is missing"),
         ({name: value for name, value in cart().items() if name != "locale"}, "data.locale: is missing"),
         (with_item(quantity=0), "data.items[0].quantity: must be at least 1"),
         (with_item(quantity=-3), "data.items[0].quantity: must be at least 1"),
@@ -210,6 +210,42 @@ def test_data_may_be_absent_where_no_member_is_required() -> None:
         assert decode(Record("orderflow.inbox", 0, 0, b"A-1", value % kind.encode())).type == kind
     for kind in ("order.placed", "order.refund_requested"):
         assert refusal(Record("order-events", 0, 0, b"A-1", value % kind.encode())).detail == "data: is missing"
+
+
+@pytest.mark.parametrize("value", [None, b"", b"null", b"{}"])
+def test_a_binary_event_may_go_without_data_too(value: bytes | None) -> None:
+    """No value, an empty one and null all say that there is none."""
+    headers = (
+        ("ce_specversion", b"1.0"),
+        ("ce_id", b"e-1"),
+        ("ce_source", b"/shop"),
+        ("ce_type", b"order.payment_returned"),
+    )
+    assert decode(Record("order-events", 0, 0, b"A-1", value, headers)).type == "order.payment_returned"
+    placed = (*headers[:3], ("ce_type", b"order.placed"))
+    if value != b"{}":
+        assert refusal(Record("order-events", 0, 0, b"A-1", value, placed)).detail == "data: is missing"
+
+
+def test_data_that_is_null_is_absent() -> None:
+    """As in the events of most libraries."""
+    assert decode(record("order.payment_returned", None)).type == "order.payment_returned"
+    assert refusal(record("order.placed", None)).detail == "data: is missing"
+
+
+@pytest.mark.parametrize("kind", [b"application/cloudevents+json", b"Application/CloudEvents; charset=UTF-8"])
+def test_the_content_type_tells_a_structured_event(kind: bytes) -> None:
+    """Some senders repeat the attributes in headers: what the content type says holds."""
+    made = record("checkout.requested", cart())
+    headers = (("content-type", kind), ("ce_specversion", b"1.0"), ("ce_id", b"another"))
+    event = decode(Record(made.topic, 0, 0, made.key, made.value, headers))
+    assert (event.type, event.id) == ("checkout.requested", "e-1")
+
+
+def test_optional_members_of_a_cart_may_be_null() -> None:
+    """Null is as good as absent, for each of them."""
+    optional = {name: None for name, field in Cart.model_fields.items() if not field.is_required()}
+    assert isinstance(decode(record("checkout.requested", cart() | optional)).data, Cart)
 
 
 def test_lines_are_named_once() -> None:
