@@ -319,13 +319,8 @@ class OrderLogic:
         """A dead letter; and for the service that sent a public event, the news that it was refused."""
         self.counts["dead"] += 1
         self.counts[f"dead.{reason}"] += 1
-        if cause is not None and cause.topic is not None and cause.partition is not None and cause.offset is not None:
-            headers = record.headers
-            if (
-                record.topic == Topic.INBOX and cause.topic != Topic.INBOX
-            ):  # forwarded: the letter is that of its first arrival
-                headers = _without_origin(headers)
-            record = Record(cause.topic, cause.partition, cause.offset, record.key, record.value, headers)
+        if cause is not None and not _is_our_own(cause):
+            record = _as_it_came(record, cause)
         letter = dead_letter(record, reason, detail, at=self._now, room=self._room)
         self._outbox.add_foreign(self._letters, letter.key, letter.value, letter.headers)
         log.info(
@@ -342,6 +337,16 @@ class OrderLogic:
             self._outbox.add_foreign(self._changes, record.key, value)
 
 
+def _as_it_came(record: Record, cause: Cause) -> Record:
+    """The record of a public event where it first came in: the letter of a forwarded one is that of its first arrival."""
+    if cause.topic is None or cause.partition is None or cause.offset is None:
+        return record
+    headers = record.headers
+    if record.topic == Topic.INBOX and cause.topic != Topic.INBOX:
+        headers = _without_origin(headers)
+    return Record(cause.topic, cause.partition, cause.offset, record.key, record.value, headers)
+
+
 def _without_origin(headers: Headers) -> Headers:
     """The headers as they were before the lane added its own, which is the last of that name."""
     at = max(at for at, (name, _) in enumerate(headers) if name == ORIGIN_HEADER)
@@ -350,7 +355,7 @@ def _without_origin(headers: Headers) -> Headers:
 
 def _is_our_own(cause: Cause) -> bool:
     """An outcome or a webhook that a lane of ours wrote: nobody outside waits for news of it."""
-    return cause.topic == Topic.INBOX and cause.type.startswith("digitalriver.")
+    return cause.topic in (Topic.INBOX, Topic.DR_WEBHOOKS) and cause.type.startswith("digitalriver.")
 
 
 def _failure(error: Exception) -> str:

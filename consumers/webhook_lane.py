@@ -36,6 +36,7 @@ from producers.outbox import Outbox
 from producers.sizes import Room, fits
 from producers.topics import Lane, Topic, group_id, prefixed
 from producers.transaction import Probe
+from statemachine.decoding import ORIGIN_HEADER
 from statemachine.envelope import CloudEvent, Headers, Record
 from statemachine.errors import OffContract, RecordError, Unroutable
 from statemachine.facts import Fact
@@ -200,12 +201,14 @@ class WebhookLogic:
             msgspec.Raw(_encoder.encode(fact)),
         )
         value = encode_event(event)
-        if not fits(order_id.encode(), value, (), self._room):
+        # a change tells where its event first came in
+        headers = ((ORIGIN_HEADER, f"{read.record.topic}/{read.record.partition}/{read.record.offset}".encode()),)
+        if not fits(order_id.encode(), value, headers, self._room):
             detail = "what it says does not fit into a record of the inbox"
             self._set_aside(read.record, RecordError("too_large", detail), now, outbox)
             return
         self.counts["facts"] += 1
-        outbox.add_foreign(self._inbox, order_id.encode(), value)
+        outbox.add_foreign(self._inbox, order_id.encode(), value, headers)
 
     def _set_aside(self, record: Record, error: RecordError, now: datetime, outbox: Outbox) -> None:
         self.counts[f"dead.{error.reason}"] += 1

@@ -23,6 +23,8 @@ from statemachine.order import Parked
 
 #: Header that the lane adds when it forwards a record through the inbox: topic/partition/offset of its first arrival.
 ORIGIN_HEADER: Final = "orderflow-origin"
+#: Where the webhooks come in that the inbox has facts of.
+WEBHOOKS: Final = "dr-webhooks"
 
 ID_MAX: Final = 255
 SOURCE_MAX: Final = 255
@@ -223,16 +225,21 @@ def _attribute(name: str, value: str | msgspec.UnsetType, length_max: int) -> st
 
 def _origin(record: Record, kind: str, event_id: str, source: str) -> tuple[str, Cause]:
     """The topic whose types hold for the record, and its cause: those of its first arrival when it was forwarded."""
-    topic, partition, offset = record.topic, record.partition, record.offset
+    topic = record.topic
     if topic == INBOX:
         for name, raw in reversed(record.headers):
             if name == ORIGIN_HEADER:  # the last one is the lane's own, whatever the sender may have put before it
                 found = _ORIGIN.match(raw or b"")
-                if found is None or found[1].decode() not in REGISTRY:
+                first = "" if found is None else found[1].decode()
+                if found is None or not (first in REGISTRY or _is_webhook(first, kind)):
                     raise DecodeError("invalid", f"{ORIGIN_HEADER}: must be topic/partition/offset of a public topic")
-                topic, partition, offset = found[1].decode(), int(found[2]), int(found[3])
-                break
-    return topic, Cause(type=kind, id=event_id, source=source, topic=topic, partition=partition, offset=offset)
+                cause = Cause(kind, event_id, source, first, int(found[2]), int(found[3]))
+                return (topic if first == WEBHOOKS else first), cause
+    return topic, Cause(kind, event_id, source, topic, record.partition, record.offset)
+
+
+def _is_webhook(topic: str, kind: str) -> bool:
+    return topic == WEBHOOKS and kind.startswith(_WEBHOOK_PREFIX)
 
 
 def _data(topic: str, kind: str, payload: msgspec.Raw) -> Model | Outcome | Fact:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from producers.partitioner import partition_of
 from producers.topics import Topic
+from statemachine.decoding import ORIGIN_HEADER
 from tests.orders.bad_records import largest
 from tests.orders.lane import Given, Place, event, given, key_on, make_topics, order_lane
 from tests.unit.statemachine.story import cart
@@ -124,3 +125,23 @@ async def test_records_at_the_size_limit_are_forwarded_or_set_aside_but_never_st
     assert (too_dense.reason, too_dense.value) == ("too_large", b"")
     assert "too large to be forwarded" in too_dense.detail
     assert len(outputs.refused) == 2
+
+
+async def test_a_fact_that_is_set_aside_is_a_letter_of_the_inbox(kafka: str, prefix: str) -> None:
+    """Its value is the fact, not the webhook that it came from: written back to the inbox it is read again."""
+    await make_topics(kafka, prefix)
+    order_id = key_on(1)
+    remote = {"dr_order_id": "DR-1", "state": "accepted", "currency": "USD", "total": 100}
+    fact = Given(
+        Topic.INBOX,
+        order_id.encode(),
+        event("digitalriver.order.accepted", order_id, {"type": "order.accepted", "order": remote}),
+        headers=((ORIGIN_HEADER, b"dr-webhooks/3/17"),),
+    )
+    async with order_lane(kafka, prefix) as lane:
+        (place,) = await lane.send(fact)
+        await lane.settled()
+        outputs = await lane.outputs()
+    letter = outputs.letter_at(place)
+    assert (letter.reason, letter.value, letter.headers) == ("unroutable", fact.value, fact.headers)
+    assert outputs.refused == [], "nobody outside waits for news of a webhook"

@@ -112,7 +112,9 @@ async def test_a_webhook_reaches_the_inbox_of_its_order_as_a_fact(lane: Lane) ->
     outbox = await lane.step(lane.webhooks, Consumed(webhook("e1", upstream="A-1", order="DR1")))
     assert list(outbox.batches) == [("orderflow.inbox", partition_of(b"A-1", INBOX_COUNT))]
     [record] = written(outbox, "orderflow.inbox")
-    event = decode(Record("orderflow.inbox", 0, 0, record.key, record.value))
+    event = decode(Record("orderflow.inbox", 0, 0, record.key, record.value, tuple(record.headers)))
+    came = (event.cause.topic, event.cause.partition, event.cause.offset)
+    assert came == ("dr-webhooks", 0, 0), "a change tells where its event first came in"
     assert (event.id, event.source, event.type, event.order_id) == (
         "e1",
         "/digitalriver",

@@ -281,6 +281,16 @@ def test_a_broken_origin_is_invalid(origin: bytes) -> None:
     assert refusal(msgspec.structs.replace(made, headers=(("orderflow-origin", origin),))).reason == "invalid"
 
 
+def test_only_a_fact_comes_from_a_webhook() -> None:
+    """Its cause has the webhook's coordinates; a public event that names them is made up."""
+    made = record("digitalriver.order.accepted", {"type": "order.accepted"}, topic="orderflow.inbox")
+    headers = (("orderflow-origin", b"dr-webhooks/3/17"),)
+    cause = decode(msgspec.structs.replace(made, headers=headers)).cause
+    assert (cause.topic, cause.partition, cause.offset) == ("dr-webhooks", 3, 17)
+    public = record("order.placed", {"terms_accepted": True}, topic="orderflow.inbox")
+    assert "of a public topic" in refusal(msgspec.structs.replace(public, headers=headers)).detail
+
+
 def test_the_inbox_takes_outcomes_facts_and_public_types() -> None:
     """Answers, webhooks, reads of our own, and what an operator writes."""
     outcome = Outcome(command_id="c", command="refresh_order", attempt=1, result="confirmed")
