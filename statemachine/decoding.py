@@ -72,7 +72,7 @@ _NEEDS_NO_DATA: Final = frozenset(
     for name, model in types.items()
     if not any(field.is_required() for field in model.model_fields.values())
 )
-_NOTHING: Final = msgspec.Raw(b"{}")
+_NOTHING, _NULL = msgspec.Raw(b"{}"), msgspec.Raw(b"null")
 _OUTCOME_TYPES: Final = frozenset(
     [name for by_result in OUTCOME_TYPES.values() for name in by_result.values()]
     + ["digitalriver.command_unknown", "digitalriver.command_absent", "digitalriver.order_declined"]
@@ -95,7 +95,7 @@ def decode(record: Record) -> Event:
     _check_context(envelope, order_id)
     topic, cause = _origin(record, kind, event_id, source)
     payload = envelope.data
-    if isinstance(payload, msgspec.UnsetType) or bytes(payload) == b"null":
+    if isinstance(payload, msgspec.UnsetType) or payload == _NULL:
         if kind not in _NEEDS_NO_DATA:
             raise DecodeError("invalid", "data: is missing")
         payload = _NOTHING

@@ -47,8 +47,12 @@ def take_cart(draft: Draft) -> None:
     """A new cart: its lines are the order's. What stood for the cart before, quote, source and acceptance, is void."""
     cart = draft.event.data
     assert isinstance(cart, Cart)  # the table fires this for the two cart events only
+    lines = tuple([Line(item.line, item.sku_id, item.quantity) for item in cart.items])
+    if not draft.order.lines:  # the first cart: nothing stands yet
+        draft.order = replace(draft.order, lines=lines, amounts=Amounts(cart.currency))
+        return
     draft.put(
-        lines=tuple([Line(item.line, item.sku_id, item.quantity) for item in cart.items]),
+        lines=lines,
         amounts=Amounts(cart.currency),
         digital_river=RemoteIds(customer_id=draft.order.digital_river.customer_id),
         items=(),
@@ -85,13 +89,14 @@ def release_checkout(draft: Draft) -> None:
 
 def take_checkout(draft: Draft) -> None:
     """The checkout is there: its id, its money, and the quote that the shopper reviews."""
-    _take_quote(draft)
-    quote, outcome = draft.quote, draft.outcome
-    assert quote is not None
+    order, outcome = draft.order, draft.outcome
     assert outcome is not None
-    customer_id = outcome.customer_id or quote.customer_id
-    draft.put(digital_river=RemoteIds(checkout_id=quote.checkout_id, customer_id=customer_id))
-    draft.effects.append(IndexEntry(quote.checkout_id, "checkout", draft.order.order_id))
+    assert outcome.checkout is not None  # guarded by is_quote_sound
+    quote = draft.quote = outcome.checkout
+    ids = RemoteIds(quote.checkout_id, None, outcome.customer_id or quote.customer_id)
+    amounts = replace(order.amounts, total=quote.total, tax=quote.tax)
+    draft.order = replace(order, digital_river=ids, amounts=amounts)
+    draft.effects.append(IndexEntry(quote.checkout_id, "checkout", order.order_id))
 
 
 def _take_quote(draft: Draft) -> None:
@@ -111,7 +116,9 @@ def take_attached(draft: Draft) -> None:
     outcome = draft.outcome
     assert outcome is not None
     assert outcome.checkout is not None  # guarded by is_quote_sound
-    draft.put(amounts=replace(draft.order.amounts, total=outcome.checkout.total, tax=outcome.checkout.tax))
+    total, tax = outcome.checkout.total, outcome.checkout.tax
+    if (total, tax) != (draft.order.amounts.total, draft.order.amounts.tax):
+        draft.put(amounts=replace(draft.order.amounts, total=total, tax=tax))
 
 
 def tell_quote(draft: Draft) -> None:

@@ -170,8 +170,10 @@ def is_wanted(draft: Draft) -> bool:
     """The command that was answered is the latest of its kind: no new cart, no newer source, no cancel came meanwhile."""
     closing = draft.closing
     assert closing is not None  # decide fires outcomes of open commands only
-    latest = [command.command_id for command in draft.order.commands if command.name == closing.name and command.wanted]
-    return bool(latest) and latest[-1] == closing.command_id
+    for command in reversed(draft.order.commands):
+        if command.name == closing.name and command.wanted:
+            return command.command_id == closing.command_id
+    return False
 
 
 def is_quote_sound(draft: Draft) -> bool:
