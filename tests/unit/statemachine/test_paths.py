@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
+import msgspec
 import pytest
 
 from statemachine.commands import (
@@ -60,6 +63,22 @@ def test_the_quote_and_the_session_go_into_checkout_open() -> None:
     assert story.last["payment_session"]["client_secret"] == "secret of the session"
     assert story.order is not None
     assert b"secret" not in encode_snapshot(story.order)
+
+
+def test_an_attached_source_may_change_the_quote() -> None:
+    """Digital River fills in the payer's address, and tax follows it."""
+    story = Story().to_open()
+    story.tell("checkout.source_provided", source_id="sim-card-1")
+    answer = story.river.answer(story.commands.popleft())
+    assert answer.checkout is not None
+    dearer = msgspec.structs.replace(answer.checkout, total=answer.checkout.total + 7, tax=answer.checkout.tax + 7)
+    before = story.changes[-1]["amounts"]
+    story.outcome(msgspec.structs.replace(answer, checkout=dearer))
+    assert story.state == "checkout_ready"
+    assert "amounts" in story.last["changed"]
+    after = story.last["amounts"]
+    assert Decimal(after["total"]) - Decimal(before["total"]) == Decimal("0.07")
+    assert Decimal(after["tax"]) - Decimal(before["tax"]) == Decimal("0.07")
 
 
 def test_personal_data_leaves_the_order_with_the_command() -> None:
