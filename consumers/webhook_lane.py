@@ -213,7 +213,12 @@ class WebhookLogic:
     def _set_aside(self, record: Record, error: RecordError, now: datetime, outbox: Outbox) -> None:
         self.counts[f"dead.{error.reason}"] += 1
         log.info(
-            "dead_letter", reason=error.reason, detail=error.detail, partition=record.partition, offset=record.offset
+            "dead_letter",
+            reason=error.reason,
+            detail=error.detail,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
         )
         letter = dead_letter(record, error.reason, error.detail, at=now, room=self._room)
         outbox.add_foreign(self._letters, letter.key, letter.value, letter.headers)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from consumers.catalogue_lane import CatalogueLogic
 from consumers.lease import Lease, LeaseExpired
@@ -134,6 +135,18 @@ async def test_a_wrong_or_missing_signature_never_reaches_an_order(lane: Lane) -
     )
     assert reasons(outbox) == ["bad_signature", "bad_signature"]
     assert not written(outbox, "orderflow.inbox")
+
+
+@pytest.mark.parametrize(("name", "topic"), [("webhooks", "dr-webhooks"), ("catalogue", "catalog-events")])
+async def test_the_log_says_where_a_dead_letter_came_from(lane: Lane, name: str, topic: str) -> None:
+    """Both lanes number their partitions alike: without the topic nobody could find the record."""
+    logic = lane.webhooks if name == "webhooks" else lane.catalogue
+    with capture_logs() as logs:
+        await lane.step(logic, Consumed(b"rubbish", partition=3, offset=812))
+    [line] = [line for line in logs if line["event"] == "dead_letter"]
+    assert (line["topic"], line["partition"], line["offset"]) == (topic, 3, 812)
+    assert line["reason"] == "undecodable"
+    assert line["detail"]
 
 
 async def test_a_fact_that_does_not_fit_into_the_inbox_is_set_aside(lane: Lane) -> None:
