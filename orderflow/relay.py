@@ -2,22 +2,27 @@
 
 An event is acknowledged (202) only when Kafka has it; anything else is answered so that Digital River sends it again. The
 body goes on byte for byte with its signature, because the webhook lane verifies it once more. Nothing is decided about
-orders here.
+orders here. What is refused is lost once Digital River stops sending it, so each reason is logged and counted; never a body,
+a token or a signature.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
+import structlog
 from aiohttp import web
 
 from orderflow.digitalriver.signature import SIGNATURE_HEADER, signed_at, verify
 from orderflow.digitalriver.webhook import key_of
 from statemachine.envelope import Headers
 from statemachine.errors import OrderflowError
+
+log = structlog.get_logger(__name__)
 
 #: Writes one record to ``dr-webhooks`` and returns once Kafka has it; raises ``OrderflowError`` or takes too long when it cannot.
 Publish = Callable[[bytes | None, bytes, Headers], Awaitable[None]]
@@ -32,6 +37,9 @@ SIGNATURE_AGE_SECONDS_MAX: Final = 300.0
 #: Orders of the largest cart stay below this; what is larger is not Digital River's.
 BODY_BYTES_MAX: Final = 1024 * 1024
 
+#: The first refusal for a reason is logged at once, those after it as a count: a flood must not fill a disk.
+REFUSALS_LOGGED_SECONDS: Final = 60.0
+
 #: Keys of Kafka records are ids; a longer one would not be Digital River's.
 _KEY_LENGTH_MAX: Final = 128
 
@@ -44,18 +52,73 @@ def make_relay(
     now: Callable[[], float] = time.time,
     answer_seconds_max: float = ANSWER_SECONDS_MAX,
     body_bytes_max: int = BODY_BYTES_MAX,
+    refusals_logged_seconds: float = REFUSALS_LOGGED_SECONDS,
 ) -> web.Application:
     """The application: ``POST /webhooks``, ``GET /healthz``, ``GET /readyz``.
 
     ``tokens`` are the signing tokens, current first; without any, signatures are not checked. ``now`` is in seconds since
     the epoch. ``ready`` tells whether Kafka answers and has the topic.
     """
-    relay = _Relay(publish, tuple(tokens), ready, now, answer_seconds_max)
+    refusals = _Refusals(refusals_logged_seconds)
+    relay = _Relay(publish, tuple(tokens), ready, now, answer_seconds_max, refusals)
     app = web.Application(client_max_size=body_bytes_max)
+    app.on_cleanup.append(refusals.close)
     app.router.add_post("/webhooks", relay.receive)
     app.router.add_get("/healthz", relay.healthy)
     app.router.add_get("/readyz", relay.readiness)
     return app
+
+
+class _Refusal(NamedTuple):
+    """Why webhooks are refused, in words of ours. ``kind`` tells whether they had a signature header at all."""
+
+    status: int
+    reason: str
+    kind: str
+
+
+class _Refusals:
+    """Counts what is refused and logs it: the first of a kind at once, what follows once in a while."""
+
+    def __init__(self, logged_seconds: float) -> None:
+        self._logged_seconds = logged_seconds
+        #: Refused since the start.
+        self.counts: Counter[_Refusal] = Counter()
+        self._told: Counter[_Refusal] = Counter()
+        #: The kinds that were logged within the last interval, with what will look after them again.
+        self._quiet: dict[_Refusal, asyncio.TimerHandle] = {}
+
+    def add(self, status: int, reason: str, *, signed: bool) -> None:
+        """One webhook was refused."""
+        refusal = _Refusal(status, reason, "signed" if signed else "unsigned")
+        self.counts[refusal] += 1
+        if refusal not in self._quiet:
+            self._tell(refusal)
+
+    def _tell(self, refusal: _Refusal) -> None:
+        """Log what has come since the last line, if anything has, and be quiet for an interval."""
+        self._quiet.pop(refusal, None)
+        count = self.counts[refusal] - self._told[refusal]
+        if count:
+            self._told[refusal] += count
+            log.warning("webhook_refused", **refusal._asdict(), count=count)
+            self._quiet[refusal] = asyncio.get_running_loop().call_later(self._logged_seconds, self._tell, refusal)
+
+    def lines(self) -> str:
+        """All counts since the start, a line each."""
+        return "".join(
+            f"refused since the start: {count} with {status}, {reason} ({kind})\n"
+            for (status, reason, kind), count in sorted(self.counts.items())
+        )
+
+    async def close(self, _: web.Application) -> None:
+        """Log what was not logged yet."""
+        for handle in self._quiet.values():
+            handle.cancel()
+        for refusal in list(self._quiet):
+            self._tell(refusal)
+        for handle in self._quiet.values():
+            handle.cancel()
 
 
 class _Relay:
@@ -66,42 +129,54 @@ class _Relay:
         ready: Callable[[], Awaitable[bool]],
         now: Callable[[], float],
         answer_seconds_max: float,
+        refusals: _Refusals,
     ) -> None:
         self._publish = publish
         self._tokens = tokens
         self._ready = ready
         self._now = now
         self._answer_seconds_max = answer_seconds_max
+        self._refusals = refusals
 
     async def receive(self, request: web.Request) -> web.Response:
         """202 once Kafka has the event, 400 when it is not Digital River's, 413 when too large, 503 when Kafka cannot take it."""
+        header = request.headers.get(SIGNATURE_HEADER)
+        body: bytes | None = None
         try:
             # The limit covers the reading too: a slow sender must not hold the door open.
             async with asyncio.timeout(self._answer_seconds_max):
                 body = await request.read()
-                header = request.headers.get(SIGNATURE_HEADER)
                 fault = self._fault(header, body)
                 if fault is not None:
-                    return web.Response(status=400, text=f"{fault}\n")
+                    return self._refuse(400, fault, header)
                 await self._publish(_key(body), body, _headers(header))
+        except web.HTTPRequestEntityTooLarge:
+            return self._refuse(413, "the body is too large", header)
         except TimeoutError:
-            return web.Response(status=503, text="the event could not be stored in time, send it again\n")
+            if body is None:
+                return self._refuse(503, "the event did not arrive in time, send it again", header)
+            return self._refuse(503, "the event could not be stored in time, send it again", header)
         except OrderflowError:
-            return web.Response(status=503, text="the event could not be stored, send it again\n")
+            return self._refuse(503, "the event could not be stored, send it again", header)
         return web.Response(status=202)
+
+    def _refuse(self, status: int, reason: str, header: str | None) -> web.Response:
+        self._refusals.add(status, reason, signed=header is not None)
+        return web.Response(status=status, text=f"{reason}\n")
 
     async def healthy(self, _: web.Request) -> web.Response:
         """200 while the process serves."""
         return web.Response(text="ok\n")
 
     async def readiness(self, _: web.Request) -> web.Response:
-        """200 while Kafka can be written to, else 503."""
+        """200 while Kafka can be written to, else 503; in both cases with what was refused since the start."""
+        refused = self._refusals.lines()
         try:
             if await self._ready():
-                return web.Response(text="ready\n")
+                return web.Response(text=f"ready\n{refused}")
         except OrderflowError:
             pass
-        return web.Response(status=503, text="Kafka does not answer, or has no topic for webhooks yet\n")
+        return web.Response(status=503, text=f"Kafka does not answer, or has no topic for webhooks yet\n{refused}")
 
     def _fault(self, header: str | None, body: bytes) -> str | None:
         """Why the request is not taken, in one line that quotes nothing; None when it is fine."""

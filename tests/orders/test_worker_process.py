@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from producers.topics import TOPICS, Topic, prefixed
 from tests.kafka.server import free_port
-from tests.orders.lane import PARTITIONS, given, key_on, order_lane, read_outputs, write
+from tests.orders.lane import PARTITIONS, Given, given, key_on, order_lane, read_outputs, write
 from tests.orders.test_accept import delete_records
 from tests.unit.statemachine.story import cart
 
@@ -131,4 +131,24 @@ async def test_readyz_names_a_stopped_partition_until_it_was_repaired(kafka: str
         await write(kafka, prefix, [given("checkout.updated", order_id, cart(("1", 9, "1.00")))])
         async with asyncio.timeout(20):
             while (await read_outputs(kafka, prefix)).orders[order_id]["lines"][0]["ordered"] != 9:  # noqa: ASYNC110  # the same
+                await asyncio.sleep(0.2)
+
+
+async def test_a_snapshot_that_cannot_be_read_is_repaired_by_a_record_and_a_restart(kafka: str, prefix: str) -> None:
+    """The worker has the bad record in memory and stays stopped after the repair; the next one takes the order."""
+    await _make_all_topics(kafka, prefix)
+    order_id = key_on(0)
+    await write(kafka, prefix, [Given(Topic.ORDERS, order_id.encode(), b"no json", partition=0)])
+    async with _worker(kafka, prefix) as port:
+        problem = await _until_ready_is(port, 503, "cannot be read")
+        assert f"the snapshot of order {order_id} in {prefix}orders cannot be read" in problem
+        await write(kafka, prefix, [Given(Topic.ORDERS, order_id.encode(), None, partition=0)])
+        await asyncio.sleep(2.0)
+        code, still = await _ready(port)
+        assert (code, f"the snapshot of order {order_id}" in still) == (503, True)
+    async with _worker(kafka, prefix) as port:
+        await _until_ready_is(port, 200)
+        await write(kafka, prefix, [given("checkout.requested", order_id, cart())])
+        async with asyncio.timeout(20):
+            while order_id not in (await read_outputs(kafka, prefix)).orders:  # noqa: ASYNC110  # another process
                 await asyncio.sleep(0.2)

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from orderflow.digitalriver.signature import SIGNATURE_HEADER, sign
 from orderflow.relay import make_relay
@@ -37,13 +39,23 @@ class Topic:
 
 
 @asynccontextmanager
-async def door(topic: Topic, tokens: Sequence[str] = (TOKEN,), is_ready: bool = True) -> AsyncIterator[str]:
+async def door(
+    topic: Topic, tokens: Sequence[str] = (TOKEN,), is_ready: bool = True, logged_seconds: float = 60.0
+) -> AsyncIterator[str]:
     """A relay on a free port that takes 0.3 s at most and 1,000 bytes."""
 
     async def ready() -> bool:
         return is_ready
 
-    app = make_relay(topic.publish, tokens, ready=ready, now=lambda: NOW, answer_seconds_max=0.3, body_bytes_max=1000)
+    app = make_relay(
+        topic.publish,
+        tokens,
+        ready=ready,
+        now=lambda: NOW,
+        answer_seconds_max=0.3,
+        body_bytes_max=1000,
+        refusals_logged_seconds=logged_seconds,
+    )
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -140,3 +152,90 @@ async def test_health_and_readiness_are_told_apart() -> None:
         assert (healthy.status, ready.status) == (200, 503)
     async with door(Topic()) as url, aiohttp.ClientSession() as session, session.get(f"{url}/readyz") as ready:
         assert ready.status == 200
+
+
+def _refusals(logs: Sequence[EventDict]) -> list[tuple[int, str, str, int]]:
+    return [
+        (line["status"], line["reason"], line["kind"], line["count"])
+        for line in logs
+        if line["event"] == "webhook_refused"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("topic", "body", "header", "said"),
+    [
+        (Topic(), BODY, None, (400, "the header DigitalRiver-Signature is missing", "unsigned", 1)),
+        (Topic(), BODY, sign("rotated", str(int(NOW)), BODY), (400, "the signature does not match", "signed", 1)),
+        (Topic(), b"x" * 2000, "any", (413, "the body is too large", "signed", 1)),
+        (
+            Topic(BrokerUnavailable("away")),
+            BODY,
+            sign(TOKEN, str(int(NOW)), BODY),
+            (503, "the event could not be stored, send it again", "signed", 1),
+        ),
+        (
+            Topic(delay_seconds=5),
+            BODY,
+            sign(TOKEN, str(int(NOW)), BODY),
+            (503, "the event could not be stored in time, send it again", "signed", 1),
+        ),
+    ],
+)
+async def test_a_refused_webhook_is_logged_without_what_it_holds(
+    topic: Topic, body: bytes, header: str | None, said: tuple[int, str, str, int]
+) -> None:
+    """Law: a refusal is seen by whoever runs the relay, with its reason, and quotes neither body, token nor signature."""
+    with capture_logs() as logs:
+        async with door(topic) as url:
+            assert (await _post(url, body, header))[0] == said[0]
+    assert _refusals(logs) == [said]
+    for secret in (TOKEN, "evt-1", "9001", *([header.partition(", ")[2]] if header and ", " in header else [])):
+        assert secret not in str(logs)
+
+
+async def test_a_webhook_that_never_arrives_whole_is_logged_as_that() -> None:
+    """Law: a slow sender is told apart from a slow Kafka."""
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield BODY[:10]
+        await asyncio.sleep(5)
+
+    with capture_logs() as logs:
+        async with (
+            door(Topic()) as url,
+            aiohttp.ClientSession() as session,
+            session.post(f"{url}/webhooks", data=slowly()) as answer,
+        ):
+            assert answer.status == 503
+    assert _refusals(logs) == [(503, "the event did not arrive in time, send it again", "unsigned", 1)]
+
+
+async def test_a_flood_of_refusals_is_one_line_and_a_count() -> None:
+    """Law: the first is logged at once, the rest once an interval, and nothing is left out of the counts."""
+    with capture_logs() as logs:
+        async with door(Topic(), logged_seconds=1.0) as url, aiohttp.ClientSession() as session:
+            for _ in range(20):
+                await _post(url)
+            assert [count for *_, count in _refusals(logs)] == [1]
+            for _ in range(500):
+                if len(_refusals(logs)) == 1:
+                    await asyncio.sleep(0.02)
+            await _post(url)
+            await _post(url, b"")
+            async with session.get(f"{url}/readyz") as ready:
+                assert (await ready.text()).splitlines() == [
+                    "ready",
+                    "refused since the start: 1 with 400, the body is empty (unsigned)",
+                    "refused since the start: 21 with 400, the header DigitalRiver-Signature is missing (unsigned)",
+                ]
+    assert [count for _, reason, _, count in _refusals(logs) if "missing" in reason] == [1, 19, 1]
+
+
+async def test_a_relay_that_is_not_ready_still_says_what_it_refused() -> None:
+    """Law: the counts do not hide behind Kafka's absence."""
+    async with door(Topic(), is_ready=False) as url, aiohttp.ClientSession() as session:
+        await _post(url)
+        async with session.get(f"{url}/readyz") as ready:
+            assert ready.status == 503
+            assert "1 with 400" in await ready.text()
