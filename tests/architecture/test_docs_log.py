@@ -1,4 +1,4 @@
-"""The operating page explains what a worker logs: all of it, and nothing else."""
+"""The operating page explains what a worker logs, all of it and nothing else, and quotes its health page."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Final
 from tests.architecture.sources import ROOT, python_files, tree
 
 _LEVELS: Final = {"info", "warning", "error", "exception"}
+_TEXTS: Final = ("consumers", "statemachine", "orderflow")
+_PROBLEM: Final = re.compile(r"^\| ((?:`[^`]+`(?:, )?)+) \|", re.MULTILINE)
 _ROW: Final = re.compile(r"^\| (`\w+`(?:, `\w+`)*) \|", re.MULTILINE)
 
 
@@ -34,3 +36,29 @@ def test_every_log_line_is_explained() -> None:
     section = page.partition("\n## Log\n")[2].partition("\n## ")[0]
     explained = {name for row in _ROW.findall(section) for name in re.findall(r"\w+", row)}
     assert explained == _logged()
+
+
+def _said() -> str:
+    """All texts in the sources, with a dot of the page's kind for what is put in."""
+    parts = []
+    for path in python_files(*_TEXTS):
+        for node in ast.walk(tree(path)):
+            match node:
+                case ast.JoinedStr(values=values):
+                    parts.append("".join(str(v.value) if isinstance(v, ast.Constant) else "..." for v in values))
+                case ast.Constant(value=str(text)):
+                    parts.append(text)
+                case _:
+                    pass
+    return "\n".join(parts)
+
+
+def test_each_line_of_the_health_page_is_one_that_a_worker_says() -> None:
+    """Who looks for the line of a page that a worker no longer says looks in vain."""
+    page = (ROOT / "docs/operating.md").read_text()
+    section = page.partition("\n## Health\n")[2].partition("\n## ")[0]
+    quoted = [text for row in _PROBLEM.findall(section) for text in re.findall(r"`([^`]+)`", row)]
+    said = _said()
+    assert len(quoted) > 10
+    lost = [text for text in quoted if not all(part.strip(" ,") in said for part in re.split(r"\.\.\.|\d+|, ", text))]
+    assert lost == []
