@@ -16,6 +16,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+import msgspec
 import structlog
 
 from consumers.command_records import record_of
@@ -36,7 +37,7 @@ from producers.topics import Lane, Topic, group_id, prefixed
 from producers.transaction import Probe
 from statemachine.decoding import decode
 from statemachine.envelope import Record
-from statemachine.errors import DecodeError, OffContract
+from statemachine.errors import DecodeError, OffContract, UnreadableTable
 from statemachine.events import Event, SkuRemoved, SkuUpserted
 from statemachine.facts import Problem
 from statemachine.sku import Sku, SkuEvent, decode_sku, driven, encode_sku, is_repeated
@@ -46,6 +47,15 @@ log = structlog.get_logger(__name__)
 #: Small, because a batch is done again as a whole after a failure or a revoke.
 _BATCH_RECORDS_MAX: Final = 100
 _OPTIONS: Final = LaneOptions()
+
+
+def _read_sku(sku_id: str, snapshot: bytes) -> Sku:
+    try:
+        return decode_sku(snapshot)
+    except msgspec.DecodeError:
+        raise UnreadableTable(
+            f"the snapshot of SKU {sku_id} in {Topic.SKUS} cannot be read: write the right one again, or remove it"
+        ) from None
 
 
 class CatalogueLogic:
@@ -88,10 +98,11 @@ class CatalogueLogic:
 
         Raises:
             DigitalRiverError: It cannot be asked now: the lane waits.
+            UnreadableTable: What ``skus`` has of it is none of ours.
         """
         sku_id = event.order_id
         snapshot = overlay.get(sku_id)
-        sku: Sku | None = None if snapshot is None else decode_sku(snapshot)
+        sku: Sku | None = None if snapshot is None else _read_sku(sku_id, snapshot)
         if is_repeated(sku, event.source, event.id):
             self.counts["repeated"] += 1
             return

@@ -99,15 +99,6 @@ def take_checkout(draft: Draft) -> None:
     draft.effects.append(IndexEntry(quote.checkout_id, "checkout", order.order_id))
 
 
-def _take_quote(draft: Draft) -> None:
-    outcome = draft.outcome
-    assert outcome is not None
-    assert outcome.checkout is not None  # guarded by is_quote_sound
-    quote = outcome.checkout
-    draft.quote = quote
-    draft.put(amounts=replace(draft.order.amounts, total=quote.total, tax=quote.tax))
-
-
 def take_attached(draft: Draft) -> None:
     """The source is attached and pays for all of it.
 
@@ -123,8 +114,10 @@ def take_attached(draft: Draft) -> None:
 
 def tell_quote(draft: Draft) -> None:
     """The shopper is back at the quote: the change says it again, with the session that takes another source."""
-    if is_quote_sound(draft):
-        _take_quote(draft)
+    outcome = draft.outcome
+    if is_quote_sound(draft) and outcome is not None and outcome.checkout is not None:
+        draft.quote = outcome.checkout
+        draft.put(amounts=replace(draft.order.amounts, total=draft.quote.total, tax=draft.quote.tax))
 
 
 def tell_not_funded(draft: Draft) -> None:

@@ -25,7 +25,16 @@ from producers.partitioner import partition_of
 from producers.sizes import Room
 from statemachine.decoding import decode
 from statemachine.envelope import Record
-from statemachine.errors import Denied, DigitalRiverError, OffContract, Throttled, TransportFailure, Unavailable
+from statemachine.errors import (
+    Denied,
+    DigitalRiverError,
+    Disposition,
+    OffContract,
+    Throttled,
+    TransportFailure,
+    Unavailable,
+    UnreadableTable,
+)
 from statemachine.facts import Fact, Problem
 from statemachine.sku import decode_sku
 from tests.lanes.river import FileRiver
@@ -333,6 +342,14 @@ async def test_a_denied_key_loses_no_sku(lane: Lane) -> None:
     assert lane.store.get("S-1") is None
     await lane.step(lane.catalogue, sku("1", "first"), sku("2", "second"))
     assert names(lane) == ["first", "first", "second"]
+
+
+async def test_a_sku_that_none_of_ours_wrote_stops_its_partition(lane: Lane) -> None:
+    """With a line that names it; it would crash the worker otherwise, again and again."""
+    lane.store.apply({"S-1": b"{"})
+    with pytest.raises(UnreadableTable, match="the snapshot of SKU S-1 in skus cannot be read") as raised:
+        await lane.step(lane.catalogue, sku("1", "first"))
+    assert raised.value.disposition is Disposition.STOP_PARTITION
 
 
 async def test_skus_run_side_by_side_and_each_in_order() -> None:
