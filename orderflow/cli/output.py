@@ -11,13 +11,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from orderflow.screen import Screen
+
 #: Width of a table that does not go to a terminal: no cell is cut off.
 _FILE_WIDTH = 200
 
 
-def out() -> Console:
+def out() -> Screen:
     """Where data goes."""
-    return Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    return Screen(file_width=_FILE_WIDTH)
 
 
 def talk() -> Console:
@@ -45,4 +47,4 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *,
         table.add_column(column.removesuffix("#"), justify="right" if column.endswith("#") else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
-    out().print(table)
+    out().show(table)

@@ -17,7 +17,7 @@ from orderflow.demonstration.scenario import AdminCall, Expected, Pause, Scenari
 from orderflow.demonstration.shop import catalogue
 from orderflow.demonstration.stage import PARTITIONS, WEBHOOK_TOKEN, Stage
 from orderflow.demonstration.standing import Standing, book_differences, differences
-from orderflow.demonstration.watching import Change, Watch, follow, poll
+from orderflow.demonstration.watching import Change, Refusal, Watch, follow, poll
 from orderflow.digitalriver.signature import SIGNATURE_HEADER, sign
 from orderflow.event_lines import EventLine
 from producers.publisher import Publisher
@@ -31,8 +31,8 @@ QUIET_SECONDS: Final = 0.4
 
 _LOOK_SECONDS: Final = 0.2
 
-#: Told as it happens: a step before it is done, a change when it is seen.
-Tell: TypeAlias = Callable[[Step | Change], None]
+#: Told as it happens: a step before it is done, a change or a refusal when it is seen.
+Tell: TypeAlias = Callable[[Step | Change | Refusal], None]
 
 
 class Player:
@@ -146,15 +146,26 @@ class _Course:
         self._scenario = scenario
         self._tell = tell
         self._standings: list[Standing] = [Standing()]
+        self._refusals = 0
         #: Where the last wait ended: the next one looks from here on.
         self._at = 0
 
     def look(self) -> None:
-        """Take in the changes that were seen since."""
+        """Take in the changes and refusals that were seen since."""
         changes = self._watch.changes.get(self._scenario.order, [])
+        self._tell_refusals()
         for change in changes[len(self._standings) - 1 :]:
             self._tell(change)
             self._standings.append(self._standings[-1].after(change.data))
+            self._tell_refusals()
+
+    def _tell_refusals(self) -> None:
+        """Those that came before the next change."""
+        for refusal in self._watch.refused.get(self._scenario.order, [])[self._refusals :]:
+            if refusal.after >= len(self._standings):
+                return
+            self._tell(refusal)
+            self._refusals += 1
 
     def missed(self, expected: Expected) -> list[str]:
         """What is not as expected at the latest place, or nothing when the order has been there."""
@@ -173,7 +184,7 @@ class _Course:
 
     def _differences(self, expected: Expected, at: int) -> Iterator[str]:
         order = self._scenario.order
-        parked, refused = self._watch.parked.get(order, ()), self._watch.refused.get(order, ())
+        parked, refused = self._watch.parked.get(order, ()), [one.text for one in self._watch.refused.get(order, ())]
         return differences(expected, self._standings[at], parked=parked, refused=refused)
 
 

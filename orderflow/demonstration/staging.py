@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any, Final, Self
 
 import aiohttp
-from rich.console import Console
 from rich.live import Live
 
 from orderflow.demonstration import telling
@@ -15,6 +14,7 @@ from orderflow.demonstration.shop import STORY, Outgoing, ShopOrder, catalogue, 
 from orderflow.demonstration.stage import PARTITIONS, set_stage
 from orderflow.demonstration.watching import Watch, follow, poll
 from orderflow.logs import configure_logging
+from orderflow.screen import Screen
 from orderflow.settings import Settings
 from producers.publisher import Publisher
 from producers.topics import prefixed
@@ -35,11 +35,9 @@ async def run_demo(*, orders: int, seed: int) -> None:
         InvariantBroken: Orders did not end as they must.
     """
     configure_logging(level="error", style="auto")
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = telling.FILE_WIDTH
+    console = Screen(file_width=telling.FILE_WIDTH)
     shop = make_orders(orders, seed)
-    console.print(
+    console.show(
         f"orderflow demo: {len(shop)} made-up orders through an embedded Kafka, a simulated Digital River, one worker.\n"
     )
     async with set_stage() as stage:
@@ -47,21 +45,19 @@ async def run_demo(*, orders: int, seed: int) -> None:
         books = await _read_books(stage.simulator_url)
     told = next((order for order in shop if order.scenario is STORY), shop[0])
     agree, line = telling.books_compared(watch, books)
-    telling.show(
-        console,
-        [
-            telling.orders_by_state(watch),
-            telling.story(told.order_id, told.scenario.name, watch.changes[told.order_id]),
-            f"Every change was made exactly once: {sum(map(len, watch.changes.values()))} changes, no gap in any order.",
-            f"{line}\n",
-            telling.NEXT,
-        ],
-    )
+    for part in (
+        telling.orders_by_state(watch),
+        telling.story(told.order_id, told.scenario.name, watch.changes[told.order_id], width=console.width),
+        f"\nEvery change was made exactly once: {sum(map(len, watch.changes.values()))} changes, no gap in any order.",
+        f"{line}\n",
+        telling.NEXT,
+    ):
+        console.show(part)
     if not agree or watch.gaps or watch.letters:
         raise InvariantBroken(f"the demo found gaps in {watch.gaps}, {watch.letters} dead letters; {line}")
 
 
-async def _play(settings: Settings, shop: Sequence[ShopOrder], console: Console) -> Watch:
+async def _play(settings: Settings, shop: Sequence[ShopOrder], console: Screen) -> Watch:
     """Send the orders, react to what becomes of them, and show it, until all have ended.
 
     Raises:
@@ -122,7 +118,7 @@ async def _read_books(url: str) -> dict[str, Any]:
 class _Screen:
     """Progress: redrawn in place on a terminal, a line now and then elsewhere."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Screen) -> None:
         self._console = console
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._next = 0.0
@@ -142,4 +138,4 @@ class _Screen:
             self._live.update(telling.progress(watch, done, total), refresh=True)
         elif last or watch.seconds >= self._next:
             self._next = watch.seconds + _LINE_SECONDS
-            self._console.print(telling.progress_line(watch, done, total))
+            self._console.show(telling.progress_line(watch, done, total))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from orderflow.demonstration.standing import Standing
 from orderflow.demonstration.watching import Change, Watch
 
 #: The order in which states are shown: as an order goes through them.
@@ -32,12 +33,19 @@ _SENDERS: Final = {
 
 #: Width of what does not go to a terminal.
 FILE_WIDTH: Final = 120
+#: From this width on there is room for what changed beside the state in a column of its own.
+WIDE: Final = 105
+#: From this width on names are never broken: on a terminal of the usual width they fit.
+_USUAL: Final = 80
+
+#: The amounts that are told when they move.
+_MONEY: Final = ("captured", "cancelled", "refunded", "charged_back")
 
 NEXT: Final = """\
 Where to go next
   orderflow --help            all commands, each with an example
   orderflow settings          what can be set, and what it is set to
-  docker compose up --wait    the same on Apache Kafka; then: orderflow events send FILE
+  docker compose up --wait    on Apache Kafka; then: orderflow events send FILE
   README.md                   how it works, your own Kafka, where everything is"""
 
 
@@ -59,7 +67,7 @@ def progress_line(watch: Watch, done: int, total: int) -> str:
     """The same as one line, where there is no terminal."""
     states = watch.states()
     counts = ", ".join(f"{state} {states[state]}" for state in _ordered(states))
-    return f"{watch.seconds:5.1f} s  {done:3} of {total} orders done   {counts}"
+    return f"{watch.seconds:5.1f} s  {done:3} of {total} orders done   {counts}".rstrip()
 
 
 def orders_by_state(watch: Watch) -> RenderableType:
@@ -76,28 +84,39 @@ def orders_by_state(watch: Watch) -> RenderableType:
     return table
 
 
-def story(order_id: str, title: str, changes: Sequence[Change]) -> RenderableType:
-    """One order, event by event."""
+def story(order_id: str, title: str, changes: Sequence[Change], *, width: int) -> RenderableType:
+    """One order, event by event, readable in ``width`` columns."""
+    last = ("state", "what changed beside it") if width >= WIDE else ("what changed",)
     table = Table(
-        "#", "after", "from", "event", "state", "what changed beside it",
-        title=f"The story of {order_id}: {title}", title_justify="left", box=SIMPLE_HEAD,
+        "#", "after", "from", "event", *last, title=f"The story of {order_id}: {title}", title_justify="left",
+        box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True,
     )  # fmt: skip
-    table.columns[1].justify = "right"
-    for column in table.columns[:5]:
-        column.no_wrap = True
-    before, began = "", changes[0].seen
+    table.columns[0].justify = table.columns[1].justify = "right"
+    for column in table.columns:
+        column.overflow = "fold"
+    for column in table.columns[:-1]:
+        column.no_wrap = width >= _USUAL
+    standing, began = Standing(), changes[0].seen
     for change in changes:
-        (sender, event), state = cause_of(change), change.state
-        table.add_row(
-            str(change.data["sequence"]),
-            f"{change.seen - began:.2f} s",
-            sender,
-            event,
-            Text(state, style="bold") if state != before else Text("·"),
-            ", ".join(beside(change.data)),
-        )
-        before = state
+        sender, event = cause_of(change)
+        cells = state_and_beside(change, standing) if width >= WIDE else (stacked(change, standing),)
+        table.add_row(str(change.data["sequence"]), f"{change.seen - began:.2f} s", sender, event, *cells)
+        standing = standing.after(change.data)
     return table
+
+
+def state_and_beside(change: Change, before: Standing) -> tuple[Text, Text]:
+    """What changed, for two columns: the state, a dot when it stayed, and what changed beside it."""
+    moved = change.state != before.state
+    state = Text(change.state, style="bold") if moved else Text("·")
+    return state, Text(", ".join(beside(change.data, before)))
+
+
+def stacked(change: Change, before: Standing) -> Text:
+    """The same for one narrow column: a line for each."""
+    state, _ = state_and_beside(change, before)
+    more = [Text(part) for part in beside(change.data, before)]
+    return Text("\n").join(more if more and change.state == before.state else [state, *more])
 
 
 def sender_of(topic: str) -> str:
@@ -118,21 +137,19 @@ def books_compared(watch: Watch, books: Mapping[str, Mapping[str, Any]]) -> tupl
         entry, amounts = books.get(order_id, {}), _amounts(changes)
         same = all(
             Decimal(entry.get(name, "0")) == Decimal(amounts.get(name, "0"))
-            for name in ("captured", "cancelled", "refunded")
+            for name in ("captured", "cancelled", "refunded")  # the books know no chargebacks
         )
         if not same or entry.get("orders", 0) > 1:
             wrong.append(order_id)
-    captured = sum((Decimal(entry["captured"]) for entry in books.values()), Decimal(0))
     if wrong:
         return False, f"Digital River's books differ for {', '.join(sorted(wrong))}"
     placed = sum(int(entry["orders"]) for entry in books.values())
-    return True, f"Digital River's books agree to the cent: {placed} orders placed, each once; {captured} USD captured."
-
-
-def show(console: Console, parts: Iterable[RenderableType]) -> None:
-    """Print parts with a line between."""
-    for part in parts:
-        console.print(part)
+    captured = sum((Decimal(entry["captured"]) for entry in books.values()), Decimal(0))
+    lost = sum((Decimal(_amounts(changes).get("charged_back", "0")) for changes in watch.changes.values()), Decimal(0))
+    return True, (
+        f"Digital River's books agree to the cent: {counted(placed, 'order')} placed, each once; {captured} USD captured"
+        f"{f', {lost} charged back' if lost else ''}."
+    )
 
 
 def _ordered(states: Counter[str]) -> list[str]:
@@ -148,25 +165,39 @@ def _sum(amounts: Iterable[Mapping[str, str]], name: str) -> str:
     return f"{sum((Decimal(entry[name]) for entry in amounts), Decimal(0)):,.2f}"
 
 
-def beside(data: Mapping[str, Any]) -> Iterable[str]:
-    """What changed beside the state, in a few words."""
-    changed = data["changed"]
+def money(amounts: Mapping[str, str], before: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The amounts beside the total that are not what they were ``before``, or not nothing."""
+    for name in _MONEY:
+        amount = amounts.get(name, "0")
+        if Decimal(amount) != Decimal((before or {}).get(name, "0")):
+            yield f"{name.replace('_', ' ')} {amount}"
+
+
+def beside(data: Mapping[str, Any], before: Standing) -> Iterator[str]:
+    """What changed beside the state since ``before``, in a few words."""
+    changed, known = data["changed"], before.members
     if "payment" in changed:
         yield f"payment {data['payment']}"
     if "amounts" in changed:
-        amounts = data["amounts"]
-        moved = [f"{name} {amounts[name]}" for name in ("captured", "cancelled", "refunded") if Decimal(amounts[name])]
-        if moved:
-            yield ", ".join(moved)
-        elif Decimal(amounts["total"]):
+        amounts, earlier = data["amounts"], known.get("amounts", {})
+        if amounts["total"] != earlier.get("total") and Decimal(amounts["total"]):
             yield f"total {amounts['total']} {amounts['currency']}"
+        yield from money(amounts, earlier)
     if "lines" in changed and "shipments" in changed:
-        count = len(data["shipments"])
-        yield "1 parcel" if count == 1 else f"{count} parcels"
-    for name in ("refunds", "returns"):
-        if name in changed:
-            yield f"{name} {', '.join(sorted(one['state'] for one in data[name]))}"
+        yield counted(len(data["shipments"]), "parcel")
+    for name, key in (("refund", "refund_id"), ("return", "return_id")):
+        states = {one[key]: one["state"] for one in known.get(f"{name}s", ())}
+        for one in data.get(f"{name}s", ()):
+            if states.get(one[key]) != one["state"]:
+                yield f"{name} {one[key]} {one['state']}"
     if "problem" in data:
         yield f"problem {data['problem']['code']}"
-    if data.get("attention"):
-        yield f"attention: {data['attention'][-1]}"
+    earlier_reasons = known.get("attention", ())
+    for reason in data.get("attention", ()):
+        if reason not in earlier_reasons:
+            yield f"attention: {reason}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things: ``1 parcel``, ``2 parcels``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -28,6 +28,13 @@ class Change(NamedTuple):
         return str(self.data["to"])
 
 
+class Refusal(NamedTuple):
+    """An event that orderflow refused, after so many changes of its order; ``<type>: <reason>``."""
+
+    after: int
+    text: str
+
+
 class Watch:
     """What has become of the orders so far."""
 
@@ -36,8 +43,8 @@ class Watch:
         #: Records taken in so far.
         self.seen = 0
         self.changes: dict[str, list[Change]] = {}
-        #: What orderflow refused, by order: ``<type>: <reason>``.
-        self.refused: dict[str, list[str]] = {}
+        #: What orderflow refused, by order.
+        self.refused: dict[str, list[Refusal]] = {}
         self.letters = 0
         self.gaps: list[str] = []
         #: The types of the events that wait in each order, from its latest snapshot.
@@ -59,7 +66,9 @@ class Watch:
         event = msgspec.json.decode(record.value)
         if event["type"] != "order.state_changed":
             data = event["data"]
-            self.refused.setdefault(data["order_id"], []).append(f"{data['cause']['type']}: {data['reason']}")
+            after = len(self.changes.get(data["order_id"], ()))
+            refusal = Refusal(after, f"{data['cause']['type']}: {data['reason']}")
+            self.refused.setdefault(data["order_id"], []).append(refusal)
             return None
         change = Change(time.monotonic(), event["data"])
         order_id = change.data["order_id"]

@@ -22,6 +22,7 @@ class Command:
         for name in list(os.environ):
             if name.startswith("ORDERFLOW_"):
                 monkeypatch.delenv(name)
+        monkeypatch.delenv("COLUMNS", raising=False)
         self.set(kafka_bootstrap=NOWHERE)
 
     def set(self, **settings: str) -> None:

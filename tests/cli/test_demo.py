@@ -98,6 +98,24 @@ def test_a_scenario_is_told_as_it_goes(orderflow: Command) -> None:
     assert "Ended as it must: declined, after 6 changes without a gap. Digital River's books: orders 0" in told.stdout
 
 
+def test_a_refusal_and_a_loss_are_told_where_they_happen(orderflow: Command) -> None:
+    """A refusal has its time and its place between the steps; the end says what the bank took back."""
+    told = orderflow("demo", "--scenario", "chargeback-in-part").stdout
+    assert re.search(r"sends order\.refund_requested\n *[\d.]+ s +refused: order\.refund_requested: more is", told)
+    assert re.search(r"order\.chargeback +· +charged back 40\.00\n", told)
+    assert "Ended as it must: complete, charged back 40.00, after 17 changes" in told
+
+
+@pytest.mark.parametrize("columns", ["80", "100"])
+def test_a_scenario_fits_the_usual_terminal(orderflow: Command, monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    """No line is longer than the screen, and none ends in blanks."""
+    monkeypatch.setenv("COLUMNS", columns)
+    lines = orderflow("demo", "--scenario", "chargeback-in-part").stdout.splitlines()
+    assert max(map(len, lines)) <= int(columns)
+    assert [line for line in lines if line != line.rstrip()] == []
+    assert any(line.endswith(" captured 101.04") for line in lines)
+
+
 def test_an_end_that_differs_fails_and_is_named(
     orderflow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,3 +120,15 @@ def test_ctrl_c_ends_a_command_without_a_traceback(embedded: str) -> None:
     assert first.startswith("line 1: ")
     assert process.returncode == 130
     assert (out, err) == ("", "")
+
+
+@pytest.mark.parametrize("words", [("settings",), ("demo", "--scenario", "card")], ids=" ".join)
+def test_a_reader_that_leaves_is_no_failure(words: tuple[str, ...]) -> None:
+    """``| head`` has what it wanted: exit code 0 and no word."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "orderflow", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, b"")
