@@ -82,7 +82,12 @@ class Settings(BaseSettings):
     """All settings of orderflow, with the contract's defaults."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_file_encoding="utf-8-sig",
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
     kafka_bootstrap: str = Field("localhost:9092", description="Kafka brokers, host:port, comma between", min_length=1)
@@ -298,6 +303,9 @@ def load_settings(**overrides: object) -> Settings:
     """
     try:
         return Settings(**overrides)  # type: ignore[arg-type]  # overrides are validated as the environment is
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it must be UTF-8"
+        raise ConfigError(f".env cannot be read: {reason}") from error
     except ValidationError as error:
         problems = []
         for problem in error.errors(include_input=False, include_url=False):

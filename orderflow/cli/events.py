@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Records that are written but not acknowledged yet, at most.
 _UNDERWAY_MAX = 256
+#: Read from a pipe at once, at most.
+_READ_BYTES = 65536
 
 _decoder = msgspec.json.Decoder(EventLine)
 
@@ -46,8 +49,12 @@ def send(file: IO[bytes], rate: float, as_json: bool) -> None:
     settings = settings_or_usage()
     began = time.monotonic()
     sender = Sender(settings.topic_prefix, rate)
-    with _progress(file) as advance:
-        run(_send(sender, settings.connection(), file, advance))
+    try:
+        with _progress(file) as advance:
+            run(_send(sender, settings.connection(), file, advance))
+    except KeyboardInterrupt:
+        talk().print(f"interrupted: {sender.sent} sent, {len(sender.refused)} refused")
+        raise
     seconds = time.monotonic() - began
     if as_json:
         print_json({"sent": sender.sent, "refused": sender.refused, "seconds": round(seconds, 3)})
@@ -91,8 +98,7 @@ class Sender:
         began, number = loop.time(), 0
         try:
             async with asyncio.TaskGroup() as group:
-                # Reading may block (a pipe), and the writing of earlier lines must go on meanwhile.
-                while text := await asyncio.to_thread(file.readline):
+                async for text in _lines(file):
                     number += 1
                     advance(len(text))
                     line = self._parse(number, text)
@@ -153,14 +159,45 @@ class Sender:
         self.sent += 1
 
 
+async def _lines(file: IO[bytes]) -> AsyncIterator[bytes]:
+    """The lines of ``file``; those written before are sent meanwhile, and a pipe or terminal that is silent can be left."""
+    try:
+        await _readable(file)
+    except OSError:
+        # No pipe and no terminal, so reading ends: a thread does it, which nothing can interrupt.
+        while text := await asyncio.to_thread(file.readline):
+            yield text
+        return
+    begun = b""
+    while read := os.read(file.fileno(), _READ_BYTES):
+        *whole, begun = (begun + read).split(b"\n")
+        for text in whole:
+            yield text + b"\n"
+        await _readable(file)
+    if begun:
+        yield begun
+
+
+async def _readable(file: IO[bytes]) -> None:
+    """Wait until a read of ``file`` would not block.
+
+    Raises:
+        OSError: It is of a kind that cannot be waited for.
+    """
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(file.fileno(), ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(file.fileno())
+
+
 @contextmanager
 def _progress(file: IO[bytes]) -> Iterator[Any]:
     """A progress bar over the bytes of ``file``, on a terminal only; hands out what to call with the bytes of each line."""
     if not sys.stderr.isatty():
         yield lambda _count: None
         return
-    import os
-
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
     try:

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from orderflow.cli.outcome import CommandError, NotFound, run, settings_or_usage
-from orderflow.cli.output import out, print_json, print_table, quiet_libraries, talk
+from orderflow.cli.output import counted, out, print_json, print_table, quiet_libraries, talk
 
 if TYPE_CHECKING:
     from statemachine.diagram import Taken
@@ -95,10 +95,26 @@ def _path(machine: Machine[Any], order_id: str) -> list[Taken]:
     quiet_libraries()
     settings = settings_or_usage()
     topic = Topic.ORDER_STATE_CHANGES
-    values = run(read_history(settings.connection(), settings.topic_prefix, topic, key=order_id))
     decoder = msgspec.json.Decoder(dict[str, Any])
-    events = [decoder.decode(value) for value in values]
-    changes = [event["data"] for event in events if event["type"] == "order.state_changed"]
+    values = run(read_history(settings.connection(), settings.topic_prefix, topic, key=order_id))
+    changes, strange = [], 0
+    for value in values:
+        try:
+            event = decoder.decode(value)
+            if event["type"] != "order.state_changed":
+                continue
+            moves = path_of(machine, [event["data"]])
+        except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+            strange += 1
+            continue
+        if all(state in machine.states for move in moves for state in (move.source, move.target)):
+            changes.append(event["data"])
+        else:
+            strange += 1
+    if strange:
+        talk().print(
+            f"{topic}: {counted(strange, 'record')} of {order_id} left out: no change of an order", markup=False
+        )
     if not changes:
         raise NotFound(f"{topic} has no change of an order {order_id}")
     if changes[0]["sequence"] != 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import sys
 from collections.abc import Coroutine
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from orderflow.settings import Settings
 
 INTERRUPTED: Final = 130
+#: Errors of writing that a person can do something about: a full disk, a quota, a limit, a broken disk.
+_CANNOT_WRITE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 T = TypeVar("T")
 
@@ -57,6 +60,23 @@ class RootGroup(click.Group):
     An error that orderflow did not expect keeps its traceback: it is a defect, and the traceback is its report.
     """
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command line and see that all of its output was written."""
+        try:
+            try:
+                return super().main(*args, **kwargs)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            _drop_stdout()
+            sys.exit(0)
+        except OSError as error:
+            if error.errno not in _CANNOT_WRITE:
+                raise
+            _drop_stdout()
+            CommandError(f"the output cannot be written: {error.strerror}").show()
+            sys.exit(CommandError.exit_code)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
@@ -72,9 +92,14 @@ class RootGroup(click.Group):
             # A person pressed Ctrl-C: they know.
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
-            # The reader of our output left (`| head`). Nothing may be written to stdout any more, not even at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # The reader of our output left (`| head`).
+            _drop_stdout()
             ctx.exit(0)
+
+
+def _drop_stdout() -> None:
+    """Nothing may be written to stdout any more, not even at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def ending_of(error: OrderflowError) -> CommandError:

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -98,28 +99,53 @@ def _heeded_ctrl_c() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_heeded_ctrl_c")
-def test_ctrl_c_ends_a_command_without_a_traceback(embedded: str) -> None:
-    """A person who presses Ctrl-C sees no internals."""
-    environment = os.environ | {"ORDERFLOW_KAFKA_BOOTSTRAP": embedded}
+@pytest.mark.parametrize("kind", [os.pipe, os.openpty], ids=["pipe", "terminal"])
+def test_ctrl_c_ends_a_command_without_a_traceback(
+    embedded: str, prefix: str, kind: Callable[[], tuple[int, int]]
+) -> None:
+    """A person who presses Ctrl-C sees no internals, but how far it came, and at once: more input is not waited for."""
+    environment = os.environ | {"ORDERFLOW_KAFKA_BOOTSTRAP": embedded, "ORDERFLOW_TOPIC_PREFIX": prefix}
+    words = [sys.executable, "-m", "orderflow"]
+    subprocess.run([*words, "topics", "create", "--partitions", "1"], env=environment, capture_output=True, check=True)
+    ends = kind()
+    reading, writing = ends if kind is os.pipe else reversed(ends)
     with subprocess.Popen(
-        [sys.executable, "-m", "orderflow", "events", "send", "-"],
+        [*words, "events", "send", "-"],
         env=environment,
-        stdin=subprocess.PIPE,
+        stdin=reading,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdin is not None
-        process.stdin.write("no json\n")
-        process.stdin.flush()
+        os.write(writing, b'{"topic": "order-events", "key": "A-1", "value": {}}\nno json\n')
         assert process.stderr is not None
         first = process.stderr.readline()  # it is connected and reading
-        time.sleep(0.1)
+        time.sleep(0.5)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=10)
-    assert first.startswith("line 1: ")
+    os.close(reading)
+    os.close(writing)
+    assert first.startswith("line 2: ")
     assert process.returncode == 130
-    assert (out, err) == ("", "")
+    assert (out, err) == ("", "interrupted: 1 sent, 1 refused\n")
+
+
+def test_the_last_line_of_a_pipe_needs_no_end(embedded: str, prefix: str) -> None:
+    """Lines come in pieces; what follows the last end of a line is a line too."""
+    environment = os.environ | {"ORDERFLOW_KAFKA_BOOTSTRAP": embedded, "ORDERFLOW_TOPIC_PREFIX": prefix}
+    words = [sys.executable, "-m", "orderflow"]
+    subprocess.run([*words, "topics", "create", "--partitions", "1"], env=environment, capture_output=True, check=True)
+    line = '{"topic": "order-events", "key": "A-1", "value": "%s"}' % ("x" * 100_000)
+    sent = subprocess.run(
+        [*words, "events", "send", "-", "--json"],
+        env=environment,
+        input=f"{line}\n\n{line}",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (sent.returncode, sent.stderr) == (0, "")
+    assert '"sent":2,' in sent.stdout
 
 
 @pytest.mark.parametrize("words", [("settings",), ("demo", "--scenario", "card")], ids=" ".join)
@@ -132,3 +158,39 @@ def test_a_reader_that_leaves_is_no_failure(words: tuple[str, ...]) -> None:
         process.stdout.close()
         _, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize(
+    "words",
+    [("settings",), ("settings", "--json"), ("demo", "--list"), ("machine", "table"), ("--help",)],
+    ids=" ".join,
+)
+def test_a_full_disk_is_one_line_and_exit_code_1(words: tuple[str, ...]) -> None:
+    """Output that was not written is no success, and no traceback either."""
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "orderflow", *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    said = "orderflow: the output cannot be written: No space left on device\n"
+    assert (ended.returncode, ended.stderr) == (1, said)
+
+
+@pytest.mark.parametrize("content", ["ORDERFLOW_STORE=memory\n".encode("utf-16"), b"\xff\xfe\xfd"])
+def test_a_file_of_settings_that_is_not_text_is_named(
+    orderflow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    """An editor that saves as UTF-16 costs a line, not a traceback."""
+    (tmp_path / ".env").write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    result = orderflow("settings")
+    assert (result.exit_code, result.stderr) == (2, "orderflow: .env cannot be read: it must be UTF-8\n")
+
+
+def test_a_mark_at_the_begin_of_the_file_of_settings_is_none_of_it(
+    orderflow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first setting of a file that begins with a byte order mark is not lost."""
+    (tmp_path / ".env").write_text("ORDERFLOW_STORE=floppy\n", encoding="utf-8-sig")
+    monkeypatch.chdir(tmp_path)
+    assert "ORDERFLOW_STORE must be" in orderflow("settings").stderr

@@ -102,16 +102,36 @@ def test_the_path_that_an_order_took_is_drawn_from_its_changes(orderflow: Comman
     assert (missing.exit_code, missing.stderr) == (3, "orderflow: order-state-changes has no change of an order A-2\n")
 
 
+@pytest.mark.parametrize(
+    "foreign",
+    [b"no json", b'"a text"', b"[1]", b"{}", b'{"type": "order.state_changed"}',
+     b'{"type": "order.state_changed", "data": {"sequence": 2, "from": "x", "to": "y", "cause": {"type": "z"}}}'],
+)  # fmt: skip
+def test_a_foreign_record_among_the_changes_is_left_out_and_said(
+    orderflow: Command, embedded: str, prefix: str, foreign: bytes
+) -> None:
+    """Somebody else's record under the order's key is a line, not a traceback."""
+    orderflow.set(kafka_bootstrap=embedded, topic_prefix=prefix)
+    assert orderflow("topics", "create", "--partitions", "3").exit_code == 0
+    change = _changed(1, "checkout_ready", "placing")
+    _publish(f"{prefix}order-state-changes", embedded, change, foreign)
+    for form in ("mermaid", "svg"):
+        drawn = orderflow("machine", "diagram", "--order", "A-1", "--format", form)
+        assert drawn.exit_code == 0
+        assert "(1) order.placed" in drawn.stdout
+        assert drawn.stderr == "order-state-changes: 1 record of A-1 left out: no change of an order\n"
+
+
 def _changed(sequence: int, before: str, after: str) -> dict[str, object]:
     data = {"sequence": sequence, "from": before, "to": after, "cause": {"type": "order.placed"}}
     return {"type": "order.state_changed", "data": data}
 
 
-def _publish(topic: str, bootstrap: str, *values: dict[str, object]) -> None:
+def _publish(topic: str, bootstrap: str, *values: dict[str, object] | bytes) -> None:
     async def work() -> None:
         async with Publisher(KafkaConnection(bootstrap)) as publisher:
             for value in values:
-                await publisher.send(topic, b"A-1", json.dumps(value).encode())
+                await publisher.send(topic, b"A-1", value if isinstance(value, bytes) else json.dumps(value).encode())
 
     asyncio.run(work())
 
