@@ -7,10 +7,14 @@ A wrong value stops the start with one line that names the variable and never qu
 
 from __future__ import annotations
 
+import difflib
+import logging
 import re
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from aiokafka.helpers import create_ssl_context
 from pydantic import (
@@ -22,7 +26,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 from producers.connection import KafkaConnection, Limits
 from statemachine.errors import ConfigError
@@ -33,6 +37,18 @@ PREFIX: Final = "ORDERFLOW_"
 #: Digital River's limits by kind of key, in requests a second. Source: its developer documentation, "Rate limits".
 TEST_RATE: Final = 25.0
 LIVE_RATE: Final = 250.0
+
+#: Known to everybody, since they are in this file: good for the simulator only.
+PUBLIC_SECRETS: Final = ("sk_test_simulator", "whsec_simulator")
+#: Where the simulator runs: on this machine, and under its name in docker-compose.yml.
+_SIMULATOR_HOSTS: Final = ("localhost", "127.0.0.1", "::1", "simulator")
+
+#: Variables with our prefix that are no settings: of the tests, and of docker-compose.yml.
+NO_SETTINGS: Final = frozenset(
+    PREFIX + name for name in ("HISTORIES", "KAFKA_CACHE", "KAFKA_IMAGE", "PARTITIONS", "REQUIRE_KAFKA", "TEST_KAFKA")
+)
+#: Kubernetes sets these for a service whose name begins with ours.
+_OF_KUBERNETES: Final = re.compile(r"\w*_(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_(TCP|UDP)\w*)")
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
@@ -116,14 +132,14 @@ class Settings(BaseSettings):
     topic_prefix: str = Field("", description="before every topic name and group id", max_length=100)
 
     digitalriver_url: str = Field("http://localhost:8400", description="base address", pattern=r"^https?://[^\s]+$")
-    digitalriver_key: SecretStr = Field(SecretStr("sk_test_simulator"), description="secret key")
+    digitalriver_key: SecretStr = Field(SecretStr(PUBLIC_SECRETS[0]), description="secret key")
     digitalriver_rate: float | None = Field(
         None, ge=0, description="requests a second of the whole fleet; 0: no limit; unset: 25 for sk_test_, else 250"
     )
     digitalriver_timeout: Duration = _duration("30s", "longest wait for an answer of Digital River", gt=_POSITIVE)
     digitalriver_connections: int = Field(100, ge=1, le=10_000, description="connections of one process at most")
     webhook_tokens: SecretStr = Field(
-        SecretStr("whsec_simulator"), description="signing tokens, current first, comma between; empty: not checked"
+        SecretStr(PUBLIC_SECRETS[1]), description="signing tokens, current first, comma between; empty: not checked"
     )
 
     group_session_timeout: Duration = _duration(
@@ -137,14 +153,17 @@ class Settings(BaseSettings):
     batch_interval: Duration = _duration("50ms", "least time between two transactions of a partition")
     command_concurrency: int = Field(64, ge=1, le=10_000, description="orders whose commands run at the same time")
     command_lease: Duration = _duration(
-        "5s", "a call to Digital River starts only this long after the last commit of its partition", gt=_POSITIVE
+        "5s",
+        "a call to Digital River starts only this long after the last commit of its partition",
+        # The command lane commits every 50 ms: with less than four times that most calls would find the lease run out.
+        ge=timedelta(milliseconds=200),
     )
     fuse_records: int = Field(
         500,
         ge=0,
         description="a partition stops when over half of this many records in 60 s are dead letters; 0: never",
     )
-    store: str = Field("memory", description="where orders are kept between events: memory or rocksdb:DIR")
+    store: str = Field("memory", description="where orders are kept between events: only memory is there yet")
 
     parked_max_age: Duration = _duration("7d", "how long events of an order that was never requested are kept")
     checkout_open_wait: Duration = _duration("24h", "checkout_open becomes abandoned after")
@@ -220,6 +239,17 @@ class Settings(BaseSettings):
         """The webhook signing tokens, current first; empty when signatures are not checked."""
         tokens = self.webhook_tokens.get_secret_value().split(",")
         return tuple(token.strip() for token in tokens if token.strip())
+
+    @property
+    def public_secrets(self) -> tuple[str, ...]:
+        """The variables that hold a secret of the simulator's, which everybody knows, though it is not called."""
+        if urlsplit(self.digitalriver_url).hostname in _SIMULATOR_HOSTS:
+            return ()
+        given = {
+            "digitalriver_key": (self.digitalriver_key.get_secret_value(),),
+            "webhook_tokens": self.signing_tokens,
+        }
+        return tuple(variable(name) for name, secrets in given.items() if set(secrets) & set(PUBLIC_SECRETS))
 
     @property
     def rocksdb_folder(self) -> Path | None:
@@ -309,6 +339,57 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         problems = []
         for problem in error.errors(include_input=False, include_url=False):
-            name = variable(str(problem["loc"][0])) + " " if problem["loc"] else ""
-            problems.append(name + problem["msg"].removeprefix("Value error, "))
+            field = str(problem["loc"][0]) if problem["loc"] else ""
+            said = _said(problem["type"], {**problem.get("ctx", {}), **_bounds(field)}, problem["msg"])
+            problems.append(f"{variable(field)} {said}" if field else said)
         raise ConfigError("; ".join(problems)) from None
+
+
+def _bounds(field: str) -> dict[str, object]:
+    """The bounds of a field's value, as people write them."""
+    metadata = Settings.model_fields[field].metadata if field in Settings.model_fields else []
+    found = {name: getattr(one, name) for one in metadata for name in ("gt", "ge", "le") if hasattr(one, name)}
+    return {name: format_duration(bound) if isinstance(bound, timedelta) else bound for name, bound in found.items()}
+
+
+def _said(kind: str, context: Mapping[str, Any], message: str) -> str:
+    """What is wrong with a value, as a sentence that goes on after the variable's name."""
+    match kind:
+        case "greater_than":
+            return f"must be more than {context['gt']}"
+        case "greater_than_equal":
+            return f"must be {context['ge']} or more"
+        case "less_than_equal":
+            return f"must be {context['le']} or less"
+        case "literal_error":
+            return f"must be {context['expected']}"
+        case "int_parsing":
+            return "must be a whole number"
+        case "float_parsing":
+            return "must be a number"
+        case "string_too_short":
+            return "must not be empty"
+        case "string_too_long":
+            return f"must have {context['max_length']} characters or fewer"
+        case "string_pattern_mismatch":
+            return "must be a URL that begins with http:// or https://"
+        case _:
+            return message.removeprefix("Value error, ")
+
+
+def unknown_variables() -> Iterator[tuple[str, str | None]]:
+    """Variables with our prefix, set here or in ``.env``, that are no settings; with the setting that is probably meant."""
+    known = {variable(name) for name in Settings.model_fields}
+    reader = logging.getLogger("dotenv.main")
+    reader.disabled = True  # it has told its bad lines when the settings were loaded
+    try:
+        given = {*EnvSettingsSource(Settings).env_vars, *DotEnvSettingsSource(Settings).env_vars}
+    finally:
+        reader.disabled = False
+    for name in sorted(name.upper() for name in given):
+        if name.startswith(PREFIX) and name not in known | NO_SETTINGS:
+            near = difflib.get_close_matches(
+                name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in sorted(known)], 1, 0.7
+            )
+            if near or not _OF_KUBERNETES.fullmatch(name):
+                yield name, PREFIX + near[0] if near else None

@@ -114,10 +114,14 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def settings_or_usage(**overrides: object) -> Settings:
-    """The settings; a wrong one is a usage error."""
-    from orderflow.settings import load_settings
+    """The settings; a wrong one is a usage error, and a name that is no setting's is told."""
+    from orderflow.settings import load_settings, unknown_variables
 
     try:
-        return load_settings(**overrides)
+        settings = load_settings(**overrides)
     except ConfigError as error:
         raise UsageProblem(str(error)) from error
+    strange = [f"{name} is no setting{f' (is {near} meant?)' if near else ''}" for name, near in unknown_variables()]
+    if strange:
+        click.echo(f"warning: {'; '.join(strange)}", err=True)
+    return settings

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from orderflow.cli.outcome import UsageProblem, run, settings_or_usage
 from producers.topics import Lane
+
+if TYPE_CHECKING:
+    from orderflow.settings import Settings
 
 
 class Lanes(click.ParamType[tuple[Lane, ...]]):
@@ -27,6 +32,15 @@ class Lanes(click.ParamType[tuple[Lane, ...]]):
         return tuple(dict.fromkeys(Lane(name) for name in names))
 
 
+def _warn_of_public_secrets(settings: Settings) -> None:
+    """Say so when Digital River would be called, or believed, with a secret that everybody knows."""
+    import structlog
+
+    log = structlog.get_logger(__name__)
+    if settings.public_secrets:
+        log.warning("public_secrets", name=", ".join(settings.public_secrets), remedy="set those of your account")
+
+
 @click.command(epilog="Example: orderflow worker --lanes orders,webhooks")
 @click.option(
     "--lanes",
@@ -45,6 +59,7 @@ def worker(lanes: tuple[Lane, ...]) -> None:
     if settings.rocksdb_folder is not None:
         raise UsageProblem(f"ORDERFLOW_STORE={settings.store}: this version keeps orders in memory only")
     configure_logging(level=settings.log_level, style=settings.log_format)
+    _warn_of_public_secrets(settings)
     settle_collector()
     run(run_worker(settings, lanes))
 
@@ -62,6 +77,7 @@ def relay(port: int, host: str) -> None:
 
     settings = settings_or_usage()
     configure_logging(level=settings.log_level, style=settings.log_format)
+    _warn_of_public_secrets(settings)
     run(run_relay(settings, port, host=host))
 
 

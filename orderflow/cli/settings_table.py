@@ -15,17 +15,16 @@ def settings(as_json: bool) -> None:
     """All settings: variable, value, default, meaning. Secrets are masked."""
     from orderflow.settings import Settings, variable
 
-    current = settings_or_usage().model_dump(mode="json")
-    default = Settings.model_construct().model_dump(mode="json")
-    fields = Settings.model_fields
+    current, default = settings_or_usage(), Settings.model_construct()
+    values, defaults = current.model_dump(mode="json"), default.model_dump(mode="json")
     rows = {
         variable(name): {
-            "value": current[name],
-            "default": default[name],
-            "set": name in settings_or_usage().model_fields_set,
+            "value": values[name],
+            "default": defaults[name],
+            "set": name in current.model_fields_set,
             "meaning": field.description,
         }
-        for name, field in fields.items()
+        for name, field in Settings.model_fields.items()
     }
     if as_json:
         print_json(rows)
@@ -34,15 +33,22 @@ def settings(as_json: bool) -> None:
         ("variable", "value", "default", "meaning"),
         [
             (
-                name,
-                Text(_show(row["value"]), style="bold" if row["set"] else ""),
-                _show(row["default"]) if row["set"] else "",
+                variable(name),
+                Text(_show(getattr(current, name), values[name]), style="bold" if row["set"] else ""),
+                _show(getattr(default, name), defaults[name]),
                 str(row["meaning"]),
             )
-            for name, row in rows.items()
+            for name, row in zip(Settings.model_fields, rows.values(), strict=True)
         ],
     )
 
 
-def _show(value: object) -> str:
-    return "" if value is None else str(value)
+def _show(value: object, dumped: object) -> str:
+    """The value for a person: none is nothing, a secret is masked, and one that everybody knows is called so."""
+    from pydantic import SecretStr
+
+    from orderflow.settings import PUBLIC_SECRETS
+
+    if isinstance(value, SecretStr) and value.get_secret_value() in PUBLIC_SECRETS:
+        return f"{dumped} (the simulator's, public)"
+    return "" if dumped is None else str(dumped)

@@ -57,7 +57,13 @@ def test_a_kafka_that_is_away_is_one_line_in_a_process_too() -> None:
         ("store", "floppy", "ORDERFLOW_STORE must be memory or rocksdb:DIR"),
         ("topic_prefix", "my shop", "ORDERFLOW_TOPIC_PREFIX may hold"),
         ("kafka_bootstrap", "localhost", "ORDERFLOW_KAFKA_BOOTSTRAP must be host:port"),
-        ("digitalriver_rate", "-1", "ORDERFLOW_DIGITALRIVER_RATE"),
+        ("digitalriver_rate", "-1", "ORDERFLOW_DIGITALRIVER_RATE must be 0 or more"),
+        ("digitalriver_url", "river", "ORDERFLOW_DIGITALRIVER_URL must be a URL that begins with http:// or https://"),
+        ("answer_wait", "0", "ORDERFLOW_ANSWER_WAIT must be more than 0s"),
+        ("command_lease", "100ms", "ORDERFLOW_COMMAND_LEASE must be 200ms or more"),
+        ("health_port", "70000", "ORDERFLOW_HEALTH_PORT must be 65535 or less"),
+        ("health_port", "http", "ORDERFLOW_HEALTH_PORT must be a whole number"),
+        ("log_level", "loud", "ORDERFLOW_LOG_LEVEL must be 'debug', 'info', 'warning' or 'error'"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(orderflow: Command, name: str, value: str, said: str) -> None:
@@ -174,6 +180,16 @@ def test_a_full_disk_is_one_line_and_exit_code_1(words: tuple[str, ...]) -> None
         )
     said = "orderflow: the output cannot be written: No space left on device\n"
     assert (ended.returncode, ended.stderr) == (1, said)
+
+
+def test_a_wrong_line_of_the_file_of_settings_is_told_once(
+    orderflow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The file is read once, not once for each setting."""
+    (tmp_path / ".env").write_text("this is no setting\n")
+    monkeypatch.chdir(tmp_path)
+    assert orderflow("settings").exit_code == 0
+    assert len([one for one in caplog.records if "could not parse" in one.getMessage()]) == 1
 
 
 @pytest.mark.parametrize("content", ["ORDERFLOW_STORE=memory\n".encode("utf-16"), b"\xff\xfe\xfd"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderflow.settings import Settings, format_duration, load_settings, parse_duration, variable
+from orderflow.settings import Settings, format_duration, load_settings, parse_duration, unknown_variables, variable
 from statemachine.errors import ConfigError
 from statemachine.policy import Policy
+from tests.architecture.sources import ROOT
 from tests.cli.command import Command
 
 
@@ -44,6 +46,79 @@ def test_secret_defaults_are_the_simulators() -> None:
     settings = load_settings()
     assert settings.digitalriver_key.get_secret_value() == "sk_test_simulator"
     assert settings.signing_tokens == ("whsec_simulator",)
+
+
+def test_defaults_are_shown_beside_what_is_set(orderflow: Command) -> None:
+    """Who sets nothing sees what holds; a secret that everybody knows is called so."""
+    lines = orderflow("settings").stdout.splitlines()
+    (wait,) = (line.split() for line in lines if "ORDERFLOW_PARKED_MAX_AGE" in line)
+    assert wait[1:3] == ["7d", "7d"]
+    (key,) = (line for line in lines if "ORDERFLOW_DIGITALRIVER_KEY" in line)
+    assert key.count("(the simulator's, public)") == 2
+    orderflow.set(digitalriver_key="sk_live_1")
+    (key,) = (line for line in orderflow("settings").stdout.splitlines() if "ORDERFLOW_DIGITALRIVER_KEY" in line)
+    assert key.count("(the simulator's, public)") == 1
+
+
+def test_a_name_that_is_no_setting_is_told_with_the_one_that_is_meant(
+    orderflow: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A slip of the pen is not obeyed, so it must not pass in silence; it is no error either."""
+    orderflow.set(answer_wiat="5s")
+    (tmp_path / ".env").write_text("ORDERFLOW_LOG_FORMATS=json\n")
+    told = orderflow("settings")
+    assert told.exit_code == 0
+    assert told.stderr == (
+        "warning: ORDERFLOW_ANSWER_WIAT is no setting (is ORDERFLOW_ANSWER_WAIT meant?); "
+        "ORDERFLOW_LOG_FORMATS is no setting (is ORDERFLOW_LOG_FORMAT meant?)\n"
+    )
+
+
+def test_names_of_tools_are_no_slips(orderflow: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What our tests, tools and Kubernetes set is never warned about."""
+    places = [
+        ROOT / "Makefile",
+        ROOT / "docker-compose.yml",
+        *(ROOT / ".ci").rglob("*"),
+        *(ROOT / "tests").rglob("*.py"),
+    ]
+    used = {
+        name
+        for path in places
+        if path.is_file() and path != Path(__file__)
+        for name in re.findall(
+            r"(?:environ\S*|getenv\(|\$\{|^ *)[\"']?(ORDERFLOW_[A-Z_]+[A-Z])\b", path.read_text(), re.MULTILINE
+        )
+    }
+    assert {"ORDERFLOW_REQUIRE_KAFKA", "ORDERFLOW_TEST_KAFKA", "ORDERFLOW_PARTITIONS"} <= used
+    for name in (*used, "ORDERFLOW_SERVICE_HOST", "ORDERFLOW_RELAY_PORT_8500_TCP_ADDR", "ORDERFLOW_PORT"):
+        monkeypatch.setenv(name, "x")
+    assert [name for name, _ in unknown_variables()] == []
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:8400", "http://127.0.0.1:1", "http://[::1]:1", "http://simulator:8400"]
+)
+def test_the_simulator_may_have_the_public_secrets(orderflow: Command, url: str) -> None:
+    """They are its own."""
+    orderflow.set(digitalriver_url=url)
+    assert load_settings().public_secrets == ()
+
+
+@pytest.mark.parametrize("words", [("worker",), ("relay", "--port", "0")], ids=" ".join)
+def test_public_secrets_with_a_real_account_are_warned_of(orderflow: Command, words: tuple[str, ...]) -> None:
+    """A relay that believes a token from this repository lets anybody write webhooks."""
+    orderflow.set(
+        digitalriver_url="https://api.digitalriver.com", webhook_tokens="mine, whsec_simulator", digitalriver_key="sk_1",
+        kafka_bootstrap="127.0.0.1:1", log_format="json",
+    )  # fmt: skip
+    assert load_settings().public_secrets == ("ORDERFLOW_WEBHOOK_TOKENS",)
+    told = orderflow(*words)
+    assert told.exit_code == 4
+    line = json.loads(told.stderr.splitlines()[0])
+    assert (line["event"], line["level"], line["name"]) == ("public_secrets", "warning", "ORDERFLOW_WEBHOOK_TOKENS")
+    orderflow.set(webhook_tokens="mine")
+    assert load_settings().public_secrets == ()
 
 
 def test_every_setting_is_documented(orderflow: Command) -> None:
