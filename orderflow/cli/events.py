@@ -128,6 +128,9 @@ class Sender:
         if line.topic not in WRITABLE:
             self._refuse(number, f"topic must be one of {', '.join(sorted(WRITABLE))}")
             return None
+        if line.key is None and line.encoded() is None:
+            self._refuse(number, "a record must have a key or a value")
+            return None
         if line.topic not in self.present:
             self._refuse(number, f"topic {self.prefix}{line.topic} is missing; orderflow topics create makes it")
             return None

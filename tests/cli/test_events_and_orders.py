@@ -123,13 +123,14 @@ def test_bad_lines_are_reported_by_number_and_the_others_sent(orderflow: Command
         + _line("order-events", "A-1", 5)
         + _line("order-events", "A-1", {}, partition=3)
         + _line("order-events", "A-1", "x" * 1_200_000)
+        + '{"topic": "order-events", "key": null, "value": null}\n'
         + _line("order-events", "A-1", {"n": 2})
     )
     result = orderflow("events", "send", "-", stdin=lines)
     assert result.exit_code == 1
     told = [line for line in result.stderr.splitlines() if line.startswith("line ")]
-    assert [line.split(":")[0] for line in told] == ["line 1", "line 3", "line 4", "line 5", "line 6"]
-    assert "2 sent, 5 refused" in result.stderr
+    assert [line.split(":")[0] for line in told] == ["line 1", "line 3", "line 4", "line 5", "line 6", "line 7"]
+    assert "2 sent, 6 refused" in result.stderr
     records = _read(embedded, f"{prefix}order-events")
     assert [json.loads(record.value)["n"] for record in records] == [1, 2]
 
