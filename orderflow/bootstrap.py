@@ -320,7 +320,7 @@ async def serve_relay(settings: Settings, port: int, *, host: str = "127.0.0.1")
             try:
                 await site.start()
             except OSError as error:
-                raise ConfigError(f"port {port} cannot be used: {error.strerror}") from error
+                raise _cannot_listen(host, port, error) from error
             yield f"http://{host}:{runner.addresses[0][1]}"
         finally:
             await runner.cleanup()
@@ -336,7 +336,14 @@ async def run_simulator(options: SimulatorOptions, *, stop: asyncio.Event | None
         try:
             await simulator.run_simulator(options, stopping)
         except OSError as error:
-            raise ConfigError(f"port {options.port} cannot be used: {error.strerror}") from error
+            raise _cannot_listen(options.host, options.port, error) from error
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> ConfigError:
+    """The error that names what is wrong: the host when it is unknown, else the port on it."""
+    if isinstance(error, socket.gaierror):
+        return ConfigError(f"host {host} cannot be used: {error.strerror}")
+    return ConfigError(f"port {port} of {host} cannot be used: {error.strerror}")
 
 
 async def accept_partition(settings: Settings, number: int, *, use: Use, reason: str, apply: bool) -> list[str]:

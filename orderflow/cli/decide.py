@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from orderflow.cli.outcome import CommandError
-from orderflow.cli.output import out, print_json, print_table, talk
+from orderflow.cli.output import counted, out, print_json, print_table, talk
 from orderflow.event_lines import EventLine
 from producers.topics import Topic
 
@@ -58,14 +58,14 @@ def decide(file: IO[bytes], as_json: bool) -> None:
     if not as_json:
         _tell_waits(player.orders.values())
     if others:
-        talk().print(f"{others} lines left out: their topics hold no events of orders")
+        talk().print(f"{counted(others, 'line')} left out: no events of orders are in those topics")
     if unreadable:
-        raise CommandError(f"{unreadable} lines could not be read")
+        raise CommandError(f"{counted(unreadable, 'line')} could not be read")
 
 
 def _told(step: Step) -> str:
     parts = [f"{step.line:>4}  {step.order_id}  {step.event or '?'}: {step.verdict}"]
-    if step.state_before != step.state:
+    if step.state_before is not None and step.state_before != step.state:
         parts.append(f" {step.state_before} -> {step.state}")
     elif step.state is not None:
         parts.append(f" in {step.state}")

@@ -13,7 +13,8 @@ from orderflow.cli.output import print_table
 @click.option("--seed", type=int, default=7, show_default=True, help="The same seed makes the same orders.")
 @click.option("--scenario", metavar="NAME", help="Play one story instead; a file of your own ends with .jsonl.")
 @click.option("--list", "as_list", is_flag=True, help="Name the stories, with a line each.")
-def demo(orders: int, seed: int, scenario: str | None, as_list: bool) -> None:
+@click.pass_context
+def demo(ctx: click.Context, orders: int, seed: int, scenario: str | None, as_list: bool) -> None:
     """Watch orders go from cart to paid: Kafka, Digital River and a worker in this one process.
 
     Nothing is needed but Python: the Kafka is embedded, Digital River is the simulator, and both are gone afterwards. A story
@@ -23,11 +24,20 @@ def demo(orders: int, seed: int, scenario: str | None, as_list: bool) -> None:
     from orderflow.demonstration.scenario import NoScenario
 
     if as_list:
+        _refuse(ctx, "--list", "scenario", "orders", "seed")
         print_table(("scenario", "story"), list(list_scenarios()))
     elif scenario is not None:
+        _refuse(ctx, "--scenario", "orders", "seed")
         try:
             run(run_scenario(scenario))
         except NoScenario as error:
             raise NotFound(str(error)) from error
     else:
         run(run_demo(orders=orders, seed=seed))
+
+
+def _refuse(ctx: click.Context, given: str, *others: str) -> None:
+    """An option that ``given`` would leave without a meaning is a slip."""
+    for other in others:
+        if ctx.get_parameter_source(other) is not click.core.ParameterSource.DEFAULT:
+            raise click.UsageError(f"--{other} does not go with {given}", ctx)

@@ -14,7 +14,7 @@ import click
 import msgspec
 
 from orderflow.cli.outcome import CommandError, run, settings_or_usage
-from orderflow.cli.output import print_json, quiet_libraries, talk
+from orderflow.cli.output import counted, print_json, quiet_libraries, talk
 from orderflow.event_lines import WRITABLE, EventLine
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def send(file: IO[bytes], rate: float, as_json: bool) -> None:
     else:
         talk().print(f"{sender.sent} sent, {len(sender.refused)} refused, {seconds:.1f} s")
     if sender.refused:
-        raise CommandError(f"{len(sender.refused)} lines were refused")
+        raise CommandError(f"{counted(len(sender.refused), 'line')} refused")
 
 
 async def _send(sender: Sender, connection: Any, file: IO[bytes], advance: Any) -> None:

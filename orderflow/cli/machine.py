@@ -54,7 +54,7 @@ def check() -> None:
     for problem in problems:
         out().print(problem, markup=False)
     if problems:
-        raise CommandError(f"{len(problems)} problems in the tables")
+        raise CommandError(f"{counted(len(problems), 'problem')} in the tables")
     for name, defined in MACHINES.items():
         machine = defined.machine
         states, events, rules = len(machine.states), len(machine.triggers), len(machine.rules)
@@ -148,7 +148,7 @@ def table(name: str, state: str | None, event: str | None, as_json: bool) -> Non
         return
     shown = [_shown(machine, rule, state) for rule in rules if state is None or state in rule.sources]
     print_table(("event", "in", "verdict", "when", "then"), shown)
-    talk().print(f"{len(shown)} rules")
+    talk().print(counted(len(shown), "rule"))
 
 
 def _rows(rules: list[Rule[Any]], state: str | None) -> Iterator[Row]:

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from orderflow.cli.outcome import NotFound, run, settings_or_usage
-from orderflow.cli.output import out, print_json, print_table, quiet_libraries, talk
+from orderflow.cli.output import counted, out, print_json, print_table, quiet_libraries, talk
 
 #: The key of a snapshot that is the worker's own; it may hold an open command's personal data, so it is not shown.
 _INTERNAL = "internal"
@@ -40,7 +40,7 @@ def list_orders(states: tuple[str, ...], attention: bool, as_json: bool) -> None
         ("order", "state", "payment", "total#", "captured#", "refunded#", "changes#", "updated", "attention#"),
         [_row(order) for order in found],
     )
-    talk().print(f"{len(found)} orders")
+    talk().print(counted(len(found), "order"))
 
 
 @orders.command("show", epilog="Example: orderflow orders show A-1001 --json")
@@ -119,7 +119,7 @@ def _tell(order: Mapping[str, Any]) -> None:
     amounts, remote = order["amounts"], order.get("digital_river") or {}
     console = out()
     console.print(f"[bold]{order['order_id']}[/bold]  {order['state']}, payment {order['payment']}")
-    facts = [f"{order['sequence']} changes", f"updated {_moment(order.get('updated'))}"]
+    facts = [counted(order["sequence"], "change"), f"updated {_moment(order.get('updated'))}"]
     facts += [f"{name.replace('_', ' ')} {value}" for name, value in remote.items() if value]
     console.print(", ".join(facts), style="dim", markup=False)
     for reason in order["attention"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import sys
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -87,7 +88,7 @@ class RootGroup(click.Group):
             raise
         except click.UsageError as error:
             path = error.ctx.command_path if error.ctx is not None else ctx.command_path
-            raise UsageProblem(f"{error.format_message().rstrip('.')} (see {path} --help)") from error
+            raise UsageProblem(f"{_plain(error.format_message()).rstrip('.')} (see {path} --help)") from error
         except KeyboardInterrupt:
             # A person pressed Ctrl-C: they know.
             ctx.exit(INTERRUPTED)
@@ -95,6 +96,21 @@ class RootGroup(click.Group):
             # The reader of our output left (`| head`).
             _drop_stdout()
             ctx.exit(0)
+
+
+#: What click says of numbers and their ranges, and how a person says it.
+_PLAIN: Final = (
+    (re.compile(r"is not a valid integer( range)?"), "is no whole number"),
+    (re.compile(r"is not a valid float( range)?"), "is no number"),
+    (re.compile(r"is not in the range (\S+)<=x<=(\S+)\."), r"is not from \1 to \2"),
+    (re.compile(r"is not in the range x>=(\S+)\."), r"is less than \1"),
+)
+
+
+def _plain(message: str) -> str:
+    for said, plain in _PLAIN:
+        message = said.sub(plain, message)
+    return message
 
 
 def _drop_stdout() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -81,10 +82,17 @@ def relay(port: int, host: str) -> None:
     run(run_relay(settings, port, host=host))
 
 
+def _check_url(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    """The URL, when it is one that webhooks can go to."""
+    if value is not None and not re.fullmatch(r"https?://[^\s/]+\S*", value):
+        raise click.BadParameter(f"{value} is no URL that begins with http:// or https://")
+    return value
+
+
 @click.command(epilog="Example: orderflow simulator --port 8400 --webhook-url http://localhost:8500/webhooks")
 @click.option("--port", type=click.IntRange(0, 65535), default=8400, show_default=True, help="Where to listen.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
-@click.option("--webhook-url", help="Where webhooks go; none are sent without it.")
+@click.option("--webhook-url", callback=_check_url, help="Where webhooks go; none are sent without it.")
 @click.option("--capture-delay", type=click.FloatRange(0), default=1.0, show_default=True, help="Seconds to a capture.")
 @click.option("--wire-delay", type=click.FloatRange(0), default=2.0, show_default=True, help="Seconds to a transfer.")
 @click.option("--review-delay", type=click.FloatRange(0), default=2.0, show_default=True, help="Seconds of a review.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from orderflow.cli.outcome import CommandError, run, settings_or_usage
-from orderflow.cli.output import print_json, print_table, quiet_libraries, talk
+from orderflow.cli.output import counted, print_json, print_table, quiet_libraries, talk
 
 
 @click.group(epilog="Example: orderflow topics create --partitions 8")
@@ -41,7 +41,7 @@ def create(partitions: int, replication: int | None, as_json: bool) -> None:
     else:
         for name in names:
             click.echo(name)
-        talk().print(f"{len(names)} topics made" if names else "nothing to make: all topics are there")
+        talk().print(f"{counted(len(names), 'topic')} made" if names else "nothing to make: all topics are there")
 
 
 @topics.command(epilog="Example: orderflow topics check")
@@ -86,5 +86,5 @@ def check(as_json: bool) -> None:
             talk().print(("stops workers: " if problem.blocking else "advice: ") + str(problem), markup=False)
     if problems:
         blocking = sum(problem.blocking for problem in problems)
-        raise CommandError(f"{len(problems)} problems, {blocking} of which stop workers")
+        raise CommandError(f"{counted(len(problems), 'problem')}, of which {blocking} would stop workers")
     talk().print(f"all {len(found)} topics are as they must be")

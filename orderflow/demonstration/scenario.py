@@ -141,18 +141,23 @@ def load(path: Path) -> Scenario:
     """The scenario in a file.
 
     Raises:
-        ConfigError: The file cannot be read, or a line is not what it must be; one line that names it.
+        NoScenario: There is no such file.
+        ConfigError: It cannot be read, or a line is not what it must be; one line that names it.
     """
     try:
         texts = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"scenario {path}: {error}") from error
+    except FileNotFoundError as error:
+        raise NoScenario(f"there is no file {path}") from error
+    except OSError as error:
+        raise ConfigError(f"scenario {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"scenario {path.name}: must be UTF-8") from error
     if len(texts) < 3:
         raise ConfigError(f"scenario {path.name}: needs a title, steps and an end")
     lines = _Lines(path.name)
     title = lines.read(1, texts[0], Title)
     steps = tuple(lines.step(number, text, title.order) for number, text in enumerate(texts[1:-1], 2))
-    return Scenario(path.stem, title, steps, lines.read(len(texts), texts[-1], End))
+    return Scenario(path.stem, title, steps, lines.end(len(texts), texts[-1]))
 
 
 def available() -> Iterator[Path]:
@@ -190,6 +195,15 @@ class _Lines:
             return msgspec.json.decode(text, type=shape)
         except msgspec.DecodeError as error:
             raise ConfigError(f"scenario {self._name}, line {number}: {error}") from error
+
+    def end(self, number: int, text: str) -> End:
+        """The last line, which must be the end."""
+        if "end" not in self.read(number, text, dict[str, msgspec.Raw]):
+            raise ConfigError(
+                f'scenario {self._name}, line {number}: the last line must be the end: {{"end": {{...}}, "books": {{...}}}}'
+            )
+        end: End = self.read(number, text, End)
+        return end
 
     def step(self, number: int, text: str, order: str) -> Step:
         """The line as the step that its members make it."""

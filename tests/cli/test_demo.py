@@ -133,7 +133,8 @@ def test_an_end_that_differs_fails_and_is_named(
     ("line", "says", "code"),
     [
         ("no-such-story", "there is no scenario no-such-story; orderflow demo --list names them", 3),
-        ("none.jsonl", "scenario none.jsonl: ", 1),
+        ("none.jsonl", "there is no file none.jsonl\n", 3),
+        (".jsonl/", "there is no scenario .jsonl/", 3),
     ],
 )
 def test_a_scenario_that_is_not_there_is_an_error_in_one_line(
@@ -144,3 +145,20 @@ def test_a_scenario_that_is_not_there_is_an_error_in_one_line(
     assert told.exit_code == code
     assert told.stderr.startswith(f"orderflow: {says}")
     assert told.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--scenario", "card", "--orders", "3"), "--orders does not go with --scenario"),
+        (("--scenario", "card", "--seed", "3"), "--seed does not go with --scenario"),
+        (("--list", "--scenario", "card"), "--scenario does not go with --list"),
+        (("--list", "--orders", "3"), "--orders does not go with --list"),
+        (("--orders", "abc"), "Invalid value for '--orders': 'abc' is no whole number"),
+        (("--orders", "0"), "Invalid value for '--orders': 0 is not from 1 to 1000"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(orderflow: Command, words: tuple[str, ...], says: str) -> None:
+    """An option is obeyed or refused, never ignored."""
+    told = orderflow("demo", *words)
+    assert (told.exit_code, told.stderr) == (2, f"orderflow: {says} (see orderflow demo --help)\n")

@@ -210,3 +210,19 @@ def test_a_mark_at_the_begin_of_the_file_of_settings_is_none_of_it(
     (tmp_path / ".env").write_text("ORDERFLOW_STORE=floppy\n", encoding="utf-8-sig")
     monkeypatch.chdir(tmp_path)
     assert "ORDERFLOW_STORE must be" in orderflow("settings").stderr
+
+
+@pytest.mark.parametrize("url", ["foo", "ftp://localhost/x", "http://", "localhost:8500/webhooks"])
+def test_a_simulator_refuses_what_is_no_address_for_webhooks(orderflow: Command, url: str) -> None:
+    """Said at the start, not by each webhook that fails."""
+    told = orderflow("simulator", "--webhook-url", url)
+    assert told.exit_code == 2
+    assert f"{url} is no URL that begins with http:// or https:// (see orderflow simulator --help)" in told.stderr
+
+
+def test_a_host_that_is_unknown_is_named(orderflow: Command) -> None:
+    """The port is not to blame."""
+    told = orderflow("simulator", "--host", "nosuch.invalid", "--port", "0")
+    assert told.exit_code == 1
+    assert told.stderr.startswith("orderflow: host nosuch.invalid cannot be used: ")
+    assert told.stderr.count("\n") == 1

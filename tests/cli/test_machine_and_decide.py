@@ -179,7 +179,7 @@ def test_a_history_is_told_decision_by_decision(orderflow: Command, tmp_path: Pa
     assert [command["command"] for command in steps[1]["commands"]] == ["create_checkout"]
     assert steps[3]["reason"] == "the order was requested before; checkout.updated changes its cart"
     assert "data.items: is missing" in steps[4]["reason"]
-    assert "1 lines left out" in result.stderr
+    assert "1 line left out: no events" in result.stderr
 
 
 def test_deadlines_fire_by_the_time_of_the_events(orderflow: Command) -> None:
@@ -197,6 +197,12 @@ def test_what_an_order_waits_for_is_told_at_the_end(orderflow: Command) -> None:
     shown = orderflow("decide", "-", stdin=_line("checkout-events", "checkout.requested", CART)).stdout
     assert "A-1  checkout.requested: moved awaited -> checkout_pending; asks create_checkout" in shown
     assert "digitalriver.checkout_created or digitalriver.checkout_refused" in shown
+
+
+def test_the_first_event_of_an_order_has_no_state_before(orderflow: Command) -> None:
+    """It is told where the order is, not that it came from None."""
+    shown = orderflow("decide", "-", stdin=_line("order-events", "order.placed", {"terms_accepted": True})).stdout
+    assert "A-1  order.placed: parked in awaited\n" in shown
 
 
 def test_a_line_that_is_no_record_is_told_by_number(orderflow: Command) -> None:

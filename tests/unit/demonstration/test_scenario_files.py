@@ -47,7 +47,8 @@ def test_a_scenario_is_read_as_its_steps_in_order(tmp_path: Path) -> None:
         ((TITLE, '{"seconds": 3600, "say": "an hour"}', END), "line 2: Expected `float` <= 10"),
         ((TITLE, EVENT.replace("S-1", "S-2"), END), "line 2: the key must be S-1"),
         ((TITLE, EVENT.replace("order-events", "orders"), END), "line 2: topic is none that can be written"),
-        ((TITLE, EVENT, EVENT), "line 3: "),
+        ((TITLE, EVENT, EVENT), "line 3: the last line must be the end: {"),
+        ((TITLE, EVENT, '{"wait": {"state": "complete"}}'), "line 3: the last line must be the end: {"),
         ((TITLE, EVENT, '{"end": {}, "books": {}, "more": 1}'), "line 3: Object contains unknown field `more`"),
     ],
 )
