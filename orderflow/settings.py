@@ -100,7 +100,6 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
         env_file=".env",
-        env_file_encoding="utf-8-sig",
         extra="ignore",
         frozen=True,
         hide_input_in_errors=True,
