@@ -21,6 +21,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import (
     CorruptRecordException,
+    InvalidSessionTimeoutError,
     KafkaConnectionError,
     KafkaError,
     NoOffsetForPartitionError,
@@ -43,6 +44,12 @@ _CAREFUL_SECONDS = 10.0
 _STARTING = (PartitionState.ASSIGNED, PartitionState.FENCED, PartitionState.RESTORING)
 #: aiokafka would leave the group after so long without a poll: 24 days, which is never.
 _POLL_INTERVAL_MS = 2_000_000_000
+
+
+def _hint(error: KafkaError) -> str:
+    if isinstance(error, InvalidSessionTimeoutError):
+        return "ORDERFLOW_GROUP_SESSION_TIMEOUT is outside of what the broker allows (group.min and max.session.timeout.ms)"
+    return "is another client in it, or are rights missing?"
 
 
 class GroupOptions:
@@ -198,8 +205,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             if error.retriable:
                 raise await unreachable(self._connection) from error
             raise ConfigError(
-                f"group {self._group} cannot be joined: {type(error).__name__} ({' '.join(str(error).split())}); "
-                "is another client in it, or are rights missing?"
+                f"group {self._group} cannot be joined: {type(error).__name__} ({' '.join(str(error).split())}); {_hint(error)}"
             ) from error
         return True
 

@@ -222,6 +222,8 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"{PREFIX}GROUP_HEARTBEAT_INTERVAL must be a third of {PREFIX}GROUP_SESSION_TIMEOUT or less"
             )
+        if self.batch_interval * 4 > self.command_lease:  # it is renewed by transactions, which come no closer
+            raise ValueError(f"{PREFIX}BATCH_INTERVAL must be a quarter of {PREFIX}COMMAND_LEASE or less")
         if "SASL" in self.kafka_security_protocol and (not self.kafka_sasl_username or not self.kafka_sasl_password):
             raise ValueError(f"{PREFIX}KAFKA_SASL_USERNAME and {PREFIX}KAFKA_SASL_PASSWORD are needed for SASL")
         return self

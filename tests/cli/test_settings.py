@@ -231,6 +231,13 @@ def test_a_heartbeat_that_is_too_slow_for_the_session_is_refused(orderflow: Comm
         load_settings()
 
 
+def test_a_lease_that_ends_before_the_next_transaction_is_refused(orderflow: Command) -> None:
+    """It is renewed by transactions: no call would ever start."""
+    orderflow.set(batch_interval="2s", command_lease="5s")
+    with pytest.raises(ConfigError, match="ORDERFLOW_BATCH_INTERVAL must be a quarter of ORDERFLOW_COMMAND_LEASE"):
+        load_settings()
+
+
 def test_sasl_and_tls_reach_the_kafka_clients(orderflow: Command) -> None:
     """Clients get a TLS context that verifies names, and the user's mechanism, name and password."""
     orderflow.set(

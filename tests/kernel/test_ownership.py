@@ -20,6 +20,7 @@ from consumers.ownership import PartitionState
 from consumers.partition import OwnedPartition
 from producers.connection import KafkaConnection, Limits
 from producers.publisher import Publisher
+from statemachine.errors import ConfigError
 from tests.kafka.cluster import KafkaCluster, leaders
 from tests.kafka.server import KafkaServer
 from tests.kernel.counting import make_membership, make_topics
@@ -267,3 +268,13 @@ async def test_a_frozen_broker_costs_time_only(own_kafka: KafkaServer, prefix: s
         await sending
         changes = await read_changes(own_kafka.bootstrap, prefix, PARTITIONS, 150, seconds=60)
         assert faults(changes, 150) == []
+
+
+async def test_a_session_that_the_broker_does_not_allow_is_told_as_that(apache_kafka: str, prefix: str) -> None:
+    """The setting is named: nobody looks for rights that are missing."""
+    await make_topics(apache_kafka, prefix, 1)
+    membership = make_membership(
+        KafkaConnection(apache_kafka), prefix, 1, worker="a", incarnation="i", session_timeout_ms=3_600_000
+    )
+    with pytest.raises(ConfigError, match="ORDERFLOW_GROUP_SESSION_TIMEOUT is outside of what the broker allows"):
+        await membership.run(asyncio.Event())
