@@ -221,7 +221,7 @@ def _carts() -> list[Bad]:
             "data that are null",
             given("checkout.requested", _key(), None),
             "invalid",
-            "data: must be an object",
+            "data: is missing",
             told=True,
         ),
     ]
@@ -267,7 +267,13 @@ def _binary() -> list[Bad]:
         bad("a header that is not UTF-8", "a ce_ header is not UTF-8", ("ce_source", b"\xff")),
         bad("a time that is none", "ce_time: must be a time of RFC 3339", ("ce_time", CANARY.encode())),
         bad("a value that is not JSON", "value: is not JSON", ("x", None), CANARY.encode()),
-        bad("no value", "value: is not JSON", ("x", None), b""),
+        Bad(
+            "binary mode, no value",
+            Given(Topic.ORDER_EVENTS, b"bad-raw", b"", (*good, ("trace", None))),
+            "invalid",
+            "data: is missing",
+            told=True,
+        ),
         Bad(
             "binary mode, terms that were not accepted",
             Given(Topic.ORDER_EVENTS, b"bad-raw", b'{"terms_accepted":false}', (*good, ("trace", None))),
