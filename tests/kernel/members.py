@@ -7,6 +7,9 @@ import contextlib
 import uuid
 from collections.abc import AsyncIterator, Callable
 
+from aiokafka import AIOKafkaProducer
+from aiokafka.record.util import calc_crc32c
+
 from consumers.membership import Membership
 from consumers.options import LaneOptions
 from consumers.partition import OwnedPartition
@@ -25,17 +28,23 @@ async def member(
     probe: Probe | None = None,
     trouble_seconds_max: float = 60.0,
     session_timeout_ms: int = 6000,
+    operation_seconds: float = 6.0,
 ) -> AsyncIterator[Membership]:
     """A worker of the counting lane in this process."""
     membership = make_membership(
-        KafkaConnection(bootstrap, limits=Limits(operation_seconds=6)),
+        KafkaConnection(bootstrap, limits=Limits(operation_seconds=operation_seconds), request_timeout_ms=4000),
         prefix,
         partitions,
         worker=name,
         incarnation=uuid.uuid4().hex,
         session_timeout_ms=session_timeout_ms,
         heartbeat_interval_ms=300,
-        options=LaneOptions(heartbeat_seconds=0.3, trouble_seconds_max=trouble_seconds_max, backoff_seconds_max=0.5),
+        options=LaneOptions(
+            heartbeat_seconds=0.3,
+            position_wait_seconds=1.0,
+            trouble_seconds_max=trouble_seconds_max,
+            backoff_seconds_max=0.5,
+        ),
         probe=probe,
     )
     stop = asyncio.Event()
@@ -59,3 +68,17 @@ async def eventually(holds: Callable[[], bool], seconds: float = 20.0) -> None:
     async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110  # nobody announces it
             await asyncio.sleep(0.02)
+
+
+async def send_unreadable(bootstrap: str, topic: str, partition: int) -> None:
+    """A batch that breaks the client library: a header name in it is no text."""
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap) as writer:
+        batch = writer.create_batch()
+        batch.append(timestamp=None, key=b"k", value=b"{}", headers=[("xy", b"")])
+        broken = bytes(batch._build()).replace(b"\x04xy", b"\x04\xff\xfe")
+        builder = writer.create_batch()
+        builder.append(timestamp=None, key=b"k", value=b"{}")
+        builder.close()
+        crc = calc_crc32c(broken[21:])
+        builder._buffer = broken[:17] + crc.to_bytes(4, "big") + broken[21:]
+        await (await writer.send_batch(builder, topic, partition=partition))

@@ -8,10 +8,9 @@ import time
 from collections.abc import Iterable
 
 import pytest
-from aiokafka import AIOKafkaProducer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import CorruptRecordException
-from aiokafka.record.util import calc_crc32c
 
 from consumers.changelog import ChangelogReader
 from consumers.ownership import PartitionState
@@ -19,7 +18,7 @@ from producers.partitioner import partition_of
 from producers.transaction import Step
 from statemachine.errors import BrokerUnavailable
 from tests.kernel.counting import make_topics
-from tests.kernel.members import eventually, member, part
+from tests.kernel.members import eventually, member, part, send_unreadable
 from tests.kernel.process import faults, publish, read_changes
 
 pytestmark = pytest.mark.timeout(90)
@@ -92,20 +91,6 @@ async def test_a_take_over_that_fails_at_its_end_does_not_go_on_from_before_anot
         await publish(kafka, prefix, 96, 48)
         changes = await read_changes(kafka, prefix, 2, 144)
     assert faults(changes, 144) == []
-
-
-async def send_unreadable(bootstrap: str, topic: str, partition: int) -> None:
-    """A batch that breaks the client library: a header name in it is no text."""
-    async with AIOKafkaProducer(bootstrap_servers=bootstrap) as writer:
-        batch = writer.create_batch()
-        batch.append(timestamp=None, key=b"k", value=b"{}", headers=[("xy", b"")])
-        broken = bytes(batch._build()).replace(b"\x04xy", b"\x04\xff\xfe")
-        builder = writer.create_batch()
-        builder.append(timestamp=None, key=b"k", value=b"{}")
-        builder.close()
-        crc = calc_crc32c(broken[21:])
-        builder._buffer = broken[:17] + crc.to_bytes(4, "big") + broken[21:]
-        await (await writer.send_batch(builder, topic, partition=partition))
 
 
 async def test_a_record_that_cannot_be_parsed_costs_the_other_partitions_nothing(kafka: str, prefix: str) -> None:

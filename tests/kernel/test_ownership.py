@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import uuid
-from collections.abc import AsyncIterator
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from aiokafka.record.util import calc_crc32c
 
 import consumers.partition
 from consumers.membership import Membership
-from consumers.options import LaneOptions
 from consumers.ownership import PartitionState
 from consumers.partition import OwnedPartition
-from producers.connection import KafkaConnection, Limits
+from producers.connection import KafkaConnection
 from producers.publisher import Publisher
 from statemachine.errors import ConfigError
 from tests.kafka.cluster import KafkaCluster, leaders
 from tests.kafka.server import KafkaServer
 from tests.kernel.counting import make_membership, make_topics
+from tests.kernel.members import member, part, send_unreadable
 from tests.kernel.process import faults, publish, read_changes
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
@@ -31,41 +27,10 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 PARTITIONS = 2
 
 
-@contextlib.asynccontextmanager
-async def working(
-    bootstrap: str,
-    prefix: str,
-    *,
-    operation_seconds: float = 8.0,
-    partitions: int = PARTITIONS,
-    trouble_seconds_max: float = 60.0,
-) -> AsyncIterator[Membership]:
-    """A worker in this process."""
-    connection = KafkaConnection(bootstrap, limits=Limits(operation_seconds=operation_seconds), request_timeout_ms=4000)
-    options = LaneOptions(heartbeat_seconds=0.5, position_wait_seconds=1.0, trouble_seconds_max=trouble_seconds_max)
-    membership = make_membership(
-        connection, prefix, partitions, worker="one", incarnation=uuid.uuid4().hex, options=options
-    )
-    stop = asyncio.Event()
-    running = asyncio.create_task(membership.run(stop))
-    try:
-        yield membership
-    finally:
-        stop.set()
-        await running
-
-
-def owned(membership: Membership, number: int) -> OwnedPartition:
-    """A partition of the counting lane."""
-    partition = membership.partitions[number]
-    assert isinstance(partition, OwnedPartition)
-    return partition
-
-
 async def until_state(membership: Membership, number: int, state: PartitionState, seconds: float = 30.0) -> None:
     """Wait until a partition is in a state."""
     async with asyncio.timeout(seconds):
-        while number not in membership.partitions or owned(membership, number).state is not state:  # noqa: ASYNC110  # not announced
+        while number not in membership.partitions or part(membership, number).state is not state:  # noqa: ASYNC110  # not announced
             await asyncio.sleep(0.05)
 
 
@@ -79,12 +44,12 @@ async def _answer_in_backlog(bootstrap: str, prefix: str) -> list[object]:
     """A deadline falls due while nobody works, and its answer is written meanwhile; the causes of all changes."""
     await make_topics(bootstrap, prefix, PARTITIONS)
     await send(bootstrap, prefix, "due-1", id="ask", due_in=1.0)
-    async with working(bootstrap, prefix):
+    async with member(bootstrap, prefix, PARTITIONS):
         await read_changes(bootstrap, prefix, PARTITIONS, 1, linger=0)
     await asyncio.sleep(1.2)
     await publish(bootstrap, prefix, 0, 200)
     await send(bootstrap, prefix, "due-1", id="answer")
-    async with working(bootstrap, prefix):
+    async with member(bootstrap, prefix, PARTITIONS):
         changes = await read_changes(bootstrap, prefix, PARTITIONS, 202, linger=1.5)
     return [change["id"] for change in changes if change["key"] == "due-1"]
 
@@ -106,9 +71,9 @@ async def test_a_deadline_fires_once_and_in_time(apache_kafka: str, prefix: str)
     """Without an answer the deadline fires, once, also when the worker changes right after."""
     await make_topics(apache_kafka, prefix, PARTITIONS)
     await send(apache_kafka, prefix, "due-1", id="ask", due_in=0.5)
-    async with working(apache_kafka, prefix):
+    async with member(apache_kafka, prefix, PARTITIONS):
         await read_changes(apache_kafka, prefix, PARTITIONS, 2, linger=0)
-    async with working(apache_kafka, prefix):
+    async with member(apache_kafka, prefix, PARTITIONS):
         changes = await read_changes(apache_kafka, prefix, PARTITIONS, 2, linger=1.5)
     assert [change["id"] for change in changes] == ["ask", "deadline"]
 
@@ -119,12 +84,12 @@ async def test_a_partition_whose_offsets_disagree_stays_stopped_and_says_how_to_
     """Committed offsets that somebody moved stop that partition with a line for the operator; the other one works."""
     await make_topics(apache_kafka, prefix, PARTITIONS)
     await publish(apache_kafka, prefix, 0, 60)
-    async with working(apache_kafka, prefix):
+    async with member(apache_kafka, prefix, PARTITIONS):
         await read_changes(apache_kafka, prefix, PARTITIONS, 60)
     await _rewind(apache_kafka, f"{prefix}counting", TopicPartition(f"{prefix}left", 0))
-    async with working(apache_kafka, prefix) as membership:
+    async with member(apache_kafka, prefix, PARTITIONS) as membership:
         await until_state(membership, 0, PartitionState.STOPPED)
-        problem = owned(membership, 0).problem
+        problem = part(membership, 0).problem
         assert problem is not None
         assert "partitions accept 0" in problem
         await until_state(membership, 1, PartitionState.RUNNING)
@@ -138,7 +103,7 @@ async def test_a_transaction_that_hangs_is_a_problem_that_says_how_to_end_it(apa
     """The partition fails readiness while it cannot be taken over, tries on, and works once the transaction is ended."""
     await make_topics(apache_kafka, prefix, PARTITIONS)
     await publish(apache_kafka, prefix, 0, 30)
-    async with working(apache_kafka, prefix):
+    async with member(apache_kafka, prefix, PARTITIONS):
         await read_changes(apache_kafka, prefix, PARTITIONS, 30)
     other = AIOKafkaProducer(
         bootstrap_servers=apache_kafka, transactional_id=f"{prefix}other", transaction_timeout_ms=600_000
@@ -147,16 +112,18 @@ async def test_a_transaction_that_hangs_is_a_problem_that_says_how_to_end_it(apa
     await other.begin_transaction()
     await other.send_and_wait(f"{prefix}positions", b"junk", b"0", 0)
     try:
-        async with working(apache_kafka, prefix, operation_seconds=2.0, trouble_seconds_max=3.0) as membership:
+        async with member(
+            apache_kafka, prefix, PARTITIONS, operation_seconds=2.0, trouble_seconds_max=3.0
+        ) as membership:
             await until_state(membership, 1, PartitionState.RUNNING)
             async with asyncio.timeout(30.0):
-                while owned(membership, 0).problem is None:  # noqa: ASYNC110  # not announced
+                while part(membership, 0).problem is None:  # noqa: ASYNC110  # not announced
                     await asyncio.sleep(0.05)
-            assert "kafka-transactions.sh find-hanging" in str(owned(membership, 0).problem)
-            assert owned(membership, 1).problem is None
+            assert "kafka-transactions.sh find-hanging" in str(part(membership, 0).problem)
+            assert part(membership, 1).problem is None
             await other.abort_transaction()
             await until_state(membership, 0, PartitionState.RUNNING)
-            assert owned(membership, 0).problem is None
+            assert part(membership, 0).problem is None
             await publish(apache_kafka, prefix, 30, 30)
             assert faults(await read_changes(apache_kafka, prefix, PARTITIONS, 60), 60) == []
     finally:
@@ -176,16 +143,16 @@ async def test_records_deleted_before_they_were_read_stop_the_partition(apache_k
     """Retention that overtakes the lane is said, not skipped over."""
     await make_topics(apache_kafka, prefix, PARTITIONS)
     await publish(apache_kafka, prefix, 0, 60)
-    async with working(apache_kafka, prefix):
+    async with member(apache_kafka, prefix, PARTITIONS):
         await read_changes(apache_kafka, prefix, PARTITIONS, 60)
     await publish(apache_kafka, prefix, 60, 60)
     admin = AIOKafkaAdminClient(bootstrap_servers=apache_kafka)
     await admin.start()
     await admin.delete_records({TopicPartition(f"{prefix}left", 0): RecordsToDelete(before_offset=-1)})
     await admin.close()
-    async with working(apache_kafka, prefix) as membership:
+    async with member(apache_kafka, prefix, PARTITIONS) as membership:
         await until_state(membership, 0, PartitionState.STOPPED)
-        problem = owned(membership, 0).problem
+        problem = part(membership, 0).problem
         assert problem is not None
         assert "left should go on at offset" in problem
 
@@ -200,32 +167,23 @@ async def test_positions_pass_markers_before_retention_overtakes_them(
     writer = AIOKafkaProducer(bootstrap_servers=apache_kafka, transactional_id=f"{prefix}writer")
     async with writer, writer.transaction():
         await writer.send(left.topic, b'{"id": "e0"}', b"key-0", partition=0)
-    async with working(apache_kafka, prefix):
+    async with member(apache_kafka, prefix, PARTITIONS):
         await read_changes(apache_kafka, prefix, PARTITIONS, 1, linger=1.5)
     admin = AIOKafkaAdminClient(bootstrap_servers=apache_kafka)
     await admin.start()
     await admin.delete_records({left: RecordsToDelete(before_offset=-1)})
     await admin.close()
-    async with working(apache_kafka, prefix) as membership:
+    async with member(apache_kafka, prefix, PARTITIONS) as membership:
         await until_state(membership, 0, PartitionState.RUNNING)
 
 
 async def test_a_record_that_cannot_be_parsed_stops_its_partition_only(apache_kafka: str, prefix: str) -> None:
     """A header name that is no text breaks the client library: that partition says so, the other one works."""
     await make_topics(apache_kafka, prefix, PARTITIONS)
-    async with AIOKafkaProducer(bootstrap_servers=apache_kafka) as writer:
-        batch = writer.create_batch()
-        batch.append(timestamp=None, key=b"k", value=b"{}", headers=[("xy", b"")])
-        broken = bytes(batch._build()).replace(b"\x04xy", b"\x04\xff\xfe")
-        builder = writer.create_batch()
-        builder.append(timestamp=None, key=b"k", value=b"{}")
-        builder.close()
-        crc = calc_crc32c(broken[21:])
-        builder._buffer = broken[:17] + crc.to_bytes(4, "big") + broken[21:]
-        await (await writer.send_batch(builder, f"{prefix}left", partition=0))
-    async with working(apache_kafka, prefix) as membership:
+    await send_unreadable(apache_kafka, f"{prefix}left", 0)
+    async with member(apache_kafka, prefix, PARTITIONS) as membership:
         await until_state(membership, 0, PartitionState.STOPPED)
-        problem = owned(membership, 0).problem
+        problem = part(membership, 0).problem
         assert problem is not None
         assert "left at offset 0" in problem
         await until_state(membership, 1, PartitionState.RUNNING)
@@ -237,7 +195,7 @@ async def test_a_broker_that_dies_and_comes_back_costs_time_only(kafka_cluster: 
     """Killed and restarted: the worker makes new producers, proves its stores and goes on; nothing is lost or doubled."""
     bootstrap = kafka_cluster.bootstrap
     await make_topics(bootstrap, prefix, PARTITIONS, replication=3)
-    async with working(bootstrap, prefix, operation_seconds=4.0) as membership:
+    async with member(bootstrap, prefix, PARTITIONS, operation_seconds=4.0) as membership:
         await publish(bootstrap, prefix, 0, 100)
         await read_changes(bootstrap, prefix, PARTITIONS, 60, linger=0)
         ((victim, _),) = (await leaders(bootstrap)).most_common(1)
@@ -247,7 +205,7 @@ async def test_a_broker_that_dies_and_comes_back_costs_time_only(kafka_cluster: 
         await _published_after_restart(bootstrap, prefix)
         changes = await read_changes(bootstrap, prefix, PARTITIONS, 200, seconds=60)
         assert faults(changes, 200) == []
-        assert all(owned(membership, number).counters.restores == 1 for number in range(PARTITIONS))
+        assert all(part(membership, number).counters.restores == 1 for number in range(PARTITIONS))
 
 
 async def _published_after_restart(bootstrap: str, prefix: str) -> None:
@@ -259,7 +217,7 @@ async def _published_after_restart(bootstrap: str, prefix: str) -> None:
 async def test_a_frozen_broker_costs_time_only(own_kafka: KafkaServer, prefix: str) -> None:
     """Connections that hang are given up by our own limits; when the broker thaws the transaction in doubt is settled."""
     await make_topics(own_kafka.bootstrap, prefix, PARTITIONS)
-    async with working(own_kafka.bootstrap, prefix, operation_seconds=2.0):
+    async with member(own_kafka.bootstrap, prefix, PARTITIONS, operation_seconds=2.0):
         sending = asyncio.create_task(publish(own_kafka.bootstrap, prefix, 0, 150, pause=0.02))
         await asyncio.sleep(1.5)
         await asyncio.to_thread(own_kafka.pause)
