@@ -122,8 +122,8 @@ def test_bad_lines_are_reported_by_number_and_the_others_sent(orderflow: Command
         + _line("orders", "A-1", {})
         + _line("order-events", "A-1", 5)
         + _line("order-events", "A-1", {}, partition=3)
-        + _line("order-events", "A-1", "x" * 1_200_000)
         + '{"topic": "order-events", "key": null, "value": null}\n'
+        + _line("order-events", "A-1", "x" * 1_200_000)
         + _line("order-events", "A-1", {"n": 2})
     )
     result = orderflow("events", "send", "-", stdin=lines)
