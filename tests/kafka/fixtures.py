@@ -9,31 +9,21 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import pytest
 
+from orderflow.broker import EmbeddedKafka
 from tests.kafka.cluster import KafkaCluster, container_cluster, jar_cluster
 from tests.kafka.container import ContainerKafka, check_engine
 from tests.kafka.jars import JarKafka, check_java
 from tests.kafka.secured import SecuredKafka, start_secured
 from tests.kafka.server import KafkaServer, Unavailable
 
-
-def _container() -> KafkaServer:
-    check_engine()
-    return ContainerKafka()
-
-
-def _jars() -> KafkaServer:
-    check_java()
-    return JarKafka()
-
-
 #: ``ORDERFLOW_TEST_KAFKA=container|jars`` allows one kind only.
-KINDS: dict[str, Callable[[], KafkaServer]] = {"container": _container, "jars": _jars}
 CLUSTERS: dict[str, Callable[[], KafkaCluster]] = {"container": container_cluster, "jars": jar_cluster}
 
 
@@ -41,7 +31,15 @@ class _Startable(Protocol):
     def start(self) -> None: ...
 
 
+class _Running(Protocol):
+    @property
+    def description(self) -> str: ...
+
+    def stop(self) -> None: ...
+
+
 _Kind = TypeVar("_Kind", bound=_Startable)
+_Lent = TypeVar("_Lent", bound=_Running)
 
 
 @dataclass
@@ -55,13 +53,22 @@ class KafkaChoice:
     #: Tests that could not run for want of a Kafka.
     missed: int = 0
 
-    def start_one(self) -> KafkaServer:
-        """A started broker of the first kind that works here.
+    def start_one(self, properties: Mapping[str, str] | None = None) -> KafkaServer:
+        """A started broker of the first kind that works here; ``properties`` come over those that it has anyhow.
 
         Raises:
             Unavailable: None works; the message has each kind's reason.
         """
-        return self.start_first(KINDS)
+
+        def container() -> KafkaServer:
+            check_engine()
+            return ContainerKafka(properties=properties)
+
+        def jars() -> KafkaServer:
+            check_java()
+            return JarKafka(properties)
+
+        return self._start_first({"container": container, "jars": jars})
 
     def start_cluster(self) -> KafkaCluster:
         """Three started brokers of the first kind that works here.
@@ -69,9 +76,9 @@ class KafkaChoice:
         Raises:
             Unavailable: None works; the message has each kind's reason.
         """
-        return self.start_first(CLUSTERS)
+        return self._start_first(CLUSTERS)
 
-    def start_first(self, kinds: Mapping[str, Callable[[], _Kind]]) -> _Kind:
+    def _start_first(self, kinds: Mapping[str, Callable[[], _Kind]]) -> _Kind:
         """What is made by the first of ``kinds`` that works here, started.
 
         Raises:
@@ -91,6 +98,18 @@ class KafkaChoice:
                     return server
         self.reasons = reasons
         raise Unavailable("; ".join(reasons))
+
+    @contextmanager
+    def lend(self, start: Callable[[], _Lent]) -> Iterator[_Lent]:
+        """What ``start`` gives, for one test; without a Kafka the test is skipped or fails."""
+        try:
+            lent = start()
+        except Unavailable as error:
+            self.give_up(error)
+        else:
+            self.description = self.description or lent.description
+            yield lent
+            lent.stop()
 
     def give_up(self, error: Unavailable) -> None:
         """Skip or fail the test that asked, as ``ORDERFLOW_REQUIRE_KAFKA`` says."""
@@ -161,43 +180,37 @@ def apache_kafka(_kafka_choice: KafkaChoice) -> str:
 @pytest.fixture
 def own_kafka(_kafka_choice: KafkaChoice) -> Iterator[KafkaServer]:
     """A broker of the test's own, to be killed, frozen and restarted; gone afterwards."""
-    try:
-        server = _kafka_choice.start_one()
-    except Unavailable as error:
-        _kafka_choice.give_up(error)
-    else:
-        _kafka_choice.description = _kafka_choice.description or server.description
+    with _kafka_choice.lend(_kafka_choice.start_one) as server:
         yield server
-        server.stop()
 
 
 @pytest.fixture
 def kafka_cluster(_kafka_choice: KafkaChoice) -> Iterator[KafkaCluster]:
     """Three brokers of the test's own, replicated as in production, each to be killed and restarted; gone afterwards."""
-    try:
-        cluster = _kafka_choice.start_cluster()
-    except Unavailable as error:
-        _kafka_choice.give_up(error)
-    else:
-        _kafka_choice.description = _kafka_choice.description or cluster.description
+    with _kafka_choice.lend(_kafka_choice.start_cluster) as cluster:
         yield cluster
-        cluster.stop()
 
 
 @pytest.fixture
 def secured_kafka(_kafka_choice: KafkaChoice, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredKafka]:
     """A broker of the test's own that talks TLS, knows one user and asks for a certificate; gone afterwards."""
-    try:
-        secured = start_secured(_kafka_choice.start_first, tmp_path_factory.mktemp("certificates"))
-    except Unavailable as error:
-        _kafka_choice.give_up(error)
-    else:
-        _kafka_choice.description = _kafka_choice.description or secured.server.description
+    with _kafka_choice.lend(
+        lambda: start_secured(_kafka_choice.start_one, tmp_path_factory.mktemp("certificates"))
+    ) as secured:
         yield secured
-        secured.server.stop()
 
 
 @pytest.fixture
 def prefix() -> str:
     """A prefix for topics and groups that no other test uses, so that tests share one broker."""
     return f"t{uuid.uuid4().hex[:10]}."
+
+
+@pytest.fixture(params=[pytest.param("apache", marks=pytest.mark.kafka), "embedded"])
+async def kafka(request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """Bootstrap address of each Kafka in turn: Apache Kafka, then the embedded one."""
+    if request.param == "apache":
+        yield str(request.getfixturevalue("apache_kafka"))
+        return
+    async with EmbeddedKafka() as embedded:
+        yield embedded.bootstrap

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.kafka.container import ContainerKafka, check_engine
-from tests.kafka.jars import JarKafka, check_java
 from tests.kafka.server import KafkaServer, Unavailable
 
 USER: Final = "orderflow"
 PASSWORD: Final = "only for this test"  # of a broker that is gone afterwards
 
-Starter = Callable[[Mapping[str, Callable[[], KafkaServer]]], KafkaServer]
+#: Starts a broker with these properties.
+Starter = Callable[[Mapping[str, str]], KafkaServer]
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,17 @@ class SecuredKafka:
     certificate: Path
     key: Path
 
+    @property
+    def description(self) -> str:
+        """Which Kafka it is."""
+        return self.server.description
 
-def start_secured(start_first: Starter, folder: Path) -> SecuredKafka:
+    def stop(self) -> None:
+        """End the broker."""
+        self.server.stop()
+
+
+def start_secured(start_one: Starter, folder: Path) -> SecuredKafka:
     """A broker with SASL over TLS that also asks for a client's certificate.
 
     Raises:
@@ -55,15 +63,7 @@ def start_secured(start_first: Starter, folder: Path) -> SecuredKafka:
         "ssl.truststore.certificates": _one_line(authority),
     }
 
-    def container() -> KafkaServer:
-        check_engine()
-        return ContainerKafka(properties=properties)
-
-    def jars() -> KafkaServer:
-        check_java()
-        return JarKafka(properties)
-
-    return SecuredKafka(start_first({"container": container, "jars": jars}), authority, *client)
+    return SecuredKafka(start_one(properties), authority, *client)
 
 
 def _make_authority(folder: Path) -> Path:

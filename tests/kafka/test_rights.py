@@ -22,10 +22,8 @@ from producers.topic_setup import create_topics
 from producers.topics import Lane, Topic, prefixed
 from statemachine.errors import BrokerUnavailable
 from tests.architecture.sources import ROOT
-from tests.kafka.container import ContainerKafka, check_engine
 from tests.kafka.fixtures import KafkaChoice
-from tests.kafka.jars import JarKafka, check_java
-from tests.kafka.server import KafkaServer, Unavailable
+from tests.kafka.server import KafkaServer
 from tests.unit.statemachine.story import cart
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
@@ -88,23 +86,8 @@ def strict_kafka(_kafka_choice: KafkaChoice) -> Iterator[KafkaServer]:
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": "User:admin;User:ANONYMOUS",
     }
-
-    def container() -> KafkaServer:
-        check_engine()
-        return ContainerKafka(properties=properties)
-
-    def jars() -> KafkaServer:
-        check_java()
-        return JarKafka(properties)
-
-    try:
-        server = _kafka_choice.start_first({"container": container, "jars": jars})
-    except Unavailable as error:
-        _kafka_choice.give_up(error)
-    else:
-        _kafka_choice.description = _kafka_choice.description or server.description
+    with _kafka_choice.lend(lambda: _kafka_choice.start_one(properties)) as server:
         yield server
-        server.stop()
 
 
 def _settings(server: KafkaServer, user: str, **more: object) -> Settings:
