@@ -23,6 +23,8 @@ class Doubts:
 
     def __init__(self, options: CallOptions) -> None:
         self._options = options
+        #: After so long a late effect of a call shows, in seconds.
+        self._late = options.http_timeout_seconds + options.settle_seconds
         #: Commands below this offset look first, and not before ``_look_from``.
         self.look_below = 0
         self._look_from = 0.0
@@ -40,9 +42,8 @@ class Doubts:
 
     def begin_after(self, left: Left, now: float) -> None:
         """The owner before went in good order at ``now`` or earlier, and told what it left."""
-        settled = None if left.settle_seconds is None else now + left.settle_seconds
-        over = now + self._options.http_timeout_seconds + self._options.settle_seconds
-        self.begin(left.look_below, now + left.wait_seconds, over if settled is None else settled)
+        settle_seconds = self._late if left.settle_seconds is None else left.settle_seconds
+        self.begin(left.look_below, now + left.wait_seconds, now + settle_seconds)
 
     def forget(self) -> None:
         """Somebody else may have called meanwhile: what we remember of our calls is behind."""
@@ -62,8 +63,7 @@ class Doubts:
 
     def left(self, now: float) -> Left:
         """What the next owner has to know."""
-        late = self._options.http_timeout_seconds + self._options.settle_seconds
-        settled = max(self._settled_from, max(self._last_calls.values(), default=_NEVER) + late)
+        settled = max(self._settled_from, max(self._last_calls.values(), default=_NEVER) + self._late)
         known = None if settled == float("inf") else max(0.0, settled - now)
         return Left(self.look_below, max(0.0, self._look_from - now), known)
 
@@ -82,9 +82,8 @@ class Doubts:
 
         Who does not know that call knows that it came before the record of the next attempt, and was an earlier owner's.
         """
-        late = self._options.http_timeout_seconds + self._options.settle_seconds
         last = self._last_calls.get(command_id)
-        return min(written_at + late, self._settled_from) if last is None else last + late
+        return min(written_at + self._late, self._settled_from) if last is None else last + self._late
 
     def learn(self, pending: PendingCommand, outcome: Outcome) -> None:
         """Remember the last call of a command without an answer; after an answer no call of ours is open."""
@@ -98,5 +97,4 @@ class Doubts:
         self._last_calls.move_to_end(command_id)
         if len(self._last_calls) > _CALLS_REMEMBERED:
             _, forgotten = self._last_calls.popitem(last=False)
-            late = self._options.http_timeout_seconds + self._options.settle_seconds
-            self._settled_from = max(self._settled_from, forgotten + late)
+            self._settled_from = max(self._settled_from, forgotten + self._late)

@@ -35,7 +35,7 @@ from consumers.options import LaneOptions
 from consumers.ownership import PartitionOwner, PartitionState
 from consumers.progress import Footprint, Left, Progress, Watermark
 from producers.connection import KafkaConnection, within
-from producers.dead_letters import dead_letter
+from producers.dead_letters import dead_letter, log_fields
 from producers.outbox import OutboundRecord, Outbox
 from producers.sizes import fits
 from producers.topics import Topic, prefixed
@@ -283,14 +283,7 @@ class CommandPartition(PartitionOwner):
         try:
             command = read_command(record)
         except DecodeError as error:  # set aside, or the lane would be stuck
-            log.warning(
-                "dead_letter",
-                reason=error.reason,
-                detail=error.detail,
-                topic=record.topic,
-                partition=record.partition,
-                offset=record.offset,
-            )
+            log.warning("dead_letter", **log_fields(record, error.reason, error.detail))
             letter = dead_letter(record, error.reason, error.detail, at=self._clock(), room=self._connection.room)
             self._finished.append(Finished(consumed.offset, self._topics.letters, letter))
             return

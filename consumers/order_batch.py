@@ -20,7 +20,7 @@ from consumers.deadlines import DeadlineHeap
 from consumers.fuse import Fuse
 from consumers.partition import Batch, Overlay
 from consumers.store import Store
-from producers.dead_letters import dead_letter
+from producers.dead_letters import dead_letter, log_fields
 from producers.encoding import encode_command, encode_event_refused, encode_index_entry, encode_state_change
 from producers.outbox import Outbox
 from producers.partitioner import partition_of
@@ -323,14 +323,7 @@ class OrderLogic:
             record = _as_it_came(record, cause)
         letter = dead_letter(record, reason, detail, at=self._now, room=self._room)
         self._outbox.add_foreign(self._letters, letter.key, letter.value, letter.headers)
-        log.info(
-            "dead_letter",
-            reason=reason,
-            detail=detail,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-        )
+        log.info("dead_letter", **log_fields(record, reason, detail))
         if cause is not None and record.key is not None and not _is_our_own(cause):
             order_id = record.key.decode()
             value = encode_event_refused(order_id, cause, detail, time=self._now)

@@ -30,7 +30,7 @@ from consumers.reading import Asking, in_order
 from consumers.stateful_lane import make_stateful_lane, utc_now
 from consumers.store import Store
 from producers.connection import KafkaConnection
-from producers.dead_letters import dead_letter
+from producers.dead_letters import dead_letter, log_fields
 from producers.encoding import encode_event
 from producers.outbox import Outbox
 from producers.sizes import Room, fits
@@ -212,14 +212,7 @@ class WebhookLogic:
 
     def _set_aside(self, record: Record, error: RecordError, now: datetime, outbox: Outbox) -> None:
         self.counts[f"dead.{error.reason}"] += 1
-        log.info(
-            "dead_letter",
-            reason=error.reason,
-            detail=error.detail,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-        )
+        log.info("dead_letter", **log_fields(record, error.reason, error.detail))
         letter = dead_letter(record, error.reason, error.detail, at=now, room=self._room)
         outbox.add_foreign(self._letters, letter.key, letter.value, letter.headers)
 

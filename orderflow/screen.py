@@ -27,3 +27,8 @@ class Screen(Console):
         with self.capture() as caught:
             self.print(part, markup=False)
         self.out("\n".join(line.rstrip() for line in caught.get().split("\n")), end="")
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things: ``1 line``, ``2 lines``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -154,7 +154,7 @@ class Settings(BaseSettings):
     command_lease: Duration = _duration(
         "5s",
         "a call to Digital River starts only this long after the last commit of its partition",
-        # The command lane commits every 50 ms: with less than four times that most calls would find the lease run out.
+        # Four times the usual batch interval: with less most calls would find the lease run out.
         ge=timedelta(milliseconds=200),
     )
     fuse_records: int = Field(

@@ -27,6 +27,17 @@ _OURS = (
 )
 
 
+def log_fields(record: Record, reason: Reason, detail: str) -> dict[str, object]:
+    """What the log says of a dead letter: why, and where the record first came in."""
+    return {
+        "reason": reason,
+        "detail": detail,
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+    }
+
+
 def dead_letter(record: Record, reason: Reason, detail: str, *, at: datetime, room: Room = _PLAIN) -> OutboundRecord:
     """The dead letter of ``record``, whose topic, partition and offset are where it first came in.
 

@@ -56,8 +56,9 @@ def absorb_charges(draft: Draft, reported: tuple[RemoteCharge, ...]) -> None:
     if charges != before:
         draft.order = replace(draft.order, charges=charges)
         _absorb_operations(draft)
-        if _has_failures(reported):
-            draft.problem = _problem(before, reported)
+        failed = _failures(reported)
+        if failed:
+            draft.problem = _problem(before, failed)
 
 
 def _merged_charge(mark: bytes, known: Charge | None, charge: RemoteCharge) -> Charge:
@@ -122,34 +123,23 @@ def has_operations(charges: tuple[Charge, ...]) -> bool:
     return False
 
 
-def _problem(before: tuple[Charge, ...], reported: tuple[RemoteCharge, ...]) -> Problem | None:
-    """What Digital River says of a capture, a void or a charge that has just failed."""
-    failed = [
-        (mark, code)
-        for charge in reported
-        for mark, state, code in (
-            *[(_mark(one), one.state, one.failure_code) for one in (*charge.captures, *charge.cancels)],
-            (mark_of(charge.charge_id), charge.state, charge.failure_code),
-        )
-        if state == "failed"
-    ]
+def _failures(reported: tuple[RemoteCharge, ...]) -> list[tuple[bytes, str | None]]:
+    """Mark and code of every capture, void and charge that is reported as failed."""
+    found: list[tuple[bytes, str | None]] = []
+    for charge in reported:
+        operations = (*charge.captures, *charge.cancels)
+        found += [(_mark(one), one.failure_code) for one in operations if one.state == "failed"]
+        if charge.state == "failed":
+            found.append((mark_of(charge.charge_id), charge.failure_code))
+    return found
+
+
+def _problem(before: tuple[Charge, ...], failed: list[tuple[bytes, str | None]]) -> Problem | None:
+    """What Digital River says of the first of the ``failed`` that had not failed ``before``."""
     known = {one.mark for charge in before for one in (*charge.captures, *charge.cancels) if one.state == "failed"} | {
         charge.mark for charge in before if charge.state == "failed"
     }
     return next((Problem(code=code or "payment_failed") for mark, code in failed if mark not in known), None)
-
-
-def _has_failures(reported: tuple[RemoteCharge, ...]) -> bool:
-    for charge in reported:
-        if charge.state == "failed":
-            return True
-        for one in charge.captures:
-            if one.state == "failed":
-                return True
-        for one in charge.cancels:
-            if one.state == "failed":
-                return True
-    return False
 
 
 def _mark(operation: ChargeOperation) -> bytes:

@@ -57,8 +57,7 @@ def _is_something_to_ship(order: Order) -> bool:
         for units in command.units:
             if units.ship:
                 return True
-    left = open_units(order)
-    return max(left.values(), default=0) > 0
+    return max(open_units(order).values(), default=0) > 0
 
 
 def _is_closed(order: Order, state: State) -> bool:

@@ -9,8 +9,9 @@ import click
 import msgspec
 
 from orderflow.cli.outcome import CommandError
-from orderflow.cli.output import counted, out, print_json, print_table, talk
+from orderflow.cli.output import out, print_json, print_table, talk
 from orderflow.event_lines import EventLine
+from orderflow.screen import counted
 from producers.topics import Topic
 
 if TYPE_CHECKING:

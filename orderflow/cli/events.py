@@ -14,8 +14,9 @@ import click
 import msgspec
 
 from orderflow.cli.outcome import CommandError, run, settings_or_usage
-from orderflow.cli.output import counted, print_json, quiet_libraries, talk
+from orderflow.cli.output import print_json, quiet_libraries, talk
 from orderflow.event_lines import WRITABLE, EventLine
+from orderflow.screen import counted
 
 if TYPE_CHECKING:
     from producers.publisher import Publisher

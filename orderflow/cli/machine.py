@@ -9,7 +9,8 @@ import click
 import msgspec
 
 from orderflow.cli.outcome import CommandError, NotFound, run, settings_or_usage
-from orderflow.cli.output import counted, out, print_json, print_table, quiet_libraries, talk
+from orderflow.cli.output import out, print_json, print_table, quiet_libraries, talk
+from orderflow.screen import counted
 
 if TYPE_CHECKING:
     from statemachine.diagram import Taken

@@ -9,7 +9,8 @@ import click
 import msgspec
 
 from orderflow.cli.outcome import NotFound, run, settings_or_usage
-from orderflow.cli.output import counted, out, print_json, print_table, quiet_libraries, talk
+from orderflow.cli.output import out, print_json, print_table, quiet_libraries, talk
+from orderflow.screen import counted
 
 #: The key of a snapshot that is the worker's own; it may hold an open command's personal data, so it is not shown.
 _INTERNAL = "internal"

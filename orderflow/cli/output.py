@@ -27,11 +27,6 @@ def talk() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def counted(count: int, noun: str) -> str:
-    """A number of things: ``1 line``, ``2 lines``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def quiet_libraries() -> None:
     """No log lines of libraries: a command that ends at once says what went wrong itself, in one line."""
     import logging

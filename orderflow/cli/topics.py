@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from orderflow.cli.outcome import CommandError, run, settings_or_usage
-from orderflow.cli.output import counted, print_json, print_table, quiet_libraries, talk
+from orderflow.cli.output import print_json, print_table, quiet_libraries, talk
+from orderflow.screen import counted
 
 
 @click.group(epilog="Example: orderflow topics create --partitions 8")

@@ -16,7 +16,7 @@ from orderflow.demonstration.standing import Standing
 from orderflow.demonstration.watching import Change, Refusal
 from orderflow.event_lines import EventLine
 from orderflow.logs import configure_logging
-from orderflow.screen import Screen
+from orderflow.screen import Screen, counted
 
 
 def list_scenarios() -> Iterator[tuple[str, str]]:
@@ -53,7 +53,7 @@ def _ending(scenario: Scenario, changes: list[Change]) -> str:
     state = changes[-1].state if changes else Standing().state
     # The books do not know what a bank took back; the order does.
     lost = [part for part in telling.money(changes[-1].data["amounts"]) if "charged back" in part] if changes else []
-    told = ", ".join([state, *lost, f"after {telling.counted(len(changes), 'change')} without a gap"])
+    told = ", ".join([state, *lost, f"after {counted(len(changes), 'change')} without a gap"])
     return f"{told}. Digital River's books: {books or 'nothing'}."
 
 

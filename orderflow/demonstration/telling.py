@@ -15,6 +15,7 @@ from rich.text import Text
 
 from orderflow.demonstration.standing import Standing
 from orderflow.demonstration.watching import Change, Watch
+from orderflow.screen import counted
 
 #: The order in which states are shown: as an order goes through them.
 _STATES: Final = (
@@ -107,16 +108,17 @@ def story(order_id: str, title: str, changes: Sequence[Change], *, width: int) -
 
 def state_and_beside(change: Change, before: Standing) -> tuple[Text, Text]:
     """What changed, for two columns: the state, a dot when it stayed, and what changed beside it."""
-    moved = change.state != before.state
-    state = Text(change.state, style="bold") if moved else Text("·")
-    return state, Text(", ".join(beside(change.data, before)))
+    return _state(change, before), Text(", ".join(beside(change.data, before)))
 
 
 def stacked(change: Change, before: Standing) -> Text:
     """The same for one narrow column: a line for each."""
-    state, _ = state_and_beside(change, before)
     more = [Text(part) for part in beside(change.data, before)]
-    return Text("\n").join(more if more and change.state == before.state else [state, *more])
+    return Text("\n").join(more if more and change.state == before.state else [_state(change, before), *more])
+
+
+def _state(change: Change, before: Standing) -> Text:
+    return Text("·") if change.state == before.state else Text(change.state, style="bold")
 
 
 def sender_of(topic: str) -> str:
@@ -196,8 +198,3 @@ def beside(data: Mapping[str, Any], before: Standing) -> Iterator[str]:
     for reason in data.get("attention", ()):
         if reason not in earlier_reasons:
             yield f"attention: {reason}"
-
-
-def counted(count: int, noun: str) -> str:
-    """A number of things: ``1 parcel``, ``2 parcels``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
