@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from statemachine.charges import absorb_charges, capture_of
+from statemachine.charges import absorb_charges, absorb_operations, capture_of
 from statemachine.commanding import close_command
 from statemachine.decision import IndexEntry
 from statemachine.disputes import follow_dispute
@@ -59,6 +59,7 @@ def absorb_order(draft: Draft) -> None:
     elif _is_newest(draft, remote):
         if remote.state != order.remote_state:
             draft.order = replace(draft.order, remote_state=remote.state)
+            absorb_operations(draft)  # an order that is complete makes failed captures good
         draft.follow = f"remote.{remote.state}"
     elif order.payment_failed and REMOTE_RANKS[remote.state] >= REMOTE_RANKS["accepted"]:
         draft.follow = f"remote.{remote.state}"  # no older fact: what was never paid was never accepted

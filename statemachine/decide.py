@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from msgspec.structs import replace
 
 from statemachine.changes import state_change
+from statemachine.charges import has_lasting_news
 from statemachine.commanding import find_closing
 from statemachine.deadlines import deadlines_of
 from statemachine.decision import Decision, Effect, Moved, Parked, Refused, Repeated, SetAside
@@ -79,6 +80,8 @@ def decide(order: Order | None, event: Event, *, now: datetime, policy: Policy =
     verdict = _run(draft)
     if verdict == "same":
         return Repeated()
+    if verdict == "keep":
+        return Moved(replace(draft.order, seen=draft.order.seen + mark, updated=now), ())
     if verdict == "park":
         return _parked(order, event, mark, now, policy)
     if verdict == "refuse":
@@ -93,7 +96,7 @@ def decide(order: Order | None, event: Event, *, now: datetime, policy: Policy =
 
 
 def _run(draft: Draft) -> str:
-    """Fire the event's trigger and what follows from it. The verdict: move, park, refuse or same."""
+    """Fire the event's trigger and what follows from it. The verdict: move, keep, park, refuse or same."""
     trigger = _trigger(draft)
     if trigger is None:
         return "same"
@@ -113,26 +116,29 @@ def _run(draft: Draft) -> str:
     draft.rule = decided
     if draft.order.charges or draft.order.attention or draft.order.remote_state is not None:
         reconcile(draft)
-    return "move" if _is_news(before, draft) else "same"
+    return _news(before, draft)
 
 
-def _is_news(before: Order, draft: Draft) -> bool:
-    """Whether anything changed that somebody can see, or that is needed later.
+def _news(before: Order, draft: Draft) -> Literal["move", "keep", "same"]:
+    """``move``: a reader sees what changed. ``keep``: nobody sees it, but later decisions need it. ``same``: neither.
 
-    That a capture is pending or a charge is being processed, shipments and ``payment`` say already: such facts are not kept, and
-    come again with the ones that follow. How far Digital River's order is, is kept only while ours is behind.
+    Kept is what no later report need repeat: a new charge, the end of a charge, capture or void, how far Digital River's order is
+    while ours is behind. That a capture is pending or a charge is being processed, shipments and ``payment`` say already: such
+    facts are not kept, and come again with the ones that follow.
     """
     order = draft.order
     if draft.state != before.state or draft.effects:
-        return True
+        return "move"
     if order is before:
-        return False
+        return "same"
     if replace(order, charges=before.charges, remote_state=before.remote_state) != before:
-        return True
+        return "move"
+    if payment_of(order, draft.state) != before.payment:
+        return "move"
     behind = order.remote_state != before.remote_state and draft.state not in _REACHED.get(
         order.remote_state or "", ALL
     )
-    return behind or payment_of(order, draft.state) != before.payment
+    return "keep" if behind or has_lasting_news(before.charges, order.charges) else "same"
 
 
 def _trigger(draft: Draft) -> str | None:
@@ -311,6 +317,8 @@ def _carry_out(order: Order, entry: ParkedEvent, draft: Draft, verdict: str) -> 
         return _finish(order, draft, effects, mark=b""), effects  # it is remembered since it was parked
     if verdict == "same":
         return replace(order, parked=parked), effects
+    if verdict == "keep":
+        return replace(draft.order, parked=parked), effects
     rule = draft.rule
     assert rule is not None
     effects.append(SetAside(entry.record, draft.event.cause, "refused", rule.detail))

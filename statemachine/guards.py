@@ -263,19 +263,31 @@ def is_money_settled(draft: Draft) -> bool:
 
 
 def _is_charge_settled(charge: Charge, order: Order) -> bool:
+    if charge.state == "complete":
+        return True
     operations = (*charge.captures, *charge.cancels)
     if any(operation.state != "complete" for operation in operations):
         return False
-    # Digital River's own shares may drift by a minor unit per line; ``complete`` needs no sum.
-    return (
-        charge.state == "complete"
-        or sum(operation.amount for operation in operations) + len(order.lines) >= charge.amount
-    )
+    # Digital River's own shares may drift by a minor unit per line.
+    return sum(operation.amount for operation in operations) + len(order.lines) >= charge.amount
 
 
 def is_returned_whole(draft: Draft) -> bool:
     """Digital River's order is ``returned``: only its state says so, never an event's name (section 8.1 of the reference)."""
     return draft.order.remote_state == "returned"
+
+
+def is_order_id_awaited(draft: Draft) -> bool:
+    """A report about an order at Digital River while the placement is not answered: it may be this order's.
+
+    The webhook lane has found that Digital River's order carries our order id; an earlier one is known by its id.
+    """
+    fact, order = draft.event.data, draft.order
+    if not isinstance(fact, Fact) or order.digital_river.order_id is not None:
+        return False
+    about = fact.charge or fact.fulfillment or fact.document or fact.refund or fact.returned
+    dr_order_id = (about.dr_order_id if about is not None else None) or fact.dr_order_id
+    return dr_order_id is not None and dr_order_id not in order.former
 
 
 def is_void_report(draft: Draft) -> bool:
@@ -306,6 +318,7 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_money_to_come": returns.is_money_to_come,
     "is_next_action_news": is_next_action_news,
     "is_money_unsound": refundable.is_money_unsound,
+    "is_never_captured": refundable.is_never_captured,
     "is_nothing_captured": refundable.is_nothing_captured,
     "is_nothing_left": is_nothing_left,
     "is_other_cancellation": is_other_fact,
@@ -314,6 +327,7 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_other_return": is_other_fact,
     "is_other_shipment": is_other_fact,
     "is_payment_lost": is_payment_lost,
+    "is_order_id_awaited": is_order_id_awaited,
     "is_placed_already": is_placed_already,
     "is_quote_sound": is_quote_sound,
     "is_redirect": is_redirect,

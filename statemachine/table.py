@@ -128,6 +128,8 @@ ORDER_RULES: Final = (
 )
 
 _BEFORE_SUBMITTED = ("awaited", *SHOPPING, *PAYING)
+#: States in which money may have been captured: also in an order that was cancelled or blocked, when its payment came late.
+_CAPTURED: Final[tuple[State, ...]] = (*GOING, "cancelled", "blocked")
 
 REFUND_RULES: Final = (
     park("order.refund_requested", _BEFORE_SUBMITTED),
@@ -138,24 +140,30 @@ REFUND_RULES: Final = (
         "this refund_id came with other content",
         when="is_other_refund",
     ),
-    refuse("order.refund_requested", GOING, _UNKNOWN_LINE, when="has_unknown_line"),
     refuse(
         "order.refund_requested",
-        GOING,
+        ("cancelled", "blocked"),
+        "the order has ended, nothing was captured",
+        when="is_never_captured",
+    ),
+    refuse("order.refund_requested", _CAPTURED, _UNKNOWN_LINE, when="has_unknown_line"),
+    refuse(
+        "order.refund_requested",
+        _CAPTURED,
         "an amount must be more than nothing, with exactly the digits of the order's currency",
         when="is_money_unsound",
     ),
     park("order.refund_requested", GOING, when="is_nothing_captured"),
     refuse(
         "order.refund_requested",
-        GOING,
+        _CAPTURED,
         "nothing of a line is left to refund",
         when="has_nothing_to_refund",
     ),
-    refuse("order.refund_requested", GOING, "more is asked for than is left to refund", when="is_above_left"),
-    move("order.refund_requested", GOING, None, do="ask_refund"),
+    refuse("order.refund_requested", _CAPTURED, "more is asked for than is left to refund", when="is_above_left"),
+    move("order.refund_requested", _CAPTURED, None, do="ask_refund"),
     park("order.refund_requested", ("disputed",)),
-    refuse("order.refund_requested", FINAL, "the order has ended, nothing was captured"),
+    refuse("order.refund_requested", ("abandoned",), "the order has ended, nothing was captured"),
 )
 
 RETURN_RULES: Final = (
