@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from producers.connection import KafkaConnection, Limits
 from producers.outbox import OutboundRecord, Outbox
@@ -252,8 +253,14 @@ class Stage:
     async def _offset(self) -> int:
         """The group's committed offset; what is pending does not count."""
         source = TopicPartition(f"{self._name}in", 0)
-        found = (await self._admin.list_consumer_group_offsets(self._name, partitions=[source])).get(source)
-        return 0 if found is None else max(0, found.offset)
+        async with asyncio.timeout(20.0):
+            while True:
+                try:
+                    found = await self._admin.list_consumer_group_offsets(self._name, partitions=[source])
+                except GroupCoordinatorNotAvailableError:  # a cluster makes the topic of offsets when it is first asked
+                    await asyncio.sleep(0.2)
+                else:
+                    return max(0, found[source].offset) if source in found else 0
 
     async def _look(self, when: str) -> None:
         await asyncio.sleep(0.3)  # markers are written after EndTxn was answered
