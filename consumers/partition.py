@@ -6,6 +6,8 @@ The unit is the partition number p of all input topics together. Rules of the fi
 - A store is used only while it is proven current. After every init the newest position record says whether it is.
 - Results live in the batch's overlay until their transaction has committed; then the overlay is folded into the store.
 - Every wait has a limit. After any error the producer is gone and the partition starts again at *fenced*.
+- A producer that met a request without an answer is replaced before the next transaction (``TransactionalProducer.renew``). Its
+  new epoch proves that nobody has been there, so store and queue are kept; without that proof it is an error like any other.
 - A revoked partition keeps producer and store, dormant. When it comes back and a transaction with the kept producer commits,
   nobody has been there, and it goes on without a restore.
 What a batch means is the lane's ``PartitionLogic``; nothing about orders belongs here.
@@ -383,6 +385,10 @@ class OwnedPartition(PartitionOwner):
 
     async def _work(self) -> None:
         while not self._leaving.is_set():
+            if (
+                self._producer is not None
+            ):  # before the wait: what is still on its way may arrive while nothing is written
+                await self._producer.renew()
             batch = await self._next_batch()
             if batch is not None:
                 await self._carry_out(batch)
