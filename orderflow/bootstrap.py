@@ -309,7 +309,7 @@ async def serve_relay(settings: Settings, port: int, *, host: str = "127.0.0.1")
             await publisher.send(topic, key, body, headers)
 
         async def ready() -> bool:
-            return await publisher.answers() and await is_there()
+            return await is_there() and await publisher.answers(topic)
 
         runner = web.AppRunner(
             make_relay(publish, settings.signing_tokens, ready=ready), access_log=None, shutdown_timeout=3.0

@@ -20,7 +20,7 @@ from aiohttp import web
 from orderflow.digitalriver.signature import SIGNATURE_HEADER, signed_at, verify
 from orderflow.digitalriver.webhook import key_of
 from statemachine.envelope import Headers
-from statemachine.errors import OrderflowError
+from statemachine.errors import OrderflowError, RecordTooLarge
 
 log = structlog.get_logger(__name__)
 
@@ -156,6 +156,8 @@ class _Relay:
             if body is None:
                 return self._refuse(503, "the event did not arrive in time, send it again", header)
             return self._refuse(503, "the event could not be stored in time, send it again", header)
+        except RecordTooLarge:
+            return self._refuse(413, "the event is larger than its topic takes", header)
         except OrderflowError:
             return self._refuse(503, "the event could not be stored, send it again", header)
         return web.Response(status=202)

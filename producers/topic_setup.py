@@ -118,6 +118,36 @@ async def _read(admin: AIOKafkaAdminClient, connection: KafkaConnection, prefix:
     }
 
 
+class WritingTerms(msgspec.Struct, frozen=True):
+    """What a topic asks of who writes to it, and whether it can be written to now."""
+
+    #: The largest batch that it takes, in bytes as it is sent; None when Kafka does not tell us.
+    record_bytes_max: int | None = None
+    #: Each partition has a leader and as many replicas in sync as a write needs.
+    writable: bool = False
+
+
+async def read_writing_terms(connection: KafkaConnection, name: str) -> WritingTerms:
+    """The terms of one topic, named as Kafka has it; those of one that does not exist say nothing. Never makes the topic.
+
+    Raises:
+        BrokerUnavailable: Kafka cannot be reached.
+    """
+    seconds = connection.limits.operation_seconds
+    async with _admin(connection) as admin:
+        if name not in await within(seconds, admin.list_topics(), "listing topics"):
+            return WritingTerms()
+        (described,) = await within(seconds, admin.describe_topics([name]), "describing topics")
+        resource = ConfigResource(ConfigResourceType.TOPIC, name)
+        answers = await within(seconds, admin.describe_configs([resource]), "reading topic settings")
+        configs = {entry[0]: entry[1] for answer in answers for one in answer.resources for entry in one[4]}
+    largest, replicas_min = configs.get("max.message.bytes"), int(configs.get("min.insync.replicas") or 1)
+    return WritingTerms(
+        None if largest is None else int(largest),
+        all(one["leader"] >= 0 and len(one["isr"]) >= replicas_min for one in described["partitions"]),
+    )
+
+
 def find_problems(found: Mapping[Topic, TopicState], prefix: str) -> list[TopicProblem]:
     """What is wrong with the topics, those that stop a worker first."""
     problems = [*_missing(found, prefix), *_unaligned(found, prefix)]

@@ -144,10 +144,8 @@ class Sender:
     async def _write(
         self, publisher: Publisher, number: int, line: EventLine, before: asyncio.Task[None] | None
     ) -> None:
-        from aiokafka.errors import MessageSizeTooLargeError
-
         from producers.topics import prefixed
-        from statemachine.errors import BrokerUnavailable
+        from statemachine.errors import BrokerUnavailable, RecordTooLarge
 
         if before is not None:
             await asyncio.wait([before])
@@ -155,10 +153,10 @@ class Sender:
         headers = [(name, value.encode()) for name, value in line.headers.items()]
         try:
             await publisher.send(prefixed(self.prefix, line.topic), key, line.encoded(), headers)
+        except RecordTooLarge:
+            self._refuse(number, f"larger than Kafka takes for {line.topic}")
+            return
         except BrokerUnavailable as error:
-            if isinstance(error.__cause__, MessageSizeTooLargeError):
-                self._refuse(number, f"larger than Kafka takes for {line.topic}")
-                return
             raise BrokerUnavailable(f"line {number} was not acknowledged, {self.sent} were: {error}") from error
         self.sent += 1
 
