@@ -33,6 +33,7 @@ from consumers.webhook_lane import make_webhook_lane
 from orderflow import simulator
 from orderflow.digitalriver.provider import DigitalRiverProvider
 from orderflow.digitalriver.signature import verify
+from orderflow.faults import report_of_the_loop
 from orderflow.health import serve_health
 from orderflow.relay import make_relay
 from orderflow.settings import Settings
@@ -137,7 +138,7 @@ def _after_fencing(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
     """
     if isinstance(context.get("exception"), KafkaError) and "never retrieved" in context.get("message", ""):
         return
-    loop.default_exception_handler(context)
+    report_of_the_loop(loop, context)
 
 
 async def _run_together(memberships: Iterable[Membership], stop: asyncio.Event) -> None:

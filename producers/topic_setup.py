@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
 
-from producers.connection import KafkaConnection, unreachable, within
+from producers.connection import KafkaConnection, said, unreachable, within
 from producers.topics import (
     ALIGNED,
     INPUT_BYTES_MAX,
@@ -76,7 +76,7 @@ async def _admin(connection: KafkaConnection) -> AsyncIterator[AIOKafkaAdminClie
     except KafkaConnectionError as error:
         raise await unreachable(connection) from error
     except KafkaError as error:
-        raise BrokerUnavailable(f"Kafka at {where} refused: {error}") from error
+        raise BrokerUnavailable(f"Kafka at {where} refused: {said(error)}") from error
     finally:
         with suppress(BrokerUnavailable):  # what was done is done
             await within(limits.stop_seconds, admin.close(), "closing a client")
@@ -300,6 +300,6 @@ async def create_topics(
             for name, code, *message in answer.topic_errors:
                 # Somebody else may have made it in the meantime: what counts is that it is there.
                 if code not in {0, _ALREADY_EXISTS}:
-                    said = message[0] if message and message[0] else for_code(code).__name__
-                    raise ConfigError(f"Kafka did not make topic {name}: {said}")
+                    why = message[0] if message and message[0] else for_code(code).__name__
+                    raise ConfigError(f"Kafka did not make topic {name}: {why}")
         return [spec.topic for spec in missing]

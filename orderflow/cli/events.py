@@ -15,7 +15,7 @@ import msgspec
 
 from orderflow.cli.outcome import CommandError, run, settings_or_usage
 from orderflow.cli.output import print_json, quiet_libraries, talk
-from orderflow.event_lines import WRITABLE, EventLine
+from orderflow.event_lines import WRITABLE, EventLine, fault_of
 from orderflow.screen import counted
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Sender:
         try:
             line = _decoder.decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            self._refuse(number, str(error))
+            self._refuse(number, fault_of(error))
             return None
         if line.topic not in WRITABLE:
             self._refuse(number, f"topic must be one of {', '.join(sorted(WRITABLE))}")
