@@ -109,7 +109,7 @@ class CatalogueLogic:
         try:
             answer = await self._asking.ask(partial(self._call, event, batch))
         except OffContract as error:  # kept as a refusal, with attention in the log: waiting would not change it
-            log.warning("digital_river_off_contract", sku_id=sku_id, error=str(error))
+            log.warning("digital_river_off_contract", sku_id=sku_id, error=error)
             answer = SkuAnswer(
                 Problem("off_contract", "Digital River's answer cannot be understood", status=error.status)
             )
@@ -128,7 +128,7 @@ class CatalogueLogic:
 
     def _set_aside(self, record: Record, error: DecodeError, now: datetime, outbox: Outbox) -> None:
         self.counts[f"dead.{error.reason}"] += 1
-        log.info("dead_letter", **log_fields(record, error.reason, error.detail))
+        log.warning("dead_letter", **log_fields(record, error.reason, error.detail))
         letter = dead_letter(record, error.reason, error.detail, at=now, room=self._room)
         outbox.add_foreign(self._letters, letter.key, letter.value, letter.headers)
 

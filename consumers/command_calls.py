@@ -193,11 +193,11 @@ class Caller:
             self._rate.throttled(error.retry_after_seconds, now)
             return 0
         if isinstance(error, Denied):  # HOLD: nothing is lost, nothing is tried in vain
-            log.warning("digital_river_denies", error=str(error))
+            log.warning("digital_river_denies", error=error)
             self.breaker.denied(str(error), now, probe=pending.probing)
             return 0
         if isinstance(error, OffContract):
-            log.warning("digital_river_off_contract", order_id=pending.command.order_id, error=str(error))
+            log.warning("digital_river_off_contract", order_id=pending.command.order_id, error=error)
             self.breaker.answered()
             return 0
         self.breaker.failed(str(error), now, probe=pending.probing)

@@ -183,7 +183,7 @@ class CommandPartition(PartitionOwner):
         try:
             await self._transact()
         except OrderflowError as error:
-            log.info("partition_visited", partition=self.number, group=self._group, error=str(error))
+            log.info("partition_visited", partition=self.number, group=self._group, error=error)
             return False
         return True
 
@@ -362,7 +362,7 @@ class CommandPartition(PartitionOwner):
                     await self._transact()
                 await self._transact(self._doubts.left(self._steady()))
             except (OrderflowError, KafkaError) as error:  # the next owner waits and looks, as after a crash
-                log.warning("partition_left_untidily", partition=self.number, group=self._group, error=str(error))
+                log.warning("partition_left_untidily", partition=self.number, group=self._group, error=error)
 
     async def _ended(self) -> None:
         await self._desk.cut()

@@ -32,7 +32,7 @@ from consumers.assignor import CoPartitionedSticky
 from consumers.changelog import ChangelogReader, stop_consumer
 from consumers.ownership import PartitionOwner, PartitionState
 from consumers.progress_watch import RebalanceWatch
-from producers.connection import KafkaConnection, unreachable, within
+from producers.connection import KafkaConnection, said, unreachable, within
 from producers.transaction import closing_done
 from statemachine.errors import BrokerUnavailable, ConfigError, OrderflowError
 
@@ -204,9 +204,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         except KafkaError as error:
             if error.retriable:
                 raise await unreachable(self._connection) from error
-            raise ConfigError(
-                f"group {self._group} cannot be joined: {type(error).__name__} ({' '.join(str(error).split())}); {_hint(error)}"
-            ) from error
+            raise ConfigError(f"group {self._group} cannot be joined: {said(error)}; {_hint(error)}") from error
         return True
 
     async def _leave(self) -> None:
@@ -252,7 +250,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
                 await asyncio.sleep(0.02)
                 continue
             except Exception as error:  # noqa: BLE001  # whatever a parser raises on bytes that it does not know
-                log.warning("fetch_failed", group=self._group, error=f"{type(error).__name__}: {error}")
+                log.warning("fetch_failed", group=self._group, error=error)
                 self._read_carefully(wanted)
                 await asyncio.sleep(0.5 if isinstance(error, KafkaError) else 0.02)
                 continue
@@ -283,7 +281,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             self._offset_lost(error)
         except Exception as error:
             if isinstance(error, KafkaError) and not isinstance(error, CorruptRecordException):
-                log.warning("fetch_failed", group=self._group, topic=tp.topic, error=f"{type(error).__name__}: {error}")
+                log.warning("fetch_failed", group=self._group, topic=tp.topic, error=error)
                 self._consumer.seek(tp, partition.fed_to(tp))
                 return
             log.exception("fetch_unreadable", group=self._group, topic=tp.topic, partition=tp.partition)

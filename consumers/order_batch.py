@@ -199,7 +199,9 @@ class OrderLogic:
         except ConfigError:
             raise
         except Exception as error:  # an exception here is a fault of ours: this order is marked, the others go on
-            log.exception("decide_failed", type=event.type, topic=record.topic, offset=record.offset)
+            came = record if _is_our_own(event.cause) else _as_it_came(record, event.cause)
+            place = {"topic": came.topic, "partition": came.partition, "offset": came.offset}
+            log.exception("decide_failed", order_id=event.order_id, type=event.type, **place)
             self._set_aside(record, event.cause, "failed", _failure(error))
             self._mark(working, event, _failure(error))
             return
@@ -272,7 +274,11 @@ class OrderLogic:
             except ConfigError:
                 raise
             except Exception as error:
-                log.exception("deadline_failed", deadline=due[0].name)
+                place = {
+                    "topic": Topic.ORDERS.value,
+                    "partition": self._number,
+                }  # a deadline is in the order's snapshot
+                log.exception("deadline_failed", order_id=order_id, deadline=due[0].name, due=due[0].due, **place)
                 self._drop_deadline(working, event, due[0], _failure(error))
                 continue
             match decision:
@@ -323,7 +329,7 @@ class OrderLogic:
             record = _as_it_came(record, cause)
         letter = dead_letter(record, reason, detail, at=self._now, room=self._room)
         self._outbox.add_foreign(self._letters, letter.key, letter.value, letter.headers)
-        log.info("dead_letter", **log_fields(record, reason, detail))
+        log.warning("dead_letter", **log_fields(record, reason, detail))
         if cause is not None and record.key is not None and not _is_our_own(cause):
             order_id = record.key.decode()
             value = encode_event_refused(order_id, cause, detail, time=self._now)

@@ -24,6 +24,7 @@ from aiokafka.errors import KafkaError
 from consumers.options import LaneOptions
 from consumers.progress_watch import ProgressWatch
 from consumers.stepping import unless
+from producers.connection import said
 from statemachine.errors import (
     BrokerUnavailable,
     DigitalRiverError,
@@ -180,9 +181,9 @@ class PartitionOwner(ABC):
     async def _recover(self, error: OrderflowError | KafkaError, failures: int, *, in_work: bool) -> bool:
         """Do what the error's disposition says; False when the partition must not start again."""
         if isinstance(error, KafkaError):
-            error = BrokerUnavailable(f"{type(error).__name__}: {error}")
+            error = BrokerUnavailable(f"Kafka refused: {said(error)}")
         self._pause_reading()
-        say = log.bind(partition=self.number, group=self._group, error=str(error), kind=type(error).__name__)
+        say = log.bind(partition=self.number, group=self._group, error=error, kind=type(error).__name__)
         match error.disposition:
             case Disposition.REFENCE:
                 # Fenced: what we have may be behind. Wait until a heartbeat had the time to tell that we are no longer a member;
@@ -228,7 +229,7 @@ class PartitionOwner(ABC):
         self._pause_reading()
         self.problem = str(error)
         self._become(PartitionState.STOPPED)
-        log.error("partition_stopped", partition=self.number, group=self._group, reason=str(error))
+        log.error("partition_stopped", partition=self.number, group=self._group, reason=self.problem)
 
     async def _rest(self, seconds: float) -> None:
         """Wait, but not past a revoke."""

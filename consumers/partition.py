@@ -221,7 +221,7 @@ class OwnedPartition(PartitionOwner):
         try:
             await self._transact(self._outbox(producer), {}, producer, proven, self._next)
         except OrderflowError as error:
-            log.info("partition_visited", partition=self.number, group=self._group, error=str(error))
+            log.info("partition_visited", partition=self.number, group=self._group, error=error)
             return False
         return True
 

@@ -212,7 +212,7 @@ class WebhookLogic:
 
     def _set_aside(self, record: Record, error: RecordError, now: datetime, outbox: Outbox) -> None:
         self.counts[f"dead.{error.reason}"] += 1
-        log.info("dead_letter", **log_fields(record, error.reason, error.detail))
+        log.warning("dead_letter", **log_fields(record, error.reason, error.detail))
         letter = dead_letter(record, error.reason, error.detail, at=now, room=self._room)
         outbox.add_foreign(self._letters, letter.key, letter.value, letter.headers)
 

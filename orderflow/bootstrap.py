@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
-from aiohttp import web
 from aiokafka.errors import KafkaError
 
 from consumers import acceptance
@@ -33,8 +32,10 @@ from consumers.webhook_lane import make_webhook_lane
 from orderflow import simulator
 from orderflow.digitalriver.provider import DigitalRiverProvider
 from orderflow.digitalriver.signature import verify
+from orderflow.door import serving
+from orderflow.faults import report_of_the_loop
 from orderflow.health import serve_health
-from orderflow.relay import make_relay
+from orderflow.relay import BOUNDS, make_relay
 from orderflow.settings import Settings
 from orderflow.simulator import SimulatorOptions
 from producers.connection import KafkaConnection
@@ -137,7 +138,7 @@ def _after_fencing(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
     """
     if isinstance(context.get("exception"), KafkaError) and "never retrieved" in context.get("message", ""):
         return
-    loop.default_exception_handler(context)
+    report_of_the_loop(loop, context)
 
 
 async def _run_together(memberships: Iterable[Membership], stop: asyncio.Event) -> None:
@@ -309,21 +310,15 @@ async def serve_relay(settings: Settings, port: int, *, host: str = "127.0.0.1")
             await publisher.send(topic, key, body, headers)
 
         async def ready() -> bool:
-            return await publisher.answers() and await is_there()
+            return await is_there() and await publisher.answers(topic)
 
-        runner = web.AppRunner(
-            make_relay(publish, settings.signing_tokens, ready=ready), access_log=None, shutdown_timeout=3.0
-        )
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, host, port)
+        app = make_relay(publish, settings.signing_tokens, ready=ready)
+        async with AsyncExitStack() as stack:
             try:
-                await site.start()
+                found = await stack.enter_async_context(serving(app, host, port, BOUNDS.within_limit(0.5)))
             except OSError as error:
                 raise _cannot_listen(host, port, error) from error
-            yield f"http://{host}:{runner.addresses[0][1]}"
-        finally:
-            await runner.cleanup()
+            yield f"http://{host}:{found}"
 
 
 async def run_simulator(options: SimulatorOptions, *, stop: asyncio.Event | None = None) -> None:

@@ -36,7 +36,7 @@ from aiokafka.errors import (
 )
 
 from producers.answers import AnswerWatch, Identity
-from producers.connection import KafkaConnection, within
+from producers.connection import KafkaConnection, said, within
 from producers.outbox import OutboundRecord, Outbox
 from statemachine.errors import BrokerUnavailable, ConfigError, Fenced, TransactionAborted
 
@@ -147,10 +147,10 @@ class TransactionalProducer:
         except KafkaConnectionError as error:
             raise BrokerUnavailable(f"Kafka is not reachable at {self._connection.bootstrap_servers}") from error
         except _REFUSALS as error:
-            raise ConfigError(f"Kafka refuses transactional id {self.transactional_id}: {_say(error)}") from error
+            raise ConfigError(f"Kafka refuses transactional id {self.transactional_id}: {said(error)}") from error
         except KafkaError as error:
             # aiokafka also wraps a lost connection in a bare KafkaError that calls itself not retriable
-            raise BrokerUnavailable(f"Kafka did not take a producer: {_say(error)}") from error
+            raise BrokerUnavailable(f"Kafka did not take a producer: {said(error)}") from error
         except (AssertionError, OSError) as error:
             raise BrokerUnavailable("the connection to Kafka broke while a producer started") from error
         finally:
@@ -213,7 +213,7 @@ class TransactionalProducer:
             raise TransactionAborted(str(error)) from error
         except (KafkaError, AssertionError, IllegalOperation, InvalidTxnState) as error:
             # aiokafka reports misuse of a failed transaction by AssertionError.
-            raise TransactionAborted(f"transaction of {self.transactional_id} failed: {_say(error)}") from error
+            raise TransactionAborted(f"transaction of {self.transactional_id} failed: {said(error)}") from error
         finally:
             if not done:  # also when cancelled: what happened on the broker is open
                 self._drop()
@@ -300,11 +300,6 @@ async def _stop_quietly(producer: AIOKafkaProducer, seconds: float) -> None:
     if stopping.done() and not stopping.cancelled():
         with contextlib.suppress(BaseException):
             stopping.result()
-
-
-def _say(error: BaseException) -> str:
-    text = str(error).splitlines()[0] if str(error) else ""
-    return f"{type(error).__name__}{': ' + text if text else ''}"
 
 
 __all__ = ["BATCH_BYTES", "Probe", "Step", "TransactionalProducer", "transactional_id"]

@@ -5,6 +5,7 @@
       RecordError              DEAD_LETTER  one record is bad, the ones around it are not
         DecodeError
         Unroutable
+        RecordTooLarge
       BrokerError
         BrokerUnavailable      RETRY        Kafka does not answer
           TransactionOpen      RETRY        somebody's open transaction hides the end of what must be read
@@ -78,6 +79,13 @@ class Unroutable(RecordError):
 
     def __init__(self, detail: str) -> None:
         super().__init__("unroutable", detail)
+
+
+class RecordTooLarge(RecordError):
+    """Its topic does not take a record as large. DEAD_LETTER. Remedy: the sender's, or the topic's ``max.message.bytes``."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("too_large", detail)
 
 
 class BrokerError(OrderflowError):

@@ -11,6 +11,7 @@ from typing import Final
 
 from aiohttp import web
 
+from orderflow.door import Bounds, serving
 from orderflow.simulator import catalogue, checkouts, events, fulfillments, orders, refunds, returns, sources
 from orderflow.simulator.admin import Admin
 from orderflow.simulator.front import Front
@@ -35,6 +36,8 @@ BODY_BYTES_MAX: Final = 4 * 1024 * 1024
 
 #: Connections that the kernel holds for us: a worker opens its whole pool at once.
 BACKLOG: Final = 512
+#: Workers, each with a pool of connections that it keeps.
+BOUNDS: Final = Bounds(4096)
 
 
 def make_simulator(options: SimulatorOptions) -> web.Application:
@@ -76,15 +79,9 @@ async def serve_simulator(options: SimulatorOptions) -> AsyncIterator[Served]:
     Raises:
         OSError: The port is taken.
     """
-    runner = web.AppRunner(make_simulator(options), access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, options.host, options.port, backlog=BACKLOG)
-        await site.start()
-        port = int(runner.addresses[0][1])
+    app, bounds = make_simulator(options), BOUNDS.within_limit(0.75)
+    async with serving(app, options.host, options.port, bounds, backlog=BACKLOG, shutdown_timeout=1.0) as port:
         yield Served(f"http://{options.host}:{port}", port)
-    finally:
-        await runner.cleanup()
 
 
 async def run_simulator(options: SimulatorOptions, stop: asyncio.Event | None = None) -> None:
