@@ -271,7 +271,7 @@ class OwnedPartition(PartitionOwner):
         while True:
             record = await self._newest_position()
             if record is not None and record.partitions != self._partitions:
-                raise other_partition_count(record, self._partitions)
+                raise other_partition_count(self.number, record.partitions, self._partitions)
             committed = {tp: await self._committed(tp) for tp in self.inputs}
             by_name = {self.inputs[tp]: offset for tp, offset in committed.items()}
             if self._topics.positions is None or same_offsets(record, by_name):

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from orderflow.cli import main
+import sys
+
+from orderflow.sigterm import SERVICES, end_on_sigterm
+
+
+def run() -> None:
+    """Run the command line; a service ends in good order from its first moment on."""
+    if set(sys.argv[1:2]) & set(SERVICES):
+        end_on_sigterm()
+    from orderflow.cli import main
+
+    main(prog_name="orderflow")
+
 
 if __name__ == "__main__":
-    main(prog_name="orderflow")
+    run()

@@ -60,7 +60,7 @@ class ConfigError(OrderflowError):
 
 
 class ClientBroken(OrderflowError):
-    """A background task of the Kafka client has ended, so nothing would be read any more. STOP. Remedy: a supervisor's restart."""
+    """A task of the Kafka client has ended: nothing would be read any more. STOP. Remedy: start the worker again."""
 
 
 class RecordError(OrderflowError):
