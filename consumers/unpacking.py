@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import mmap
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import cache
 from importlib import import_module
 from operator import attrgetter
@@ -107,7 +107,7 @@ class BoundedRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafk
     It ends early when there is no room: aiokafka then takes the next offset for its position, and fetches the rest again.
     """
 
-    _records_iterator: Iterator[ConsumerRecord] | None
+    _records_iterator: Generator[ConsumerRecord, None, None] | None
 
     def __init__(self, tp: Any, records: Any, *arguments: Any, **more: Any) -> None:
         self._remembered = _Remembered(records)
@@ -121,19 +121,27 @@ class BoundedRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafk
             BatchTooLarge: The next batch may not be unpacked.
         """
         iterator, room = self._records_iterator, self._room
-        if iterator is None or (room is not None and room.left <= 0):
+        if iterator is None:
             return
         try:
-            for record in iterator:
-                if room is not None:
+            if room is None:
+                yield from iterator
+            elif room.left > 0:
+                for record in iterator:
                     room.left -= record_bytes(record)
-                yield record
-                if room is not None and room.left <= 0:
-                    return
+                    yield record
+                    if room.left <= 0:
+                        break
         except BatchTooLarge as error:
             batch = self._remembered.last
             raise BatchTooLarge(batch.base_offset, batch.next_offset - 1) from error
+        self._drop(iterator)
+
+    def _drop(self, iterator: Generator[ConsumerRecord, None, None]) -> None:
+        """Let the unpacked batch go at once: the iterator and this object hold each other."""
+        iterator.close()
         self._records_iterator = None
+        self._remembered.last = None
 
 
 class _Unpacker:
