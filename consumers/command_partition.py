@@ -199,7 +199,8 @@ class CommandPartition(PartitionOwner):
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             probe=self._probe,
         )
-        await self._producer.start()  # 1. fences the old owner: its lease ends within L from here
+        async with self._turns:
+            await self._producer.start()  # 1. fences the old owner: its lease ends within L from here
         fenced_at = self._steady()
         found = await self._reader.progress(self._group, self._tp)  # 2. never stale after the init
         if self._is_ours(found):

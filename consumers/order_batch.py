@@ -7,6 +7,7 @@ whose transaction fails never happened.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
@@ -43,6 +44,8 @@ log = structlog.get_logger(__name__)
 
 #: Largest snapshot of one order.
 SNAPSHOT_BYTES_MAX = 512 * 1024
+#: So many snapshots are looked at, for some milliseconds, before others get the loop.
+_OPENED_AT_ONCE = 2000
 #: How many orders' deadlines fire in one transaction.
 FIRED_MAX = 500
 #: JSON text inside a JSON string grows by escapes; and what a decision may add of its own.
@@ -116,15 +119,16 @@ class OrderLogic:
 
     # -- PartitionLogic
 
-    def opened(self, store: Store) -> None:
-        """Rebuild the heap of deadlines from the snapshots.
+    async def opened(self, store: Store) -> None:
+        """Rebuild the heap of deadlines from the snapshots, some at a time.
 
         Raises:
             ConfigError: A snapshot was written by a newer version: nothing of this partition is worked on.
             UnreadableTable: A snapshot is none.
         """
-        dues: list[tuple[str, datetime]] = []
-        for order_id, snapshot in store.items():
+        for count, (order_id, snapshot) in enumerate(store.items(), 1):
+            if count % _OPENED_AT_ONCE == 0:
+                await asyncio.sleep(0)
             try:
                 waiting = _waiting_of.decode(snapshot)
             except msgspec.DecodeError:
@@ -134,8 +138,7 @@ class OrderLogic:
             if waiting.definition > DEFINITION:
                 raise newer_snapshot(waiting.definition)
             if waiting.deadlines:
-                dues.append((order_id, min(deadline.due for deadline in waiting.deadlines)))
-        self._heap.fill(dues)
+                self._heap.set(order_id, min(deadline.due for deadline in waiting.deadlines))
 
     def committed(self, changes: Mapping[str, bytes | None]) -> None:
         """The batch happened: its deadlines count from now on."""

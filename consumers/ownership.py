@@ -36,6 +36,13 @@ from statemachine.errors import (
 
 log = structlog.get_logger(__name__)
 
+#: So many partitions of a lane in one process are taken over at once: each makes connections and reads a changelog.
+TAKE_OVERS_MAX = 8
+#: What a lane's partitions may hold unread, in bytes: all of them together, and one by itself.
+_QUEUES_BYTES_MAX = 256 * 1024 * 1024
+_QUEUE_BYTES_MAX = 64 * 1024 * 1024
+_QUEUE_BYTES_MIN = 1024 * 1024
+
 
 class PartitionState(StrEnum):
     """Where a partition is in its life."""
@@ -90,8 +97,16 @@ class PartitionOwner(ABC):
         #: The last take-over came to its end: what is at hand was proven under the producer that is kept.
         self._taken = False
         self._held: FuseBlown | None = None
+        self._turns = asyncio.Semaphore(TAKE_OVERS_MAX)
+        #: A partition that holds so many bytes unread asks for no more.
+        self.queue_bytes_max = _QUEUE_BYTES_MAX
 
     # -- seen from the membership
+
+    def share(self, turns: asyncio.Semaphore, partitions: int) -> None:
+        """Take turns with the other ``partitions`` of the process when taking over, and share its memory with them."""
+        self._turns = turns
+        self.queue_bytes_max = max(_QUEUE_BYTES_MIN, min(_QUEUE_BYTES_MAX, _QUEUES_BYTES_MAX // max(1, partitions)))
 
     @property
     @abstractmethod
@@ -167,9 +182,14 @@ class PartitionOwner(ABC):
 
     async def _own(self) -> bool:
         """Resume or take over; False when told to leave before that was done."""
-        if self._taken and await self._resume():
-            self.counters.resumes += 1
-            return True
+        if self._taken:
+            async with self._turns:
+                if self._leaving.is_set():  # while it waited for its turn: what was proven stays so
+                    return False
+                resumed = await self._resume()
+            if resumed:
+                self.counters.resumes += 1
+                return True
         self._taken = False
         self._become(PartitionState.FENCED)
         self.counters.takeovers += 1
@@ -255,7 +275,10 @@ class PartitionOwner(ABC):
 
     @abstractmethod
     async def _take_over(self) -> None:
-        """Fence, then find out where the partition stands; may be cut off at any await."""
+        """Fence, then find out where the partition stands; may be cut off at any await.
+
+        Whatever asks Kafka for much waits for its turn (``_turns``); what only waits does not hold one.
+        """
 
     @abstractmethod
     def _start_reading(self) -> None:

@@ -40,6 +40,7 @@ from consumers.positions import (
 )
 from consumers.stepping import step_until
 from consumers.store import Store
+from consumers.unpacking import record_bytes
 from producers.connection import KafkaConnection, within
 from producers.outbox import OutboundRecord, Outbox
 from producers.transaction import Probe, TransactionalProducer
@@ -57,8 +58,6 @@ log = structlog.get_logger(__name__)
 _WATCH_SECONDS_MAX = 60.0
 #: After so long without a record, positions that have only passed transaction markers are committed.
 _IDLE_SECONDS = 30.0
-#: A partition that holds so much unread asks for no more.
-_QUEUE_BYTES_MAX = 64 * 1024 * 1024
 
 
 class Overlay:
@@ -96,8 +95,11 @@ class Batch:
 class PartitionLogic(Protocol):
     """What a lane does with its partition. One instance per partition and store."""
 
-    def opened(self, store: Store) -> None:
-        """The store is current: derive from it what is kept beside it."""
+    async def opened(self, store: Store) -> None:
+        """The store is current: derive from it what is kept beside it, and let the loop go on meanwhile.
+
+        May be cut off at any await; then this logic is dropped.
+        """
         ...
 
     async def step(self, batch: Batch, overlay: Overlay, outbox: Outbox) -> None:
@@ -186,7 +188,7 @@ class OwnedPartition(PartitionOwner):
         return (
             self.state is PartitionState.RUNNING
             and len(self._queue) < self._options.queue_records_max
-            and self._queued_bytes < _QUEUE_BYTES_MAX
+            and self._queued_bytes < self.queue_bytes_max
         )
 
     def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
@@ -197,7 +199,7 @@ class OwnedPartition(PartitionOwner):
         self._queued[partition] += len(records)
         if records:
             self._fed_to[partition] = records[-1].offset + 1
-        self._queued_bytes += sum(len(record.value or b"") for record in records)
+        self._queued_bytes += sum(map(record_bytes, records))
         self._wake.set()
 
     def fed_to(self, partition: TopicPartition) -> int:
@@ -226,6 +228,11 @@ class OwnedPartition(PartitionOwner):
         return True
 
     async def _take_over(self) -> None:
+        """Wait for our turn, then do it."""
+        async with self._turns:
+            await self._take_over_now()
+
+    async def _take_over_now(self) -> None:
         """Fence, read offsets, prove or restore the store, set the positions. The order of these steps is the guarantee."""
         if self._producer is not None:
             self._producer.discard()
@@ -266,7 +273,7 @@ class OwnedPartition(PartitionOwner):
         while True:
             record = await self._newest_position()
             if record is not None and record.partitions != self._partitions:
-                raise other_partition_count(record, self._partitions)
+                raise other_partition_count(self.number, record.partitions, self._partitions)
             committed = {tp: await self._committed(tp) for tp in self.inputs}
             by_name = {self.inputs[tp]: offset for tp, offset in committed.items()}
             if self._topics.positions is None or same_offsets(record, by_name):
@@ -305,7 +312,7 @@ class OwnedPartition(PartitionOwner):
                 self._worked()  # the transaction has committed, only its answer was lost
             if verdict is not Standing.STALE:
                 proven.in_doubt = None
-                self._open(proven)
+                await self._open(proven)
                 return
         await self._forget()
         await self._restore(record)
@@ -314,7 +321,7 @@ class OwnedPartition(PartitionOwner):
         store = self._make_store(self.number)
         changelog = self._topics.changelog
         if changelog is None:
-            self._open(_Proven(store, record))
+            await self._open(_Proven(store, record))
             return
         self._become(PartitionState.RESTORING)
         self.counters.restores += 1
@@ -330,12 +337,13 @@ class OwnedPartition(PartitionOwner):
         end = await self._reader.read_all(TopicPartition(changelog, self.number), take)
         store.apply(pending)
         log.info("partition_restored", partition=self.number, group=self._group, entries=len(store), end=end)
-        self._open(_Proven(store, record))
+        await self._open(_Proven(store, record))
 
-    def _open(self, proven: _Proven) -> None:
-        self._proven = proven
-        self._logic = self._make_logic(self.number)
-        self._logic.opened(proven.store)
+    async def _open(self, proven: _Proven) -> None:
+        self._proven, self._logic = proven, None
+        logic = self._make_logic(self.number)
+        await logic.opened(proven.store)
+        self._logic = logic  # only now: it knows all that the store has
 
     async def _forget(self) -> None:
         """Drop the store: it may be behind."""
@@ -413,8 +421,9 @@ class OwnedPartition(PartitionOwner):
         if self._leaving.is_set() or not (self._queue or fire_until):
             return None
         count = min(len(self._queue), self._options.batch_records_max)
+        if count:  # in proportion: records are not measured twice
+            self._queued_bytes -= self._queued_bytes * count // len(self._queue)
         records = [self._queue.popleft() for _ in range(count)]
-        self._queued_bytes -= sum(len(record.value or b"") for record in records)
         self._last_begin = loop.time()
         return Batch(records, fire_until, self._clock())
 

@@ -111,7 +111,7 @@ class WebhookLogic:
         #: What became of the records, by word; counted when a batch is worked, committed or not.
         self.counts: Counter[str] = Counter()
 
-    def opened(self, store: Store) -> None:
+    async def opened(self, store: Store) -> None:
         """Nothing is derived from the store, which is empty."""
 
     def committed(self, changes: Mapping[str, bytes | None]) -> None:

@@ -6,13 +6,20 @@ import importlib
 import sys
 from typing import Final
 
+from orderflow.sigterm import SERVICES, end_on_sigterm
+
 #: A project on PyPI that is imported under the name of one of our packages.
 _NAMESAKE: Final = "python-statemachine"
 _USAGE: Final = 2
 
 
 def main() -> None:
-    """Run the command line; nothing that it meets is printed with a value of a record."""
+    """Run the command line; nothing that it meets is printed with a value of a record.
+
+    A service ends in good order from its first moment on.
+    """
+    if set(sys.argv[1:2]) & set(SERVICES):
+        end_on_sigterm()
     fault = foreign_statemachine()
     if fault is not None:
         sys.stderr.write(f"orderflow: {fault}\n")

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,6 +27,7 @@ from consumers.command_lane import make_command_lane
 from consumers.membership import GroupOptions, Membership
 from consumers.options import LaneOptions
 from consumers.order_lane import make_order_lane
+from consumers.topic_watch import watch_topics
 from consumers.webhook_lane import make_webhook_lane
 from orderflow import simulator
 from orderflow.digitalriver.provider import DigitalRiverProvider
@@ -38,6 +38,7 @@ from orderflow.health import serve_health
 from orderflow.relay import BOUNDS, make_relay
 from orderflow.settings import Settings
 from orderflow.simulator import SimulatorOptions
+from orderflow.stopping import stopping, unless_stopped
 from producers.connection import KafkaConnection
 from producers.publisher import Publisher
 from producers.topic_setup import TopicState, check_topics, read_topics, smallest_output
@@ -96,39 +97,38 @@ async def run_worker(
     if settings.rocksdb_folder is not None:
         raise ConfigError("ORDERFLOW_STORE=rocksdb is not part of this version; use memory")
     asyncio.get_running_loop().set_exception_handler(_after_fencing)
-    found = await check_topics(settings.connection(), settings.topic_prefix)
+    async with stopping(stop) as stop_event:
+        # Told to stop while Kafka is still asked: nothing has begun.
+        found = await unless_stopped(stop_event, check_topics(settings.connection(), settings.topic_prefix))
+        if found is not None:
+            await _run_lanes(settings, tuple(dict.fromkeys(lanes)), found, stop_event, started, probe, call_probe)
+
+
+async def _run_lanes(
+    settings: Settings,
+    lanes: Sequence[Lane],
+    found: Mapping[Topic, TopicState],
+    stop: asyncio.Event,
+    started: Callable[[Worker], None] | None,
+    probe: Probe | None,
+    call_probe: CallProbe | None,
+) -> None:
+    """Make the lanes and run them, with what belongs to the process as a whole."""
     worker = Worker(settings.group_instance_id or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}")
     async with AsyncExitStack() as stack:
-        wanted = tuple(dict.fromkeys(lanes))
         provider = _provider(settings)
-        if set(wanted) - {Lane.ORDERS}:
+        if set(lanes) - {Lane.ORDERS}:
             await stack.enter_async_context(provider)
         if settings.health_port:  # before the lanes: a port that is taken should leave nothing behind
             await stack.enter_async_context(serve_health(settings.health_port, worker.problems))
-        for lane in wanted:
+        for lane in lanes:
             worker.lanes[lane] = _make_lane(lane, settings, found, worker.name, provider, probe, call_probe)
         if started is not None:
             started(worker)
-        log.info("worker_started", worker=worker.name, lane=",".join(wanted))
-        async with _stopping(stop) as stopping:
-            await _run_together(worker.lanes.values(), stopping)
+        log.info("worker_started", worker=worker.name, lane=",".join(lanes))
+        watching = watch_topics(settings.connection(), settings.topic_prefix, found)
+        await _run_together(worker.lanes.values(), watching, stop)
         log.info("worker_stopped", worker=worker.name)
-
-
-@asynccontextmanager
-async def _stopping(given: asyncio.Event | None) -> AsyncIterator[asyncio.Event]:
-    """The event that ends a process: the given one, or one that SIGTERM and SIGINT set."""
-    if given is not None:
-        yield given
-        return
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
 
 
 def _after_fencing(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -141,20 +141,24 @@ def _after_fencing(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
     report_of_the_loop(loop, context)
 
 
-async def _run_together(memberships: Iterable[Membership], stop: asyncio.Event) -> None:
-    """Run all lanes; when one fails the others leave in good order, then its error comes out."""
+async def _run_together(
+    memberships: Iterable[Membership], watching: Coroutine[Any, Any, None], stop: asyncio.Event
+) -> None:
+    """Run all lanes; when one fails, or ``watching`` does, the others leave in good order, then its error comes out."""
     leave = asyncio.Event()
     tasks = [asyncio.create_task(membership.run(leave)) for membership in memberships]
-    stopping = asyncio.create_task(stop.wait())
-    watched: list[asyncio.Future[Any]] = [*tasks, stopping]
+    beside = [asyncio.create_task(watching), asyncio.create_task(stop.wait())]
+    watched: list[asyncio.Future[Any]] = [*tasks, *beside]
     try:
         await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
     finally:
         leave.set()
-        stopping.cancel()
+        for task in beside:
+            task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
+        looked = await asyncio.gather(*beside, return_exceptions=True)
+    for result in (*results, looked[0]):
+        if isinstance(result, BaseException) and not (result is looked[0] and beside[0].cancelled()):
             raise result
 
 
@@ -189,7 +193,7 @@ def _lane_options(settings: Settings) -> LaneOptions:
 def _make_lane(
     lane: Lane,
     settings: Settings,
-    found: dict[Topic, TopicState],
+    found: Mapping[Topic, TopicState],
     worker: str,
     provider: DigitalRiverProvider,
     probe: Probe | None,
@@ -283,10 +287,10 @@ async def run_relay(
         BrokerUnavailable: Kafka cannot be reached at the start.
         ConfigError: The port is taken.
     """
-    async with serve_relay(settings, port, host=host) as url, _stopping(stop) as stopping:
+    async with serve_relay(settings, port, host=host) as url, stopping(stop) as stop_event:
         sys.stdout.write(f"relay ready on {url}/webhooks\n")
         sys.stdout.flush()
-        await stopping.wait()
+        await stop_event.wait()
 
 
 @asynccontextmanager
@@ -327,9 +331,9 @@ async def run_simulator(options: SimulatorOptions, *, stop: asyncio.Event | None
     Raises:
         ConfigError: The port is taken.
     """
-    async with _stopping(stop) as stopping:
+    async with stopping(stop) as stop_event:
         try:
-            await simulator.run_simulator(options, stopping)
+            await simulator.run_simulator(options, stop_event)
         except OSError as error:
             raise _cannot_listen(options.host, options.port, error) from error
 

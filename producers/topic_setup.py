@@ -204,7 +204,7 @@ def _uneven(found: Mapping[Topic, TopicState], prefix: str) -> list[TopicProblem
         TopicProblem(
             prefixed(prefix, topic),
             f"has {count} partitions, {prefixed(prefix, leader)} has {counts[leader]}",
-            "all event topics, orders, orderflow.inbox and orderflow.positions must have the same number",
+            "all event topics, orders, dr-commands, orderflow.inbox and orderflow.positions must have the same number",
             blocking=True,
         )
         for topic, count in counts.items()

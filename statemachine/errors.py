@@ -2,6 +2,7 @@
 
     OrderflowError
       ConfigError              STOP         a person must change something before it can run
+      ClientBroken             STOP         a part of the Kafka client has ended: only a new process is whole again
       RecordError              DEAD_LETTER  one record is bad, the ones around it are not
         DecodeError
         Unroutable
@@ -57,6 +58,10 @@ class OrderflowError(Exception):
 
 class ConfigError(OrderflowError):
     """Settings or topics do not allow a start. STOP. Remedy: the message names what to change."""
+
+
+class ClientBroken(OrderflowError):
+    """A task of the Kafka client has ended: nothing would be read any more. STOP. Remedy: start the worker again."""
 
 
 class RecordError(OrderflowError):
