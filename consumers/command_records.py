@@ -13,7 +13,7 @@ from producers.topics import Topic
 from statemachine.commands import Command, Inquire, decode_command, name_of
 from statemachine.envelope import CloudEvent, Record
 from statemachine.errors import DecodeError
-from statemachine.facts import Outcome, outcome_type
+from statemachine.facts import Outcome, Problem, outcome_type
 
 #: ``source`` of outcomes in the inbox.
 COMMANDS_SOURCE = "orderflow/commands"
@@ -32,29 +32,42 @@ _encoder = msgspec.json.Encoder()
 
 @dataclass(slots=True)
 class PendingCommand:
-    """One command between its record and its outcome."""
+    """One command between its record and its outcome. Moments are those of the steady clock, in seconds."""
 
     offset: int
     command: Command
-    #: It may have been called before: look before calling.
+    #: When its record was written.
+    asked_at: float = float("-inf")
+    #: The same command id was read before, or may have been.
+    seen: bool = False
+    #: It may have been called: look before calling.
     look_first: bool = False
-    #: Neither looked up nor called before this moment of the steady clock: somebody else's call may be on its way.
+    #: Neither looked up nor called before this moment: a look would come too early to tell.
     not_before: float = float("-inf")
-    #: Not called before this moment: a call of ours that brought no answer may still take effect.
+    #: A call that had no answer takes no effect after this moment; until then it is looked up, never called.
     settled_at: float = float("-inf")
+    #: Seconds until the next look while nothing is found; grows.
+    look_wait: float = 1.0
     #: Requests that were written for it by this process.
     tries: int = 0
-    #: When the last one was written, on the steady clock.
+    #: When the last one was written.
     tried_at: float | None = None
-    #: A call is on its way: it must not be cancelled.
+    #: A request of it was written and may be on its way: it must not be cut off.
     calling: bool = False
     #: It is the one that finds out whether Digital River is back.
     probing: bool = False
 
-    @property
-    def maybe_tried(self) -> bool:
-        """Whoever takes it over has to look first."""
-        return self.look_first or self.tries > 0
+    def doubt(self, settled_at: float) -> None:
+        """It may have been called, and that call takes no effect after ``settled_at``."""
+        self.look_first = True
+        self.settled_at = max(self.settled_at, settled_at)
+
+    def written(self, now: float, late_seconds: float) -> None:
+        """A request of it is about to be written: from now on whoever has it must look first, whatever happens to its task."""
+        self.tries += 1
+        self.tried_at = now
+        self.calling = True
+        self.doubt(now + late_seconds)
 
 
 def record_of(consumed: ConsumerRecord, topic: Topic) -> Record:
@@ -101,8 +114,13 @@ def outcome_event(command: Command, outcome: Outcome, *, time: datetime) -> byte
     )
 
 
-def unknown_outcome(command: Command, *, status: int | None = None, request_id: str | None = None) -> Outcome:
-    """What became of the command could not be found out. An inquiry's is that of the command it asked about."""
+def unknown_outcome(
+    command: Command, *, status: int | None = None, request_id: str | None = None, problem: Problem | None = None
+) -> Outcome:
+    """What became of the command could not be found out. An inquiry's is that of the command it asked about.
+
+    ``problem``: why it was not carried out, if it is known that it had no effect.
+    """
     about = decode_command(command.about) if isinstance(command, Inquire) else command
     return Outcome(
         command_id=about.command_id,
@@ -111,5 +129,6 @@ def unknown_outcome(command: Command, *, status: int | None = None, request_id: 
         result="unknown",
         status=status,
         request_id=request_id,
+        problem=problem,
         inquired_by=None if about is command else command.command_id,
     )

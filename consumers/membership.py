@@ -113,11 +113,9 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         assignor: CoPartitionedSticky,
         make_partition: Callable[[int], PartitionOwner],
         reader: ChangelogReader | None = None,
-        drain_seconds: float | None = None,
     ) -> None:
-        """``drain_seconds``: how long partitions may take to finish when they are taken away; the operation limit by default."""
         self._reader = reader
-        self._drain_seconds = drain_seconds or connection.limits.operation_seconds
+        self._drain_seconds = connection.limits.operation_seconds
         self._connection = connection
         self._group = group
         self._topics = tuple(topics)

@@ -166,12 +166,11 @@ def _provider(settings: Settings) -> DigitalRiverProvider:
     )
 
 
-def _group_options(settings: Settings, worker: str, *, rebalance_seconds: float = 60.0) -> GroupOptions:
+def _group_options(settings: Settings, worker: str) -> GroupOptions:
     return GroupOptions(
         worker=worker,
         session_timeout_ms=round(settings.group_session_timeout.total_seconds() * 1000),
         heartbeat_interval_ms=round(settings.group_heartbeat_interval.total_seconds() * 1000),
-        rebalance_timeout_ms=round(rebalance_seconds * 1000),
         group_instance_id=settings.group_instance_id,
     )
 
@@ -258,7 +257,7 @@ def _make_commands(
         prefix=settings.topic_prefix,
         partitions=partitions,
         incarnation=incarnation,
-        group=_group_options(settings, worker, rebalance_seconds=timeout + 30),
+        group=_group_options(settings, worker),
         provider=provider,
         rate=settings.rate,
         calls=CallOptions(
