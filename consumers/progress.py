@@ -18,6 +18,8 @@ import base64
 
 import msgspec
 
+from producers.beginnings import NOTHING_CALLED
+
 #: How far above the watermark commands are taken. A bitmap of this many bits in Base64 takes 3,334 of the 4,096 bytes.
 WINDOW_OFFSETS = 20_000
 #: Kafka's default limit.
@@ -182,6 +184,8 @@ class Progress(msgspec.Struct, frozen=True):
 
 def read_progress(offset: int, metadata: str) -> Progress:
     """Read a committed offset. Metadata that is not ours stands for a writer of whom nothing is known."""
+    if metadata == NOTHING_CALLED:
+        return Progress(offset, left=Left(0, settle_seconds=0.0), waits=Waits())
     try:
         found = _decoder.decode(metadata)
         done = _unpack(offset, found.done)
