@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import sys
-import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,8 +20,6 @@ import structlog
 from aiohttp import web
 from aiokafka.errors import KafkaError
 
-from consumers import acceptance
-from consumers.acceptance import Use
 from consumers.catalogue_lane import make_catalogue_lane
 from consumers.command_calls import CallOptions, CallProbe
 from consumers.command_lane import make_command_lane
@@ -343,40 +340,3 @@ def _cannot_listen(host: str, port: int, error: OSError) -> ConfigError:
     if isinstance(error, socket.gaierror):
         return ConfigError(f"host {host} cannot be used: {error.strerror}")
     return ConfigError(f"port {port} of {host} cannot be used: {error.strerror}")
-
-
-async def accept_partition(settings: Settings, number: int, *, use: Use, reason: str, apply: bool) -> list[str]:
-    """``orderflow partitions accept``: the lines that tell what was, and what is or would be; see ``consumers.acceptance``."""
-    topics = await check_topics(settings.connection(), settings.topic_prefix)
-    found = await acceptance.accept_partition(
-        settings.connection(),
-        settings.topic_prefix,
-        number,
-        partitions=topics[Topic.ORDERS].partitions,
-        use=use,
-        reason=reason,
-        apply=apply,
-        timestamp_ms=int(time.time() * 1000),
-    )
-    lines = [f"partition {number} of the order lane"]
-    for name, offset in sorted(found.accepted.items()):
-        committed, position = found.committed[name], (found.position or {}).get(name)
-        begin, end = found.available[name]
-        lines.append(f"  {name}: committed {committed}, position record {position}, Kafka has {begin} to {end}")
-        lines.append(
-            f"    {'goes on' if found.applied else 'would go on'} at {offset}{_consequence(offset, committed, position)}"
-        )
-    if found.applied:
-        lines.append("done; a worker that reported the partition as stopped must be restarted")
-    elif found.agrees:
-        lines.append("both agree already")
-    return lines
-
-
-def _consequence(offset: int, committed: int | None, position: int | None) -> str:
-    """What the acceptance means beside the offset that a committed transaction left behind."""
-    last = max((known for known in (committed, position) if known is not None), default=offset)
-    if offset < last:
-        return f": {last - offset} offsets are read again"
-    first = min((known for known in (committed, position) if known is not None), default=offset)
-    return f": {offset - first} offsets are not read" if offset > first else ""

@@ -158,12 +158,19 @@ async def test_a_successor_of_a_killed_worker_waits_by_that_worker_s_time_out(
     async with fleet(apache_kafka, prefix, tmp_path / "books") as start:
         first = await start.start("one", hang=True, http_seconds=20.0)
         await first.said("written")
-        asyncio.get_running_loop().call_later(18.0, lambda: river._write(command_id="c0", order_id="A-0"))
+        late = asyncio.create_task(_act_late(river, 18.0))
         await first.end()
         second = await start.start("two", http_seconds=0.5)
         await until(apache_kafka, prefixed(prefix, Topic.INBOX), 1, seconds=60.0)
+        await late
         await second.terminate()
     assert [effect["command_id"] for effect in river.effects()] == ["c0"]
+
+
+async def _act_late(river: FileRiver, seconds: float) -> None:
+    """Digital River acts on a request whose sender is gone."""
+    await asyncio.sleep(seconds)
+    river._write(command_id="c0", order_id="A-0")
 
 
 @pytest.mark.soak
