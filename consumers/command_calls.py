@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 #: Digital River knows the key and forbids this one request; 401 is about the key itself.
 FORBIDDEN = 403
+#: The setting with the key, as a person knows it.
+_KEY = "ORDERFLOW_DIGITALRIVER_KEY"
 
 #: Points of a command that a fault-injection test can name: before its call starts, and between its answer and its outcome.
 CallPoint = Literal["before_call", "answered"]
@@ -136,7 +138,7 @@ class Caller:
                 continue
             except DigitalRiverError as error:
                 failures += self._count(error, pending)
-                setback = not isinstance(error, Throttled | Denied)  # these two have pauses of their own
+                setback = not isinstance(error, Throttled)  # which has a pause of its own
                 outcome = self._outcome_of(error, failures, pending)
             except Exception:  # a fault of ours: this command is reported as unknown, the lane goes on
                 self._gave_up(pending)
@@ -214,9 +216,11 @@ class Caller:
         if isinstance(error, Denied):
             log.warning("digital_river_denies", order_id=command.order_id, error=str(error))
             if error.status == FORBIDDEN:  # this command alone, as long as others are answered
-                self.breaker.forbidden(str(error), now, order_id=command.order_id, probe=pending.probing)
+                problem = f"Digital River forbids the calls of several orders; {_KEY} may lack rights: {error}"
+                self.breaker.forbidden(problem, now, order_id=command.order_id, probe=pending.probing)
             else:  # HOLD: nothing is lost, nothing is tried in vain
-                self.breaker.denied(str(error), now, who=command.command_id, probe=pending.probing)
+                problem = f"Digital River does not take {_KEY}: {error}"
+                self.breaker.denied(problem, now, who=command.command_id, probe=pending.probing)
             return 0
         if isinstance(error, OffContract):
             log.warning("digital_river_off_contract", order_id=command.order_id, error=str(error))

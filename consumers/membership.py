@@ -131,6 +131,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         self._stopping = False
         self._joined = False
         self._watch = RebalanceWatch()
+        self._tell: Callable[[], str | None] = lambda: None
         #: Every partition that this process has owned, by number.
         self.partitions: dict[int, PartitionOwner] = {}
 
@@ -142,7 +143,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
     @property
     def problem(self) -> str | None:
         """Why the group as a whole gets nothing done; None when it does."""
-        return self._watch.problem(self._group, time.monotonic())
+        return self._watch.problem(self._group, time.monotonic()) or self._tell()
+
+    def tell(self, problem: Callable[[], str | None]) -> None:
+        """Also ask ``problem`` for a trouble of the lane as a whole."""
+        self._tell = problem
 
     @property
     def starting(self) -> str | None:

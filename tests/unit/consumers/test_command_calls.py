@@ -17,7 +17,7 @@ from consumers.progress import Waits
 from consumers.provider import MayWrite
 from statemachine.commands import Command, Inquire
 from statemachine.errors import Denied, OffContract, Throttled, TransportFailure, Unavailable
-from statemachine.facts import Outcome
+from statemachine.facts import Outcome, Problem
 from tests.lanes.river import FileRiver
 from tests.unit.consumers.steady import Bench, Steady, delete
 
@@ -239,8 +239,69 @@ async def test_a_denied_key_holds_commands_until_it_is_put_right(books: Path) ->
     bench.caller._probe = _note(lambda: problems.append(bench.breaker.problem))
     outcome = await bench.run(delete())
     assert (outcome.result, bench.effects()) == ("confirmed", 1)
-    assert "401" in problems
+    assert "Digital River does not take ORDERFLOW_DIGITALRIVER_KEY: 401" in problems
     assert bench.breaker.closed
+
+
+def forbid(*command_ids: str, status: int = 403) -> Fail:
+    """Digital River denies these commands, whenever they are called."""
+    denied = {f"connect {command_id}" for command_id in command_ids}
+    return lambda asked, _count: Denied(f"{status}", status=status) if asked in denied else None
+
+
+async def test_a_forbidden_call_holds_its_command_only(books: Path) -> None:
+    """403: the outcome says so, so that the order calls a person and the partition goes on; the others wait for nothing."""
+    bench = Bench(books, forbid("c0"))
+    began = bench.time.now
+    outcomes = await asyncio.gather(*(bench.run(delete(f"c{n}", f"A-{n}")) for n in range(40)))
+    assert [outcome.result for outcome in outcomes] == ["unknown", *["confirmed"] * 39]
+    assert (outcomes[0].status, outcomes[0].problem) == (403, Problem(code="forbidden", status=403))
+    assert (bench.time.now - began < 1.0, bench.breaker.closed, bench.breaker.problem) == (True, True, None)
+
+
+async def test_a_forbidden_look_up_does_not_say_that_there_was_no_effect(books: Path) -> None:
+    """Whether an earlier call had one nobody can see."""
+    bench = Bench(books, lambda what, _count: Denied("403", status=403) if what == "look" else None)
+    outcome = await bench.run(delete(), look_first=True)
+    assert (outcome.result, outcome.status, outcome.problem, bench.effects()) == ("unknown", 403, None, 0)
+
+
+async def test_denials_of_several_orders_open_the_breaker(books: Path) -> None:
+    """Then it is the key: the rest waits, a probe at a time finds out whether it was put right, and each of them is told."""
+    bench = Bench(books, forbid(*(f"c{n}" for n in range(30))))
+    calls = [asyncio.create_task(bench.run(delete(f"c{n}", f"A-{n}"))) for n in range(40)]
+    while bench.breaker.problem is None:  # noqa: ASYNC110  # nothing tells a test
+        await asyncio.sleep(0)
+    assert "rights" in bench.breaker.problem
+    bench.fail = lambda _what, _count: None
+    outcomes = await asyncio.gather(*calls)
+    assert sum(outcome.status == 403 for outcome in outcomes) >= 3
+    assert len(bench.river.effects()) == sum(outcome.result == "confirmed" for outcome in outcomes)
+    assert bench.breaker.closed
+
+
+async def test_one_command_that_never_succeeds_does_not_keep_the_breaker_open(books: Path) -> None:
+    """It lets others probe first, and they close it."""
+    bench = Bench(books, forbid("c0", status=401))
+    poisoned = asyncio.create_task(bench.run(delete("c0", "A-0")))
+    while bench.breaker.closed:  # noqa: ASYNC110  # nothing tells a test
+        await asyncio.sleep(0)
+    began = bench.time.now
+    await asyncio.gather(*(bench.run(delete(f"c{n}", f"A-{n}")) for n in range(1, 40)))
+    assert bench.time.now - began < 5.0
+    bench.fail = lambda _what, _count: None
+    assert (await poisoned).result == "confirmed"
+
+
+async def test_a_retry_after_of_a_day_stops_calls_for_a_minute_at_a_time(books: Path) -> None:
+    """Digital River says it again as long as it holds, and meanwhile a person is told."""
+    bench = Bench(books, at("call", 1, 2, error=Throttled("429", retry_after_seconds=86400.0)))
+    began = bench.time.now
+    problems: list[str | None] = []
+    bench.caller._probe = _note(lambda: problems.append(bench.caller.problem))
+    outcome = await bench.run(delete())
+    assert (outcome.result, bench.effects(), bench.time.now - began) == ("confirmed", 1, 120.0)
+    assert "ORDERFLOW_DIGITALRIVER_RATE" in str(problems[-1])
 
 
 def _note(say: Callable[[], None]) -> Callable[[str, str], asyncio.Future[None]]:
