@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
@@ -31,24 +30,19 @@ from consumers.command_calls import Caller
 from consumers.command_desk import CommandDesk
 from consumers.command_doubts import Doubts
 from consumers.command_reader import CommandReader
-from consumers.command_records import PendingCommand, outcome_event, read_command, record_of, unknown_outcome
+from consumers.command_records import PendingCommand, command_id_of, outcome_record, read_command, record_of
+from consumers.command_seen import Scan, SeenCommands
 from consumers.command_topics import CommandTopics, Finished, check_offset
 from consumers.lease import Lease
 from consumers.options import LaneOptions
 from consumers.ownership import PartitionOwner, PartitionState
-from consumers.progress import Footprint, Left, Progress, Waits, Watermark
+from consumers.progress import Footprint, InDoubt, Left, Progress, Waits, Watermark
 from producers.connection import KafkaConnection, within
 from producers.dead_letters import dead_letter, log_fields
-from producers.outbox import OutboundRecord, Outbox
-from producers.sizes import fits
+from producers.outbox import Outbox
 from producers.topics import Topic
 from producers.transaction import Probe, TransactionalProducer
-from statemachine.errors import (
-    BrokerUnavailable,
-    DecodeError,
-    OrderflowError,
-    TransactionAborted,
-)
+from statemachine.errors import BrokerUnavailable, DecodeError, OrderflowError, TransactionAborted
 from statemachine.facts import Outcome
 
 log = structlog.get_logger(__name__)
@@ -57,19 +51,12 @@ log = structlog.get_logger(__name__)
 TRANSACTION_TIMEOUT_MS = 10_000
 #: Calls on their way may end for so long after a revoke, so that most of them need no look-up. The fleet stands still meanwhile.
 _GRACE_SECONDS = 0.5
+#: So long a take-over waits until the commands before are known; then it goes on, and looks up all until they are.
+_SCAN_SECONDS = 1.0
 #: After so long without a command, a position that has only passed transaction markers is committed.
 _IDLE_SECONDS = 30.0
 #: How often a partition with work looks after its lease and at the breaker, at least.
 _LOOK_SECONDS = 0.5
-
-
-@dataclass(slots=True)
-class _InDoubt:
-    """A transaction whose commit was asked for and not confirmed."""
-
-    footprint: Footprint
-    written: int
-    offsets: list[int]
 
 
 class CommandPartition(PartitionOwner):
@@ -113,8 +100,16 @@ class CommandPartition(PartitionOwner):
         self._footprint: Footprint | None = None
         # Never set back: a footprint that is used twice would let a transaction that did not land pass for one that did.
         self._transactions = 0
-        self._in_doubt: _InDoubt | None = None
+        self._in_doubt: InDoubt | None = None
         self._finished: list[Finished] = []
+        self._seen = SeenCommands()
+        self._scan = Scan(
+            self._seen,
+            number=number,
+            beginning=self._beginning,
+            scan=lambda begin, end: reader.scan_ids(self._tp, begin, end, self._seen.scanned),
+            backoff_seconds=options.backoff_seconds_max,
+        )
         self._last_begin = 0.0
         self._paused = True
 
@@ -147,6 +142,9 @@ class CommandPartition(PartitionOwner):
                 break
             if self._watermark.take(record.offset):
                 self._take(record)
+            elif (done := command_id_of(record.value)) is not None:
+                self._seen.read(record.offset, done)
+        self._scan.look_after()
         self._wake.set()
 
     def fed_to(self, partition: TopicPartition) -> int:
@@ -168,6 +166,7 @@ class CommandPartition(PartitionOwner):
             if self._finished:
                 await self._write_last()
         await self._desk.cut()
+        await self._scan.stop()
         producer, self._producer = self._producer, None
         if producer is not None:
             await producer.close()
@@ -205,6 +204,9 @@ class CommandPartition(PartitionOwner):
             return
         await self._forget()
         await self._begin_at(found, fenced_at)
+        self._seen.begin(await self._beginning(), self._watermark.offset)
+        self._scan.look_after()
+        await self._scan.wait(_SCAN_SECONDS)
         self._proven = True
         if found is None:  # from now on an offset that is missing is one that was lost
             await self._transact()
@@ -225,8 +227,7 @@ class CommandPartition(PartitionOwner):
         Raises:
             PositionGap: The offset is not there, or there is none although there are commands.
         """
-        begin = (await self._reader.beginnings([self._tp]))[self._tp]
-        end = (await self._reader.ends([self._tp]))[self._tp]
+        begin, end = await self._beginning(), (await self._reader.ends([self._tp]))[self._tp]
         check_offset(self._tp, found, begin, end)
         if found is None:
             self._watermark = Watermark(end)
@@ -243,8 +244,12 @@ class CommandPartition(PartitionOwner):
             raise BrokerUnavailable("revoked while taking over")
         self._doubts.look_below = (await self._reader.ends([self._tp]))[self._tp]
 
+    async def _beginning(self) -> int:
+        return (await self._reader.beginnings([self._tp]))[self._tp]
+
     async def _forget(self) -> None:
         """Drop what is at hand: it may be behind."""
+        await self._scan.stop()
         self._proven = False
         self._footprint = None
         self._in_doubt = None
@@ -281,17 +286,11 @@ class CommandPartition(PartitionOwner):
             self._finished.append(Finished(consumed.offset, self._topics.letters, letter))
             return
         age = max(0.0, self._clock().timestamp() - consumed.timestamp / 1000)
-        self._desk.add(PendingCommand(consumed.offset, command, asked_at=self._steady() - age))
+        seen = self._seen.read(consumed.offset, command.command_id)
+        self._desk.add(PendingCommand(consumed.offset, command, asked_at=self._steady() - age, seen=seen))
 
     def _take_outcome(self, pending: PendingCommand, outcome: Outcome) -> None:
-        command = pending.command
-        key, value = command.order_id.encode(), outcome_event(command, outcome, time=self._clock())
-        if not fits(key, value, (), self._connection.room):
-            # No answer of Digital River's is as large; one that is cannot be handed on, but must not stop the partition.
-            log.error("outcome_too_large", order_id=command.order_id, command_id=command.command_id, bytes=len(value))
-            outcome = unknown_outcome(command, status=outcome.status, request_id=outcome.request_id)
-            value = outcome_event(command, outcome, time=self._clock())
-        record = OutboundRecord(key, value)
+        record, outcome = outcome_record(pending.command, outcome, time=self._clock(), room=self._connection.room)
         self._finished.append(Finished(pending.offset, self._topics.inbox, record))
         self._doubts.learn(pending, outcome)
 
@@ -359,10 +358,7 @@ class CommandPartition(PartitionOwner):
             while len(self._finished) > self._options.batch_records_max:
                 await self._transact()
             await self._transact(leaving=True)
-        except (
-            OrderflowError,
-            KafkaError,
-        ) as error:  # the next owner waits and looks, as after a crash, or is there already
+        except (OrderflowError, KafkaError) as error:  # the next owner is there, or waits and looks as after a crash
             log.warning("partition_left_untidily", partition=self.number, group=self._group, error=str(error))
 
     async def _ended(self) -> None:
@@ -379,11 +375,12 @@ class CommandPartition(PartitionOwner):
             outbox.add_foreign(item.topic, *item.record)
         self._transactions += 1
         footprint = Footprint(self._incarnation, self._transactions)
-        doubt = _InDoubt(footprint, len(batch), [item.offset for item in batch])
+        doubt = InDoubt(footprint, len(batch), [item.offset for item in batch])
         after = self._watermark.with_finished(doubt.offsets)
         self._in_doubt = doubt
         self._last_begin = begun_at = self._steady()
         self._doubts.passed(after.offset)
+        self._seen.passed(after.offset)
         left = self._doubts.left(self._desk.unfinished(), begun_at) if leaving else None
         offsets = {self._tp: (after.offset, after.encode(footprint, left, self._doubts.waits(begun_at)))}
         await producer.transact(outbox, offsets, timestamp_ms=int(self._clock().timestamp() * 1000))
@@ -392,7 +389,7 @@ class CommandPartition(PartitionOwner):
         self._desk.renewed(begun_at)
         self.counters.transactions += 1
 
-    def _written(self, done: _InDoubt) -> None:
+    def _written(self, done: InDoubt) -> None:
         """The transaction has committed: it is progress also when its answer was lost."""
         self._worked()
         self._watermark.finish(done.offsets)

@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
+import structlog
 from aiokafka import ConsumerRecord
 
 from producers.encoding import encode_event
+from producers.outbox import OutboundRecord
+from producers.sizes import Room, fits
 from producers.topics import Topic
 from statemachine.commands import Command, Inquire, decode_command, name_of
 from statemachine.envelope import CloudEvent, Record
 from statemachine.errors import DecodeError
 from statemachine.facts import Outcome, Problem, outcome_type
+
+log = structlog.get_logger(__name__)
 
 #: ``source`` of outcomes in the inbox.
 COMMANDS_SOURCE = "orderflow/commands"
@@ -26,6 +31,17 @@ class _CommandEvent(msgspec.Struct):
     data: msgspec.Raw
 
 
+class _Id(msgspec.Struct):
+    command_id: str
+
+
+class _EventWithId(msgspec.Struct):
+    """The part of a command's CloudEvent that tells which command it is."""
+
+    data: _Id
+
+
+_id_decoder = msgspec.json.Decoder(_EventWithId)
 _event_decoder = msgspec.json.Decoder(_CommandEvent)
 _encoder = msgspec.json.Encoder()
 
@@ -96,6 +112,14 @@ def read_command(record: Record) -> Command:
     return command
 
 
+def command_id_of(value: bytes | None) -> str | None:
+    """The id of the command in a record of ``dr-commands``; None when there is none."""
+    try:
+        return _id_decoder.decode(value or b"").data.command_id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 def outcome_event(command: Command, outcome: Outcome, *, time: datetime) -> bytes:
     """The inbox event of an outcome.
 
@@ -112,6 +136,17 @@ def outcome_event(command: Command, outcome: Outcome, *, time: datetime) -> byte
             msgspec.Raw(_encoder.encode(outcome)),
         )
     )
+
+
+def outcome_record(command: Command, outcome: Outcome, *, time: datetime, room: Room) -> tuple[OutboundRecord, Outcome]:
+    """The record of an outcome, and the outcome in it: an answer that is too large to be handed on counts as unknown."""
+    key, value = command.order_id.encode(), outcome_event(command, outcome, time=time)
+    if not fits(key, value, (), room):
+        # No answer of Digital River's is as large; one that is must not stop the partition.
+        log.error("outcome_too_large", order_id=command.order_id, command_id=command.command_id, bytes=len(value))
+        outcome = unknown_outcome(command, status=outcome.status, request_id=outcome.request_id)
+        value = outcome_event(command, outcome, time=time)
+    return OutboundRecord(key, value), outcome
 
 
 def unknown_outcome(

@@ -15,6 +15,7 @@ Pure. Source of the limit: Kafka's ``offset.metadata.max.bytes``, 4096.
 from __future__ import annotations
 
 import base64
+from typing import NamedTuple
 
 import msgspec
 
@@ -31,6 +32,14 @@ class Footprint(msgspec.Struct, frozen=True):
 
     incarnation: str
     transaction: int
+
+
+class InDoubt(NamedTuple):
+    """A transaction whose commit was asked for and not confirmed: its outcomes, and the offsets that they make done."""
+
+    footprint: Footprint
+    written: int
+    offsets: list[int]
 
 
 class Waits(msgspec.Struct, frozen=True, omit_defaults=True):

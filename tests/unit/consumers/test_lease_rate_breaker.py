@@ -206,7 +206,7 @@ def test_a_denied_key_opens_the_breaker_at_once() -> None:
 
 
 def test_calls_that_are_forbidden_open_the_breaker_only_when_they_are_of_several_orders_in_a_row() -> None:
-    """One order's 403 is its command's trouble, however often it comes; an answered call in between shows that the key is good."""
+    """One order's 403 is its command's trouble, however often it comes; an answered call in between shows a good key."""
     breaker = Breaker()
     for _ in range(5):
         breaker.forbidden("403", 0.0, order_id="A-1")
