@@ -52,7 +52,7 @@ def make_command_lane(
         rate: Requests a second for the whole fleet; 0 for no limit.
         calls: How commands are called.
         options: Batching of transactions.
-        lease_seconds: L; the same in the whole fleet.
+        lease_seconds: L; a successor waits by its predecessor's.
         breaker: For tests.
         clock: UTC now.
         probe: For fault-injection tests: points of a transaction.
