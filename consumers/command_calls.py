@@ -33,8 +33,6 @@ log = structlog.get_logger(__name__)
 
 #: Digital River knows the key and forbids this one request; 401 is about the key itself.
 FORBIDDEN = 403
-#: The setting with the key, as a person knows it.
-_KEY = "ORDERFLOW_DIGITALRIVER_KEY"
 
 #: Points of a command that a fault-injection test can name: before its call starts, and between its answer and its outcome.
 CallPoint = Literal["before_call", "answered"]
@@ -216,10 +214,10 @@ class Caller:
         if isinstance(error, Denied):
             log.warning("digital_river_denies", order_id=command.order_id, error=str(error))
             if error.status == FORBIDDEN:  # this command alone, as long as others are answered
-                problem = f"Digital River forbids the calls of several orders; {_KEY} may lack rights: {error}"
+                problem = f"Digital River forbids the calls of several orders, has ORDERFLOW_DIGITALRIVER_KEY its rights? {error}"
                 self.breaker.forbidden(problem, now, order_id=command.order_id, probe=pending.probing)
             else:  # HOLD: nothing is lost, nothing is tried in vain
-                problem = f"Digital River does not take {_KEY}: {error}"
+                problem = f"Digital River does not take ORDERFLOW_DIGITALRIVER_KEY: {error}"
                 self.breaker.denied(problem, now, who=command.command_id, probe=pending.probing)
             return 0
         if isinstance(error, OffContract):
