@@ -27,6 +27,8 @@ from statemachine.errors import BrokerUnavailable, ConfigError
 
 #: Metadata of an offset behind which no command was ever called.
 NOTHING_CALLED: Final = "nothing was called before this offset"
+#: A new cluster makes its topic for offsets when the first group asks, which takes it seconds.
+_FIRST_GROUP_SECONDS: Final = 60.0
 
 
 async def commit_beginnings(connection: KafkaConnection, prefix: str, partitions: int) -> list[int]:
@@ -46,7 +48,8 @@ async def commit_beginnings(connection: KafkaConnection, prefix: str, partitions
     limit = connection.limits.operation_seconds
     try:
         await within(limit, consumer.start(), "the start of a consumer")
-        return await within(limit, _commit(consumer, tps), f"writing the first offsets of group {group}")
+        seconds = max(limit, _FIRST_GROUP_SECONDS)
+        return await within(seconds, _commit(consumer, tps), f"writing the first offsets of group {group}")
     except (GroupAuthorizationFailedError, TopicAuthorizationFailedError) as error:
         raise ConfigError(
             f"the first offsets of group {group} were not written, without which the command lane does not start: it takes "
