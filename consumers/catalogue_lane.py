@@ -173,7 +173,8 @@ def make_catalogue_lane(
         """The part of the fleet's rate that this process' partitions stand for."""
         return CATALOGUE_PART * len(membership.owned) / partitions
 
-    asking = Asking(RateLimit(rate, share), clock=steady_clock)
+    limit = RateLimit(rate, share)
+    asking = Asking(limit, clock=steady_clock)
 
     def make_logic(_number: int) -> CatalogueLogic:
         return CatalogueLogic(prefix=prefix, provider=provider, asking=asking, room=connection.room)
@@ -190,4 +191,5 @@ def make_catalogue_lane(
         clock=clock,
         probe=probe,
     )
+    membership.tell(lambda: limit.problem(steady_clock()))
     return membership

@@ -112,11 +112,9 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         assignor: CoPartitionedSticky,
         make_partition: Callable[[int], PartitionOwner],
         reader: ChangelogReader | None = None,
-        drain_seconds: float | None = None,
     ) -> None:
-        """``drain_seconds``: how long partitions may take to finish when they are taken away; the operation limit by default."""
         self._reader = reader
-        self._drain_seconds = drain_seconds or connection.limits.operation_seconds
+        self._drain_seconds = connection.limits.operation_seconds
         self._connection = connection
         self._group = group
         self._topics = tuple(topics)
@@ -132,6 +130,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         self._turns = asyncio.Semaphore(TAKE_OVERS_MAX)
         self._watch = RebalanceWatch()
         self._client_watch = ClientWatch(group, consumer, self._topics)
+        self._tell: Callable[[], str | None] = lambda: None
         #: Every partition that this process has owned, by number.
         self.partitions: dict[int, PartitionOwner] = {}
         self._fetching = Fetching(
@@ -151,7 +150,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
     def problem(self) -> str | None:
         """Why the group as a whole gets nothing done; None when it does."""
         now = time.monotonic()
-        return self._client_watch.problem(now) or self._watch.problem(self._group, now)
+        return self._client_watch.problem(now) or self._watch.problem(self._group, now) or self._tell()
+
+    def tell(self, problem: Callable[[], str | None]) -> None:
+        """Also ask ``problem`` for a trouble of the lane as a whole."""
+        self._tell = problem
 
     @property
     def starting(self) -> str | None:

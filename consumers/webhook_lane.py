@@ -271,7 +271,8 @@ def make_webhook_lane(
         """The part of the fleet's rate that this process' partitions stand for; commands have the rest."""
         return WEBHOOKS_PART * len(membership.owned) / partitions
 
-    asking = Asking(RateLimit(rate, share), clock=steady_clock)
+    limit = RateLimit(rate, share)
+    asking = Asking(limit, clock=steady_clock)
 
     def make_logic(_number: int) -> WebhookLogic:
         return WebhookLogic(
@@ -290,4 +291,5 @@ def make_webhook_lane(
         clock=clock,
         probe=probe,
     )
+    membership.tell(lambda: limit.problem(steady_clock()))
     return membership

@@ -9,7 +9,6 @@ import asyncio
 import os
 import socket
 import sys
-import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,8 +18,6 @@ from typing import Any
 import structlog
 from aiokafka.errors import KafkaError
 
-from consumers import acceptance
-from consumers.acceptance import Use
 from consumers.catalogue_lane import make_catalogue_lane
 from consumers.command_calls import CallOptions, CallProbe
 from consumers.command_lane import make_command_lane
@@ -171,12 +168,11 @@ def _provider(settings: Settings) -> DigitalRiverProvider:
     )
 
 
-def _group_options(settings: Settings, worker: str, *, rebalance_seconds: float = 60.0) -> GroupOptions:
+def _group_options(settings: Settings, worker: str) -> GroupOptions:
     return GroupOptions(
         worker=worker,
         session_timeout_ms=round(settings.group_session_timeout.total_seconds() * 1000),
         heartbeat_interval_ms=round(settings.group_heartbeat_interval.total_seconds() * 1000),
-        rebalance_timeout_ms=round(rebalance_seconds * 1000),
         group_instance_id=settings.group_instance_id,
     )
 
@@ -263,7 +259,7 @@ def _make_commands(
         prefix=settings.topic_prefix,
         partitions=partitions,
         incarnation=incarnation,
-        group=_group_options(settings, worker, rebalance_seconds=timeout + 30),
+        group=_group_options(settings, worker),
         provider=provider,
         rate=settings.rate,
         calls=CallOptions(
@@ -343,40 +339,3 @@ def _cannot_listen(host: str, port: int, error: OSError) -> ConfigError:
     if isinstance(error, socket.gaierror):
         return ConfigError(f"host {host} cannot be used: {error.strerror}")
     return ConfigError(f"port {port} of {host} cannot be used: {error.strerror}")
-
-
-async def accept_partition(settings: Settings, number: int, *, use: Use, reason: str, apply: bool) -> list[str]:
-    """``orderflow partitions accept``: the lines that tell what was, and what is or would be; see ``consumers.acceptance``."""
-    topics = await check_topics(settings.connection(), settings.topic_prefix)
-    found = await acceptance.accept_partition(
-        settings.connection(),
-        settings.topic_prefix,
-        number,
-        partitions=topics[Topic.ORDERS].partitions,
-        use=use,
-        reason=reason,
-        apply=apply,
-        timestamp_ms=int(time.time() * 1000),
-    )
-    lines = [f"partition {number} of the order lane"]
-    for name, offset in sorted(found.accepted.items()):
-        committed, position = found.committed[name], (found.position or {}).get(name)
-        begin, end = found.available[name]
-        lines.append(f"  {name}: committed {committed}, position record {position}, Kafka has {begin} to {end}")
-        lines.append(
-            f"    {'goes on' if found.applied else 'would go on'} at {offset}{_consequence(offset, committed, position)}"
-        )
-    if found.applied:
-        lines.append("done; a worker that reported the partition as stopped must be restarted")
-    elif found.agrees:
-        lines.append("both agree already")
-    return lines
-
-
-def _consequence(offset: int, committed: int | None, position: int | None) -> str:
-    """What the acceptance means beside the offset that a committed transaction left behind."""
-    last = max((known for known in (committed, position) if known is not None), default=offset)
-    if offset < last:
-        return f": {last - offset} offsets are read again"
-    first = min((known for known in (committed, position) if known is not None), default=offset)
-    return f": {offset - first} offsets are not read" if offset > first else ""

@@ -15,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
 
+from producers.beginnings import commit_beginnings
 from producers.connection import KafkaConnection, said, unreachable, within
 from producers.topics import (
     ALIGNED,
@@ -255,7 +256,7 @@ async def check_topics(connection: KafkaConnection, prefix: str) -> dict[Topic, 
 async def create_topics(
     connection: KafkaConnection, prefix: str, *, partitions: int, replication: int | None = None
 ) -> list[Topic]:
-    """Make the topics that are missing and return them. Safe to repeat.
+    """Make the topics that are missing and return them, and write where the command lane begins. Safe to repeat.
 
     Args:
         connection: How to reach Kafka.
@@ -302,4 +303,6 @@ async def create_topics(
                 if code not in {0, _ALREADY_EXISTS}:
                     why = message[0] if message and message[0] else for_code(code).__name__
                     raise ConfigError(f"Kafka did not make topic {name}: {why}")
+        commands = found[Topic.DR_COMMANDS].partitions if Topic.DR_COMMANDS in found else partitions
+        await commit_beginnings(connection, prefix, commands)
         return [spec.topic for spec in missing]

@@ -30,7 +30,7 @@ from producers.encoding import encode_command
 from producers.partitioner import partition_of
 from producers.topics import Topic, prefixed
 from statemachine.commands import DeleteCheckout
-from statemachine.errors import BrokerUnavailable, ConfigError, TransportFailure, Unavailable
+from statemachine.errors import BrokerUnavailable, ConfigError, Denied, TransportFailure, Unavailable
 from tests.lanes.kafka import group_options, make_topics, read_all, running, until, write
 from tests.lanes.river import FileRiver
 
@@ -162,6 +162,24 @@ async def test_a_breaker_that_opened_with_the_last_commands_lets_the_next_ones_i
     assert {json.loads(record.value)["data"]["result"] for record in unknown} == {"unknown"}
     assert len({json.loads(record.value)["id"] for record in records}) == 8
     assert effects(river) == sorted(f"c{n}" for n in range(4, 8))
+
+
+async def test_one_forbidden_command_stops_no_other(apache_kafka: str, prefix: str, river: FileRiver) -> None:
+    """400 carts do not wait behind one refund that the key may not make: it is told to its order, and the offset passes it."""
+    await command_topics(apache_kafka, prefix)
+    member = commands_member(apache_kafka, prefix, river)
+    river._fail = lambda what, _count: Denied("403", status=403) if what == "connect c0" else None
+    async with running(member):
+        await eventually(lambda: sum(part.state is PartitionState.RUNNING for part in parts(member)) == PARTITIONS)
+        began = time.monotonic()
+        await ask(apache_kafka, prefix, 0, 401)
+        records = await until(apache_kafka, prefixed(prefix, Topic.INBOX), 401)
+        assert time.monotonic() - began < 15.0
+        assert [part.problem for part in parts(member)] == [None] * PARTITIONS
+        await eventually(lambda: not any(part._watermark.pending for part in parts(member)))
+    assert effects(river) == sorted(f"c{n}" for n in range(1, 401))
+    told = {json.loads(record.value)["data"]["command_id"]: json.loads(record.value)["data"] for record in records}
+    assert (told["c0"]["result"], told["c0"]["problem"]["status"]) == ("unknown", 403)
 
 
 async def test_commands_that_cannot_be_taken_over_for_long_are_a_problem(
