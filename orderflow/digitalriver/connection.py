@@ -3,6 +3,7 @@
 Nothing here retries, not even aiohttp: it would repeat GET, PUT and DELETE on a keep-alive connection that the server had
 closed, behind the back of the lease. The errors of aiohttp and asyncio end here; what leaves are ``Answer`` and the classes of
 ``statemachine.errors``. Never put a body, a query or a header into an error text: they hold personal data and the key.
+A request that is given up is thrown away; what the kernel has of it is not delivered after the time-out (``sockets.py``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final, Self
 
 import aiohttp
 import msgspec
+import structlog
 from aiohttp import hdrs
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_reqrep import ClientRequest, ClientResponse
@@ -22,7 +24,10 @@ from aiohttp.connector import Connection as PooledConnection
 from multidict import CIMultiDict
 
 from consumers.provider import MayWrite
+from orderflow.digitalriver.sockets import USER_TIMEOUT, socket_factory, throw_away
 from statemachine.errors import Denied, DigitalRiverError, OffContract, Throttled, TransportFailure, Unavailable
+
+log = structlog.get_logger(__name__)
 
 #: The last version that Digital River published; the shapes read here are this version's.
 API_VERSION: Final = "2021-12-13"
@@ -46,12 +51,16 @@ class Answer(msgspec.Struct, frozen=True):
 class Gate:
     """The moment of writing of one request: asks ``may_write`` right before the first byte, and remembers how it went."""
 
-    __slots__ = ("error", "may_write", "passed")
+    __slots__ = ("answered", "error", "may_write", "passed", "transport")
 
     def __init__(self, may_write: MayWrite | None) -> None:
         self.may_write = may_write
         self.passed = False
         self.error: BaseException | None = None
+        #: The connection that the request goes out on, once there is one.
+        self.transport: asyncio.BaseTransport | None = None
+        #: The whole answer has been read: nothing of the request can be on its way any more.
+        self.answered = False
 
     def go(self) -> None:
         """Mark the request as sent, unless ``may_write`` raises: then nothing may be written."""
@@ -62,6 +71,11 @@ class Gate:
                 self.error = error
                 raise
         self.passed = True
+
+    def give_up(self) -> None:
+        """Nothing more of the request may go out, unless it has been answered."""
+        if self.passed and not self.answered:
+            throw_away(self.transport)
 
 
 class GatedRequest(ClientRequest):
@@ -75,6 +89,7 @@ class GatedRequest(ClientRequest):
 
     async def send(self, conn: PooledConnection) -> ClientResponse:
         """Write the request, or raise what ``may_write`` raised with nothing written."""
+        self.gate.transport = conn.transport
         if not self.body:
             self.gate.go()
         return await super().send(conn)
@@ -107,6 +122,7 @@ class Connection:
     ) -> None:
         self._url = url.rstrip("/")
         self._connections_max = connections_max
+        self._timeout_seconds = timeout_seconds
         self._timeout = aiohttp.ClientTimeout(
             total=timeout_seconds, sock_connect=min(CONNECT_TIMEOUT_SECONDS, timeout_seconds)
         )
@@ -121,9 +137,15 @@ class Connection:
     async def open(self) -> None:
         """Make the pool; no connection is made before the first request."""
         if self._session is None:
+            if USER_TIMEOUT is None:
+                log.warning("late_requests_possible", reason="this system has no TCP_USER_TIMEOUT")
             self._session = aiohttp.ClientSession(
-                # Keep-alive below the 60 s after which load balancers commonly drop an idle connection.
-                connector=aiohttp.TCPConnector(limit=self._connections_max, keepalive_timeout=30.0),
+                connector=aiohttp.TCPConnector(
+                    limit=self._connections_max,
+                    # Below the 60 s after which load balancers commonly drop an idle connection.
+                    keepalive_timeout=30.0,
+                    socket_factory=socket_factory(self._timeout_seconds),
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=self._headers,
                 timeout=self._timeout,
@@ -192,6 +214,7 @@ class Connection:
                 middlewares=(through_the_gate,),
             ) as response:
                 content = await response.read()  # always whole, so that the connection can be used again
+                gate.answered = True
                 return _judge(route, response, content)
         except DigitalRiverError:
             if gate.error is not None:
@@ -201,6 +224,8 @@ class Connection:
             if gate.error is not None:
                 raise gate.error from None
             raise _transport_failure(route, gate, error) from None
+        finally:
+            gate.give_up()
 
 
 def _transport_failure(route: str, gate: Gate, error: Exception) -> TransportFailure:
