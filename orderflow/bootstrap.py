@@ -54,10 +54,13 @@ class Worker:
 
     name: str
     lanes: dict[Lane, Membership] = field(default_factory=dict)
+    #: What all lanes call.
+    provider: DigitalRiverProvider | None = None
 
     def problems(self) -> list[str]:
-        """Why this worker is not ready: lanes that do not work yet, that stopped for a person or that hold their calls."""
-        groups = [
+        """Why this worker is not ready: Digital River is away, or lanes do not work yet, stopped or hold their calls."""
+        groups = [self.provider.problem] if self.provider is not None and self.provider.problem else []
+        groups += [
             f"{lane}: {why}" for lane, member in self.lanes.items() for why in (member.problem, member.starting) if why
         ]
         return groups + [
@@ -101,7 +104,7 @@ async def run_worker(
         wanted = tuple(dict.fromkeys(lanes))
         provider = _provider(settings)
         if set(wanted) - {Lane.ORDERS}:
-            await stack.enter_async_context(provider)
+            worker.provider = await stack.enter_async_context(provider)
         if settings.health_port:  # before the lanes: a port that is taken should leave nothing behind
             await stack.enter_async_context(serve_health(settings.health_port, worker.problems))
         for lane in wanted:

@@ -24,6 +24,7 @@ from aiohttp.connector import Connection as PooledConnection
 from multidict import CIMultiDict
 
 from consumers.provider import MayWrite
+from orderflow.digitalriver.reach import Reach
 from orderflow.digitalriver.sockets import USER_TIMEOUT, socket_factory, throw_away
 from statemachine.errors import Denied, DigitalRiverError, OffContract, Throttled, TransportFailure, Unavailable
 
@@ -133,6 +134,8 @@ class Connection:
             "upstream-application-id": application_id,
         }
         self._session: aiohttp.ClientSession | None = None
+        #: Whether Digital River answers to this process.
+        self.reach = Reach()
 
     async def open(self) -> None:
         """Make the pool; no connection is made before the first request."""
@@ -200,6 +203,7 @@ class Connection:
             except (aiohttp.ClientError, OSError) as error:
                 raise _transport_failure(route, gate, error) from None
 
+        began = self.reach.clock()
         headers = CIMultiDict({"upstream-id": str(uuid.uuid4())})
         if body is not None:
             headers[hdrs.CONTENT_TYPE] = "application/json"
@@ -215,15 +219,20 @@ class Connection:
             ) as response:
                 content = await response.read()  # always whole, so that the connection can be used again
                 gate.answered = True
-                return _judge(route, response, content)
-        except DigitalRiverError:
+                answer = _judge(route, response, content)
+            self.reach.answered(route)
+            return answer
+        except DigitalRiverError as error:
             if gate.error is not None:
                 raise gate.error from None
+            self.reach.failed(error, began)
             raise
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             if gate.error is not None:
                 raise gate.error from None
-            raise _transport_failure(route, gate, error) from None
+            failure = _transport_failure(route, gate, error)
+            self.reach.failed(failure, began)
+            raise failure from None
         finally:
             gate.give_up()
 
