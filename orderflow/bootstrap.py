@@ -23,6 +23,7 @@ from aiokafka.errors import KafkaError
 
 from consumers import acceptance
 from consumers.acceptance import Use
+from consumers.asking_records import AskingOptions
 from consumers.catalogue_lane import make_catalogue_lane
 from consumers.command_calls import CallOptions, CallProbe
 from consumers.command_lane import make_command_lane
@@ -228,6 +229,7 @@ def _make_lane(
                 verify=lambda body, header: not tokens or verify(tokens, header, body),
                 rate=settings.rate,
                 options=_lane_options(settings),
+                waits=_waits(settings),
                 probe=probe,
             )
         case Lane.CATALOGUE:
@@ -241,8 +243,17 @@ def _make_lane(
                 rate=settings.rate,
                 lease_seconds=settings.command_lease.total_seconds(),
                 options=_lane_options(settings),
+                waits=_waits(settings),
                 probe=probe,
             )
+
+
+def _waits(settings: Settings) -> AskingOptions:
+    return AskingOptions(
+        age_seconds_max=settings.unanswered_max_age.total_seconds(),
+        http_timeout_seconds=settings.digitalriver_timeout.total_seconds(),
+        settle_seconds=settings.late_effect_wait.total_seconds(),
+    )
 
 
 def _make_commands(
