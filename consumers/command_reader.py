@@ -29,6 +29,11 @@ class CommandReader(ChangelogReader):
         self._scanning = asyncio.Semaphore(_SCANS)
 
     async def progress(self, group: str, partition: TopicPartition) -> Progress | None:
+        """How far the command lane has come; None when it has committed nothing. Otherwise as ``committed``."""
+        found = await self.committed(group, partition)
+        return None if found is None else read_progress(*found)
+
+    async def committed(self, group: str, partition: TopicPartition) -> tuple[int, str] | None:
         """The group's committed offset and what was written beside it; None when there is none.
 
         Never stale when the partition's producer was initialised before: Kafka answers an init only after the offsets of
@@ -47,7 +52,7 @@ class CommandReader(ChangelogReader):
             except (KafkaError, AssertionError, OSError, BrokerUnavailable) as error:
                 await self._close_admin()
                 raise BrokerUnavailable(f"Kafka did not tell its committed offsets: {type(error).__name__}") from error
-        return None if found is None or found.offset < 0 else read_progress(found.offset, found.metadata)
+        return None if found is None or found.offset < 0 else (found.offset, found.metadata)
 
     async def scan_ids(self, partition: TopicPartition, begin: int, end: int, take: Callable[[str], None]) -> None:
         """Hand the id of every command from ``begin`` up to ``end`` to ``take``, few partitions at a time.

@@ -164,7 +164,7 @@ class Scan:
                 begin = await self._beginning()
                 await self._scan(begin, self._seen.begin_scan(begin))
             except OrderflowError as error:
-                log.warning("commands_scan_retries", partition=self._number, error=str(error))
+                log.warning("commands_scan_retries", partition=self._number, error=error)
                 await asyncio.sleep(self._backoff_seconds)
             else:
                 self._seen.end_scan()

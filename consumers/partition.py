@@ -26,7 +26,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from consumers.changelog import ChangelogReader, ReadRecord, text_key
-from consumers.lease import Lease, StepLease, steady_clock
+from consumers.lease import StepLease, steady_clock
 from consumers.options import LaneOptions, LaneTopics
 from consumers.ownership import PartitionOwner, PartitionState
 from consumers.positions import (
@@ -38,7 +38,6 @@ from consumers.positions import (
     same_offsets,
     standing,
 )
-from consumers.stepping import step_until
 from consumers.store import Store
 from consumers.unpacking import record_bytes
 from producers.connection import KafkaConnection, within
@@ -88,8 +87,6 @@ class Batch:
     #: Deadlines due up to this time may fire, because everything written before it has been read; None: none may.
     fire_until: datetime | None
     now: datetime
-    #: The right to write to somebody else, checked as the last act before each such request; None for lanes that never do.
-    lease: Lease | None = None
 
 
 class PartitionLogic(Protocol):
@@ -435,9 +432,7 @@ class OwnedPartition(PartitionOwner):
             return  # revoked while an old owner's lease ran out
         overlay = Overlay(proven.store)
         outbox = self._outbox(producer)
-        batch.lease = self._lease
-        if not await self._step(logic, batch, overlay, outbox):
-            return  # revoked: nothing happened, the records will be read again
+        await logic.step(batch, overlay, outbox)
         reached = dict(self._next)  # adopted with the commit: whoever resumes goes on from what was committed
         for record in batch.records:
             tp = TopicPartition(record.topic, record.partition)
@@ -453,23 +448,6 @@ class OwnedPartition(PartitionOwner):
         if batch.fire_until is not None:
             self._barrier = None
             self.problem = self._watch.problem
-
-    async def _step(self, logic: PartitionLogic, batch: Batch, overlay: Overlay, outbox: Outbox) -> bool:
-        """Let the lane work on the batch; False when a revoke cut it off, which only lanes that wait for others allow."""
-        if not self._options.step_waits:
-            await logic.step(batch, overlay, outbox)
-            return True
-        producer, proven = self._producer, self._proven
-        assert producer is not None  # _carry_out has looked
-        assert proven is not None
-
-        async def renew() -> None:
-            await self._transact(self._outbox(producer), {}, producer, proven, self._next)
-
-        finished = await step_until(logic.step(batch, overlay, outbox), self._leaving, lease=self._lease, renew=renew)
-        if finished:
-            self.problem = self._watch.problem
-        return finished
 
     async def _hold_lease(self, lease: StepLease, producer: TransactionalProducer, proven: _Proven) -> bool:
         """Wait until no old owner may write, and begin with a fresh lease; False when the partition leaves meanwhile."""
@@ -508,13 +486,18 @@ class OwnedPartition(PartitionOwner):
             value = OutboundRecord(str(self.number).encode(), encode_position(record))
             outbox.add_to(self._topics.positions, self.number, value)
         proven.in_doubt, begun_at = _InDoubt(record, changes), steady_clock()
-        await producer.transact(outbox, reached, timestamp_ms=int(self._clock().timestamp() * 1000))
+        offsets = self._offsets(reached)
+        await producer.transact(outbox, offsets, timestamp_ms=int(self._clock().timestamp() * 1000))
         proven.store.apply(changes)  # only now
         proven.known, proven.in_doubt = record, None
         self._next, self._committed_next = reached, dict(reached)
         self.counters.transactions += 1
         if self._lease is not None:
             self._lease.renew(begun_at)
+
+    def _offsets(self, reached: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int | tuple[int, str]]:
+        """What to commit, with its metadata, once all before ``reached`` has been worked on."""
+        return reached
 
     # -- deadlines
 

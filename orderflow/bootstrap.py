@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 from aiokafka.errors import KafkaError
 
+from consumers.asking_records import AskingOptions
 from consumers.catalogue_lane import make_catalogue_lane
 from consumers.command_calls import CallOptions, CallProbe
 from consumers.command_lane import make_command_lane
@@ -53,10 +54,13 @@ class Worker:
 
     name: str
     lanes: dict[Lane, Membership] = field(default_factory=dict)
+    #: What all lanes call.
+    provider: DigitalRiverProvider | None = None
 
     def problems(self) -> list[str]:
-        """Why this worker is not ready: lanes that do not work yet, that stopped for a person or that hold their calls."""
-        groups = [
+        """Why this worker is not ready: Digital River is away, or lanes do not work yet, stopped or hold their calls."""
+        groups = [self.provider.problem] if self.provider is not None and self.provider.problem else []
+        groups += [
             f"{lane}: {why}" for lane, member in self.lanes.items() for why in (member.problem, member.starting) if why
         ]
         return groups + [
@@ -115,7 +119,7 @@ async def _run_lanes(
     async with AsyncExitStack() as stack:
         provider = _provider(settings)
         if set(lanes) - {Lane.ORDERS}:
-            await stack.enter_async_context(provider)
+            worker.provider = await stack.enter_async_context(provider)
         if settings.health_port:  # before the lanes: a port that is taken should leave nothing behind
             await stack.enter_async_context(serve_health(settings.health_port, worker.problems))
         for lane in lanes:
@@ -226,6 +230,7 @@ def _make_lane(
                 verify=lambda body, header: not tokens or verify(tokens, header, body),
                 rate=settings.rate,
                 options=_lane_options(settings),
+                waits=_waits(settings),
                 probe=probe,
             )
         case Lane.CATALOGUE:
@@ -239,8 +244,17 @@ def _make_lane(
                 rate=settings.rate,
                 lease_seconds=settings.command_lease.total_seconds(),
                 options=_lane_options(settings),
+                waits=_waits(settings),
                 probe=probe,
             )
+
+
+def _waits(settings: Settings) -> AskingOptions:
+    return AskingOptions(
+        age_seconds_max=settings.unanswered_max_age.total_seconds(),
+        http_timeout_seconds=settings.digitalriver_timeout.total_seconds(),
+        settle_seconds=settings.late_effect_wait.total_seconds(),
+    )
 
 
 def _make_commands(

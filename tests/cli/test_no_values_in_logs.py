@@ -196,7 +196,7 @@ async def test_a_fault_in_a_deadline_names_the_order_and_the_deadline(
     store = DictStore()
     store.apply({"A-1": encode_snapshot(overdue)})
     logic = _logic()
-    logic.opened(store)
+    await logic.opened(store)
     monkeypatch.setattr(order_batch, "decide", _broken)
     monkeypatch.setattr(logic, "_mark", lambda *_: None)
     await logic.step(Batch([], NOW, NOW), Overlay(store), Outbox({}, home=0, home_count=1))
