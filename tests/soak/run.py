@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import random
 import re
@@ -415,6 +416,7 @@ def main() -> int:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
 
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a broker that has just started is asked again and again
     say(f"seed {seed}; again with: make soak-calls ARGS='--commands {plan.commands} --seed {seed} --network {network}'")
     say(f"logs and traces in {folder}")
     bootstrap, server = os.environ.get("KAFKA_BOOTSTRAP"), None
