@@ -245,7 +245,8 @@ async def digital_river(
     plan: Plan, bootstrap: str, prefix: str, network: Network, folder: Path
 ) -> AsyncIterator[tuple[Child, str, str]]:
     """Topics, relay and simulator; yields the simulator, its own address and the one that workers use."""
-    settings = load_settings(kafka_bootstrap=bootstrap, topic_prefix=prefix)
+    # a broker that has just started takes its time for what it makes on first use
+    settings = load_settings(kafka_bootstrap=bootstrap, topic_prefix=prefix, kafka_operation_timeout="60s")
     await create_topics(settings.connection(), prefix, partitions=plan.partitions, replication=1)
     async with Publisher(settings.connection()) as publisher:
         for number in range(SKUS):
