@@ -75,11 +75,11 @@ class Plan:
     late_effect_wait: float = 7.5
     lease: float = 1.0
     session: float = 4.0
-    answer_wait: float = 20.0
+    answer_wait: float = 40.0
 
     # What is done to them.
-    hit_pause: tuple[float, float] = (8.0, 20.0)
-    cut_pause: tuple[float, float] = (20.0, 45.0)
+    hit_pause: tuple[float, float] = (15.0, 35.0)
+    cut_pause: tuple[float, float] = (45.0, 110.0)
     cut: tuple[float, float] = (5.0, 60.0)
     #: Nothing more happens for so long, with all faults off: what is not done by then is missing.
     quiet: float = 180.0
