@@ -50,6 +50,9 @@ def make_simulator(options: SimulatorOptions) -> web.Application:
     sender = WebhookSender(world, options.webhook_url) if options.webhook_url is not None else None
     Admin(front, sender).add_to(app)
 
+    async def release(_: web.Application) -> None:
+        front.release()
+
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
         if sender is not None:
             await sender.open()
@@ -60,6 +63,7 @@ def make_simulator(options: SimulatorOptions) -> web.Application:
         if sender is not None:
             await sender.close()
 
+    app.on_shutdown.append(release)  # before connections are waited for
     app.cleanup_ctx.append(lifetime)
     return app
 
