@@ -7,11 +7,21 @@ Bounds on lengths keep a snapshot bounded. Never add behaviour here: what an eve
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 
 import msgspec
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from statemachine.envelope import Cause, Record
 from statemachine.facts import Fact, Outcome
@@ -23,7 +33,21 @@ def _percent_text(value: object) -> object:
     return str(value) if type(value) in (int, float) else value
 
 
+#: A control character of any kind, which no path takes.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def _path_part(text: str) -> str:
+    """An id that becomes a part of an address at Digital River: ``.`` and ``..`` would lead to another one."""
+    if text in (".", ".."):
+        raise ValueError("must be neither . nor .., which name another place in an address")
+    if _CONTROL.search(text):
+        raise ValueError("must have no control characters")
+    return text
+
+
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+SkuId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$"), AfterValidator(_path_part)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 LongText = Annotated[str, StringConstraints(max_length=2048)]
 #: Digital River takes reasons of at most 64 characters.
@@ -58,6 +82,12 @@ class Model(BaseModel):
     """What all inbound data have in common."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class ExactModel(Model):
+    """Data that would ask for more than was meant if a misspelt member were ignored: each member must be known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Address(Model):
@@ -109,14 +139,14 @@ class RegisteredCustomer(Model):
     """A shopper with an account; ``id`` becomes the Customer's id at Digital River, which allows 40 characters."""
 
     kind: Literal["registered"]
-    id: Annotated[str, StringConstraints(min_length=1, max_length=40)]
+    id: Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(_path_part)]
 
 
 class CartItem(Model):
     """One line of the cart; ``line`` is the platform's own id, ``price`` the price of one unit."""
 
     line: Identifier
-    sku_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
+    sku_id: SkuId
     quantity: Quantity
     price: Money
     discount: Discount | None = None
@@ -195,7 +225,7 @@ class Cart(Model):
 class SourceProvided(Model):
     """The shopper chose how to pay: what DigitalRiver.js returned."""
 
-    source_id: Identifier
+    source_id: Annotated[Identifier, AfterValidator(_path_part)]
     checkout_id: Identifier | None = None
 
 
@@ -220,7 +250,9 @@ class OrderPlaced(Model):
 
 
 class PaymentReturned(Model):
-    """The shopper is back from a redirect."""
+    """The shopper is back from a redirect, from the payment of ``checkout_id`` when it is told."""
+
+    checkout_id: Identifier | None = None
 
 
 class LineQuantity(Model):
@@ -240,17 +272,23 @@ def _lines_once(items: tuple[LineQuantity, ...] | None) -> tuple[LineQuantity, .
     return items
 
 
-class CancelRequested(Model):
+class CancelItem(LineQuantity):
+    """Units of one line that are not wanted any more."""
+
+    model_config = ExactModel.model_config
+
+
+class CancelRequested(ExactModel):
     """The shopper or the shop wants units cancelled; no ``items`` means all that is still open."""
 
-    items: LineQuantities | None = None
+    items: Annotated[tuple[CancelItem, ...], Field(min_length=1, max_length=LINES_MAX)] | None = None
     cancellation_id: Identifier | None = None
     reason: Reason | None = None
 
     _once = field_validator("items")(_lines_once)
 
 
-class RefundItem(Model):
+class RefundItem(ExactModel):
     """What is paid back for one line; without quantity and amount, all of it."""
 
     line: Identifier
@@ -258,7 +296,7 @@ class RefundItem(Model):
     amount: Money | None = None
 
 
-class RefundRequested(Model):
+class RefundRequested(ExactModel):
     """Money is to be paid back: an amount, lines, or all that is left."""
 
     refund_id: Identifier
@@ -364,6 +402,9 @@ REGISTRY: Final[dict[str, dict[str, type[Model]]]] = {
     },
     "catalog-events": {"sku.upserted": SkuUpserted, "sku.removed": SkuRemoved},
 }
+
+#: Types whose data may be absent: all that they say is that they happened.
+NEED_NO_DATA: Final = frozenset({"order.payment_returned", "sku.removed"})
 
 INBOX: Final = "orderflow.inbox"
 DEADLINE_TYPE: Final = "orderflow.deadline"

@@ -23,11 +23,18 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from statemachine.commands import CommandName
+
+#: More minor units than any order has, few enough for the sums of many to be encoded.
+MINOR_MAX: Final = 10**17
+Minor = Annotated[int, msgspec.Meta(ge=-MINOR_MAX, le=MINOR_MAX)]
+Count = Annotated[int, msgspec.Meta(ge=-1_000_000_000, le=1_000_000_000)]
+#: A moment; without a zone it could not be told before or after another.
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 RemoteOrderState = str  # accepted blocked pending_payment in_review dispute cancelled fulfilled complete returned
 
@@ -53,7 +60,7 @@ class Session(msgspec.Struct, frozen=True, omit_defaults=True):
 
     session_id: str
     state: str
-    remaining: int = 0
+    remaining: Minor = 0
     client_secret: str | None = None
     next_action: NextAction | None = None
 
@@ -62,11 +69,11 @@ class QuotedLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of a quote; ``amount`` is the line's price after discount, without tax."""
 
     line: str
-    amount: int
-    tax: int = 0
-    duties: int = 0
-    fees: int = 0
-    importer_tax: int = 0
+    amount: Minor
+    tax: Minor = 0
+    duties: Minor = 0
+    fees: Minor = 0
+    importer_tax: Minor = 0
 
 
 class RemoteCheckout(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -74,13 +81,13 @@ class RemoteCheckout(msgspec.Struct, frozen=True, omit_defaults=True):
 
     checkout_id: str
     currency: str
-    total: int
-    tax: int = 0
-    shipping: int = 0
-    duties: int = 0
-    fees: int = 0
-    importer_tax: int = 0
-    discount: int = 0
+    total: Minor
+    tax: Minor = 0
+    shipping: Minor = 0
+    duties: Minor = 0
+    fees: Minor = 0
+    importer_tax: Minor = 0
+    discount: Minor = 0
     upstream_id: str | None = None
     customer_id: str | None = None
     selling_entity: SellingEntity | None = None
@@ -95,7 +102,7 @@ class ChargeOperation(msgspec.Struct, frozen=True, omit_defaults=True):
     """One capture, cancel or refund of a charge. States as in Digital River: pending, pending_information, complete, failed."""
 
     state: str
-    amount: int
+    amount: Minor
     id: str | None = None
     fulfillment_id: str | None = None
     failure_code: str | None = None
@@ -106,7 +113,7 @@ class RemoteCharge(msgspec.Struct, frozen=True, omit_defaults=True):
 
     charge_id: str
     state: str
-    amount: int
+    amount: Minor
     dr_order_id: str | None = None
     source_id: str | None = None
     captures: tuple[ChargeOperation, ...] = ()
@@ -119,12 +126,12 @@ class RemoteItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """A line of a Digital River order; ``line`` is our line id, which travels as item metadata."""
 
     item_id: str
-    quantity: int
+    quantity: Count
     line: str | None = None
     sku_id: str | None = None
     state: str | None = None
-    amount: int = 0
-    tax: int = 0
+    amount: Minor = 0
+    tax: Minor = 0
 
 
 class RemoteOrder(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -133,15 +140,15 @@ class RemoteOrder(msgspec.Struct, frozen=True, omit_defaults=True):
     dr_order_id: str
     state: RemoteOrderState
     currency: str
-    total: int
+    total: Minor
     checkout_id: str | None = None
     upstream_id: str | None = None
     fraud_state: str | None = None
-    tax: int = 0
-    captured: int = 0
-    cancelled: int = 0
-    refunded: int = 0
-    available_to_refund: int = 0
+    tax: Minor = 0
+    captured: Minor = 0
+    cancelled: Minor = 0
+    refunded: Minor = 0
+    available_to_refund: Minor = 0
     items: tuple[RemoteItem, ...] = ()
     charges: tuple[RemoteCharge, ...] = ()
     session: Session | None = None
@@ -152,8 +159,8 @@ class RemoteFulfillmentItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """Units of one Digital River order line that a fulfilment ships or cancels."""
 
     item_id: str
-    quantity: int = 0
-    cancel_quantity: int = 0
+    quantity: Count = 0
+    cancel_quantity: Count = 0
     line: str | None = None
 
 
@@ -171,9 +178,9 @@ class RemoteRefundItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a Digital River refund gives back of one order line; ``refunded`` is 0 while it is pending."""
 
     item_id: str
-    quantity: int = 0
-    amount: int = 0
-    refunded: int = 0
+    quantity: Count = 0
+    amount: Minor = 0
+    refunded: Minor = 0
     line: str | None = None
 
 
@@ -187,8 +194,8 @@ class RemoteRefund(msgspec.Struct, frozen=True, omit_defaults=True):
     dr_refund_id: str
     state: str
     dr_order_id: str | None = None
-    amount: int | None = None
-    refunded: int = 0
+    amount: Minor | None = None
+    refunded: Minor = 0
     kind: str | None = None
     items: tuple[RemoteRefundItem, ...] = ()
     failure_reason: str | None = None
@@ -203,8 +210,8 @@ class RemoteReturnItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """Units of one order line in a return, and how many of them were accepted."""
 
     item_id: str
-    quantity: int
-    accepted: int = 0
+    quantity: Count
+    accepted: Count = 0
     line: str | None = None
 
 
@@ -234,7 +241,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str
     message: str | None = None
     parameter: str | None = None
-    status: int | None = None
+    status: Count | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -246,12 +253,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     command_id: str
     command: CommandName
-    attempt: int
+    attempt: Count
     result: Literal["confirmed", "rejected", "unknown", "absent"]
-    tries: int = 0
-    status: int | None = None
+    tries: Count = 0
+    status: Count | None = None
     request_id: str | None = None
-    duration_ms: int = 0
+    duration_ms: Count = 0
     problem: Problem | None = None
     #: The checkout was refused only because Digital River does not know one of its SKUs yet.
     unknown_sku: bool = False
@@ -279,10 +286,10 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     refund: RemoteRefund | None = None
     returned: RemoteReturn | None = None
     #: A chargeback's amount; in major units when its currency was not told, which is then the order's.
-    amount: int | None = None
+    amount: Minor | None = None
     major: Decimal | None = None
     #: When Digital River made the event, by its clock: tells which of two disputes a report is about.
-    created: datetime | None = None
+    created: Moment | None = None
 
 
 #: Digital River's type of a chargeback.
