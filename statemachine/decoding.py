@@ -18,7 +18,7 @@ from statemachine.envelope import Cause, Headers, Record
 from statemachine.errors import DecodeError
 from statemachine.events import INBOX, NEED_NO_DATA, REGISTRY, Event, Model
 from statemachine.explain import explain
-from statemachine.facts import MINOR_MAX, OUTCOME_TYPES, Fact, Outcome
+from statemachine.facts import OUTCOME_TYPES, Fact, Outcome
 from statemachine.order import Parked
 from statemachine.times import read_time
 
@@ -27,6 +27,9 @@ ORIGIN_HEADER: Final = "orderflow-origin"
 #: Where the webhooks come in that the inbox has facts of.
 WEBHOOKS: Final = "dr-webhooks"
 CATALOGUE: Final = "catalog-events"
+
+#: Major units that no order's money reaches.
+MAJOR_MAX: Final = 10**13
 
 ID_MAX: Final = 255
 SOURCE_MAX: Final = 255
@@ -295,7 +298,7 @@ def _digital_river_data(kind: str, payload: msgspec.Raw) -> Outcome | Fact:
         fact = _fact_decoder.decode(payload)
     except msgspec.ValidationError as error:  # that it is JSON, the envelope has shown
         raise DecodeError("invalid", f"data: {_place(error)}") from None
-    if fact.major is not None and not (fact.major.is_finite() and abs(fact.major) <= MINOR_MAX):
+    if fact.major is not None and not (fact.major.is_finite() and abs(fact.major) <= MAJOR_MAX):
         raise DecodeError("invalid", "data: an amount beyond all money - at `$.major`")
     return fact
 

@@ -29,10 +29,6 @@ import msgspec
 
 from statemachine.commands import CommandName
 
-#: More minor units than any order has, few enough for the sums of many to be encoded.
-MINOR_MAX: Final = 10**17
-Minor = Annotated[int, msgspec.Meta(ge=-MINOR_MAX, le=MINOR_MAX)]
-Count = Annotated[int, msgspec.Meta(ge=-1_000_000_000, le=1_000_000_000)]
 #: A moment; without a zone it could not be told before or after another.
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -60,7 +56,7 @@ class Session(msgspec.Struct, frozen=True, omit_defaults=True):
 
     session_id: str
     state: str
-    remaining: Minor = 0
+    remaining: int = 0
     client_secret: str | None = None
     next_action: NextAction | None = None
 
@@ -69,11 +65,11 @@ class QuotedLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of a quote; ``amount`` is the line's price after discount, without tax."""
 
     line: str
-    amount: Minor
-    tax: Minor = 0
-    duties: Minor = 0
-    fees: Minor = 0
-    importer_tax: Minor = 0
+    amount: int
+    tax: int = 0
+    duties: int = 0
+    fees: int = 0
+    importer_tax: int = 0
 
 
 class RemoteCheckout(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -81,13 +77,13 @@ class RemoteCheckout(msgspec.Struct, frozen=True, omit_defaults=True):
 
     checkout_id: str
     currency: str
-    total: Minor
-    tax: Minor = 0
-    shipping: Minor = 0
-    duties: Minor = 0
-    fees: Minor = 0
-    importer_tax: Minor = 0
-    discount: Minor = 0
+    total: int
+    tax: int = 0
+    shipping: int = 0
+    duties: int = 0
+    fees: int = 0
+    importer_tax: int = 0
+    discount: int = 0
     upstream_id: str | None = None
     customer_id: str | None = None
     selling_entity: SellingEntity | None = None
@@ -102,7 +98,7 @@ class ChargeOperation(msgspec.Struct, frozen=True, omit_defaults=True):
     """One capture, cancel or refund of a charge. States as in Digital River: pending, pending_information, complete, failed."""
 
     state: str
-    amount: Minor
+    amount: int
     id: str | None = None
     fulfillment_id: str | None = None
     failure_code: str | None = None
@@ -113,7 +109,7 @@ class RemoteCharge(msgspec.Struct, frozen=True, omit_defaults=True):
 
     charge_id: str
     state: str
-    amount: Minor
+    amount: int
     dr_order_id: str | None = None
     source_id: str | None = None
     captures: tuple[ChargeOperation, ...] = ()
@@ -126,12 +122,12 @@ class RemoteItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """A line of a Digital River order; ``line`` is our line id, which travels as item metadata."""
 
     item_id: str
-    quantity: Count
+    quantity: int
     line: str | None = None
     sku_id: str | None = None
     state: str | None = None
-    amount: Minor = 0
-    tax: Minor = 0
+    amount: int = 0
+    tax: int = 0
 
 
 class RemoteOrder(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -140,15 +136,15 @@ class RemoteOrder(msgspec.Struct, frozen=True, omit_defaults=True):
     dr_order_id: str
     state: RemoteOrderState
     currency: str
-    total: Minor
+    total: int
     checkout_id: str | None = None
     upstream_id: str | None = None
     fraud_state: str | None = None
-    tax: Minor = 0
-    captured: Minor = 0
-    cancelled: Minor = 0
-    refunded: Minor = 0
-    available_to_refund: Minor = 0
+    tax: int = 0
+    captured: int = 0
+    cancelled: int = 0
+    refunded: int = 0
+    available_to_refund: int = 0
     items: tuple[RemoteItem, ...] = ()
     charges: tuple[RemoteCharge, ...] = ()
     session: Session | None = None
@@ -159,8 +155,8 @@ class RemoteFulfillmentItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """Units of one Digital River order line that a fulfilment ships or cancels."""
 
     item_id: str
-    quantity: Count = 0
-    cancel_quantity: Count = 0
+    quantity: int = 0
+    cancel_quantity: int = 0
     line: str | None = None
 
 
@@ -178,9 +174,9 @@ class RemoteRefundItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a Digital River refund gives back of one order line; ``refunded`` is 0 while it is pending."""
 
     item_id: str
-    quantity: Count = 0
-    amount: Minor = 0
-    refunded: Minor = 0
+    quantity: int = 0
+    amount: int = 0
+    refunded: int = 0
     line: str | None = None
 
 
@@ -194,8 +190,8 @@ class RemoteRefund(msgspec.Struct, frozen=True, omit_defaults=True):
     dr_refund_id: str
     state: str
     dr_order_id: str | None = None
-    amount: Minor | None = None
-    refunded: Minor = 0
+    amount: int | None = None
+    refunded: int = 0
     kind: str | None = None
     items: tuple[RemoteRefundItem, ...] = ()
     failure_reason: str | None = None
@@ -210,8 +206,8 @@ class RemoteReturnItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """Units of one order line in a return, and how many of them were accepted."""
 
     item_id: str
-    quantity: Count
-    accepted: Count = 0
+    quantity: int
+    accepted: int = 0
     line: str | None = None
 
 
@@ -241,7 +237,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     code: str
     message: str | None = None
     parameter: str | None = None
-    status: Count | None = None
+    status: int | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -253,12 +249,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     command_id: str
     command: CommandName
-    attempt: Count
+    attempt: int
     result: Literal["confirmed", "rejected", "unknown", "absent"]
-    tries: Count = 0
-    status: Count | None = None
+    tries: int = 0
+    status: int | None = None
     request_id: str | None = None
-    duration_ms: Count = 0
+    duration_ms: int = 0
     problem: Problem | None = None
     #: The checkout was refused only because Digital River does not know one of its SKUs yet.
     unknown_sku: bool = False
@@ -286,7 +282,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     refund: RemoteRefund | None = None
     returned: RemoteReturn | None = None
     #: A chargeback's amount; in major units when its currency was not told, which is then the order's.
-    amount: Minor | None = None
+    amount: int | None = None
     major: Decimal | None = None
     #: When Digital River made the event, by its clock: tells which of two disputes a report is about.
     created: Moment | None = None
