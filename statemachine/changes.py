@@ -1,7 +1,7 @@
 """``order.state_changed``: the public record of one change of one order, encoded.
 
-``changed`` names what a reader can see change, and each name is a key with its new value. A change that concerns only what is on
-its way to Digital River is named ``open_commands``.
+``changed`` names what a reader can see change, and each name is a key with its new value. A change of only what is on its way to
+Digital River is named ``open_commands``; when only the worker needs what changed, nothing is named.
 """
 
 from __future__ import annotations
@@ -177,9 +177,9 @@ def _change(before: Order, after: Order, draft: Draft) -> Change:
         documents = after.documents
     if before.attention is not after.attention and before.attention != after.attention:
         changed.append("attention")
-    if not changed:
+    if not changed and before.commands is not after.commands and (asked := _open(after)) != _open(before):
         changed.append("open_commands")
-        commands = tuple([OpenCommandView(one.name, one.attempt) for one in after.commands])
+        commands = asked
     return Change(
         after.order_id,
         after.sequence,
@@ -203,6 +203,10 @@ def _change(before: Order, after: Order, draft: Draft) -> Change:
         UNSET if draft.next_action is None else draft.next_action,
         UNSET if draft.problem is None else _shown(draft.problem),
     )
+
+
+def _open(order: Order) -> tuple[OpenCommandView, ...]:
+    return tuple([OpenCommandView(one.name, one.attempt) for one in order.commands])
 
 
 def _returns(order: Order) -> tuple[ReturnView, ...]:

@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from msgspec.structs import replace
 
+from statemachine.attention import mark_too_large
 from statemachine.changes import state_change
 from statemachine.charges import has_lasting_news
 from statemachine.commanding import find_closing
@@ -22,13 +23,14 @@ from statemachine.decoding import cause_of_parked, decode
 from statemachine.draft import Draft
 from statemachine.effects import EFFECTS
 from statemachine.errors import InvariantBroken, OrderflowError
-from statemachine.events import Cart, DeadlineDue, Event
+from statemachine.events import Cart, DeadlineDue, Event, Shipped
+from statemachine.expiring import with_expiry
 from statemachine.facts import CHARGEBACK, Fact, Outcome, outcome_type
 from statemachine.guards import GUARDS
 from statemachine.identity import holds, mark_of, without
 from statemachine.machine import build_machine
 from statemachine.machines import ORDER
-from statemachine.order import Deadline, Order, State, new_order
+from statemachine.order import Order, State, new_order
 from statemachine.order import Parked as ParkedEvent
 from statemachine.payment import payment_of
 from statemachine.policy import Policy
@@ -87,7 +89,7 @@ def decide(order: Order | None, event: Event, *, now: datetime, policy: Policy =
     if verdict == "refuse":
         return _refused(draft)
     if type(event.data) is Cart and _held_bytes(draft.order) > policy.held_bytes_max:
-        return Refused("too_large", "the order would hold more than fits into its snapshot")
+        return Refused("too_large", _NO_ROOM)
     effects: list[Effect] = []
     moved = _finish(order, draft, effects, mark=mark)
     if moved.parked:
@@ -239,14 +241,26 @@ def _parked(order: Order, event: Event, mark: bytes, now: datetime, policy: Poli
     if record is None:
         raise InvariantBroken("an event without a record cannot be parked")
     if len(order.parked) >= policy.parked_max:
-        return Refused("too_large", f"{policy.parked_max} events wait in the order already")
+        return _too_large(order, event, f"{policy.parked_max} events wait in the order already", now)
     entry = ParkedEvent(event.type, now, mark, record)
     kept = replace(order, parked=(*order.parked, entry), seen=order.seen + mark, updated=now)
     if _held_bytes(kept) > policy.held_bytes_max:
-        return Refused("too_large", "the order would hold more than fits into its snapshot")
-    if kept.state == "awaited" and not order.parked:
-        kept = replace(kept, deadlines=(Deadline("expire", now + policy.parked_max_age),))
-    return Parked(kept)
+        return _too_large(order, event, _NO_ROOM, now)
+    waits = any(deadline.name == "expire" for deadline in kept.deadlines)  # for the oldest, which this one is not
+    return Parked(kept if waits else with_expiry(kept, policy))
+
+
+_NO_ROOM: Final = "the order would hold more than fits into its snapshot"
+
+
+def _too_large(order: Order, event: Event, detail: str, now: datetime) -> Refused:
+    """There is no room to wait in. A person is told, of a shell only when goods may be gone: it may never become an order."""
+    marked = None
+    if order.state != "awaited" or type(event.data) is Shipped:
+        marked = mark_too_large(order, event, detail, now=now)
+    return (
+        Refused("too_large", detail) if marked is None else Refused("too_large", detail, marked.order, marked.effects)
+    )
 
 
 def _held_bytes(order: Order) -> int:
@@ -292,7 +306,7 @@ def _carry_out_parked(order: Order, effects: list[Effect], now: datetime, policy
                 verdict = _run(draft)
                 if verdict == "park":
                     continue
-                order, more = _carry_out(order, entry, draft, verdict)
+                order, more = _carry_out(order, entry, draft, verdict, policy)
             except Exception as error:  # noqa: BLE001  # a parked event must not spoil the good one that woke it
                 order, more = _set_aside_failed(order, entry, error, now, policy)
             effects += more
@@ -308,7 +322,9 @@ def _in_turn(order: Order) -> Sequence[ParkedEvent]:
     return sorted(order.parked, key=lambda one: one.type == _LAST)  # stable: else by arrival
 
 
-def _carry_out(order: Order, entry: ParkedEvent, draft: Draft, verdict: str) -> tuple[Order, list[Effect]]:
+def _carry_out(
+    order: Order, entry: ParkedEvent, draft: Draft, verdict: str, policy: Policy
+) -> tuple[Order, list[Effect]]:
     """One parked event whose time has come: applied, found to be known, or set aside."""
     effects: list[Effect] = []
     parked = tuple(kept for kept in order.parked if kept is not entry)
@@ -316,9 +332,9 @@ def _carry_out(order: Order, entry: ParkedEvent, draft: Draft, verdict: str) -> 
         draft.put(parked=parked)
         return _finish(order, draft, effects, mark=b""), effects  # it is remembered since it was parked
     if verdict == "same":
-        return replace(order, parked=parked), effects
+        return with_expiry(replace(order, parked=parked), policy), effects
     if verdict == "keep":
-        return replace(draft.order, parked=parked), effects
+        return with_expiry(replace(draft.order, parked=parked), policy), effects
     rule = draft.rule
     assert rule is not None
     effects.append(SetAside(entry.record, draft.event.cause, "refused", rule.detail))

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from statemachine import absorbing, charges, disputes, refunds, returns
+from statemachine import absorbing, charges, disputes, quotes, refunds, returns
 from statemachine.commanding import (
     ask,
     ask_again_after_absence,
@@ -30,13 +30,12 @@ from statemachine.commands import (
     RefreshOrder,
     Tracking,
 )
-from statemachine.decision import IndexEntry
 from statemachine.draft import Draft
 from statemachine.errors import InvariantBroken
 from statemachine.events import Cart, Shipped, SourceProvided
-from statemachine.expiring import expire_parked
+from statemachine.expiring import expire_parked, refuse_parked
 from statemachine.facts import Problem
-from statemachine.guards import fact_of, is_quote_sound, requested_units
+from statemachine.guards import fact_of, requested_units
 from statemachine.identity import without_fact
 from statemachine.order import Amounts, Line, RemoteIds, Units
 from statemachine.reconciling import CONTRADICTION, FULFILLMENT_REFUSED
@@ -87,56 +86,11 @@ def release_checkout(draft: Draft) -> None:
         ask_delete(draft, ids.checkout_id)
 
 
-def take_checkout(draft: Draft) -> None:
-    """The checkout is there: its id, its money, and the quote that the shopper reviews."""
-    order, outcome = draft.order, draft.outcome
-    assert outcome is not None
-    assert outcome.checkout is not None  # guarded by is_quote_sound
-    quote = draft.quote = outcome.checkout
-    ids = RemoteIds(quote.checkout_id, None, outcome.customer_id or quote.customer_id)
-    amounts = replace(order.amounts, total=quote.total, tax=quote.tax)
-    draft.order = replace(order, digital_river=ids, amounts=amounts)
-    draft.effects.append(IndexEntry(quote.checkout_id, "checkout", order.order_id))
-
-
-def take_attached(draft: Draft) -> None:
-    """The source is attached and pays for all of it.
-
-    Attaching may change the quote: Digital River fills in the payer's address, and tax follows it.
-    """
-    outcome = draft.outcome
-    assert outcome is not None
-    assert outcome.checkout is not None  # guarded by is_quote_sound
-    total, tax = outcome.checkout.total, outcome.checkout.tax
-    if (total, tax) != (draft.order.amounts.total, draft.order.amounts.tax):
-        draft.put(amounts=replace(draft.order.amounts, total=total, tax=tax))
-
-
-def tell_quote(draft: Draft) -> None:
-    """The shopper is back at the quote: the change says it again, with the session that takes another source."""
-    outcome = draft.outcome
-    if is_quote_sound(draft) and outcome is not None and outcome.checkout is not None:
-        draft.quote = outcome.checkout
-        draft.put(amounts=replace(draft.order.amounts, total=draft.quote.total, tax=draft.quote.tax))
-
-
-def tell_not_funded(draft: Draft) -> None:
-    """The source is attached but does not pay for all of it, or needs more of the shopper."""
-    tell_quote(draft)
-    draft.problem = Problem(code="not_funded", message="The payment source does not cover the order.")
-
-
 def drop_created_checkout(draft: Draft) -> None:
     """A checkout came into being that is not wanted any more: delete it."""
     outcome = draft.outcome
     if outcome is not None and outcome.checkout is not None:
         ask_delete(draft, outcome.checkout.checkout_id)
-
-
-def note_unsound_quote(draft: Draft) -> None:
-    """Digital River gave no quote, or one in another currency than the cart's."""
-    draft.problem = Problem(code="quote_unsound", message="There is no quote in the currency of the cart.")
-    draft.call_attention("the quote of Digital River is missing, or in another currency than the cart")
 
 
 def tell_problem(draft: Draft) -> None:
@@ -382,17 +336,18 @@ EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
     "note_refresh_refused": note_refresh_refused,
     "note_return_not_accepted": returns.note_return_not_accepted,
     "note_unasked_cancel": note_unasked_cancel,
-    "note_unsound_quote": note_unsound_quote,
+    "note_unsound_quote": quotes.note_unsound_quote,
+    "refuse_parked": refuse_parked,
     "release_checkout": release_checkout,
     "remember_fact": remember_fact,
     "remember_state": disputes.remember_state,
     "retry_checkout": retry_checkout,
-    "take_attached": take_attached,
+    "take_attached": quotes.take_attached,
     "take_cart": take_cart,
-    "take_checkout": take_checkout,
+    "take_checkout": quotes.take_checkout,
     "take_receipt": returns.take_receipt,
     "tell_next_action": tell_next_action,
-    "tell_not_funded": tell_not_funded,
+    "tell_not_funded": quotes.tell_not_funded,
     "tell_problem": tell_problem,
-    "tell_quote": tell_quote,
+    "tell_quote": quotes.tell_quote,
 }

@@ -16,6 +16,7 @@ from statemachine.events import (
     FulfillmentCancelled,
     LineQuantity,
     OrderPlaced,
+    PaymentReturned,
     RefundRequested,
     ReturnRequested,
     Shipped,
@@ -29,7 +30,7 @@ from statemachine.order import Charge, Order, open_units
 def _named_checkout(draft: Draft) -> str | None:
     """The checkout that the event says it stands for."""
     data = draft.event.data
-    return data.checkout_id if isinstance(data, SourceProvided | OrderPlaced) else None
+    return data.checkout_id if isinstance(data, SourceProvided | OrderPlaced | PaymentReturned) else None
 
 
 def is_for_replaced_checkout(draft: Draft) -> bool:
@@ -54,6 +55,18 @@ def is_placed_already(draft: Draft) -> bool:
     """``order.placed`` was carried out for the current checkout before, and the event stands for no later one."""
     order = draft.order
     return order.placed and _named_checkout(draft) in (None, order.digital_river.checkout_id)
+
+
+def acceptance_mark(event_mark: bytes) -> bytes:
+    """The mark in ``Order.facts`` of an acceptance that was refused because the total changed."""
+    return mark_of("acceptance", event_mark.hex())
+
+
+def is_acceptance_of_another_total(draft: Draft) -> bool:
+    """The same event was refused before, because the total changed after it was sent."""
+    event = draft.event
+    mark = acceptance_mark(mark_of(event.source, event.id))
+    return content_of(draft.order.facts, mark) is not None
 
 
 def is_source_in_flight(draft: Draft) -> bool:
@@ -300,6 +313,7 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "has_items": has_items,
     "has_nothing_to_refund": refundable.has_nothing_to_refund,
     "has_unknown_line": has_unknown_line,
+    "is_acceptance_of_another_total": is_acceptance_of_another_total,
     "is_above_asked": returns.is_above_asked,
     "is_above_left": refundable.is_above_left,
     "is_above_open": is_above_open,

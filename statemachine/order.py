@@ -60,7 +60,7 @@ ReturnState = Literal["requested", "accepted"]
 DeadlineName = Literal["abandon", "overdue", "inquire", "ask_again", "expire", "refund", "return"]
 
 #: The version of tables and snapshots that this code writes.
-DEFINITION: Final = 2
+DEFINITION: Final = 3
 
 
 class Amounts(msgspec.Struct, frozen=True):

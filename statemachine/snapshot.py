@@ -2,12 +2,11 @@
 
 The document is public: its top-level keys are the contract's and always there, empty or not. What only the worker needs is
 under ``internal``. Called once per order and transaction, so nothing is computed here but the amounts' decimal strings.
-An older snapshot is upgraded on read by the functions in ``UPGRADES``, one per version.
+An older snapshot is upgraded on read by the functions in ``upgrades.py``, one per version.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -16,7 +15,7 @@ import msgspec
 
 from statemachine.envelope import Headers, Record
 from statemachine.errors import ConfigError, InvariantBroken
-from statemachine.money import format_money
+from statemachine.money import format_money, parse_money
 from statemachine.order import (
     DEFINITION,
     Amounts,
@@ -39,6 +38,7 @@ from statemachine.order import (
     Shipment,
     State,
 )
+from statemachine.upgrades import UPGRADES
 
 
 class AmountsText(msgspec.Struct, frozen=True):
@@ -161,18 +161,6 @@ _decoder = msgspec.json.Decoder(_Snapshot)
 _version_decoder = msgspec.json.Decoder(_Version)
 
 
-def _followed_disputes(document: dict[str, Any]) -> dict[str, Any]:
-    """Definition 1 followed neither refunds nor disputes: a dispute was the last remote state, and hid all later ones."""
-    internal = dict(document.get("internal", {}))
-    if internal.get("remote_state") == "dispute":
-        del internal["remote_state"]  # the next report tells it again
-    return {**document, "definition": 2, "internal": internal}
-
-
-#: Version -> what makes a document of it one of the next version.
-UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _followed_disputes}
-
-
 def encode_snapshot(order: Order) -> bytes:
     """The JSON document of ``order``."""
     currency = order.amounts.currency
@@ -231,7 +219,7 @@ def decode_snapshot(data: bytes) -> Order:
 
     Raises:
         ConfigError: The document is of a newer definition than this code: roll the worker forward.
-        InvariantBroken: Not a snapshot at all.
+        InvariantBroken: Not a snapshot at all, or one whose parts do not fit together.
     """
     try:
         snapshot = _decoder.decode(data)
@@ -239,7 +227,18 @@ def decode_snapshot(data: bytes) -> Order:
             snapshot = _upgraded(data, snapshot.definition)
     except msgspec.MsgspecError:
         snapshot = _of_another_version(data)
+    try:
+        return _order(snapshot)
+    except ValueError:  # money that is none, or the worker's part of something that is not there in public
+        raise InvariantBroken(BROKEN) from None
+
+
+def _order(snapshot: _Snapshot) -> Order:
     internal = snapshot.internal
+    if internal.commands:
+        names = {line.line for line in snapshot.lines}
+        if any(units.line not in names for command in internal.commands for units in command.units):
+            raise ValueError("a command is about a line that the order does not have")
     return Order(
         order_id=snapshot.order_id,
         state=snapshot.state,
@@ -248,12 +247,12 @@ def decode_snapshot(data: bytes) -> Order:
         amounts=_amounts(snapshot.amounts),
         lines=snapshot.lines,
         shipments=snapshot.shipments,
-        refunds=_refunds(snapshot) if snapshot.refunds else (),
-        returns=_returns(snapshot) if snapshot.returns else (),
+        refunds=_refunds(snapshot) if snapshot.refunds or internal.refunds else (),
+        returns=_returns(snapshot) if snapshot.returns or internal.returns else (),
         documents=snapshot.documents,
         digital_river=snapshot.digital_river,
         deadlines=snapshot.deadlines,
-        parked=_parked(snapshot) if snapshot.parked else (),
+        parked=_parked(snapshot) if snapshot.parked or internal.parked else (),
         attention=snapshot.attention,
         updated=snapshot.updated,
         definition=DEFINITION,
@@ -303,29 +302,29 @@ def refund_text(refund: Refund, currency: str) -> RefundText:
     )
 
 
-def _minor(text: str) -> int:
-    """Minor units of a decimal string that this module wrote: its digits are right, so dropping the point is enough."""
-    return int(text.replace(".", ""))
-
-
+@lru_cache(maxsize=4096)  # as above
 def _amounts(text: AmountsText) -> Amounts:
+    currency = text.currency
+    if currency is None:  # a shell, which has no money
+        return Amounts("")
     return Amounts(
-        text.currency or "",
-        _minor(text.total),
-        _minor(text.tax),
-        _minor(text.captured),
-        _minor(text.cancelled),
-        _minor(text.refunded),
-        _minor(text.charged_back),
+        currency,
+        parse_money(text.total, currency),
+        parse_money(text.tax, currency),
+        parse_money(text.captured, currency),
+        parse_money(text.cancelled, currency),
+        parse_money(text.refunded, currency),
+        parse_money(text.charged_back, currency),
     )
 
 
 def _refunds(snapshot: _Snapshot) -> tuple[Refund, ...]:
+    currency = snapshot.amounts.currency or ""
     return tuple(
         Refund(
             text.refund_id,
             text.state,
-            None if text.amount is None else _minor(text.amount),
+            None if text.amount is None else parse_money(text.amount, currency),
             kept.taken,
             kept.units,
             kept.mark,
@@ -365,6 +364,9 @@ def _parked(snapshot: _Snapshot) -> tuple[Parked, ...]:
     )
 
 
+BROKEN: Final = "a snapshot that breaks its own definition"
+
+
 def newer_snapshot(version: int) -> ConfigError:
     """What stops a worker that is older than what it reads."""
     return ConfigError(f"a snapshot has definition {version}, this worker knows {DEFINITION}: run the newer version")
@@ -376,7 +378,7 @@ def _of_another_version(data: bytes) -> _Snapshot:
     except msgspec.MsgspecError:
         raise InvariantBroken("a snapshot that is no snapshot") from None
     if version == DEFINITION:
-        raise InvariantBroken("a snapshot that breaks its own definition")
+        raise InvariantBroken(BROKEN)
     return _upgraded(data, version)
 
 
@@ -384,13 +386,13 @@ def _upgraded(data: bytes, version: int) -> _Snapshot:
     if version > DEFINITION:
         raise newer_snapshot(version)
     document: dict[str, Any] = msgspec.json.decode(data)
-    for step in range(version, DEFINITION):
-        upgrade = UPGRADES.get(step)
-        if upgrade is None:
-            raise ConfigError(f"a snapshot has definition {version}, from which this version has no upgrade")
-        document = upgrade(document)
     try:
+        for step in range(version, DEFINITION):
+            upgrade = UPGRADES.get(step)
+            if upgrade is None:
+                raise ConfigError(f"a snapshot has definition {version}, from which this version has no upgrade")
+            document = upgrade(document)
         # as JSON once more: a command's payload stays as it was written, which only a decoder can do
         return _decoder.decode(msgspec.json.encode(document))
-    except msgspec.ValidationError:
-        raise InvariantBroken("a snapshot that breaks its own definition") from None
+    except (TypeError, ValueError, LookupError):  # an upgrade relies on what it upgrades
+        raise InvariantBroken(BROKEN) from None
