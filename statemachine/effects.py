@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from statemachine import absorbing, charges, disputes, quotes, refunds, returns
+from statemachine import absorbing, charges, disputes, fulfilling, quotes, refunds, returns
 from statemachine.commanding import (
     ask,
     ask_again_after_absence,
@@ -38,7 +38,7 @@ from statemachine.facts import Problem
 from statemachine.guards import fact_of, requested_units
 from statemachine.identity import without_fact
 from statemachine.order import Amounts, Line, RemoteIds, Units
-from statemachine.reconciling import CONTRADICTION, FULFILLMENT_REFUSED
+from statemachine.reconciling import CONTRADICTION
 from statemachine.rules import IMPLIED, REMOTE_RANKS
 
 
@@ -204,6 +204,8 @@ def _ask_fulfillment(
         Units(item.line, cancel=item.quantity) if cancel else Units(item.line, ship=item.quantity) for item in requested
     )
     ask(draft, command, units=units, shipment_id=shipment_id, fact=fact[0] if fact else b"")
+    if fact:
+        fulfilling.forget_refused(draft, fact[0])
     remember_fact(draft)
 
 
@@ -232,14 +234,6 @@ def forget_fact(draft: Draft) -> None:
         draft.put(facts=without_fact(draft.order.facts, draft.closing.fact))
 
 
-def note_fulfillment_refused(draft: Draft) -> None:
-    """Closing the command freed its units; a person must see it, because goods may be gone."""
-    closing = draft.closing
-    ships = closing is not None and any(units.ship for units in closing.units)
-    what = "shipment" if ships else "cancel"
-    draft.call_attention(f"{FULFILLMENT_REFUSED}{what}; its units are open again")
-
-
 def note_payment_failed(draft: Draft) -> None:
     """The payment of this checkout will never come."""
     draft.put(payment_failed=True)
@@ -259,14 +253,6 @@ def tell_next_action(draft: Draft) -> None:
     if session is not None and session.next_action is not None:
         draft.next_action = session.next_action
         draft.put(next_action=session.next_action.kind)
-
-
-def cancel_all_lines(draft: Draft) -> None:
-    """Digital River's order ended: no unit is open any more, and a cancel on its way is answered by that."""
-    draft.put(
-        lines=tuple([replace(line, cancelled=line.ordered - line.shipped) for line in draft.order.lines]),
-        commands=tuple([command for command in draft.order.commands if not command.units]),
-    )
 
 
 def note_unasked_cancel(draft: Draft) -> None:
@@ -314,10 +300,11 @@ EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
     "ask_place_order": ask_place_order,
     "ask_refresh_order": ask_refresh_order,
     "ask_refund": ask_refund,
+    "ask_refused_again": fulfilling.ask_refused_again,
     "ask_return": ask_return,
     "ask_ship": ask_ship,
     "attach_latest": attach_latest,
-    "cancel_all_lines": cancel_all_lines,
+    "cancel_all_lines": fulfilling.cancel_all_lines,
     "close": close,
     "drop_created_checkout": drop_created_checkout,
     "drop_return": returns.drop_return,
@@ -330,7 +317,7 @@ EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
     "inquire_due": inquire_due,
     "inquire_later": inquire_later,
     "note_contradiction": note_contradiction,
-    "note_fulfillment_refused": note_fulfillment_refused,
+    "note_fulfillment_refused": fulfilling.note_fulfillment_refused,
     "note_overdue": note_overdue,
     "note_payment_failed": note_payment_failed,
     "note_refresh_refused": note_refresh_refused,
@@ -350,4 +337,5 @@ EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
     "tell_not_funded": quotes.tell_not_funded,
     "tell_problem": tell_problem,
     "tell_quote": quotes.tell_quote,
+    "wait_for_dispute_s_end": fulfilling.wait_for_dispute_s_end,
 }

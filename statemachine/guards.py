@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from statemachine import absorbing, disputes, refundable, returns
+from statemachine import absorbing, disputes, fulfilling, refundable, returns
 from statemachine.commanding import is_unknown_sku_retryable
 from statemachine.commands import AttachSource, decode_command
 from statemachine.contents import content_mark
@@ -345,6 +345,7 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_placed_already": is_placed_already,
     "is_quote_sound": is_quote_sound,
     "is_redirect": is_redirect,
+    "is_refused_before_a_dispute_ended": fulfilling.is_refused_before_a_dispute_ended,
     "is_refresh_in_flight": is_refresh_in_flight,
     "is_return_unknown": returns.is_return_unknown,
     "is_returned_whole": is_returned_whole,

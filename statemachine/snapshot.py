@@ -128,6 +128,8 @@ class _Internal(msgspec.Struct, frozen=True, omit_defaults=True):
     disputed_from: State | None = None
     dispute_began: datetime | None = None
     dispute_ended: datetime | None = None
+    refused: tuple[OpenCommand, ...] = ()
+    made: bytes = b""
 
 
 class _Snapshot(msgspec.Struct, frozen=True):
@@ -209,6 +211,8 @@ def encode_snapshot(order: Order) -> bytes:
                 order.disputed_from,
                 order.dispute_began,
                 order.dispute_ended,
+                order.refused,
+                order.made,
             ),
         )
     )
@@ -235,9 +239,10 @@ def decode_snapshot(data: bytes) -> Order:
 
 def _order(snapshot: _Snapshot) -> Order:
     internal = snapshot.internal
-    if internal.commands:
+    asked = internal.commands + internal.refused
+    if asked:
         names = {line.line for line in snapshot.lines}
-        if any(units.line not in names for command in internal.commands for units in command.units):
+        if any(units.line not in names for command in asked for units in command.units):
             raise ValueError("a command is about a line that the order does not have")
     return Order(
         order_id=snapshot.order_id,
@@ -274,6 +279,8 @@ def _order(snapshot: _Snapshot) -> Order:
         disputed_from=internal.disputed_from,
         dispute_began=internal.dispute_began,
         dispute_ended=internal.dispute_ended,
+        refused=internal.refused,
+        made=internal.made,
     )
 
 

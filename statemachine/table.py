@@ -268,6 +268,7 @@ DEADLINE_RULES: Final = (
 )
 
 SETTLE_RULES: Final = (
+    move("settle", ("submitted",), None, when="is_refused_before_a_dispute_ended", do="ask_refused_again"),
     move("settle", ("submitted",), "fulfilled", when="is_nothing_left is_something_shipped"),
     move("settle", ("submitted",), "cancelled", when="is_nothing_left is_void_confirmed"),
     move("settle", ("fulfilled",), "complete", when="is_money_settled"),
