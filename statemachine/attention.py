@@ -34,4 +34,4 @@ def _marked(order: Order, event: Event, reason: str, now: datetime) -> Moved | N
     if draft.order is order:
         return None
     marked = replace(draft.order, sequence=order.sequence + 1, updated=now)
-    return Moved(marked, (state_change(order, marked, draft, refused=True),))
+    return Moved(marked, (state_change(order, marked, draft, beside="refused"),))

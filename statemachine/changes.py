@@ -6,7 +6,7 @@ Digital River is named ``open_commands``; when only the worker needs what change
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -125,20 +125,23 @@ class Change(msgspec.Struct, frozen=True, rename={"from_": "from"}):
 
 _encoder = msgspec.json.Encoder()
 
+#: Why a change is not the event's own.
+Beside = Literal["refused", "following"]
+
 #: Bytes of Digital River's own words that a change passes on.
 PROBLEM_MAX = 500
 
 
-def state_change(before: Order, after: Order, draft: Draft, *, refused: bool = False) -> StateChange:
+def state_change(before: Order, after: Order, draft: Draft, *, beside: Beside | None = None) -> StateChange:
     """The change from ``before`` to ``after``, which ``draft`` has made.
 
-    With ``refused`` the event itself was set aside and only ``attention`` changed: the id then has a further part, because the
-    same event may still be applied later under its own.
+    ``beside``: it is not the event's own, so its id has a further part. The event was ``refused`` and only ``attention``
+    changed, and it may still be applied later; or its own change went before and this one is ``following`` from it.
     """
     cause = draft.event.cause
     event_id = draft.name
-    if refused:
-        event_id = name_id(after.order_id, cause.source, cause.id, f"refused {after.sequence}")
+    if beside is not None:
+        event_id = name_id(after.order_id, cause.source, cause.id, f"{beside} {after.sequence}")
     return StateChange(event_id, after.order_id, draft.now, _encoder.encode(_change(before, after, draft)))
 
 

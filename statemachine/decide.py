@@ -14,7 +14,7 @@ from typing import Final, Literal
 from msgspec.structs import replace
 
 from statemachine.attention import mark_too_large
-from statemachine.changes import state_change
+from statemachine.changes import Beside, state_change
 from statemachine.charges import has_lasting_news
 from statemachine.commanding import find_closing
 from statemachine.deadlines import deadlines_of
@@ -92,6 +92,8 @@ def decide(order: Order | None, event: Event, *, now: datetime, policy: Policy =
         return Refused("too_large", _NO_ROOM)
     effects: list[Effect] = []
     moved = _finish(order, draft, effects, mark=mark)
+    if moved.state == "checkout_open":
+        moved = _make_ready(moved, draft, effects)
     if moved.parked:
         moved = _carry_out_parked(moved, effects, now, policy)
     return Moved(moved, tuple(effects))
@@ -196,8 +198,18 @@ def _fact_trigger(fact: Fact) -> str:
     return "fact.chargeback" if fact.type == CHARGEBACK and not is_fee else "fact.note"
 
 
-def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, refused: bool = False) -> Order:
-    """The order after the draft, and its change and effects."""
+def _make_ready(order: Order, told: Draft, effects: list[Effect]) -> Order:
+    """A checkout with nothing to fund waits for no source: open, which tells its quote, then ready in a change that follows."""
+    draft = Draft(order, told.event, told.now, told.policy)
+    _machine.events["quote.told"].trigger(draft)
+    if draft.state == order.state:
+        return order
+    draft.problem = told.problem
+    return _finish(order, draft, effects, mark=b"", beside="following")
+
+
+def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, beside: Beside | None = None) -> Order:
+    """The order after the draft, and its change and effects; ``beside`` as in ``changes.py``."""
     if draft.state != before.state:
         if draft.order.attention:
             draft.clear_attention("overdue: ")
@@ -207,7 +219,7 @@ def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, 
         if draft.order.reviewed and draft.state not in PAYING:
             draft.put(reviewed=False)  # whether it was told before or after: the same facts end in the same bytes
     order, state = draft.order, draft.state
-    expiring = state == "awaited" and before.state == "awaited" and not refused
+    expiring = state == "awaited" and before.state == "awaited" and beside is None
     moved = replace(
         order,
         state=state,
@@ -219,7 +231,7 @@ def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, 
     )
     _check(moved)
     if not expiring:  # a shell that only loses parked events has not become an order yet
-        effects.append(state_change(before, moved, draft, refused=refused))
+        effects.append(state_change(before, moved, draft, beside=beside))
     effects.extend(draft.effects)
     return moved
 
@@ -285,7 +297,7 @@ def _refused(draft: Draft) -> Refused:
     if draft.order is before:  # it says so already
         return Refused("refused", rule.detail)
     effects: list[Effect] = []
-    order = _finish(before, draft, effects, mark=b"", refused=True)
+    order = _finish(before, draft, effects, mark=b"", beside="refused")
     return Refused("refused", rule.detail, order, tuple(effects))
 
 
@@ -345,7 +357,7 @@ def _carry_out(
         draft.call_attention(_attention(draft))
     if draft.order is before:
         return before, effects
-    return _finish(order, draft, effects, mark=b"", refused=True), effects
+    return _finish(order, draft, effects, mark=b"", beside="refused"), effects
 
 
 def _set_aside_failed(
@@ -363,4 +375,4 @@ def _set_aside_failed(
     )
     draft.call_attention(f"{entry.type} failed: {detail}")
     effects: list[Effect] = [SetAside(record, cause, "failed", detail)]
-    return _finish(order, draft, effects, mark=b"", refused=True), effects
+    return _finish(order, draft, effects, mark=b"", beside="refused"), effects

@@ -208,6 +208,12 @@ def is_funded(draft: Draft) -> bool:
     return session.state == "requires_confirmation" and session.remaining == 0
 
 
+def is_free(draft: Draft) -> bool:
+    """The quote is known and there is nothing to fund."""
+    order = draft.order
+    return order.digital_river.checkout_id is not None and order.amounts.total == 0
+
+
 def is_payment_lost(draft: Draft) -> bool:
     """Digital River still says pending, but the payment cannot come any more: session or charge failed.
 
@@ -322,6 +328,7 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_for_another_checkout": is_for_another_checkout,
     "is_for_current_checkout": is_for_current_checkout,
     "is_for_replaced_checkout": is_for_replaced_checkout,
+    "is_free": is_free,
     "is_funded": is_funded,
     "is_known_cancellation": is_known_fact,
     "is_known_receipt": returns.is_known_receipt,

@@ -34,6 +34,7 @@ TRIGGERS: Final[tuple[str, ...]] = (
     "remote.other",
     "dispute.ended",
     *(f"deadline.{name}" for name in get_args(DeadlineName)),
+    "quote.told",
     "settle",
 )
 

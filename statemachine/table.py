@@ -6,9 +6,9 @@ this file and the first whose guards hold decides. The last rule of a cell has n
 
 Triggers: the types of the public events; ``digitalriver.<outcome>`` for the answer to one of our commands; ``command.*`` for a
 command without an answer; ``fact.<kind>`` for what Digital River reports by itself; ``remote.<state>`` and ``dispute.ended``,
-fired after an order of Digital River has been absorbed; ``deadline.<name>``; and ``settle``, fired last after everything, which
-moves what the facts together imply. The rules of what Digital River says are in ``provider_rules.py``. Guards are named after
-``guards.py``, effects after ``effects.py``. Never put code here.
+fired after an order of Digital River has been absorbed; ``deadline.<name>``; ``settle``, fired last after everything, which
+moves what the facts together imply; and ``quote.told``, fired once an open checkout's quote was told. The rules of what Digital
+River says are in ``provider_rules.py``. Guards are named after ``guards.py``, effects after ``effects.py``. Never put code here.
 """
 
 from __future__ import annotations
@@ -267,6 +267,12 @@ DEADLINE_RULES: Final = (
     move("deadline.return", ALL, None, do="fire_returns_due"),
 )
 
+#: Fired by ``decide`` after the change that told a quote, and answered by a change of its own.
+QUOTE_RULES: Final = (
+    move("quote.told", ("checkout_open",), "checkout_ready", when="is_free"),
+    same("quote.told", ALL),
+)
+
 SETTLE_RULES: Final = (
     move("settle", ("submitted",), None, when="is_refused_before_a_dispute_ended", do="ask_refused_again"),
     move("settle", ("submitted",), "fulfilled", when="is_nothing_left is_something_shipped"),
@@ -286,5 +292,6 @@ RULES: Final[tuple[Rule[State], ...]] = (
     *FACT_RULES,
     *REMOTE_RULES,
     *DEADLINE_RULES,
+    *QUOTE_RULES,
     *SETTLE_RULES,
 )

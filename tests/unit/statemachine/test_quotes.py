@@ -106,3 +106,67 @@ def test_what_else_waits_for_the_source_is_not_refused() -> None:
     story.outcome(attached(story, dearer=100))
     assert [one.reason for one in story.set_aside] == ["refused", "failed"]
     assert [entry.type for entry in story.order.parked] == ["fulfillment.shipped"]
+
+
+def free() -> Story:
+    """An order that costs nothing, whose checkout Digital River has made."""
+    story = Story()
+    story.request(("1", 1, "0.00"))
+    story.answer()
+    return story
+
+
+def test_a_checkout_with_nothing_to_fund_is_ready_once_its_quote_is_known() -> None:
+    """The quote is told as ever; the shopper sees no payment form, and no source is waited for."""
+    story = free()
+    opened, ready = story.changes[-2:]
+    assert (opened["from"], opened["to"], opened["quote"]["total"]) == ("checkout_pending", "checkout_open", "0.00")
+    assert opened["payment_session"]["client_secret"]
+    assert (ready["from"], ready["to"], ready["changed"]) == ("checkout_open", "checkout_ready", ["state"])
+    assert opened["cause"] == ready["cause"]
+    assert story.order is not None
+    assert [one.name for one in story.order.deadlines] == ["abandon"]
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_free_order_is_placed_and_submitted(early: bool) -> None:
+    """Whether the placement comes before the quote or after it."""
+    story = Story()
+    story.request(("1", 1, "0.00"))
+    if early:
+        assert isinstance(story.tell("order.placed", terms_accepted=True), Parked)
+    story.answer()
+    if not early:
+        story.tell("order.placed", terms_accepted=True)
+    story.answer()
+    assert story.order is not None
+    assert (story.state, story.attention, story.order.parked) == ("submitted", [], ())
+    assert not [one for one in story.asked if isinstance(one, AttachSource)]
+    story.ship(l1=1)
+    story.answer()
+    story.report()
+    (order,) = story.river.orders.values()
+    order.state = "complete"
+    story.river.report(order, "order.complete")
+    story.report()
+    assert (story.state, story.order.payment, story.attention) == ("complete", "captured", [])
+
+
+def test_a_free_checkout_whose_source_is_refused_is_ready_all_the_same() -> None:
+    """A source that nobody needs is in nobody's way; the refusal is told."""
+    story = free()
+    story.tell("checkout.source_provided", source_id="sim-unknown-1")
+    assert isinstance(story.tell("order.placed", terms_accepted=True), Parked)
+    command = story.commands.popleft()
+    answer = story.river.rejected(command, "source_not_chargeable", 409)
+    checkout = story.river.checkouts[command.checkout_id] if isinstance(command, AttachSource) else None
+    assert checkout is not None
+    story.outcome(msgspec.structs.replace(answer, checkout=checkout.view()))
+    assert [one["to"] for one in story.changes[-3:]] == ["checkout_open", "checkout_ready", "placing"]
+    assert story.changes[-3]["problem"]["code"] == "source_not_chargeable"
+
+
+def test_a_checkout_that_costs_something_waits_for_its_source() -> None:
+    """However little."""
+    story = Story().to_open(("1", 1, "0.01"))
+    assert story.state == "checkout_open"
