@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from statemachine.amounts import AmountsText, amounts_text
 from statemachine.decision import StateChange
 from statemachine.draft import Draft
 from statemachine.envelope import Cause
@@ -26,7 +27,7 @@ from statemachine.order import (
     Shipment,
     State,
 )
-from statemachine.snapshot import AmountsText, ReturnView, amounts_text, refund_text
+from statemachine.snapshot import ReturnView, refund_text
 
 Unset = msgspec.UnsetType
 UNSET: Final = msgspec.UNSET

@@ -16,9 +16,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from statemachine.envelope import Cause, Headers, Record
 from statemachine.errors import DecodeError
-from statemachine.events import INBOX, NEED_NO_DATA, REGISTRY, Event, Model
+from statemachine.events import INBOX, NEED_NO_DATA, REGISTRY, Event
 from statemachine.explain import explain
 from statemachine.facts import OUTCOME_TYPES, Fact, Outcome
+from statemachine.field_types import Model
 from statemachine.order import Parked
 from statemachine.times import read_time
 

@@ -8,17 +8,16 @@ An older snapshot is upgraded on read by the functions in ``upgrades.py``, one p
 from __future__ import annotations
 
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
+from statemachine.amounts import AmountsText, amounts_of, amounts_text
 from statemachine.envelope import Headers, Record
 from statemachine.errors import ConfigError, InvariantBroken
 from statemachine.money import format_money, parse_money
 from statemachine.order import (
     DEFINITION,
-    Amounts,
     Charge,
     Deadline,
     Document,
@@ -39,18 +38,6 @@ from statemachine.order import (
     State,
 )
 from statemachine.upgrades import UPGRADES
-
-
-class AmountsText(msgspec.Struct, frozen=True):
-    """``amounts`` as decimal strings with exactly the currency's digits; ``currency`` is null before the first cart."""
-
-    currency: str | None
-    total: str
-    tax: str
-    captured: str
-    cancelled: str
-    refunded: str
-    charged_back: str
 
 
 class RefundText(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -249,7 +236,7 @@ def _order(snapshot: _Snapshot) -> Order:
         state=snapshot.state,
         sequence=snapshot.sequence,
         payment=snapshot.payment,
-        amounts=_amounts(snapshot.amounts),
+        amounts=amounts_of(snapshot.amounts),
         lines=snapshot.lines,
         shipments=snapshot.shipments,
         refunds=_refunds(snapshot) if snapshot.refunds or internal.refunds else (),
@@ -284,44 +271,10 @@ def _order(snapshot: _Snapshot) -> Order:
     )
 
 
-@lru_cache(maxsize=4096)  # an order's amounts stay the same over most of its events, and each writes them twice
-def amounts_text(amounts: Amounts) -> AmountsText:
-    """Amounts as the contract writes them."""
-    currency = amounts.currency
-    if not currency:  # a shell: no cart yet, so no digits to write
-        return AmountsText(None, "0", "0", "0", "0", "0", "0")
-    none = format_money(0, currency)
-    return AmountsText(
-        currency,
-        format_money(amounts.total, currency),
-        format_money(amounts.tax, currency) if amounts.tax else none,
-        format_money(amounts.captured, currency) if amounts.captured else none,
-        format_money(amounts.cancelled, currency) if amounts.cancelled else none,
-        format_money(amounts.refunded, currency) if amounts.refunded else none,
-        format_money(amounts.charged_back, currency) if amounts.charged_back else none,
-    )
-
-
 def refund_text(refund: Refund, currency: str) -> RefundText:
     """A refund as the contract writes it."""
     return RefundText(
         refund.refund_id, refund.state, None if refund.amount is None else format_money(refund.amount, currency)
-    )
-
-
-@lru_cache(maxsize=4096)  # as above
-def _amounts(text: AmountsText) -> Amounts:
-    currency = text.currency
-    if currency is None:  # a shell, which has no money
-        return Amounts("")
-    return Amounts(
-        currency,
-        parse_money(text.total, currency),
-        parse_money(text.tax, currency),
-        parse_money(text.captured, currency),
-        parse_money(text.cancelled, currency),
-        parse_money(text.refunded, currency),
-        parse_money(text.charged_back, currency),
     )
 
 
