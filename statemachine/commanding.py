@@ -50,8 +50,15 @@ def ask(
         units=units,
         shipment_id=shipment_id,
         fact=fact,
+        dispute_ended=draft.order.dispute_ended,
     )
     draft.order = replace(draft.order, commands=(*draft.order.commands, opened))
+
+
+def ask_anew(draft: Draft, refused: OpenCommand) -> None:
+    """Ask again for what was refused and had no effect; it is open once more, under its own id."""
+    draft.put(commands=(*draft.order.commands, replace(refused, inquiries=0)))
+    _ask_again(draft, refused)
 
 
 def ask_delete(draft: Draft, checkout_id: str) -> None:
@@ -229,6 +236,7 @@ def _ask_again(draft: Draft, command: OpenCommand) -> None:
             asked=draft.now,
             step="answer",
             due=draft.now + draft.policy.answer_wait,
+            dispute_ended=draft.order.dispute_ended,
         ),
     )
 

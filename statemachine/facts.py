@@ -23,11 +23,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from statemachine.commands import CommandName
+
+#: A moment; without a zone it could not be told before or after another.
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 RemoteOrderState = str  # accepted blocked pending_payment in_review dispute cancelled fulfilled complete returned
 
@@ -282,7 +285,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     amount: int | None = None
     major: Decimal | None = None
     #: When Digital River made the event, by its clock: tells which of two disputes a report is about.
-    created: datetime | None = None
+    created: Moment | None = None
 
 
 #: Digital River's type of a chargeback.

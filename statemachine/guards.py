@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from statemachine import absorbing, disputes, refundable, returns
+from statemachine import absorbing, disputes, fulfilling, refundable, returns
 from statemachine.commanding import is_unknown_sku_retryable
 from statemachine.commands import AttachSource, decode_command
 from statemachine.contents import content_mark
@@ -16,6 +16,7 @@ from statemachine.events import (
     FulfillmentCancelled,
     LineQuantity,
     OrderPlaced,
+    PaymentReturned,
     RefundRequested,
     ReturnRequested,
     Shipped,
@@ -29,7 +30,7 @@ from statemachine.order import Charge, Order, open_units
 def _named_checkout(draft: Draft) -> str | None:
     """The checkout that the event says it stands for."""
     data = draft.event.data
-    return data.checkout_id if isinstance(data, SourceProvided | OrderPlaced) else None
+    return data.checkout_id if isinstance(data, SourceProvided | OrderPlaced | PaymentReturned) else None
 
 
 def is_for_replaced_checkout(draft: Draft) -> bool:
@@ -54,6 +55,18 @@ def is_placed_already(draft: Draft) -> bool:
     """``order.placed`` was carried out for the current checkout before, and the event stands for no later one."""
     order = draft.order
     return order.placed and _named_checkout(draft) in (None, order.digital_river.checkout_id)
+
+
+def acceptance_mark(event_mark: bytes) -> bytes:
+    """The mark in ``Order.facts`` of an acceptance that was refused because the total changed."""
+    return mark_of("acceptance", event_mark.hex())
+
+
+def is_acceptance_of_another_total(draft: Draft) -> bool:
+    """The same event was refused before, because the total changed after it was sent."""
+    event = draft.event
+    mark = acceptance_mark(mark_of(event.source, event.id))
+    return content_of(draft.order.facts, mark) is not None
 
 
 def is_source_in_flight(draft: Draft) -> bool:
@@ -195,6 +208,12 @@ def is_funded(draft: Draft) -> bool:
     return session.state == "requires_confirmation" and session.remaining == 0
 
 
+def is_free(draft: Draft) -> bool:
+    """The quote is known and there is nothing to fund."""
+    order = draft.order
+    return order.digital_river.checkout_id is not None and order.amounts.total == 0
+
+
 def is_payment_lost(draft: Draft) -> bool:
     """Digital River still says pending, but the payment cannot come any more: session or charge failed.
 
@@ -300,6 +319,7 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "has_items": has_items,
     "has_nothing_to_refund": refundable.has_nothing_to_refund,
     "has_unknown_line": has_unknown_line,
+    "is_acceptance_of_another_total": is_acceptance_of_another_total,
     "is_above_asked": returns.is_above_asked,
     "is_above_left": refundable.is_above_left,
     "is_above_open": is_above_open,
@@ -308,6 +328,7 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_for_another_checkout": is_for_another_checkout,
     "is_for_current_checkout": is_for_current_checkout,
     "is_for_replaced_checkout": is_for_replaced_checkout,
+    "is_free": is_free,
     "is_funded": is_funded,
     "is_known_cancellation": is_known_fact,
     "is_known_receipt": returns.is_known_receipt,
@@ -331,6 +352,7 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_placed_already": is_placed_already,
     "is_quote_sound": is_quote_sound,
     "is_redirect": is_redirect,
+    "is_refused_before_a_dispute_ended": fulfilling.is_refused_before_a_dispute_ended,
     "is_refresh_in_flight": is_refresh_in_flight,
     "is_return_unknown": returns.is_return_unknown,
     "is_returned_whole": is_returned_whole,

@@ -82,7 +82,7 @@ OUTCOME_RULES: Final = (
     move("digitalriver.order_read", ALL, None, do="close absorb_order"),
     move("digitalriver.refresh_refused", ALL, None, do="close note_refresh_refused tell_problem"),
     move("digitalriver.fulfillment_created", ALL, None, do="close absorb_fulfillment"),
-    move("digitalriver.fulfillment_refused", ALL, None, do="close forget_fact note_fulfillment_refused tell_problem"),
+    move("digitalriver.fulfillment_refused", ALL, None, do="close note_fulfillment_refused forget_fact tell_problem"),
     move("digitalriver.refund_created", ALL, None, do="close absorb_refund"),
     move("digitalriver.refund_refused", ALL, None, do="close fail_refund tell_problem"),
     move("digitalriver.return_created", ALL, None, do="close absorb_return"),
@@ -161,7 +161,7 @@ REMOTE_RULES: Final = (
     same("remote.complete", others(*PAYING)),
     move("remote.returned", PAYING, "submitted"),
     same("remote.returned", others(*PAYING)),
-    move("remote.dispute", (*PAYING, *GOING), "disputed", do="remember_state"),
+    move("remote.dispute", (*PAYING, *GOING), "disputed", do="remember_state wait_for_dispute_s_end"),
     same("remote.dispute", ("disputed",)),
     move("remote.dispute", (*_ENDED_BEFORE_PLACED, "cancelled", "blocked"), None, do="note_contradiction"),
     # The remembered state, never the one that Digital River's order shows after a dispute (section 8.1 of the reference).

@@ -11,6 +11,7 @@ from typing import Final
 from statemachine.absorbing import NOT_RENEWED
 from statemachine.charges import failed_captures, is_authorisation_gone
 from statemachine.draft import Draft
+from statemachine.fulfilling import FULFILLMENT_REFUSED, is_refusal_settled
 from statemachine.money import format_money
 from statemachine.order import Order
 from statemachine.rules import CLOSED_THERE, GOING, IMPLIED
@@ -27,7 +28,6 @@ NOT_HELD: Final = "units are open whose authorisation has ended, captured is "
 MONEY_KEPT: Final = "the order has ended, and captured is more than was paid back: "
 UNITS_OPEN: Final = "Digital River closed its order with units open here: "
 CONTRADICTION: Final = "Digital River says that its order is "
-FULFILLMENT_REFUSED: Final = "Digital River refused a "
 
 
 def reconcile(draft: Draft) -> None:
@@ -89,7 +89,7 @@ def _forget_settled(draft: Draft) -> None:
         draft.clear_attention(UNITS_OPEN)
     if draft.remote is not None and draft.remote.state == order.remote_state == IMPLIED.get(state):
         draft.clear_attention(CONTRADICTION)
-    if all(line.shipped + line.cancelled == line.ordered for line in order.lines):
+    if is_refusal_settled(order):
         draft.clear_attention(FULFILLMENT_REFUSED)
     if state in ("complete", "returned", "cancelled") and not failed_captures(order):
         draft.clear_attention(NOT_RENEWED)

@@ -2,24 +2,22 @@
 
 The document is public: its top-level keys are the contract's and always there, empty or not. What only the worker needs is
 under ``internal``. Called once per order and transaction, so nothing is computed here but the amounts' decimal strings.
-An older snapshot is upgraded on read by the functions in ``UPGRADES``, one per version.
+An older snapshot is upgraded on read by the functions in ``upgrades.py``, one per version.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
 
+from statemachine.amounts import AmountsText, amounts_of, amounts_text
 from statemachine.envelope import Headers, Record
 from statemachine.errors import ConfigError, InvariantBroken
-from statemachine.money import format_money
+from statemachine.money import format_money, parse_money
 from statemachine.order import (
     DEFINITION,
-    Amounts,
     Charge,
     Deadline,
     Document,
@@ -39,18 +37,7 @@ from statemachine.order import (
     Shipment,
     State,
 )
-
-
-class AmountsText(msgspec.Struct, frozen=True):
-    """``amounts`` as decimal strings with exactly the currency's digits; ``currency`` is null before the first cart."""
-
-    currency: str | None
-    total: str
-    tax: str
-    captured: str
-    cancelled: str
-    refunded: str
-    charged_back: str
+from statemachine.upgrades import UPGRADES
 
 
 class RefundText(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -128,6 +115,8 @@ class _Internal(msgspec.Struct, frozen=True, omit_defaults=True):
     disputed_from: State | None = None
     dispute_began: datetime | None = None
     dispute_ended: datetime | None = None
+    refused: tuple[OpenCommand, ...] = ()
+    made: bytes = b""
 
 
 class _Snapshot(msgspec.Struct, frozen=True):
@@ -159,18 +148,6 @@ class _Version(msgspec.Struct):
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Snapshot)
 _version_decoder = msgspec.json.Decoder(_Version)
-
-
-def _followed_disputes(document: dict[str, Any]) -> dict[str, Any]:
-    """Definition 1 followed neither refunds nor disputes: a dispute was the last remote state, and hid all later ones."""
-    internal = dict(document.get("internal", {}))
-    if internal.get("remote_state") == "dispute":
-        del internal["remote_state"]  # the next report tells it again
-    return {**document, "definition": 2, "internal": internal}
-
-
-#: Version -> what makes a document of it one of the next version.
-UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _followed_disputes}
 
 
 def encode_snapshot(order: Order) -> bytes:
@@ -221,6 +198,8 @@ def encode_snapshot(order: Order) -> bytes:
                 order.disputed_from,
                 order.dispute_began,
                 order.dispute_ended,
+                order.refused,
+                order.made,
             ),
         )
     )
@@ -231,7 +210,7 @@ def decode_snapshot(data: bytes) -> Order:
 
     Raises:
         ConfigError: The document is of a newer definition than this code: roll the worker forward.
-        InvariantBroken: Not a snapshot at all.
+        InvariantBroken: Not a snapshot at all, or one whose parts do not fit together.
     """
     try:
         snapshot = _decoder.decode(data)
@@ -239,21 +218,33 @@ def decode_snapshot(data: bytes) -> Order:
             snapshot = _upgraded(data, snapshot.definition)
     except msgspec.MsgspecError:
         snapshot = _of_another_version(data)
+    try:
+        return _order(snapshot)
+    except ValueError:  # money that is none, or the worker's part of something that is not there in public
+        raise InvariantBroken(BROKEN) from None
+
+
+def _order(snapshot: _Snapshot) -> Order:
     internal = snapshot.internal
+    asked = internal.commands + internal.refused
+    if asked:
+        names = {line.line for line in snapshot.lines}
+        if any(units.line not in names for command in asked for units in command.units):
+            raise ValueError("a command is about a line that the order does not have")
     return Order(
         order_id=snapshot.order_id,
         state=snapshot.state,
         sequence=snapshot.sequence,
         payment=snapshot.payment,
-        amounts=_amounts(snapshot.amounts),
+        amounts=amounts_of(snapshot.amounts),
         lines=snapshot.lines,
         shipments=snapshot.shipments,
-        refunds=_refunds(snapshot) if snapshot.refunds else (),
-        returns=_returns(snapshot) if snapshot.returns else (),
+        refunds=_refunds(snapshot) if snapshot.refunds or internal.refunds else (),
+        returns=_returns(snapshot) if snapshot.returns or internal.returns else (),
         documents=snapshot.documents,
         digital_river=snapshot.digital_river,
         deadlines=snapshot.deadlines,
-        parked=_parked(snapshot) if snapshot.parked else (),
+        parked=_parked(snapshot) if snapshot.parked or internal.parked else (),
         attention=snapshot.attention,
         updated=snapshot.updated,
         definition=DEFINITION,
@@ -275,24 +266,8 @@ def decode_snapshot(data: bytes) -> Order:
         disputed_from=internal.disputed_from,
         dispute_began=internal.dispute_began,
         dispute_ended=internal.dispute_ended,
-    )
-
-
-@lru_cache(maxsize=4096)  # an order's amounts stay the same over most of its events, and each writes them twice
-def amounts_text(amounts: Amounts) -> AmountsText:
-    """Amounts as the contract writes them."""
-    currency = amounts.currency
-    if not currency:  # a shell: no cart yet, so no digits to write
-        return AmountsText(None, "0", "0", "0", "0", "0", "0")
-    none = format_money(0, currency)
-    return AmountsText(
-        currency,
-        format_money(amounts.total, currency),
-        format_money(amounts.tax, currency) if amounts.tax else none,
-        format_money(amounts.captured, currency) if amounts.captured else none,
-        format_money(amounts.cancelled, currency) if amounts.cancelled else none,
-        format_money(amounts.refunded, currency) if amounts.refunded else none,
-        format_money(amounts.charged_back, currency) if amounts.charged_back else none,
+        refused=internal.refused,
+        made=internal.made,
     )
 
 
@@ -303,29 +278,13 @@ def refund_text(refund: Refund, currency: str) -> RefundText:
     )
 
 
-def _minor(text: str) -> int:
-    """Minor units of a decimal string that this module wrote: its digits are right, so dropping the point is enough."""
-    return int(text.replace(".", ""))
-
-
-def _amounts(text: AmountsText) -> Amounts:
-    return Amounts(
-        text.currency or "",
-        _minor(text.total),
-        _minor(text.tax),
-        _minor(text.captured),
-        _minor(text.cancelled),
-        _minor(text.refunded),
-        _minor(text.charged_back),
-    )
-
-
 def _refunds(snapshot: _Snapshot) -> tuple[Refund, ...]:
+    currency = snapshot.amounts.currency or ""
     return tuple(
         Refund(
             text.refund_id,
             text.state,
-            None if text.amount is None else _minor(text.amount),
+            None if text.amount is None else parse_money(text.amount, currency),
             kept.taken,
             kept.units,
             kept.mark,
@@ -365,6 +324,9 @@ def _parked(snapshot: _Snapshot) -> tuple[Parked, ...]:
     )
 
 
+BROKEN: Final = "a snapshot that breaks its own definition"
+
+
 def newer_snapshot(version: int) -> ConfigError:
     """What stops a worker that is older than what it reads."""
     return ConfigError(f"a snapshot has definition {version}, this worker knows {DEFINITION}: run the newer version")
@@ -376,7 +338,7 @@ def _of_another_version(data: bytes) -> _Snapshot:
     except msgspec.MsgspecError:
         raise InvariantBroken("a snapshot that is no snapshot") from None
     if version == DEFINITION:
-        raise InvariantBroken("a snapshot that breaks its own definition")
+        raise InvariantBroken(BROKEN)
     return _upgraded(data, version)
 
 
@@ -384,13 +346,13 @@ def _upgraded(data: bytes, version: int) -> _Snapshot:
     if version > DEFINITION:
         raise newer_snapshot(version)
     document: dict[str, Any] = msgspec.json.decode(data)
-    for step in range(version, DEFINITION):
-        upgrade = UPGRADES.get(step)
-        if upgrade is None:
-            raise ConfigError(f"a snapshot has definition {version}, from which this version has no upgrade")
-        document = upgrade(document)
     try:
+        for step in range(version, DEFINITION):
+            upgrade = UPGRADES.get(step)
+            if upgrade is None:
+                raise ConfigError(f"a snapshot has definition {version}, from which this version has no upgrade")
+            document = upgrade(document)
         # as JSON once more: a command's payload stays as it was written, which only a decoder can do
         return _decoder.decode(msgspec.json.encode(document))
-    except msgspec.ValidationError:
-        raise InvariantBroken("a snapshot that breaks its own definition") from None
+    except (TypeError, ValueError, LookupError):  # an upgrade relies on what it upgrades
+        raise InvariantBroken(BROKEN) from None

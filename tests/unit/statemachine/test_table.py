@@ -45,7 +45,7 @@ EXPECTED = {
     "checkout.source_provided": "ppmmprrrrrrrrprrr",
     "checkout.abandoned": "pmmmmrrrrrrrrrsrr",
     "order.placed": "pppmprrrrrrrrprrr",
-    "order.payment_returned": "ppppsp" + "m" + "sssssssrss",
+    "order.payment_returned": "pssssp" + "m" + "sssssssrss",
     "order.cancel_requested": "pmmmmpppmrrrpmrrr",
     "order.refund_requested": "pppppppppp" + "pppprrr",
     "order.return_requested": "ppppppppp" + "rrrpprrr",
@@ -224,4 +224,4 @@ def test_the_sample_record_is_a_record() -> None:
     made = record("order.placed", {"terms_accepted": True})
     assert isinstance(made, Record)
     assert made.topic == "order-events"
-    assert DEFINITION == 2
+    assert DEFINITION == 3
