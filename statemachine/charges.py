@@ -10,11 +10,12 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from statemachine.currency import charges_in_currency
 from statemachine.draft import Draft
 from statemachine.facts import ChargeOperation, Fact, Problem, RemoteCharge
 from statemachine.identity import mark_of
 from statemachine.order import CaptureState, Charge, Operation, Order
-from statemachine.refunds import recount
+from statemachine.paid_back import recount
 
 #: A failed capture is tried again by Digital River, a complete one never fails.
 _OPERATION_RANKS: Final[dict[str, int]] = {"pending": 0, "pending_information": 1, "failed": 2, "complete": 3}
@@ -45,6 +46,7 @@ def absorb_charge(draft: Draft) -> None:
 
 def absorb_charges(draft: Draft, reported: tuple[RemoteCharge, ...]) -> None:
     """The charges of one report; ``draft.problem`` is what it says of one that has just failed."""
+    reported = charges_in_currency(draft, reported)
     if not reported:
         return
     before = draft.order.charges

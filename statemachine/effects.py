@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from statemachine import absorbing, charges, disputes, refunds, returns
+from statemachine import absorbing, charges, disputes, paid_back, refunds, returns
 from statemachine.commanding import (
     ask,
     ask_again_after_absence,
@@ -30,13 +30,14 @@ from statemachine.commands import (
     RefreshOrder,
     Tracking,
 )
+from statemachine.contents import fact_of
 from statemachine.decision import IndexEntry
 from statemachine.draft import Draft
 from statemachine.errors import InvariantBroken
 from statemachine.events import Cart, Shipped, SourceProvided
 from statemachine.expiring import expire_parked
 from statemachine.facts import Problem
-from statemachine.guards import fact_of, is_quote_sound, requested_units
+from statemachine.guards import is_quote_sound, requested_units
 from statemachine.identity import without_fact
 from statemachine.order import Amounts, Line, RemoteIds, Units
 from statemachine.reconciling import CONTRADICTION, FULFILLMENT_REFUSED
@@ -62,6 +63,7 @@ def take_cart(draft: Draft) -> None:
         source_id=None,
         remote_state=None,
         remote_refunded=0,
+        chargebacks=b"",
         next_action=None,
         reviewed=False,
         payment_failed=False,
@@ -253,18 +255,6 @@ def _ask_fulfillment(
     remember_fact(draft)
 
 
-def ask_refund(draft: Draft) -> None:
-    """Have money paid back."""
-    refunds.ask_refund(draft)
-    remember_fact(draft)
-
-
-def ask_return(draft: Draft) -> None:
-    """Have a return made at Digital River."""
-    returns.ask_return(draft)
-    remember_fact(draft)
-
-
 def remember_fact(draft: Draft) -> None:
     """What the event reports is known by its id from now on: again with the same content it changes nothing."""
     fact = fact_of(draft)
@@ -346,7 +336,7 @@ def note_overdue(draft: Draft) -> None:
 
 EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
     "absorb_charge": charges.absorb_charge,
-    "absorb_chargeback": refunds.absorb_chargeback,
+    "absorb_chargeback": paid_back.absorb_chargeback,
     "absorb_document": absorbing.absorb_document,
     "absorb_fulfillment": absorbing.absorb_fulfillment,
     "absorb_order": absorbing.absorb_order,
@@ -359,8 +349,8 @@ EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
     "ask_create_checkout": ask_create_checkout,
     "ask_place_order": ask_place_order,
     "ask_refresh_order": ask_refresh_order,
-    "ask_refund": ask_refund,
-    "ask_return": ask_return,
+    "ask_refund": refunds.ask_refund,
+    "ask_return": returns.ask_return,
     "ask_ship": ask_ship,
     "attach_latest": attach_latest,
     "cancel_all_lines": cancel_all_lines,
@@ -395,4 +385,5 @@ EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
     "tell_not_funded": tell_not_funded,
     "tell_problem": tell_problem,
     "tell_quote": tell_quote,
+    "withdraw_return": returns.withdraw_return,
 }

@@ -111,6 +111,8 @@ def test_a_recorded_snapshot_of_definition_1_is_read_as_what_it_was(name: str) -
     internal = then.pop("internal")
     if name == "in-dispute":
         del internal["remote_state"]
+    if "items" in internal:  # a line has its part of the order's discount since definition 3
+        internal["items"] = [[*item, 0] for item in internal["items"]]
     assert now.pop("internal") == internal
     assert now == then
     assert decode_snapshot(encode_snapshot(order)) == order
