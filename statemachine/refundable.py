@@ -42,6 +42,12 @@ def left_to_refund(order: Order) -> int:
     return max(order.amounts.captured - order.amounts.charged_back - taken, 0)
 
 
+def left_beside_returns(order: Order) -> int:
+    """The same, less what returns will pay back; never below 0."""
+    unpaid = units_taken(order).unpaid
+    return max(left_to_refund(order) - price_of(order, unpaid.items()), 0)
+
+
 def line_left(order: Order, line: Line, taken: Taken) -> int | None:
     """Minor units of ``line`` that are left to refund; None when Digital River did not tell what it costs."""
     whole = price_of_line(order, line, line.shipped)
@@ -94,7 +100,8 @@ def is_above_left(draft: Draft) -> bool:
         return True  # all that was left of it is on its way
     if data.items is not None and _is_a_line_above(order, data.items):
         return True
-    wanted, left = wanted_of(order, data), left_to_refund(order)
+    # An amount of the whole order is a person's word: it may be what a return will then pay less.
+    wanted, left = wanted_of(order, data), left_to_refund(order) if data.items is None else left_beside_returns(order)
     if wanted.amount is not None:
         return not 0 < wanted.amount <= left
     # Our share of a line's price may be a minor unit above Digital River's ("the lost cent", section 8.2 of the reference).
@@ -155,12 +162,9 @@ def wanted_of(order: Order, data: RefundRequested) -> Wanted:
         return Wanted(whole, whole, part=data.of, exact=True)
     if data.of is not None:
         return Wanted(None, 0, part=data.of, whole=True)  # how much it is, only Digital River knows
-    left, unpaid = left_to_refund(order), units_taken(order).unpaid
-    if not unpaid:
-        return Wanted(None, left, whole=True)
-    # What returns will pay back is not left: so all but that is asked for, as an amount.
-    rest = max(left - price_of(order, unpaid.items()), 0)
-    return Wanted(rest, rest)
+    rest = left_beside_returns(order)
+    # All but the money of returns is asked for as an amount.
+    return Wanted(None if rest == left_to_refund(order) else rest, rest, whole=True)
 
 
 def _wanted_of_lines(order: Order, items: tuple[AskedItem, ...]) -> Wanted:
@@ -189,7 +193,7 @@ class _Asking:
         self._lines = {line.line: line for line in order.lines}
         self._units = {line.line: max(units_left(order, line, taken), 0) for line in order.lines}
         self._money = {line.line: line_left(order, line, taken) for line in order.lines}
-        self._left = left_to_refund(order)
+        self._left = left_beside_returns(order)
 
     def part_of(self, item: AskedItem) -> tuple[int | None, int | None, int]:
         """Units, money and our estimate of it; the money is None when Digital River is to tell what these units cost.

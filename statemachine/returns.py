@@ -23,7 +23,7 @@ from statemachine.draft import Draft
 from statemachine.errors import InvariantBroken
 from statemachine.events import ReturnRequested
 from statemachine.facts import Fact, Outcome, RemoteReturn
-from statemachine.identity import MARK_BYTES, holds, mark_of, without_fact
+from statemachine.identity import holds, mark_of, marks_in, without_fact
 from statemachine.machine import build_machine
 from statemachine.order import Return, ReturnState, ReturnUnits
 from statemachine.repaid import not_paid_back, settle_returns, units_taken
@@ -177,7 +177,7 @@ def drop_return(draft: Draft) -> None:
 
 
 def note_return_not_accepted(draft: Draft) -> None:
-    """Digital River did not accept a return that was received."""
+    """Digital River did not accept a return."""
     _answer(draft, "not_accepted")
 
 
@@ -247,9 +247,8 @@ def _take_report(step: ReturnStep) -> None:
         for item in remote.items
         if item.item_id in line_of
     )
-    known = {returned.refunds[at : at + MARK_BYTES] for at in range(0, len(returned.refunds), MARK_BYTES)}
-    refunds = b"".join(sorted(known | {mark_of(one) for one in remote.dr_refund_ids}))
-    step.returned = replace(returned, remote_id=remote.dr_return_id, units=units, refunds=refunds)
+    told = {mark_of(one) for one in remote.dr_refund_ids} | marks_in(returned.refunds)
+    step.returned = replace(returned, remote_id=remote.dr_return_id, units=units, refunds=b"".join(sorted(told)))
     draft.clear_attention(_overdue(returned))
 
 
@@ -270,13 +269,13 @@ def _accept_when_whole(step: ReturnStep) -> None:
     if is_paid_back_otherwise(draft.order, returned):
         draft.call_attention(_contested(returned))
         return
-    ids = draft.order.digital_river
-    assert ids.order_id is not None  # a return exists
+    dr_order_id = draft.order.digital_river.order_id
+    assert dr_order_id is not None  # a return exists
     assert returned.remote_id is not None  # guarded by is_return_unknown
     command = AcceptReturn(
         command_id=next_command_id(draft),
         order_id=draft.order.order_id,
-        dr_order_id=ids.order_id,
+        dr_order_id=dr_order_id,
         currency=draft.order.amounts.currency,
         dr_return_id=returned.remote_id,
         return_id=returned.return_id,
@@ -286,9 +285,8 @@ def _accept_when_whole(step: ReturnStep) -> None:
 
 def _forget_receipts(step: ReturnStep) -> None:
     """So that the warehouse can report them again."""
-    draft, receipts = step.draft, step.returned.receipts
-    for at in range(0, len(receipts), MARK_BYTES):
-        draft.put(facts=without_fact(draft.order.facts, receipts[at : at + MARK_BYTES]))
+    for mark in sorted(marks_in(step.returned.receipts)):
+        step.draft.put(facts=without_fact(step.draft.order.facts, mark))
     units = tuple(replace(one, received=0) for one in step.returned.units)
     step.returned = replace(step.returned, units=units, receipts=b"")
 
