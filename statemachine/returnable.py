@@ -63,15 +63,17 @@ def is_withdrawal(draft: Draft) -> bool:
     return isinstance(data, ReturnRequested) and not data.items
 
 
-def is_return_absent(draft: Draft) -> bool:
-    """The return was not requested yet."""
-    return returned_in(draft) is None
+def is_withdrawn_too_early(draft: Draft) -> bool:
+    """Nothing is coming of a return that was not requested yet."""
+    return is_withdrawal(draft) and returned_in(draft) is None
 
 
-def is_return_accepted(draft: Draft) -> bool:
-    """Digital River has accepted the return, or is being asked to."""
+def is_withdrawn_too_late(draft: Draft) -> bool:
+    """Nothing is coming of a return that Digital River has accepted, or is being asked to."""
     returned = returned_in(draft)
-    return returned is not None and (returned.state == "accepted" or is_accepting(draft.order, returned.return_id))
+    if returned is None or not is_withdrawal(draft):
+        return False
+    return returned.state == "accepted" or is_accepting(draft.order, returned.return_id)
 
 
 def is_return_withdrawn(draft: Draft) -> bool:

@@ -168,14 +168,14 @@ RETURN_RULES: Final = (
         when="is_other_return",
     ),
     # no items: it is withdrawn. Digital River knows no such thing, so nothing is asked of it
-    park("order.return_requested", GOING, when="is_withdrawal is_return_absent"),
+    park("order.return_requested", GOING, when="is_withdrawn_too_early"),
     refuse(
         "order.return_requested",
         GOING,
         "all of the return was received, Digital River pays it back: it cannot be withdrawn any more",
-        when="is_withdrawal is_return_accepted",
+        when="is_withdrawn_too_late",
     ),
-    move("order.return_requested", GOING, None, when="is_withdrawal", do="withdraw_return remember_fact"),
+    move("order.return_requested", GOING, None, when="is_withdrawal", do="withdraw_return"),
     refuse("order.return_requested", GOING, _UNKNOWN_LINE, when="has_unknown_line"),
     refuse(
         "order.return_requested",

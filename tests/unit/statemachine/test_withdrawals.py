@@ -129,6 +129,17 @@ def test_a_withdrawn_return_that_digital_river_accepts_calls_a_person() -> None:
     story.refuses(story.tell("order.refund_requested", refund_id="r-1", items=[{"line": "1"}]), "left")
 
 
+def test_a_withdrawn_return_is_accepted_under_the_id_that_is_told_then() -> None:
+    """Its own report may be the first that names it."""
+    story = captured()
+    story.tell("order.return_requested", return_id="t-1", items=units(l1=2))
+    withdraw(story)
+    told = RemoteReturn("ret_1", "accepted", story.dr_order_id, (RemoteReturnItem("70050030031", 2),), return_id="t-1")
+    story.fact(Fact(type="return.accepted", dr_order_id=story.dr_order_id, returned=told))
+    assert story.order is not None
+    assert [(one.state, one.remote_id) for one in story.order.returns] == [("accepted", "ret_1")]
+
+
 def test_a_withdrawn_return_in_an_unknown_state_calls_a_person() -> None:
     """It stays withdrawn."""
     story = asked(captured(), l1=2)
