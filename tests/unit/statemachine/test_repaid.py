@@ -295,3 +295,25 @@ def test_a_return_is_paid_back_whatever_is_told_first() -> None:
             story.tell("order.refund_requested", refund_id="r-1", items=[{"line": "1", "quantity": 2}]), "left"
         )
     assert len(ends) == 1
+
+
+def test_what_was_said_against_a_return_goes_when_digital_river_accepts_it() -> None:
+    """Somebody accepted it there after all: it counts, and it is no question any more."""
+    story = asked(captured(("1", 2, "10.00"), ("2", 1, "10.00")), l1=1)
+    refund(story, "r-1", items=[{"line": "1", "quantity": 1}])
+    receive(story, l1=1)
+    assert story.attention == [CONTESTED]
+    (made,) = story.river.orders[story.dr_order_id].returns.values()
+    told = msgspec.structs.replace(made, state="accepted")
+    story.fact(Fact(type="return.accepted", dr_order_id=story.dr_order_id, returned=told))
+    assert (returns(story), story.attention) == ({"t-1": "accepted"}, [])
+
+
+def test_a_return_may_be_accepted_before_its_request_is_answered() -> None:
+    """The webhook is the first that names it."""
+    story = captured()
+    story.tell("order.return_requested", return_id="t-1", items=units(l1=2))
+    told = RemoteReturn("ret_1", "accepted", story.dr_order_id, (RemoteReturnItem("70050030031", 2),), return_id="t-1")
+    story.fact(Fact(type="return.accepted", dr_order_id=story.dr_order_id, returned=told))
+    assert story.order is not None
+    assert [(one.state, one.remote_id) for one in story.order.returns] == [("accepted", "ret_1")]
