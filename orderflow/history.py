@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from statemachine.amounts import AmountsText, amounts_text
 from statemachine.commands import CommandBase, name_of
 from statemachine.deadlines import deadline_event
 from statemachine.decide import decide as decide_event
@@ -24,8 +25,24 @@ _START = datetime(1970, 1, 1, tzinfo=UTC)
 _END = datetime(9000, 1, 1, tzinfo=UTC)
 
 
+class Wait(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an order waits for: the ``answer`` to a command, a ``deadline``, or an event that is ``parked``.
+
+    ``until`` is when the wait ends by itself; ``since`` when the event came.
+    """
+
+    what: str
+    name: str
+    until: datetime | None = None
+    since: datetime | None = None
+
+
 class Step(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of one event. ``line`` is the history's, from 1; a deadline has that of the event that came after it."""
+    """What became of one event. ``line`` is the history's, from 1; a deadline has that of the event that came after it.
+
+    ``payment``, ``amounts`` and ``attention`` are the order's after the step; ``waits`` is what it waits for once all that its
+    line led to is done.
+    """
 
     line: int
     order_id: str
@@ -36,7 +53,11 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str | None = None
     changed: tuple[str, ...] = ()
     commands: tuple[dict[str, Any], ...] = ()
-    attention: tuple[str, ...] = ()
+    payment: str | None = None
+    amounts: AmountsText | None = None
+    #: Always there once the order is known, empty or not.
+    attention: tuple[str, ...] | None = None
+    waits: tuple[Wait, ...] | None = None
 
 
 class Player:
@@ -74,26 +95,45 @@ class Player:
 
     def _decide(self, number: int, event: Event, now: datetime) -> Iterator[Step]:
         before = self.orders.get(event.order_id)
-        state = None if before is None else before.state
+        for step in self._steps(number, event, before, now):
+            after = self.orders.get(event.order_id)
+            yield step if after is None else _standing(step, after)
+
+    def _steps(self, number: int, event: Event, before: Order | None, now: datetime) -> Iterator[Step]:
+        order_id, state = event.order_id, None if before is None else before.state
         try:
             decision: Decision = decide_event(before, event, now=now)
         except InvariantBroken as error:
-            yield Step(number, event.order_id, event.type, "dead letter failed", state, state, str(error))
+            yield Step(number, order_id, event.type, "dead letter failed", state, state, str(error))
             return
+        except OverflowError:
+            reason = "a deadline would be after the year 9999"
+            yield Step(number, order_id, event.type, "dead letter failed", state, state, reason)
+            return
+        if not isinstance(decision, Repeated) and decision.order is not None:
+            self.orders[order_id] = decision.order
         match decision:
             case Repeated():
-                yield Step(number, event.order_id, event.type, "same fact", state, state)
+                yield Step(number, order_id, event.type, "same fact", state, state)
             case Parked(order=order):
-                self.orders[event.order_id] = order
-                yield Step(number, event.order_id, event.type, "parked", state, order.state)
-            case Refused(order=refused, detail=detail):
-                if refused is not None:
-                    self.orders[event.order_id] = refused
-                attention = refused.attention if refused is not None else ()
-                yield Step(number, event.order_id, event.type, "refused", state, state, detail, attention=attention)
-            case Moved(order=order):
-                self.orders[event.order_id] = order
-                yield from _moves(number, event.order_id, decision)
+                yield Step(number, order_id, event.type, "parked", state, order.state)
+            case Refused(detail=detail):
+                yield Step(number, order_id, event.type, "refused", state, state, detail)
+            case Moved():
+                yield from _moves(number, order_id, decision)
+
+
+def _standing(step: Step, order: Order) -> Step:
+    """The step with what the order says after it; a change has said it for itself."""
+    waits = (
+        *(Wait("answer", command.name, until=command.due) for command in order.commands),
+        *(Wait("deadline", deadline.name, until=deadline.due) for deadline in order.deadlines),
+        *(Wait("parked", entry.type, since=entry.arrived) for entry in order.parked),
+    )
+    if step.payment is not None:
+        return msgspec.structs.replace(step, waits=waits)
+    amounts = amounts_text(order.amounts)
+    return msgspec.structs.replace(step, payment=order.payment, amounts=amounts, attention=order.attention, waits=waits)
 
 
 def _moves(number: int, order_id: str, moved: Moved) -> Iterator[Step]:
@@ -122,5 +162,7 @@ def _moves(number: int, order_id: str, moved: Moved) -> Iterator[Step]:
                 problem.get("message") or problem.get("code"),
                 tuple(change["changed"]),
                 tuple(step["commands"]),
+                change["payment"],
+                msgspec.convert(change["amounts"], AmountsText),
                 tuple(change["attention"]),
             )

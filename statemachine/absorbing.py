@@ -18,9 +18,9 @@ from statemachine.disputes import follow_dispute
 from statemachine.draft import Draft
 from statemachine.facts import Fact, RemoteFulfillment, RemoteItem, RemoteOrder
 from statemachine.identity import holds, mark_of, with_sorted
-from statemachine.money import format_money
+from statemachine.money import apportion, format_money
 from statemachine.order import Document, Item, Line, Order, RemoteIds, Shipment, Units
-from statemachine.refunds import compare_refunded
+from statemachine.paid_back import compare_refunded
 from statemachine.returns import count_returned
 from statemachine.rules import PAYING, REMOTE_RANKS
 
@@ -50,9 +50,10 @@ def absorb_order(draft: Draft) -> None:
         return
     draft.remote = remote
     _absorb_ids(draft, remote)
-    absorb_charges(draft, remote.charges)
-    if remote.refunded or order.remote_refunded:
-        compare_refunded(draft, remote.refunded)
+    if remote.currency == order.amounts.currency:
+        absorb_charges(draft, remote.charges)
+        if remote.refunded or order.remote_refunded:
+            compare_refunded(draft, remote.refunded)
     if isinstance(draft.event.data, Fact):
         _heed_type(draft, draft.event.data.type, remote)
     if follow_dispute(draft, remote):
@@ -138,11 +139,15 @@ def _absorb_items(draft: Draft, remote: RemoteOrder) -> None:
     lines = draft.order.lines
     named = {item.line: item for item in reversed(remote.items)}  # of several with one line id the first
     nameless = [item for item in remote.items if item.line is None]
+    discounts = apportion(remote.discount, [item.amount or 0 for item in remote.items])
+    discount_of = {item.item_id: discount for item, discount in zip(remote.items, discounts, strict=True)}
+    is_known = remote.currency == draft.order.amounts.currency  # else the line costs nobody knows how much
     items = []
     for line in lines:
         item = named.get(line.line) or _alike(nameless, line)
         if item is not None:
-            items.append(Item(line.line, item.item_id, item.amount, item.tax))
+            amount = item.amount if is_known else None
+            items.append(Item(line.line, item.item_id, amount, item.tax, discount_of[item.item_id]))
             if item.quantity != line.ordered and len(remote.items) >= len(lines):
                 draft.call_attention(
                     f"Digital River has {item.quantity} units of a line of which {line.ordered} were ordered"

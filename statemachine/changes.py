@@ -16,6 +16,7 @@ from statemachine.draft import Draft
 from statemachine.envelope import Cause
 from statemachine.facts import NextAction, Problem, RemoteCheckout
 from statemachine.identity import name_id
+from statemachine.kept import ReturnView, refund_text
 from statemachine.money import format_money
 from statemachine.order import (
     Document,
@@ -27,7 +28,6 @@ from statemachine.order import (
     Shipment,
     State,
 )
-from statemachine.snapshot import ReturnView, refund_text
 
 Unset = msgspec.UnsetType
 UNSET: Final = msgspec.UNSET

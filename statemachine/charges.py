@@ -10,11 +10,12 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from statemachine.currency import charges_in_currency
 from statemachine.draft import Draft
 from statemachine.facts import ChargeOperation, Fact, Problem, RemoteCharge
 from statemachine.identity import mark_of
 from statemachine.order import CaptureState, Charge, Operation, Order
-from statemachine.refunds import recount
+from statemachine.paid_back import recount
 
 #: A failed capture is tried again by Digital River, a complete one never fails.
 _OPERATION_RANKS: Final[dict[str, int]] = {"pending": 0, "pending_information": 1, "failed": 2, "complete": 3}
@@ -51,6 +52,7 @@ def absorb_charge(draft: Draft) -> None:
 
 def absorb_charges(draft: Draft, reported: tuple[RemoteCharge, ...]) -> None:
     """The charges of one report; ``draft.problem`` is what it says of one that has just failed."""
+    reported = charges_in_currency(draft, reported)
     if not reported:
         return
     before = draft.order.charges
@@ -225,13 +227,12 @@ def is_authorisation_gone(order: Order) -> bool:
 
 def _cost_without(order: Order, cancelled: dict[str, int]) -> int:
     """The part of the order's total, in minor units, that is left when ``cancelled`` units of each line are not delivered."""
-    values = {item.line: item.amount + item.tax for item in order.items}
-    whole = kept = 0
-    for line in order.lines:
-        value = values.get(line.line, 0)
-        whole += value
-        kept += value * (line.ordered - cancelled[line.line]) // line.ordered
-    return order.amounts.total * kept // whole if whole else 0
+    prices = {item.line: (item.amount or 0) + item.tax for item in order.items}
+    if not any(prices.values()):  # Digital River told none: by units
+        prices = {line.line: line.ordered for line in order.lines}
+    whole = sum(prices.values())
+    kept = sum(prices.get(line.line, 0) * (line.ordered - cancelled[line.line]) // line.ordered for line in order.lines)
+    return order.amounts.total * kept // whole
 
 
 def is_voided(order: Order) -> bool:

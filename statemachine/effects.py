@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from statemachine import absorbing, charges, disputes, fulfilling, quotes, refunds, returns
+from statemachine import absorbing, charges, disputes, fulfilling, paid_back, quotes, refunds, returns
 from statemachine.commanding import (
     ask,
     ask_again_after_absence,
@@ -30,12 +30,13 @@ from statemachine.commands import (
     RefreshOrder,
     Tracking,
 )
+from statemachine.contents import fact_of
 from statemachine.draft import Draft
 from statemachine.errors import InvariantBroken
 from statemachine.events import Cart, Shipped, SourceProvided
 from statemachine.expiring import expire_parked, refuse_parked
 from statemachine.facts import Problem
-from statemachine.guards import fact_of, requested_units
+from statemachine.guards import requested_units
 from statemachine.identity import without_fact
 from statemachine.order import Amounts, Line, RemoteIds, Units
 from statemachine.reconciling import CONTRADICTION
@@ -61,6 +62,7 @@ def take_cart(draft: Draft) -> None:
         source_id=None,
         remote_state=None,
         remote_refunded=0,
+        chargebacks=b"",
         next_action=None,
         reviewed=False,
         payment_failed=False,
@@ -209,18 +211,6 @@ def _ask_fulfillment(
     remember_fact(draft)
 
 
-def ask_refund(draft: Draft) -> None:
-    """Have money paid back."""
-    refunds.ask_refund(draft)
-    remember_fact(draft)
-
-
-def ask_return(draft: Draft) -> None:
-    """Have a return made at Digital River."""
-    returns.ask_return(draft)
-    remember_fact(draft)
-
-
 def remember_fact(draft: Draft) -> None:
     """What the event reports is known by its id from now on: again with the same content it changes nothing."""
     fact = fact_of(draft)
@@ -286,7 +276,7 @@ def note_overdue(draft: Draft) -> None:
 
 EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
     "absorb_charge": charges.absorb_charge,
-    "absorb_chargeback": refunds.absorb_chargeback,
+    "absorb_chargeback": paid_back.absorb_chargeback,
     "absorb_document": absorbing.absorb_document,
     "absorb_fulfillment": absorbing.absorb_fulfillment,
     "absorb_order": absorbing.absorb_order,
@@ -299,9 +289,9 @@ EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
     "ask_create_checkout": ask_create_checkout,
     "ask_place_order": ask_place_order,
     "ask_refresh_order": ask_refresh_order,
-    "ask_refund": ask_refund,
+    "ask_refund": refunds.ask_refund,
     "ask_refused_again": fulfilling.ask_refused_again,
-    "ask_return": ask_return,
+    "ask_return": returns.ask_return,
     "ask_ship": ask_ship,
     "attach_latest": attach_latest,
     "cancel_all_lines": fulfilling.cancel_all_lines,
@@ -338,4 +328,5 @@ EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
     "tell_problem": tell_problem,
     "tell_quote": quotes.tell_quote,
     "wait_for_dispute_s_end": fulfilling.wait_for_dispute_s_end,
+    "withdraw_return": returns.withdraw_return,
 }

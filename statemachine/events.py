@@ -269,10 +269,10 @@ class RefundRequested(ExactModel):
 
 
 class ReturnRequested(Model):
-    """The shopper wants to send units back."""
+    """The shopper wants to send units back; with no ``items`` nothing of the return is coming any more: it is withdrawn."""
 
     return_id: Identifier
-    items: LineQuantities
+    items: Annotated[tuple[LineQuantity, ...], Field(max_length=LINES_MAX)]
     reason: ShortReason | None = None
 
     _once = field_validator("items")(_lines_once)
@@ -307,10 +307,11 @@ class FulfillmentCancelled(Model):
 
 
 class ReturnReceived(Model):
-    """Units of a return came back to the warehouse."""
+    """Units of a return came back to the warehouse; ``receipt_id`` is its name of this parcel."""
 
     return_id: Identifier
     items: LineQuantities
+    receipt_id: Identifier | None = None
 
     _once = field_validator("items")(_lines_once)
 

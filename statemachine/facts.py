@@ -1,7 +1,9 @@
 """What Digital River says: its objects in our words, the outcome of a command, and the facts of its webhooks.
 
 The adapter in ``orderflow/digitalriver`` makes these out of Digital River's JSON; the core absorbs them. All money is in
-integer minor units of the order's currency. Facts come in any order and more than once: nothing here is an instruction.
+integer minor units of the currency that stands beside it, which the core compares with the order's; an amount or a count that is
+negative, or larger than any order's, is refused when the record is read. Facts come in any order and more than once: nothing
+here is an instruction.
 
 Inbox event types (``orderflow.inbox``, source ``orderflow/commands`` or ``/digitalriver``):
 
@@ -28,6 +30,11 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from statemachine.commands import CommandName
+from statemachine.money import MINOR_MAX
+
+Minor = Annotated[int, msgspec.Meta(ge=0, le=MINOR_MAX)]
+#: Units: as many as the lines of one order can have together, and fewer than overflow anything.
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 
 #: A moment; without a zone it could not be told before or after another.
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -65,11 +72,11 @@ class QuotedLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of a quote; ``amount`` is the line's price after discount, without tax."""
 
     line: str
-    amount: int
-    tax: int = 0
-    duties: int = 0
-    fees: int = 0
-    importer_tax: int = 0
+    amount: Minor
+    tax: Minor = 0
+    duties: Minor = 0
+    fees: Minor = 0
+    importer_tax: Minor = 0
 
 
 class RemoteCheckout(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -77,13 +84,13 @@ class RemoteCheckout(msgspec.Struct, frozen=True, omit_defaults=True):
 
     checkout_id: str
     currency: str
-    total: int
-    tax: int = 0
-    shipping: int = 0
-    duties: int = 0
-    fees: int = 0
-    importer_tax: int = 0
-    discount: int = 0
+    total: Minor
+    tax: Minor = 0
+    shipping: Minor = 0
+    duties: Minor = 0
+    fees: Minor = 0
+    importer_tax: Minor = 0
+    discount: Minor = 0
     upstream_id: str | None = None
     customer_id: str | None = None
     selling_entity: SellingEntity | None = None
@@ -98,7 +105,7 @@ class ChargeOperation(msgspec.Struct, frozen=True, omit_defaults=True):
     """One capture, cancel or refund of a charge. States as in Digital River: pending, pending_information, complete, failed."""
 
     state: str
-    amount: int
+    amount: Minor
     id: str | None = None
     fulfillment_id: str | None = None
     failure_code: str | None = None
@@ -109,42 +116,44 @@ class RemoteCharge(msgspec.Struct, frozen=True, omit_defaults=True):
 
     charge_id: str
     state: str
-    amount: int
+    amount: Minor
     dr_order_id: str | None = None
     source_id: str | None = None
     captures: tuple[ChargeOperation, ...] = ()
     cancels: tuple[ChargeOperation, ...] = ()
     refunds: tuple[ChargeOperation, ...] = ()
     failure_code: str | None = None
+    currency: str | None = None
 
 
 class RemoteItem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line of a Digital River order; ``line`` is our line id, which travels as item metadata."""
+    """A line of a Digital River order; ``line`` is our line id, which travels as item metadata, ``amount`` None when not told."""
 
     item_id: str
-    quantity: int
+    quantity: Count
     line: str | None = None
     sku_id: str | None = None
     state: str | None = None
-    amount: int = 0
-    tax: int = 0
+    amount: Minor | None = None
+    tax: Minor = 0
 
 
 class RemoteOrder(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A Digital River order."""
+    """A Digital River order. ``discount`` is that of the whole order, which no item shows."""
 
     dr_order_id: str
     state: RemoteOrderState
     currency: str
-    total: int
+    total: Minor
     checkout_id: str | None = None
     upstream_id: str | None = None
     fraud_state: str | None = None
-    tax: int = 0
-    captured: int = 0
-    cancelled: int = 0
-    refunded: int = 0
-    available_to_refund: int = 0
+    tax: Minor = 0
+    captured: Minor = 0
+    cancelled: Minor = 0
+    refunded: Minor = 0
+    available_to_refund: Minor = 0
+    discount: Minor = 0
     items: tuple[RemoteItem, ...] = ()
     charges: tuple[RemoteCharge, ...] = ()
     session: Session | None = None
@@ -155,8 +164,8 @@ class RemoteFulfillmentItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """Units of one Digital River order line that a fulfilment ships or cancels."""
 
     item_id: str
-    quantity: int = 0
-    cancel_quantity: int = 0
+    quantity: Count = 0
+    cancel_quantity: Count = 0
     line: str | None = None
 
 
@@ -174,14 +183,16 @@ class RemoteRefundItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a Digital River refund gives back of one order line; ``refunded`` is 0 while it is pending."""
 
     item_id: str
-    quantity: int = 0
-    amount: int = 0
-    refunded: int = 0
+    quantity: Count = 0
+    amount: Minor = 0
+    refunded: Minor = 0
     line: str | None = None
 
 
 class RemoteRefund(msgspec.Struct, frozen=True, omit_defaults=True):
     """A Digital River refund. State: pending, pending_information, succeeded, failed, expired; ``amount`` is what was asked.
+
+    A refund by items has no amount of its own: it is over the sum of theirs.
 
     ``command_id`` and our ``refund_id`` are what we put into its metadata, absent when it is not ours: Digital River makes
     refunds by itself for an accepted return (``dr_return_id``). ``token`` is the shopper's secret and is never kept.
@@ -190,8 +201,9 @@ class RemoteRefund(msgspec.Struct, frozen=True, omit_defaults=True):
     dr_refund_id: str
     state: str
     dr_order_id: str | None = None
-    amount: int | None = None
-    refunded: int = 0
+    amount: Minor | None = None
+    refunded: Minor = 0
+    currency: str | None = None
     kind: str | None = None
     items: tuple[RemoteRefundItem, ...] = ()
     failure_reason: str | None = None
@@ -206,8 +218,8 @@ class RemoteReturnItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """Units of one order line in a return, and how many of them were accepted."""
 
     item_id: str
-    quantity: int
-    accepted: int = 0
+    quantity: Count
+    accepted: Count = 0
     line: str | None = None
 
 
@@ -281,9 +293,12 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     document: RemoteDocument | None = None
     refund: RemoteRefund | None = None
     returned: RemoteReturn | None = None
-    #: A chargeback's amount; in major units when its currency was not told, which is then the order's.
-    amount: int | None = None
+    #: A chargeback's amount in ``currency``; in major units when none was told: it is then the order's.
+    amount: Minor | None = None
     major: Decimal | None = None
+    currency: str | None = None
+    #: Digital River's id of the chargeback, which it may report under several event ids.
+    chargeback_id: str | None = None
     #: When Digital River made the event, by its clock: tells which of two disputes a report is about.
     created: Moment | None = None
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from statemachine import absorbing, disputes, fulfilling, refundable, returns
+from statemachine import absorbing, disputes, fulfilling, refundable, returnable
 from statemachine.commanding import is_unknown_sku_retryable
 from statemachine.commands import AttachSource, decode_command
-from statemachine.contents import content_mark
+from statemachine.contents import fact_of
 from statemachine.draft import Draft
 from statemachine.events import (
     CancelRequested,
@@ -146,25 +146,6 @@ def is_above_open(draft: Draft) -> bool:
     left = open_units(draft.order)
     requested = requested_units(draft)
     return not requested or any(item.quantity > left.get(item.line, 0) for item in requested)
-
-
-def fact_of(draft: Draft) -> tuple[bytes, bytes] | None:
-    """Marks of the id and of the content of the fact that the event reports; None when it has no id of its own."""
-    if draft.fact is not None:
-        return draft.fact
-    data = draft.event.data
-    if isinstance(data, Shipped):
-        kind, name = "shipment", data.shipment_id
-    elif isinstance(data, CancelRequested | FulfillmentCancelled) and data.cancellation_id is not None:
-        kind, name = "cancellation", data.cancellation_id
-    elif isinstance(data, RefundRequested):
-        kind, name = "refund", data.refund_id
-    elif isinstance(data, ReturnRequested):
-        kind, name = "return", data.return_id
-    else:
-        return None
-    draft.fact = (mark_of(kind, name), content_mark(data))
-    return draft.fact
 
 
 def is_known_fact(draft: Draft) -> bool:
@@ -320,23 +301,23 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "has_nothing_to_refund": refundable.has_nothing_to_refund,
     "has_unknown_line": has_unknown_line,
     "is_acceptance_of_another_total": is_acceptance_of_another_total,
-    "is_above_asked": returns.is_above_asked,
+    "is_above_asked": returnable.is_above_asked,
     "is_above_left": refundable.is_above_left,
     "is_above_open": is_above_open,
-    "is_above_returnable": returns.is_above_returnable,
-    "is_above_shipped": returns.is_above_shipped,
+    "is_above_returnable": returnable.is_above_returnable,
+    "is_above_shipped": returnable.is_above_shipped,
     "is_for_another_checkout": is_for_another_checkout,
     "is_for_current_checkout": is_for_current_checkout,
     "is_for_replaced_checkout": is_for_replaced_checkout,
     "is_free": is_free,
     "is_funded": is_funded,
     "is_known_cancellation": is_known_fact,
-    "is_known_receipt": returns.is_known_receipt,
+    "is_known_receipt": is_known_fact,
     "is_known_refund": is_known_fact,
     "is_known_return": is_known_fact,
     "is_known_shipment": is_known_fact,
     "is_money_settled": is_money_settled,
-    "is_money_to_come": returns.is_money_to_come,
+    "is_money_to_come": returnable.is_money_to_come,
     "is_next_action_news": is_next_action_news,
     "is_money_unsound": refundable.is_money_unsound,
     "is_never_captured": refundable.is_never_captured,
@@ -344,6 +325,7 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_nothing_left": is_nothing_left,
     "is_other_cancellation": is_other_fact,
     "is_other_currency": is_other_currency,
+    "is_other_receipt": is_other_fact,
     "is_other_refund": is_other_fact,
     "is_other_return": is_other_fact,
     "is_other_shipment": is_other_fact,
@@ -354,7 +336,9 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_redirect": is_redirect,
     "is_refused_before_a_dispute_ended": fulfilling.is_refused_before_a_dispute_ended,
     "is_refresh_in_flight": is_refresh_in_flight,
-    "is_return_unknown": returns.is_return_unknown,
+    "is_return_over": returnable.is_return_over,
+    "is_return_unknown": returnable.is_return_unknown,
+    "is_return_withdrawn": returnable.is_return_withdrawn,
     "is_returned_whole": is_returned_whole,
     "is_something_shipped": is_something_shipped,
     "is_source_displaced": is_source_displaced,
@@ -364,6 +348,9 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_never_placed": is_never_placed,
     "is_void_report": is_void_report,
     "is_wanted": is_wanted,
+    "is_withdrawal": returnable.is_withdrawal,
+    "is_withdrawn_too_early": returnable.is_withdrawn_too_early,
+    "is_withdrawn_too_late": returnable.is_withdrawn_too_late,
     "was_fulfilled": disputes.was_fulfilled,
     "was_parked": was_parked,
     "was_returned": disputes.was_returned,

@@ -38,6 +38,11 @@ def holds(marks: bytes, mark: bytes) -> bool:
     return at >= 0
 
 
+def marks_in(marks: bytes) -> set[bytes]:
+    """Each of ``marks``, which are joined without a gap."""
+    return {marks[at : at + MARK_BYTES] for at in range(0, len(marks), MARK_BYTES)}
+
+
 def content_of(facts: bytes, mark: bytes) -> bytes | None:
     """The mark that follows ``mark`` in ``facts``, which are pairs of marks without a gap; None when it is not there."""
     for at in range(0, len(facts), 2 * MARK_BYTES):

@@ -7,6 +7,7 @@ Source of the digits: ISO 4217, list one of 2026-01-01, and the five that it dro
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from functools import lru_cache
 from typing import Final
@@ -32,6 +33,9 @@ _DIGITS_BY_CODE: Final[dict[str, int]] = {**dict.fromkeys(_TWO_DIGITS.split(), 2
 
 #: A decimal string without sign, exponent, space or needless leading zero; 15 digits before the point are beyond any order.
 MONEY_PATTERN: Final = r"^(?:0|[1-9][0-9]{0,14})(?:\.[0-9]{1,4})?$"
+
+#: Minor units that no order's money reaches: a sum of many such amounts still fits into 64 bits.
+MINOR_MAX: Final = 10**15
 
 _MONEY = re.compile(MONEY_PATTERN.removesuffix("$") + r"\Z", re.ASCII)
 
@@ -80,6 +84,22 @@ def round_money(amount: Decimal, code: str) -> int:
         ValueError: Unknown currency.
     """
     return int(amount.scaleb(currency_digits(code)).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+
+def apportion(total: int, weights: Sequence[int]) -> list[int]:
+    """``total`` in parts that are in proportion to ``weights``, each rounded half up by its running sum: they add up to it.
+
+    Weights that are all 0 get nothing.
+    """
+    whole = sum(weights)
+    parts: list[int] = []
+    running = given = 0
+    for weight in weights:
+        running += weight
+        upto = (2 * total * running + whole) // (2 * whole) if whole else 0
+        parts.append(upto - given)
+        given = upto
+    return parts
 
 
 @lru_cache(maxsize=8192)  # the same few amounts, nothing most of all, come again in every quote

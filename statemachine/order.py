@@ -55,7 +55,7 @@ Step = Literal["answer", "unknown", "retry", "stuck"]
 
 RefundState = Literal["requested", "pending", "pending_information", "succeeded", "failed", "expired"]
 
-ReturnState = Literal["requested", "accepted"]
+ReturnState = Literal["requested", "accepted", "withdrawn"]
 
 DeadlineName = Literal["abandon", "overdue", "inquire", "ask_again", "expire", "refund", "return"]
 
@@ -95,7 +95,10 @@ class Shipment(msgspec.Struct, frozen=True):
 
 
 class RefundUnits(msgspec.Struct, frozen=True, array_like=True):
-    """What a refund pays back of one line: the price of ``quantity`` units, or ``amount`` minor units when that is not 0."""
+    """What a refund pays back of one line: ``amount`` minor units, for ``quantity`` units when that is not 0.
+
+    Until Digital River tells it, the amount is our estimate; 0 in what an older version kept stands for the units' price.
+    """
 
     line: str
     quantity: int
@@ -120,21 +123,28 @@ class Refund(msgspec.Struct, frozen=True):
     token_told: bool = False
     #: The part of the order's total that it pays back, as Digital River names it; None for goods.
     part: str | None = None
+    #: Asked for all that is left of ``part``.
+    whole: bool = False
 
 
 class ReturnUnits(msgspec.Struct, frozen=True, array_like=True):
-    """Units of one line that come back, and how many of them the warehouse has."""
+    """Units of one line that come back, and how many of them the warehouse has.
+
+    ``refunded`` is how many units of the line refunds had paid back when the return came into being.
+    """
 
     line: str
     asked: int
     received: int = 0
+    refunded: int = 0
 
 
 class Return(msgspec.Struct, frozen=True):
     """One return: by the platform's id, or by Digital River's when it was made there.
 
-    ``remote_id`` is Digital River's id, None until it is known. ``receipts`` are marks of the warehouse's reports; ``due`` is
-    when its wait ends.
+    ``remote_id`` is Digital River's id, None until it is known. ``receipts`` are marks of the warehouse's reports that had an id;
+    ``due`` is when its wait ends: for the units, and once it is accepted for its refund. ``refunds`` are marks of the refunds
+    that Digital River says it made for it.
     """
 
     return_id: str
@@ -143,6 +153,7 @@ class Return(msgspec.Struct, frozen=True):
     units: tuple[ReturnUnits, ...] = ()
     receipts: bytes = b""
     due: datetime | None = None
+    refunds: bytes = b""
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -180,12 +191,16 @@ class Parked(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Item(msgspec.Struct, frozen=True, array_like=True):
-    """What Digital River calls one of our lines, and what it costs: ``amount`` after discount, without ``tax``."""
+    """What Digital River calls one of our lines, and what it costs: ``amount`` after its discount, without ``tax``.
+
+    ``amount`` is None when Digital River did not tell it. ``discount`` is the line's part of the discount of the whole order.
+    """
 
     line: str
     item_id: str
-    amount: int = 0
+    amount: int | None = None
     tax: int = 0
+    discount: int = 0
 
 
 class Operation(msgspec.Struct, frozen=True, array_like=True):
@@ -268,7 +283,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     definition: int = DEFINITION
     #: Marks of the events that were applied or parked, eight bytes each (``identity.py``).
     seen: bytes = b""
-    #: Marks of shipment and cancellation ids, each followed by the mark of its content.
+    #: Marks of ids of shipments, cancellations, refunds, returns and receipts, each followed by the mark of its content.
     facts: bytes = b""
     commands: tuple[OpenCommand, ...] = ()
     items: tuple[Item, ...] = ()
@@ -293,6 +308,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     payment_failed: bool = False
     #: A renewed authorisation was refused, so captures will likely fail.
     reauth_failed: bool = False
+    #: Marks of the chargebacks that were counted, each followed by the mark of its amount.
+    chargebacks: bytes = b""
     #: Where a disputed order goes when the dispute ends.
     disputed_from: State | None = None
     #: When the latest dispute began and the latest one ended, by Digital River's clock: its reports come in any order.

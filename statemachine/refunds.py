@@ -14,6 +14,7 @@ counted (reference: Digital River's "Refund" and "Charge" resources, API version
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final, Literal, get_args
@@ -23,14 +24,17 @@ from msgspec.structs import replace
 
 from statemachine.commanding import ask, close_command, next_command_id
 from statemachine.commands import CreateRefund, decode_command
+from statemachine.currency import is_in_currency
 from statemachine.draft import Draft
 from statemachine.errors import InvariantBroken
 from statemachine.facts import Fact, Outcome, Problem, RemoteRefund
 from statemachine.identity import mark_of
 from statemachine.machine import build_machine
-from statemachine.money import format_money, round_money
-from statemachine.order import Refund, RefundState, RefundUnits
-from statemachine.refundable import is_asked_again, is_live, request_of, wanted_of
+from statemachine.money import format_money
+from statemachine.order import Order, Refund, RefundState, RefundUnits
+from statemachine.paid_back import recount
+from statemachine.refundable import is_asked_again, request_of, wanted_of
+from statemachine.repaid import is_live, settle_returns
 from statemachine.rules import Machine, Rule, Words
 
 RefundStage = Literal["new"] | RefundState
@@ -113,7 +117,9 @@ def ask_refund(draft: Draft) -> None:
     """A refund comes into being, and Digital River is asked for it."""
     data = request_of(draft)
     wanted = wanted_of(draft.order, data)
-    asked = Refund(data.refund_id, "requested", wanted.amount, wanted.taken, wanted.units, part=wanted.part)
+    asked = Refund(
+        data.refund_id, "requested", wanted.amount, wanted.taken, wanted.units, part=wanted.part, whole=wanted.whole
+    )
     _drive(draft, asked, "asked", "new")
 
 
@@ -128,32 +134,67 @@ def absorb_refund(draft: Draft) -> None:
     about = remote.dr_order_id or (data.dr_order_id if isinstance(data, Fact) else order.digital_river.order_id)
     if about is None or about != order.digital_river.order_id:
         return
+    name = _own_name(draft, remote)
     for command in order.commands:
         if command.command_id == remote.command_id:  # the webhook was faster than the answer
             close_command(draft, command)
-    known, state = _known(draft, remote), remote.state
+    if not is_in_currency(draft, remote.currency, "a refund"):
+        return
+    known, state = _known(draft, remote, name), remote.state
     trigger = f"reported.{state}" if state in get_args(RefundState) and state != "requested" else "reported.other"
     if known is None:
-        taken_id = any(refund.refund_id == remote.refund_id for refund in order.refunds)
-        refund_id = remote.dr_refund_id if remote.refund_id is None or taken_id else remote.refund_id
+        taken_id = any(refund.refund_id == name for refund in order.refunds)
+        refund_id = remote.dr_refund_id if name is None or taken_id else name
         _drive(draft, Refund(refund_id, "requested"), trigger, "new", remote)
     else:
         _drive(draft, known, trigger, known.state, remote)
     recount(draft)
+    settle_returns(draft)
 
 
-def _known(draft: Draft, remote: RemoteRefund) -> Refund | None:
+def _own_name(draft: Draft, remote: RemoteRefund) -> str | None:
+    """Our id of the refund: from its metadata, which Digital River may lose, or from the command that it answers."""
+    if remote.refund_id is not None:
+        return remote.refund_id
+    closing = draft.closing
+    for command in draft.order.commands if closing is None else (closing,):
+        if command.name == "create_refund" and (command is closing or command.command_id == remote.command_id):
+            about = decode_command(command.payload)
+            return about.refund_id if isinstance(about, CreateRefund) else None
+    return None
+
+
+def _known(draft: Draft, remote: RemoteRefund, name: str | None) -> Refund | None:
     """The refund that the report is about. Two at Digital River for one of ours: a person is called, money may go out twice."""
     mark = mark_of(remote.dr_refund_id)
-    for refund in draft.order.refunds:
-        if refund.mark == mark:
-            return refund
-    for refund in draft.order.refunds:
-        if refund.refund_id == remote.refund_id:
-            if not refund.mark:
-                return refund
-            draft.call_attention(f"Digital River has more than one refund for {refund.refund_id}")
-    return None
+    known = next((refund for refund in draft.order.refunds if refund.mark == mark), None)
+    mine = next((refund for refund in draft.order.refunds if refund.refund_id == name), None)
+    if known is not None:
+        return known if mine is None or mine is known or mine.mark else _made_one(draft, mine, known)
+    if mine is not None and mine.mark:
+        draft.call_attention(f"Digital River has more than one refund for {mine.refund_id}")
+        return None
+    return mine
+
+
+def _made_one(draft: Draft, mine: Refund, stranger: Refund) -> Refund:
+    """What was taken for a refund of Digital River's own is ours: its webhook came first and did not say so."""
+    amounts = {units.line: units.amount for units in stranger.units}
+    one = replace(
+        stranger,
+        refund_id=mine.refund_id,
+        units=tuple(replace(units, amount=amounts.get(units.line) or units.amount) for units in mine.units),
+        part=mine.part or stranger.part,
+        whole=mine.whole,
+    )
+    kept = [refund for refund in draft.order.refunds if refund is not mine and refund is not stranger]
+    draft.put(refunds=tuple(sorted([*kept, one], key=lambda refund: refund.refund_id)))
+    for reason, again in ((_failed(stranger), _failed(one)), (_overdue(stranger), _overdue(one))):
+        for told in draft.order.attention:
+            if told.startswith(reason):
+                draft.clear_attention(reason)
+                draft.call_attention(again + told.removeprefix(reason))
+    return one
 
 
 def fail_refund(draft: Draft) -> None:
@@ -171,58 +212,6 @@ def fire_refunds_due(draft: Draft) -> None:
     for refund in draft.order.refunds:
         if refund.due is not None and refund.due <= draft.now:
             _drive(draft, refund, "overdue", refund.state)
-
-
-def absorb_chargeback(draft: Draft) -> None:
-    """The bank took money back. An amount of 0 is the fee of a chargeback, and is never a chargeback here."""
-    data, order = draft.event.data, draft.order
-    assert isinstance(data, Fact)
-    if data.dr_order_id not in (None, order.digital_river.order_id) or not order.amounts.currency:
-        return
-    amount = data.amount
-    if data.major is not None:
-        amount = round_money(data.major, order.amounts.currency)
-    if amount is None:
-        draft.call_attention("Digital River reports a chargeback without its amount")
-        return
-    draft.put(amounts=replace(order.amounts, charged_back=order.amounts.charged_back + amount))
-    recount(draft)
-
-
-_ABOVE: Final = "more went back than was captured: "
-_NOT_KNOWN: Final = "more was paid back at Digital River than the refunds known here: "
-
-
-def compare_refunded(draft: Draft, told: int) -> None:
-    """``told`` is what Digital River's order says was refunded. What the refunds known here do not explain calls a person.
-
-    It is kept only while it is not explained: reports come in any order, and must end in the same bytes.
-    """
-    order = draft.order
-    told = max(told, order.remote_refunded)
-    known = sum(refund.taken for refund in order.refunds if is_live(refund)) + order.amounts.charged_back
-    unexplained = told if told > known + len(order.lines) else 0
-    if unexplained != order.remote_refunded:
-        draft.put(remote_refunded=unexplained)
-    currency = order.amounts.currency
-    figures = f"{format_money(told, currency)} of {format_money(known, currency)}" if unexplained else None
-    draft.settle_attention(_NOT_KNOWN, figures)
-
-
-def recount(draft: Draft) -> None:
-    """``amounts.refunded`` is the sum of what succeeded. More back than captured is told with its figures, never hidden."""
-    order = draft.order
-    refunded = sum(refund.taken for refund in order.refunds if refund.state == "succeeded")
-    if refunded != order.amounts.refunded:
-        draft.put(amounts=replace(order.amounts, refunded=refunded))
-    amounts = draft.order.amounts
-    above = None
-    if refunded + amounts.charged_back > amounts.captured + len(order.lines):
-        figures = [format_money(one, amounts.currency) for one in (refunded, amounts.charged_back, amounts.captured)]
-        above = "{} refunded and {} charged back of {}".format(*figures)
-    draft.settle_attention(_ABOVE, above)
-    if order.remote_refunded:
-        compare_refunded(draft, 0)
 
 
 # The machine's effects
@@ -254,28 +243,43 @@ def _ask_refund(step: RefundStep) -> None:
 def _take_report(step: RefundStep) -> None:
     remote, refund, order = step.remote, step.refund, step.draft.order
     assert remote is not None  # the trigger is a report
-    amount = remote.refunded if step.state == "succeeded" and remote.refunded else remote.amount
-    asked = remote.amount if refund.amount is None else refund.amount
+    told = {item.item_id: item.amount for item in remote.items}
+    if step.state == "succeeded":
+        told |= {item.item_id: item.refunded for item in remote.items if item.refunded}
+    # A refund by items has no amount of its own.
+    over = remote.amount if remote.amount is not None else sum(item.amount for item in remote.items) or None
+    paid = remote.refunded or sum(item.refunded for item in remote.items)
+    amount = paid if step.state == "succeeded" and paid else over
+    asked = over if refund.amount is None else refund.amount
     if amount is not None and asked is not None and abs(amount - asked) > len(order.lines):
         figures = [format_money(one, order.amounts.currency) for one in (amount, asked)]
         step.draft.call_attention(
             "refund {} is over {} at Digital River, asked was {}".format(refund.refund_id, *figures)
         )
-    line_of = {item.item_id: item.line for item in order.items}
-    units = refund.units or tuple(
-        RefundUnits(line_of[item.item_id], item.quantity, item.amount)
-        for item in remote.items
-        if item.item_id in line_of and (item.quantity or item.amount)
-    )
     step.refund = replace(
         refund,
         amount=refund.amount if amount is None else amount,
         taken=refund.taken if amount is None else amount,
-        units=units,
+        units=_told_units(order, refund, remote, told),
         mark=mark_of(remote.dr_refund_id),
         part=refund.part or remote.kind,
     )
     step.draft.clear_attention(_overdue(refund))
+
+
+def _told_units(order: Order, refund: Refund, remote: RemoteRefund, told: dict[str, int]) -> tuple[RefundUnits, ...]:
+    """What was asked of each line, with the money that Digital River tells; what it tells when nothing was asked by lines."""
+    line_of = {item.item_id: item.line for item in order.items}
+    if refund.units:
+        amounts = Counter[str]()
+        for item_id, amount in told.items():
+            amounts[line_of.get(item_id, "")] += amount
+        return tuple(replace(units, amount=amounts[units.line] or units.amount) for units in refund.units)
+    return tuple(
+        RefundUnits(line_of[item.item_id], item.quantity, told[item.item_id])
+        for item in remote.items
+        if item.item_id in line_of and (item.quantity or item.amount)
+    )
 
 
 def _wait(step: RefundStep) -> None:

@@ -1,10 +1,12 @@
 """Returns: one small machine for each return id, beside the life cycle, from a table of the same words.
 
     requested   asked of Digital River; the shopper sends the units, the warehouse reports what it has
-    accepted    all of it was received and Digital River refunds it, under refund ids of its own
+    accepted    all of it was received and Digital River refunds it, under refund ids of its own; that is waited for
+    withdrawn   nothing of it is coming any more: its units may be refunded or come back in another return
 
 Digital River pays back a return only when it is accepted whole (reference: Digital River's "Return" resource); so a part that
-was received is kept and nothing is asked until the rest is there.
+was received is kept and nothing is asked until the rest is there. It knows no end of a return but that: one that is withdrawn
+here stays ``created`` there and is never accepted.
 """
 
 from __future__ import annotations
@@ -16,42 +18,56 @@ from msgspec.structs import replace
 
 from statemachine.commanding import ask, close_command, next_command_id
 from statemachine.commands import AcceptReturn, Command, CreateReturn, ReturnItem, decode_command
-from statemachine.contents import content_mark
+from statemachine.contents import fact_of
 from statemachine.draft import Draft
 from statemachine.errors import InvariantBroken
-from statemachine.events import ReturnReceived, ReturnRequested
+from statemachine.events import ReturnRequested
 from statemachine.facts import Fact, Outcome, RemoteReturn
-from statemachine.identity import holds, mark_of
+from statemachine.identity import holds, mark_of, marks_in, without_fact
 from statemachine.machine import build_machine
-from statemachine.order import Line, Order, Return, ReturnState, ReturnUnits
-from statemachine.refundable import left_to_refund, price_of
+from statemachine.order import Return, ReturnState, ReturnUnits
+from statemachine.repaid import not_paid_back, settle_returns, units_taken
+from statemachine.returnable import (
+    find_return,
+    is_paid_back_otherwise,
+    is_refund_to_come,
+    receipt_in,
+    returned_in,
+)
 from statemachine.rules import Machine, Rule, Words
 
 ReturnStage = Literal["new", "dropped"] | ReturnState
 
-_STAGES: Final[tuple[ReturnStage, ...]] = ("new", "requested", "accepted", "dropped")
+_STAGES: Final[tuple[ReturnStage, ...]] = ("new", "requested", "accepted", "withdrawn", "dropped")
 _move, _same = Words[ReturnStage].move, Words[ReturnStage].same
 
 RULES: Final[tuple[Rule[ReturnStage], ...]] = (
     _move("asked", ("new",), "requested", do="ask_return wait"),
-    _same("asked", ("requested", "accepted", "dropped")),
-    # the request may be sent again under the same return_id
+    _same("asked", ("requested", "accepted", "withdrawn", "dropped")),
+    # it may be sent again under the same return_id
     _move("refused", ("requested",), "dropped", do="note_refused"),
+    _move("refused", ("withdrawn",), "dropped"),
     _same("refused", ("new", "accepted", "dropped")),
     _move("received", ("requested",), None, do="take_receipt accept_when_whole"),
-    _same("received", ("new", "accepted", "dropped")),
+    _same("received", ("new", "accepted", "withdrawn", "dropped")),
     _move("not_accepted", ("requested",), None, do="forget_receipts note_not_accepted"),
-    _same("not_accepted", ("new", "accepted", "dropped")),
+    _same("not_accepted", ("new", "accepted", "withdrawn", "dropped")),
+    _move("withdrawn", ("requested",), "withdrawn", do="stop_waiting forget_notes"),
+    _same("withdrawn", ("new", "accepted", "withdrawn", "dropped")),
     _move("reported.created", ("new",), "requested", do="take_report wait"),
-    _move("reported.created", ("requested",), None, when="is_id_unknown", do="take_report"),
-    _same("reported.created", ("requested", "accepted", "dropped")),
-    _move("reported.accepted", ("new", "requested"), "accepted", do="take_report stop_waiting"),
+    _move("reported.created", ("requested", "withdrawn"), None, when="is_id_unknown", do="take_report"),
+    _same("reported.created", ("requested", "accepted", "withdrawn", "dropped")),
+    _move("reported.accepted", ("new",), "accepted", do="take_report wait_for_refund"),
+    _move("reported.accepted", ("requested",), "accepted", do="take_report forget_notes wait_for_refund"),
+    _move("reported.accepted", ("withdrawn",), "accepted", do="take_report wait_for_refund note_accepted_all_the_same"),
+    _move("reported.accepted", ("accepted",), None, when="is_refund_news", do="take_report"),
     _same("reported.accepted", ("accepted", "dropped")),
     _move("reported.other", ("new",), "requested", do="take_report wait note_unknown_state"),
-    _move("reported.other", ("requested", "accepted"), None, do="note_unknown_state"),
+    _move("reported.other", ("requested", "accepted", "withdrawn"), None, do="note_unknown_state"),
     _same("reported.other", ("dropped",)),
     _move("overdue", ("requested",), None, do="stop_waiting note_overdue"),
-    _same("overdue", ("new", "accepted", "dropped")),
+    _move("overdue", ("accepted",), None, do="stop_waiting note_not_paid_back"),
+    _same("overdue", ("new", "withdrawn", "dropped")),
 )
 
 RETURN: Final[Machine[ReturnStage]] = Machine(
@@ -59,13 +75,14 @@ RETURN: Final[Machine[ReturnStage]] = Machine(
     states=_STAGES,
     initial="new",
     final=("accepted", "dropped"),
-    resting=(),
+    resting=("withdrawn",),
     passing=("new", "dropped"),
     triggers=(
         "asked",
         "refused",
         "received",
         "not_accepted",
+        "withdrawn",
         "reported.created",
         "reported.accepted",
         "reported.other",
@@ -89,93 +106,30 @@ class ReturnStep:
         self.remote = remote
 
 
-# Guards that the life cycle's table names
-
-
-def _asked_units(order: Order, line: str) -> int:
-    """Units of the line in all returns."""
-    return sum(units.asked for one in order.returns for units in one.units if units.line == line)
-
-
-def is_above_returnable(draft: Draft) -> bool:
-    """More would come back than was ordered, less what was cancelled and what comes back already."""
-    return _is_above(draft, lambda line: line.ordered - line.cancelled)
-
-
-def is_above_shipped(draft: Draft) -> bool:
-    """More would come back than was shipped, less what comes back already."""
-    return _is_above(draft, lambda line: line.shipped)
-
-
-def _is_above(draft: Draft, most: Callable[[Line], int]) -> bool:
-    data, order = draft.event.data, draft.order
-    assert isinstance(data, ReturnRequested)  # the table asks for this event only
-    lines = {line.line: line for line in order.lines}
-    return any(item.quantity > most(lines[item.line]) - _asked_units(order, item.line) for item in data.items)
-
-
-def is_return_unknown(draft: Draft) -> bool:
-    """The return was not requested yet, or Digital River has not said yet how it calls it."""
-    returned = _received(draft)
-    return returned is None or (returned.state == "requested" and returned.remote_id is None)
-
-
-def is_known_receipt(draft: Draft) -> bool:
-    """The return is accepted already, or the warehouse reported the same units of it under another event id."""
-    returned = _received(draft)
-    return returned is not None and (
-        returned.state == "accepted" or holds(returned.receipts, content_mark(_receipt(draft)))
-    )
-
-
-def is_money_to_come(draft: Draft) -> bool:
-    """A parcel is not captured yet, and what is left to refund does not pay for the return: Digital River would pay less."""
-    order, returned = draft.order, _received(draft)
-    assert returned is not None  # guarded by is_return_unknown
-    if all(shipment.capture == "complete" for shipment in order.shipments):
-        return False
-    price = price_of(order, [(units.line, units.asked) for units in returned.units])
-    return price == 0 or price > left_to_refund(order) + len(order.lines)
-
-
-def is_above_asked(draft: Draft) -> bool:
-    """A line that is not in the return, or more of one than is still to come."""
-    returned = _received(draft)
-    assert returned is not None  # guarded by is_return_unknown
-    left = {units.line: units.asked - units.received for units in returned.units}
-    return any(item.quantity > left.get(item.line, 0) for item in _receipt(draft).items)
-
-
-def _receipt(draft: Draft) -> ReturnReceived:
-    data = draft.event.data
-    assert isinstance(data, ReturnReceived)  # the table asks for this event only
-    return data
-
-
-def _received(draft: Draft) -> Return | None:
-    return _find(draft.order, _receipt(draft).return_id)
-
-
-def _find(order: Order, return_id: str | None) -> Return | None:
-    return next((one for one in order.returns if one.return_id == return_id), None)
-
-
 # Effects that the life cycle's table names
 
 
 def ask_return(draft: Draft) -> None:
-    """A return comes into being, and Digital River is asked for it."""
+    """A return comes into being; Digital River is asked for it."""
     data = draft.event.data
     assert isinstance(data, ReturnRequested)  # the table fires this for this event only
-    units = tuple(ReturnUnits(item.line, item.quantity) for item in data.items)
+    paid_back = units_taken(draft.order).refunded
+    units = tuple(ReturnUnits(item.line, item.quantity, refunded=paid_back[item.line]) for item in data.items)
     _drive(draft, Return(data.return_id, "requested", units=units), "asked", "new")
 
 
 def take_receipt(draft: Draft) -> None:
     """The warehouse has units of a return."""
-    returned = _received(draft)
+    returned = returned_in(draft)
     assert returned is not None  # guarded by is_return_unknown
     _drive(draft, returned, "received", returned.state)
+
+
+def withdraw_return(draft: Draft) -> None:
+    """Nothing of a return is coming any more."""
+    returned = returned_in(draft)
+    assert returned is not None  # guarded by is_return_absent
+    _drive(draft, returned, "withdrawn", returned.state)
 
 
 def absorb_return(draft: Draft) -> None:
@@ -190,7 +144,7 @@ def absorb_return(draft: Draft) -> None:
     if about is None or about != order.digital_river.order_id:
         return
     known = next((one for one in order.returns if one.remote_id == remote.dr_return_id), None)
-    mine = _find(order, remote.return_id)
+    mine = find_return(order, remote.return_id)
     if known is None and mine is not None and mine.remote_id is None:
         known = mine
     _close_commands(draft, remote, known)
@@ -201,15 +155,16 @@ def absorb_return(draft: Draft) -> None:
         return_id = remote.dr_return_id if remote.return_id is None or mine is not None else remote.return_id
         _drive(draft, Return(return_id, "requested"), trigger, "new", remote)
     count_returned(draft)
+    settle_returns(draft)
 
 
 def _close_commands(draft: Draft, remote: RemoteReturn, known: Return | None) -> None:
     """A webhook that was faster than the answer closes the command that it answers."""
+    accepted = known.return_id if known is not None and remote.state == "accepted" else None
     for command in draft.order.commands:
-        accepts = remote.state == "accepted" and known is not None and command.name == "accept_return"
-        if command.command_id == remote.command_id or (
-            accepts and known is not None and _return_id(decode_command(command.payload)) == known.return_id
-        ):
+        about = decode_command(command.payload) if command.name == "accept_return" else None
+        accepts = isinstance(about, AcceptReturn) and about.return_id == accepted
+        if accepts or command.command_id == remote.command_id:
             close_command(draft, command)
 
 
@@ -223,13 +178,13 @@ def drop_return(draft: Draft) -> None:
 
 
 def note_return_not_accepted(draft: Draft) -> None:
-    """Digital River did not accept a return that was received."""
+    """Digital River did not accept a return."""
     _answer(draft, "not_accepted")
 
 
 def _answer(draft: Draft, trigger: str) -> None:
     assert draft.closing is not None  # the table fires this for the answer to a command
-    returned = _find(draft.order, _return_id(decode_command(draft.closing.payload)))
+    returned = find_return(draft.order, _return_id(decode_command(draft.closing.payload)))
     assert returned is not None  # a return with an open command is never dropped
     _drive(draft, returned, trigger, returned.state)
 
@@ -285,33 +240,43 @@ def _ask_return(step: ReturnStep) -> None:
 def _take_report(step: ReturnStep) -> None:
     remote, returned = step.remote, step.returned
     assert remote is not None  # the trigger is a report
-    line_of = {item.item_id: item.line for item in step.draft.order.items}
+    draft = step.draft
+    line_of = {item.item_id: item.line for item in draft.order.items}
+    paid_back = units_taken(draft.order).refunded
     units = returned.units or tuple(
-        ReturnUnits(line_of[item.item_id], item.quantity) for item in remote.items if item.item_id in line_of
+        ReturnUnits(line_of[item.item_id], item.quantity, refunded=paid_back[line_of[item.item_id]])
+        for item in remote.items
+        if item.item_id in line_of
     )
-    step.returned = replace(returned, remote_id=remote.dr_return_id, units=units)
-    step.draft.clear_attention(_overdue(returned))
+    told = {mark_of(one) for one in remote.dr_refund_ids} | marks_in(returned.refunds)
+    step.returned = replace(returned, remote_id=remote.dr_return_id, units=units, refunds=b"".join(sorted(told)))
+    draft.clear_attention(_overdue(returned))
 
 
 def _take_receipt(step: ReturnStep) -> None:
-    data = _receipt(step.draft)
+    draft, data = step.draft, receipt_in(step.draft)
     more = {item.line: item.quantity for item in data.items}
     units = tuple(replace(one, received=one.received + more.get(one.line, 0)) for one in step.returned.units)
-    step.returned = replace(step.returned, units=units, receipts=step.returned.receipts + content_mark(data))
-    step.draft.clear_attention(_not_accepted(step.returned))
+    fact = fact_of(draft)
+    receipts = step.returned.receipts + (fact[0] if fact is not None else b"")
+    step.returned = replace(step.returned, units=units, receipts=receipts)
+    draft.clear_attention(_not_accepted(step.returned))
 
 
 def _accept_when_whole(step: ReturnStep) -> None:
     draft, returned = step.draft, step.returned
     if any(units.received < units.asked for units in returned.units):
         return
-    ids = draft.order.digital_river
-    assert ids.order_id is not None  # a return exists
+    if is_paid_back_otherwise(draft.order, returned):
+        draft.call_attention(_contested(returned))
+        return
+    dr_order_id = draft.order.digital_river.order_id
+    assert dr_order_id is not None  # a return exists
     assert returned.remote_id is not None  # guarded by is_return_unknown
     command = AcceptReturn(
         command_id=next_command_id(draft),
         order_id=draft.order.order_id,
-        dr_order_id=ids.order_id,
+        dr_order_id=dr_order_id,
         currency=draft.order.amounts.currency,
         dr_return_id=returned.remote_id,
         return_id=returned.return_id,
@@ -321,12 +286,19 @@ def _accept_when_whole(step: ReturnStep) -> None:
 
 def _forget_receipts(step: ReturnStep) -> None:
     """So that the warehouse can report them again."""
+    for mark in sorted(marks_in(step.returned.receipts)):
+        step.draft.put(facts=without_fact(step.draft.order.facts, mark))
     units = tuple(replace(one, received=0) for one in step.returned.units)
     step.returned = replace(step.returned, units=units, receipts=b"")
 
 
 def _wait(step: ReturnStep) -> None:
     step.returned = replace(step.returned, due=step.draft.now + step.draft.policy.return_wait)
+
+
+def _wait_for_refund(step: ReturnStep) -> None:
+    waits = is_refund_to_come(step.draft.order, step.returned)
+    step.returned = replace(step.returned, due=step.draft.now + step.draft.policy.refund_wait if waits else None)
 
 
 def _stop_waiting(step: ReturnStep) -> None:
@@ -349,23 +321,53 @@ def _note_not_accepted(step: ReturnStep) -> None:
     step.draft.call_attention(f"{_not_accepted(step.returned)}; report its receipt again")
 
 
-def _note_unknown_state(step: ReturnStep) -> None:
-    step.draft.call_attention(f"Digital River has return {step.returned.return_id} in a state that is not known here")
-
-
 def _overdue(returned: Return) -> str:
     return f"return {returned.return_id} is overdue: "
+
+
+def _contested(returned: Return) -> str:
+    return (
+        f"return {returned.return_id} is not accepted: some of its lines were paid back since it was requested; "
+        "withdraw it, and refund what is still owed"
+    )
+
+
+def _forget_notes(step: ReturnStep) -> None:
+    for reason in (_contested(step.returned), _overdue(step.returned), _not_accepted(step.returned)):
+        step.draft.clear_attention(reason)
+
+
+def _note_accepted_all_the_same(step: ReturnStep) -> None:
+    step.draft.call_attention(
+        f"Digital River accepted return {step.returned.return_id}, which was withdrawn: it pays it back"
+    )
 
 
 def _note_overdue(step: ReturnStep) -> None:
     step.draft.call_attention(f"{_overdue(step.returned)}not all of it was received in time")
 
 
+def _note_not_paid_back(step: ReturnStep) -> None:
+    step.draft.call_attention(f"{not_paid_back(step.returned)}Digital River accepted it, and no refund of it has come")
+
+
+def _is_refund_news(step: ReturnStep) -> bool:
+    remote = step.remote
+    return remote is not None and any(not holds(step.returned.refunds, mark_of(one)) for one in remote.dr_refund_ids)
+
+
+def _note_unknown_state(step: ReturnStep) -> None:
+    step.draft.call_attention(f"Digital River has return {step.returned.return_id} in a state that is not known here")
+
+
 EFFECTS: Final[dict[str, Callable[[ReturnStep], None]]] = {
     "accept_when_whole": _accept_when_whole,
     "ask_return": _ask_return,
+    "forget_notes": _forget_notes,
     "forget_receipts": _forget_receipts,
+    "note_accepted_all_the_same": _note_accepted_all_the_same,
     "note_not_accepted": _note_not_accepted,
+    "note_not_paid_back": _note_not_paid_back,
     "note_overdue": _note_overdue,
     "note_refused": _note_refused,
     "note_unknown_state": _note_unknown_state,
@@ -373,8 +375,12 @@ EFFECTS: Final[dict[str, Callable[[ReturnStep], None]]] = {
     "take_receipt": _take_receipt,
     "take_report": _take_report,
     "wait": _wait,
+    "wait_for_refund": _wait_for_refund,
 }
-GUARDS: Final[dict[str, Callable[[ReturnStep], bool]]] = {"is_id_unknown": _is_id_unknown}
+GUARDS: Final[dict[str, Callable[[ReturnStep], bool]]] = {
+    "is_id_unknown": _is_id_unknown,
+    "is_refund_news": _is_refund_news,
+}
 
 _machine: Final = build_machine(RETURN, GUARDS, EFFECTS)
 

@@ -13,9 +13,22 @@ from typing import Any, Final
 import msgspec
 
 from statemachine.amounts import AmountsText, amounts_of, amounts_text
-from statemachine.envelope import Headers, Record
 from statemachine.errors import ConfigError, InvariantBroken
-from statemachine.money import format_money, parse_money
+from statemachine.kept import (
+    ParkedRecord,
+    ParkedView,
+    RefundRecord,
+    RefundText,
+    ReturnRecord,
+    ReturnView,
+    kept_parked,
+    kept_refunds,
+    kept_returns,
+    parked_of,
+    refund_text,
+    refunds_of,
+    returns_of,
+)
 from statemachine.order import (
     DEFINITION,
     Charge,
@@ -25,79 +38,19 @@ from statemachine.order import (
     Line,
     OpenCommand,
     Order,
-    Parked,
     Payment,
-    Refund,
-    RefundState,
-    RefundUnits,
     RemoteIds,
-    Return,
-    ReturnState,
-    ReturnUnits,
     Shipment,
     State,
 )
 from statemachine.upgrades import UPGRADES
 
 
-class RefundText(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A refund in public."""
-
-    refund_id: str
-    state: RefundState
-    amount: str | None = None
-
-
-class ReturnView(msgspec.Struct, frozen=True):
-    """A return in public."""
-
-    return_id: str
-    state: ReturnState
-
-
-class ParkedView(msgspec.Struct, frozen=True):
-    """A parked event in public: what waits and since when, no content."""
-
-    type: str
-    since: datetime
-
-
-class _ParkedRecord(msgspec.Struct, frozen=True, array_like=True):
-    """A parked record: its key is the order id, its value was JSON and thus is text."""
-
-    mark: bytes
-    topic: str
-    partition: int
-    offset: int
-    value: str
-    headers: Headers = ()
-
-
-class _RefundRecord(msgspec.Struct, frozen=True, array_like=True):
-    """The worker's part of the refund at the same place in ``refunds``."""
-
-    taken: int
-    units: tuple[RefundUnits, ...]
-    mark: bytes
-    due: datetime | None
-    token_told: bool = False
-    part: str | None = None
-
-
-class _ReturnRecord(msgspec.Struct, frozen=True, array_like=True):
-    """The worker's part of the return at the same place in ``returns``."""
-
-    remote_id: str | None
-    units: tuple[ReturnUnits, ...]
-    receipts: bytes
-    due: datetime | None
-
-
 class _Internal(msgspec.Struct, frozen=True, omit_defaults=True):
     seen: bytes = b""
     facts: bytes = b""
     commands: tuple[OpenCommand, ...] = ()
-    parked: tuple[_ParkedRecord, ...] = ()
+    parked: tuple[ParkedRecord, ...] = ()
     items: tuple[Item, ...] = ()
     charges: tuple[Charge, ...] = ()
     voids: tuple[str, ...] = ()
@@ -110,13 +63,14 @@ class _Internal(msgspec.Struct, frozen=True, omit_defaults=True):
     reviewed: bool = False
     payment_failed: bool = False
     reauth_failed: bool = False
-    refunds: tuple[_RefundRecord, ...] = ()
-    returns: tuple[_ReturnRecord, ...] = ()
+    refunds: tuple[RefundRecord, ...] = ()
+    returns: tuple[ReturnRecord, ...] = ()
     disputed_from: State | None = None
     dispute_began: datetime | None = None
     dispute_ended: datetime | None = None
     refused: tuple[OpenCommand, ...] = ()
     made: bytes = b""
+    chargebacks: bytes = b""
 
 
 class _Snapshot(msgspec.Struct, frozen=True):
@@ -175,7 +129,7 @@ def encode_snapshot(order: Order) -> bytes:
                 order.seen,
                 order.facts,
                 order.commands,
-                tuple([_parked_record(entry) for entry in order.parked]),
+                kept_parked(order.parked),
                 order.items,
                 order.charges,
                 order.voids,
@@ -188,18 +142,14 @@ def encode_snapshot(order: Order) -> bytes:
                 order.reviewed,
                 order.payment_failed,
                 order.reauth_failed,
-                tuple(
-                    [
-                        _RefundRecord(one.taken, one.units, one.mark, one.due, one.token_told, one.part)
-                        for one in order.refunds
-                    ]
-                ),
-                tuple([_ReturnRecord(one.remote_id, one.units, one.receipts, one.due) for one in order.returns]),
+                kept_refunds(order.refunds),
+                kept_returns(order.returns),
                 order.disputed_from,
                 order.dispute_began,
                 order.dispute_ended,
                 order.refused,
                 order.made,
+                order.chargebacks,
             ),
         )
     )
@@ -239,12 +189,16 @@ def _order(snapshot: _Snapshot) -> Order:
         amounts=amounts_of(snapshot.amounts),
         lines=snapshot.lines,
         shipments=snapshot.shipments,
-        refunds=_refunds(snapshot) if snapshot.refunds or internal.refunds else (),
-        returns=_returns(snapshot) if snapshot.returns or internal.returns else (),
+        refunds=refunds_of(snapshot.refunds, internal.refunds, snapshot.amounts.currency or "")
+        if snapshot.refunds or internal.refunds
+        else (),
+        returns=returns_of(snapshot.returns, internal.returns) if snapshot.returns or internal.returns else (),
         documents=snapshot.documents,
         digital_river=snapshot.digital_river,
         deadlines=snapshot.deadlines,
-        parked=_parked(snapshot) if snapshot.parked or internal.parked else (),
+        parked=parked_of(snapshot.order_id, snapshot.parked, internal.parked)
+        if snapshot.parked or internal.parked
+        else (),
         attention=snapshot.attention,
         updated=snapshot.updated,
         definition=DEFINITION,
@@ -268,59 +222,7 @@ def _order(snapshot: _Snapshot) -> Order:
         dispute_ended=internal.dispute_ended,
         refused=internal.refused,
         made=internal.made,
-    )
-
-
-def refund_text(refund: Refund, currency: str) -> RefundText:
-    """A refund as the contract writes it."""
-    return RefundText(
-        refund.refund_id, refund.state, None if refund.amount is None else format_money(refund.amount, currency)
-    )
-
-
-def _refunds(snapshot: _Snapshot) -> tuple[Refund, ...]:
-    currency = snapshot.amounts.currency or ""
-    return tuple(
-        Refund(
-            text.refund_id,
-            text.state,
-            None if text.amount is None else parse_money(text.amount, currency),
-            kept.taken,
-            kept.units,
-            kept.mark,
-            kept.due,
-            kept.token_told,
-            kept.part,
-        )
-        for text, kept in zip(snapshot.refunds, snapshot.internal.refunds, strict=True)
-    )
-
-
-def _returns(snapshot: _Snapshot) -> tuple[Return, ...]:
-    return tuple(
-        Return(view.return_id, view.state, kept.remote_id, kept.units, kept.receipts, kept.due)
-        for view, kept in zip(snapshot.returns, snapshot.internal.returns, strict=True)
-    )
-
-
-def _parked_record(entry: Parked) -> _ParkedRecord:
-    record = entry.record
-    assert record.value is not None  # decoding refuses records without a value
-    return _ParkedRecord(
-        entry.mark, record.topic, record.partition, record.offset, record.value.decode(), record.headers
-    )
-
-
-def _parked(snapshot: _Snapshot) -> tuple[Parked, ...]:
-    key = snapshot.order_id.encode()
-    return tuple(
-        Parked(
-            view.type,
-            view.since,
-            kept.mark,
-            Record(kept.topic, kept.partition, kept.offset, key, kept.value.encode(), kept.headers),
-        )
-        for view, kept in zip(snapshot.parked, snapshot.internal.parked, strict=True)
+        chargebacks=internal.chargebacks,
     )
 
 

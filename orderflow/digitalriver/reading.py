@@ -34,7 +34,7 @@ from statemachine.facts import (
     SellingEntity,
     Session,
 )
-from statemachine.money import round_money
+from statemachine.money import MINOR_MAX, round_money
 
 #: Item metadata under which our line id travels, and metadata of every create under which our command id does.
 LINE_KEY: Final = "line"
@@ -54,15 +54,30 @@ _DIGITS_MAX: Final = 15
 
 
 def minor_units(amount: Decimal, currency: str) -> int:
-    """``amount`` in minor units of ``currency``, rounded half up.
+    """``amount`` in minor units of ``currency``, rounded half up: never below 0.
+
+    Raises:
+        OffContract: A currency that ISO 4217 does not have, or an amount that is negative or no finite number.
+    """
+    minor = signed_units(amount, currency)
+    if minor < 0:
+        raise OffContract("a negative amount")
+    return minor
+
+
+def signed_units(amount: Decimal, currency: str) -> int:
+    """The same for what may be below 0.
 
     Raises:
         OffContract: A currency that ISO 4217 does not have, or an amount that is no finite number.
     """
     try:
-        return round_money(finite(amount), currency.upper())
+        minor = round_money(finite(amount), currency.upper())
     except ValueError:
         raise OffContract("an object in an unknown currency") from None
+    if abs(minor) > MINOR_MAX:
+        raise OffContract("an amount that is no number")
+    return minor
 
 
 def finite(amount: Decimal) -> Decimal:
@@ -90,7 +105,7 @@ def checkout_of(checkout: wire.Checkout) -> RemoteCheckout:
     lines = tuple(
         QuotedLine(
             line=_line_of(item) or item.id,
-            amount=minor(item.amount),
+            amount=minor(item.amount or wire.ZERO),
             tax=minor(item.tax.amount),
             duties=minor(item.duties.amount),
             fees=minor(item.fees.amount),
@@ -98,21 +113,19 @@ def checkout_of(checkout: wire.Checkout) -> RemoteCheckout:
         )
         for item in checkout.items
     )
-    shipping = minor(checkout.shipping_choice.amount if checkout.shipping_choice else checkout.total_shipping)
     total, tax, duties = minor(checkout.total_amount), minor(checkout.total_tax), minor(checkout.total_duty)
     fees, importer_tax = minor(checkout.total_fees), minor(checkout.total_importer_tax)
-    summed = sum(line.amount for line in lines) + shipping + tax + duties + fees + importer_tax
     entity = checkout.selling_entity
     return RemoteCheckout(
         checkout_id=checkout.id,
         currency=currency,
         total=total,
         tax=tax,
-        shipping=shipping,
+        shipping=_shipping_of(checkout),
         duties=duties,
         fees=fees,
         importer_tax=importer_tax,
-        discount=max(0, summed - total),
+        discount=_missing_of(checkout),
         upstream_id=checkout.upstream_id,
         customer_id=checkout.customer_id,
         # An empty object until Digital River can decide it.
@@ -122,6 +135,31 @@ def checkout_of(checkout: wire.Checkout) -> RemoteCheckout:
         source_ids=tuple(source.id for source in checkout.payment.sources),
         disclosures=checkout.disclosures,
     )
+
+
+def _shipping_of(totals: wire.Totals) -> int:
+    choice = totals.shipping_choice
+    return minor_units(choice.amount if choice else totals.total_shipping, totals.currency)
+
+
+def _missing_of(totals: wire.Totals) -> int:
+    """What the total has lost beside its parts: a discount of the whole order, or of a shipping that is told in full."""
+    others = (totals.total_tax, totals.total_duty, totals.total_fees, totals.total_importer_tax)
+    parts = [*others, *(item.amount or wire.ZERO for item in totals.items)]
+    summed = sum(minor_units(part, totals.currency) for part in parts) + _shipping_of(totals)
+    return max(0, summed - minor_units(totals.total_amount, totals.currency))
+
+
+def _order_discount_of(totals: wire.Totals) -> int:
+    """The discount of the whole order, which its lines bear: never what the shipping was discounted by."""
+    if totals.discount is None:
+        return 0
+    missing, off = _missing_of(totals), totals.discount
+    if totals.shipping_discount is None:
+        return missing
+    goods = sum((item.amount or wire.ZERO for item in totals.items), wire.ZERO)
+    told = off.amount_off if off.amount_off is not None else goods * (off.percent_off or wire.ZERO) / 100
+    return min(missing, minor_units(told, totals.currency))
 
 
 def order_of(order: wire.Order) -> RemoteOrder:
@@ -141,6 +179,7 @@ def order_of(order: wire.Order) -> RemoteOrder:
         cancelled=minor_units(order.cancelled_amount, currency),
         refunded=minor_units(order.refunded_amount, currency),
         available_to_refund=minor_units(order.available_to_refund_amount, currency),
+        discount=_order_discount_of(order),
         items=tuple(
             RemoteItem(
                 item_id=item.id,
@@ -149,7 +188,7 @@ def order_of(order: wire.Order) -> RemoteOrder:
                 # For an item whose metadata was lost: the SKU finds the line when no other item is like it.
                 sku_id=item.sku_id if _line_of(item) or alone[(item.sku_id, item.quantity)] == 1 else None,
                 state=item.state,
-                amount=minor_units(item.amount, currency),
+                amount=None if item.amount is None else minor_units(item.amount, currency),
                 tax=minor_units(item.tax.amount, currency),
             )
             for item in order.items
@@ -166,9 +205,10 @@ def charge_of(charge: wire.Charge, currency: str | None = None) -> RemoteCharge:
     Raises:
         OffContract: Neither is there.
     """
-    known = charge.currency or currency
-    if known is None:
+    named = charge.currency or currency
+    if named is None:
         raise OffContract("a charge without a currency")
+    known = named.upper()
 
     def operations(found: list[wire.Operation]) -> tuple[ChargeOperation, ...]:
         return tuple(
@@ -192,6 +232,7 @@ def charge_of(charge: wire.Charge, currency: str | None = None) -> RemoteCharge:
         cancels=operations(charge.cancels),
         refunds=operations(charge.refunds),
         failure_code=charge.failure_code,
+        currency=known,
     )
 
 
@@ -222,21 +263,22 @@ def fulfillment_of(fulfillment: wire.Fulfillment, lines: Mapping[str, str] | Non
 
 def refund_of(refund: wire.Refund, lines: Mapping[str, str] | None = None) -> RemoteRefund:
     """A refund in our words; ``lines`` maps item ids to our lines where the command knows them."""
-    known = lines or {}
+    known, currency = lines or {}, refund.currency.upper()
     token = refund.token_information or wire.TokenInformation()
     return RemoteRefund(
         dr_refund_id=refund.id,
         state=refund.state,
         dr_order_id=refund.order_id,
-        amount=minor_units(refund.amount, refund.currency) if refund.amount is not None else None,
-        refunded=minor_units(refund.refunded_amount, refund.currency),
+        amount=None if refund.amount is None else minor_units(refund.amount, currency),
+        refunded=minor_units(refund.refunded_amount, currency),
+        currency=currency,
         kind=refund.type,
         items=tuple(
             RemoteRefundItem(
                 item_id=item.item_id,
                 quantity=item.quantity or 0,
-                amount=minor_units(item.amount, refund.currency),
-                refunded=minor_units(item.refunded_amount, refund.currency),
+                amount=minor_units(item.amount or wire.ZERO, currency),
+                refunded=minor_units(item.refunded_amount, currency),
                 line=known.get(item.item_id),
             )
             for item in refund.items
@@ -338,7 +380,7 @@ def _session_of(session: wire.Session | None, currency: str) -> Session | None:
     return Session(
         session_id=session.id,
         state=session.state,
-        remaining=minor_units(session.amount_remaining_to_be_contributed, currency),
+        remaining=signed_units(session.amount_remaining_to_be_contributed, currency),
         client_secret=session.client_secret,
         next_action=action,
     )

@@ -169,15 +169,21 @@ def _fact_of(kind: str, raw: msgspec.Raw) -> Fact:
         returned = _returns.decode(raw)
         return Fact(type=kind, dr_order_id=returned.order_id, returned=reading.return_of(returned))
     if kind == _CHARGEBACK:
-        chargeback = _chargebacks.decode(raw)
-        if chargeback.amount is None or chargeback.currency is None:
-            # Documented are the order and the amount only: without a currency it is the order's.
-            major = None if chargeback.amount is None else abs(reading.finite(chargeback.amount))
-            return Fact(type=kind, dr_order_id=chargeback.order_id, major=major)
-        amount = abs(reading.minor_units(chargeback.amount, chargeback.currency))
-        return Fact(type=kind, dr_order_id=chargeback.order_id, amount=amount)
+        return _chargeback_fact(_chargebacks.decode(raw))
     # ``orderId`` makes it a child object; an order has none and has states instead.
     if _shapes.decode(raw).order_id is not None:
         charge = _charges.decode(raw)
         return Fact(type=kind, dr_order_id=charge.order_id, charge=reading.charge_of(charge))
     return order_fact(_orders.decode(raw), kind)
+
+
+def _chargeback_fact(chargeback: wire.Chargeback) -> Fact:
+    """Money that a bank took back; told with or without a sign."""
+    fact = Fact(type=_CHARGEBACK, dr_order_id=chargeback.order_id, chargeback_id=chargeback.id)
+    if chargeback.amount is None:
+        return fact
+    amount, currency = abs(reading.finite(chargeback.amount)), chargeback.currency
+    if currency is None:
+        # Documented are the order and the amount only: without a currency it is the order's.
+        return msgspec.structs.replace(fact, major=amount)
+    return msgspec.structs.replace(fact, amount=reading.minor_units(amount, currency), currency=currency.upper())

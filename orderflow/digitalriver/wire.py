@@ -8,13 +8,16 @@ they are read as decimals from their text, never as floats. Source: Digital Rive
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Final, Generic, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
 
 import msgspec
 
 ZERO: Final = Decimal(0)
 
 Item = TypeVar("Item")
+
+#: Units; a count below nothing is off contract.
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 
 #: Digital River allows strings, booleans and integers; doubles and nulls are tolerated.
 Metadata = dict[str, str | bool | int | float | None]
@@ -35,8 +38,8 @@ class Line(WireModel, frozen=True, kw_only=True):
 
     id: str
     sku_id: str | None = None
-    quantity: int = 1
-    amount: Decimal = ZERO
+    quantity: Count = 1
+    amount: Decimal | None = None
     state: str | None = None
     tax: Amount = Amount()
     importer_tax: Amount = Amount()
@@ -116,6 +119,13 @@ class Payment(WireModel, frozen=True, kw_only=True):
     session: Session | None = None
 
 
+class Discount(WireModel, frozen=True, kw_only=True):
+    """A discount of the whole order, or of its shipping."""
+
+    amount_off: Decimal | None = None
+    percent_off: Decimal | None = None
+
+
 class ShippingChoice(WireModel, frozen=True, kw_only=True):
     """The chosen way of shipping."""
 
@@ -140,6 +150,8 @@ class Totals(WireModel, frozen=True, kw_only=True):
     items: list[Line] = []
     payment: Payment = Payment()
     shipping_choice: ShippingChoice | None = None
+    discount: Discount | None = None
+    shipping_discount: Discount | None = None
     metadata: Metadata = {}
 
 
@@ -166,8 +178,8 @@ class FulfillmentItem(WireModel, frozen=True, kw_only=True):
     """Units of one order line."""
 
     item_id: str
-    quantity: int | None = None
-    cancel_quantity: int | None = None
+    quantity: Count | None = None
+    cancel_quantity: Count | None = None
 
 
 class OrderDetails(WireModel, frozen=True, kw_only=True):
@@ -193,8 +205,8 @@ class RefundItem(WireModel, frozen=True, kw_only=True):
     """What a refund gives back of one order line."""
 
     item_id: str
-    quantity: int | None = None
-    amount: Decimal = ZERO
+    quantity: Count | None = None
+    amount: Decimal | None = None
     refunded_amount: Decimal = ZERO
 
 
@@ -206,7 +218,7 @@ class TokenInformation(WireModel, frozen=True, kw_only=True):
 
 
 class Refund(WireModel, frozen=True, kw_only=True):
-    """A refund; ``refundedAmount`` stays 0 while it is pending."""
+    """A refund; ``refundedAmount`` stays 0 while it is pending. One by items has amounts there and none of its own."""
 
     id: str
     state: str
@@ -225,8 +237,8 @@ class ReturnItem(WireModel, frozen=True, kw_only=True):
     """Units of one order line that come back."""
 
     item_id: str
-    quantity: int
-    quantity_accepted: int = 0
+    quantity: Count
+    quantity_accepted: Count = 0
 
 
 class Return(WireModel, frozen=True, kw_only=True):
@@ -250,8 +262,9 @@ class Document(WireModel, frozen=True, kw_only=True):
 
 
 class Chargeback(WireModel, frozen=True, kw_only=True):
-    """A chargeback: like a sales transaction."""
+    """A chargeback: like a sales transaction. ``id`` is the transaction's."""
 
+    id: str | None = None
     order_id: str
     amount: Decimal | None = None
     currency: str | None = None

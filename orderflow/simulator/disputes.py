@@ -54,7 +54,7 @@ def charge_back(world: World, order: Order, amount: int) -> bool:
         transaction: dict[str, object] = {
             "id": world.uuid(),
             "orderId": order.id,
-            "type": "chargeback",
+            "type": "fraud_chargeback",
             "currency": order.checkout.price.currency,
             "amount": major(taken, order.checkout.price.digits),
         }

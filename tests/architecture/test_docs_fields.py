@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from producers import encoding
-from statemachine import changes, events, sku, snapshot
+from statemachine import changes, events, kept, sku, snapshot
 from tests.architecture.sources import ROOT
 
 _TABLE: Final = re.compile(r"^\| (\w+) \| .*\|\n\|---\|---\|\n((?:\| `.*\|\n)+)", re.MULTILINE)
@@ -25,7 +25,7 @@ _RENAMED: Final[dict[str, type[msgspec.Struct]]] = {
     "EventRefused": encoding._EventRefused,
 }
 #: A snapshot shows refunds without the token: the row of ``refunds`` says so.
-_SUBSETS: Final[dict[type[msgspec.Struct], type[msgspec.Struct]]] = {snapshot.RefundText: changes.RefundChange}
+_SUBSETS: Final[dict[type[msgspec.Struct], type[msgspec.Struct]]] = {kept.RefundText: changes.RefundChange}
 _INTERNAL: Final = (snapshot._Internal, sku._Internal)
 
 

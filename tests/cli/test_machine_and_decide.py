@@ -182,6 +182,28 @@ def test_a_history_is_told_decision_by_decision(orderflow: Command, tmp_path: Pa
     assert "1 line left out: no events" in result.stderr
 
 
+def test_each_step_tells_payment_amounts_attention_and_what_is_waited_for(orderflow: Command) -> None:
+    """A person sees after each event where the money is and whose turn it is, also when the event changed nothing."""
+    requested = _line("checkout-events", "checkout.requested", CART, event_id="r1")
+    placed = _line("order-events", "order.placed", {"terms_accepted": True}, at="09:59:00")
+    result = orderflow("decide", "-", "--json", stdin=placed + requested + requested)
+    parked, moved, same = (json.loads(line) for line in result.stdout.splitlines())
+    assert (parked["payment"], parked["attention"]) == ("none", [])
+    assert [(wait["what"], wait["name"]) for wait in parked["waits"]] == [
+        ("deadline", "expire"),
+        ("parked", "order.placed"),
+    ]
+    assert [(wait["what"], wait["name"]) for wait in moved["waits"]] == [
+        ("answer", "create_checkout"),
+        ("deadline", "inquire"),
+        ("parked", "order.placed"),
+    ]
+    assert moved["waits"][0]["until"] == moved["waits"][1]["until"]
+    assert (moved["amounts"]["currency"], moved["amounts"]["captured"]) == (CART["currency"], "0.00")
+    told = ("payment", "amounts", "attention", "waits")
+    assert {name: same[name] for name in told} == {name: moved[name] for name in told}
+
+
 def test_deadlines_fire_by_the_time_of_the_events(orderflow: Command) -> None:
     """Two minutes without an answer, told by the next event's time, and the outcome is inquired after."""
     history = _line("checkout-events", "checkout.requested", CART) + _line(

@@ -157,3 +157,67 @@ def test_only_unknown_skus_are_worth_waiting_for(errors: list[dict[str, str]], u
     """Law: true when every error is about a SKU, and there is one."""
     refusal = msgspec.json.decode(msgspec.json.encode({"errors": errors}), type=wire.Refusal)
     assert reading.only_unknown_skus(refusal) is unknown
+
+
+@pytest.mark.parametrize("amount", [-0.01, -5, 1e14])
+def test_an_amount_below_nothing_or_above_all_money_is_off_contract(amount: float) -> None:
+    """Law: it is never counted, and never breaks what counts."""
+    line = {"id": "1", "amount": amount}
+    operation = {"id": "cap", "amount": amount, "state": "complete"}
+    for members in (
+        {"totalAmount": amount},
+        {"totalTax": amount},
+        {"capturedAmount": amount},
+        {"items": [line]},
+        {"payment": {"charges": [{"id": "ch", "state": "complete", "amount": amount}]}},
+        {"payment": {"charges": [{"id": "ch", "state": "complete", "captures": [operation]}]}},
+        {"payment": {"charges": [{"id": "ch", "state": "complete", "cancels": [operation]}]}},
+    ):
+        with pytest.raises(OffContract, match="amount"):
+            reading.order_of(_order(**members))
+
+
+def test_a_session_may_be_funded_beyond_its_amount() -> None:
+    """Law: the one figure that may be below nothing."""
+    order = reading.order_of(_order(payment={"session": {"id": "ses", "amountRemainingToBeContributed": -1.5}}))
+    assert order.session is not None
+    assert order.session.remaining == -150
+
+
+@pytest.mark.parametrize("shape", [wire.Line, wire.FulfillmentItem, wire.RefundItem, wire.ReturnItem])
+def test_a_count_below_nothing_is_off_contract(shape: type[msgspec.Struct]) -> None:
+    """Law: units are counted from 0."""
+    body = {"id": "1", "itemId": "1", "quantity": -1}
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(msgspec.json.encode(body), type=shape)
+    msgspec.json.decode(msgspec.json.encode({**body, "quantity": 0}), type=shape)
+
+
+def test_money_is_told_with_its_currency() -> None:
+    """Law: a charge by its own, else by its order's; a refund by its own."""
+    order = reading.order_of(
+        _order(payment={"charges": [{"id": "a", "state": "x"}, {"id": "b", "state": "x", "currency": "jpy"}]})
+    )
+    assert [charge.currency for charge in order.charges] == ["USD", "JPY"]
+    body = {"id": "re", "state": "pending", "currency": "eur", "items": [{"itemId": "1", "amount": 5.0, "quantity": 1}]}
+    refund = reading.refund_of(msgspec.json.decode(msgspec.json.encode(body), type=wire.Refund))
+    assert (refund.currency, refund.amount, [item.amount for item in refund.items]) == ("EUR", None, [500])
+
+
+@pytest.mark.parametrize(
+    ("members", "discount"),
+    [
+        ({}, 0),
+        ({"discount": {"amountOff": 5.0}}, 500),
+        ({"discount": {"amountOff": 5.0}, "totalShipping": 0.0}, 0),
+        # the shipping is told in full though it was discounted by 2.00: the lines bear the rest
+        ({"discount": {"amountOff": 3.0}, "shippingDiscount": {"amountOff": 2.0}}, 300),
+        ({"discount": {"percentOff": 10}, "shippingDiscount": {"amountOff": 2.0}}, 200),
+        ({"shippingDiscount": {"amountOff": 5.0}}, 0),
+    ],
+)
+def test_the_lines_bear_the_order_s_discount_and_not_the_shipping_s(members: dict[str, object], discount: int) -> None:
+    """Law: what the total has lost beside its parts, less what the shipping has."""
+    items = [{"id": "1", "amount": 20.0, "tax": {"amount": 1.0}}]
+    body = {"totalAmount": 21.0, "totalTax": 1.0, "totalShipping": 5.0, "items": items, **members}
+    assert reading.order_of(_order(**body)).discount == discount

@@ -84,6 +84,8 @@ def test_documents_and_chargebacks_are_read() -> None:
     assert memo.document is not None
     assert memo.document.purpose == "customer_credit_memo"
     assert _fact("order.chargeback", {"orderId": "9001", "amount": -12.5, "currency": "USD"}).amount == 1250
+    named = _fact("order.chargeback", {"id": "st-1", "orderId": "9001", "amount": 12.5, "currency": "eur"})
+    assert (named.chargeback_id, named.amount, named.currency) == ("st-1", 1250, "EUR")
     bare = _fact("order.chargeback", {"orderId": "9001", "amount": -12.5})
     assert (bare.amount, str(bare.major)) == (None, "12.5")  # the order's currency, which is not told here
     unknown = _fact("order.chargeback", {"orderId": "9001"})

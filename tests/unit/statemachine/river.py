@@ -6,6 +6,7 @@ an order is cancelled only when its charge is. Shares of a capture are proportio
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -41,6 +42,7 @@ from statemachine.facts import (
     RemoteItem,
     RemoteOrder,
     RemoteRefund,
+    RemoteRefundItem,
     RemoteReturn,
     RemoteReturnItem,
     SellingEntity,
@@ -71,11 +73,37 @@ class PaperCheckout:
     method: str | None = None
     deleted: bool = False
     used: bool = False
+    #: Off the whole order, before tax; no line shows it.
+    discount: int = 0
+
+    @property
+    def shares(self) -> list[int]:
+        """Each line's part of the discount, rounded half up by running sum."""
+        whole = sum(amount for _, _, _, amount in self.lines)
+        ends = list(itertools.accumulate(amount for _, _, _, amount in self.lines))
+        upto = [(2 * self.discount * end + whole) // (2 * whole) if whole else 0 for end in (0, *ends)]
+        return [after - before for before, after in itertools.pairwise(upto)]
+
+    @property
+    def taxes(self) -> list[int]:
+        """A tenth of what each line costs."""
+        return [(amount - share) // 10 for (_, _, _, amount), share in zip(self.lines, self.shares, strict=True)]
+
+    @property
+    def prices(self) -> dict[str, tuple[int, int]]:
+        """Units of each line, and what they cost together."""
+        costs = zip(self.lines, self.shares, self.taxes, strict=True)
+        return {line: (quantity, amount - share + tax) for (line, _, quantity, amount), share, tax in costs}
+
+    def price_of(self, line: str, units: int) -> int:
+        """What units of a line cost, rounded half up."""
+        quantity, price = self.prices[line]
+        return (2 * price * units + quantity) // (2 * quantity)
 
     @property
     def total(self) -> int:
-        """Price and a tenth of tax."""
-        return sum(amount + amount // 10 for _, _, _, amount in self.lines)
+        """All lines."""
+        return sum(price for _, price in self.prices.values())
 
     def view(self) -> RemoteCheckout:
         """As the API tells it."""
@@ -84,10 +112,12 @@ class PaperCheckout:
             checkout_id=self.checkout_id,
             currency=self.currency,
             total=self.total,
-            tax=sum(amount // 10 for _, _, _, amount in self.lines),
+            tax=sum(self.taxes),
             upstream_id=self.upstream_id,
             selling_entity=SellingEntity("C5_INC-ENTITY", "DR globalTech Inc."),
-            lines=tuple(QuotedLine(line, amount, amount // 10) for line, _, _, amount in self.lines),
+            lines=tuple(
+                QuotedLine(line, amount, tax) for (line, _, _, amount), tax in zip(self.lines, self.taxes, strict=True)
+            ),
             session=Session(
                 session_id=f"session-{self.checkout_id}",
                 state="requires_confirmation" if funded else "requires_source",
@@ -118,8 +148,24 @@ class PaperOrder:
     def available(self) -> int:
         """What may still be refunded: captures that are complete, less refunds that are or may come."""
         captured = sum(one.amount for one in self.captures if one.state == "complete")
-        taken = sum(one.amount or 0 for one in self.refunds.values() if one.state not in ("failed", "expired"))
+        taken = sum(self.over(one) for one in self.refunds.values() if one.state not in ("failed", "expired"))
         return captured - taken - self.charged_back
+
+    @staticmethod
+    def over(refund: RemoteRefund) -> int:
+        """What a refund is over: one by items has amounts there only."""
+        return refund.amount if refund.amount is not None else sum(item.amount for item in refund.items)
+
+    def available_of(self, line: str) -> int:
+        """What may still be refunded of one line: what its shipped units cost, less its parts of refunds."""
+        taken = sum(
+            item.amount
+            for refund in self.refunds.values()
+            if refund.state not in ("failed", "expired")
+            for item in refund.items
+            if item.item_id == f"7005003003{line}"
+        )
+        return self.checkout.price_of(line, self.shipped.get(line, 0)) - taken
 
     def charge(self) -> RemoteCharge | None:
         """The charge as the API tells it; a push payment has none before the funds are there."""
@@ -132,6 +178,7 @@ class PaperOrder:
             dr_order_id=self.dr_order_id,
             captures=tuple(self.captures),
             cancels=tuple(self.cancels),
+            currency=self.checkout.currency,
         )
 
     def view(self) -> RemoteOrder:
@@ -152,9 +199,10 @@ class PaperOrder:
             checkout_id=self.checkout.checkout_id,
             upstream_id=self.checkout.upstream_id,
             items=tuple(
-                RemoteItem(f"7005003003{line}", quantity, line, sku_id, "created", amount, amount // 10)
-                for line, sku_id, quantity, amount in self.checkout.lines
+                RemoteItem(f"7005003003{line}", quantity, line, sku_id, "created", amount, tax)
+                for (line, sku_id, quantity, amount), tax in zip(self.checkout.lines, self.checkout.taxes, strict=True)
             ),
+            discount=self.checkout.discount,
             charges=() if charge is None else (charge,),
             session=Session(f"session-{self.checkout.checkout_id}", self.session_state, next_action=action),
         )
@@ -171,6 +219,8 @@ class River:
         #: (order id, fact) in the order in which they happened.
         self.facts: list[tuple[str, Fact]] = []
         self.numbers = 0
+        #: Whether an accepted return is paid back, as it should.
+        self.pays_back_returns = True
 
     def _number(self) -> int:
         self.numbers += 1
@@ -231,7 +281,9 @@ class River:
             (item["line"], item["sku_id"], item["quantity"], item["quantity"] * parse_money(item["price"], currency))
             for item in cart["items"]
         ]
-        checkout = PaperCheckout(self._uuid(), command.order_id, currency, lines)
+        off = (cart.get("discount") or {}).get("amount")
+        discount = 0 if off is None else parse_money(off, currency)
+        checkout = PaperCheckout(self._uuid(), command.order_id, currency, lines, discount=discount)
         self.checkouts[checkout.checkout_id] = checkout
         self.by_command[command.command_id] = checkout.checkout_id
         return msgspec.structs.replace(self._confirmed(command), checkout=checkout.view())
@@ -342,9 +394,9 @@ class River:
         taken = sum(operation.amount for operation in (*order.captures, *order.cancels))
         if self._is_resolved(order):
             return order.checkout.total - taken
-        amounts = {line: (quantity, amount + amount // 10) for line, _, quantity, amount in order.checkout.lines}
+        prices = order.checkout.prices
         return sum(
-            amounts[item.line][1] * (item.quantity + item.cancel_quantity) // amounts[item.line][0]
+            prices[item.line][1] * (item.quantity + item.cancel_quantity) // prices[item.line][0]
             for item in command.items
         )
 
@@ -386,16 +438,14 @@ class River:
 
     def _create_refund(self, command: CreateRefund) -> Outcome:
         order = self.orders[command.dr_order_id]
-        amount = command.amount
-        if command.items:
-            prices = {line: (quantity, price + price // 10) for line, _, quantity, price in order.checkout.lines}
-            amount = sum(
-                one.amount
-                if one.amount is not None
-                else prices[one.line][1] * (one.quantity or 0) // prices[one.line][0]
-                for one in command.items
-            )
-        elif amount is None:
+        items: list[RemoteRefundItem] = []
+        for one in command.items:
+            money = one.amount if one.amount is not None else order.checkout.price_of(one.line, one.quantity or 0)
+            if sum(item.amount for item in items if item.item_id == one.item_id) + money > order.available_of(one.line):
+                return self.rejected(command, "invalid_parameter", 400)
+            items.append(RemoteRefundItem(one.item_id, one.quantity or 0, money))
+        amount = sum(item.amount for item in items) if items else command.amount
+        if amount is None:
             amount = order.available()
         if order.state == "dispute" or not 0 < amount <= order.available():
             return self.rejected(command, "invalid_parameter", 400)
@@ -403,7 +453,9 @@ class River:
             f"re_{self._uuid()}",
             "pending",
             order.dr_order_id,
-            amount,
+            None if items else amount,
+            currency=order.checkout.currency,
+            items=tuple(items),
             refund_id=command.refund_id,
             command_id=command.command_id,
         )
@@ -430,7 +482,7 @@ class River:
                     end = msgspec.structs.replace(
                         refund,
                         state="failed" if failed else "succeeded",
-                        refunded=0 if failed else refund.amount or 0,
+                        refunded=0 if failed else order.over(refund),
                         token=None,
                     )
                     self.report_refund(order, end, "refund.failed" if failed else "refund.complete")
@@ -463,15 +515,17 @@ class River:
         order = self.orders[command.dr_order_id]
         asked = order.returns[command.dr_return_id]
         done = msgspec.structs.replace(asked, state="accepted")
-        lines = {f"7005003003{line}": (quantity, price) for line, _, quantity, price in order.checkout.lines}
-        amount = sum(
-            (lines[one.item_id][1] + lines[one.item_id][1] // 10) * one.quantity // lines[one.item_id][0]
+        lines = {f"7005003003{line}": (line, quantity) for line, _, quantity, _ in order.checkout.lines}
+        items = tuple(
+            RemoteRefundItem(one.item_id, one.quantity, order.checkout.price_of(lines[one.item_id][0], one.quantity))
             for one in asked.items
         )
         # Digital River's samples have the refund reported before the return that caused it.
-        self.report_refund(
-            order, RemoteRefund(f"re_{self._uuid()}", "pending", order.dr_order_id, amount), "refund.pending"
+        paid = RemoteRefund(
+            f"re_{self._uuid()}", "pending", order.dr_order_id, currency=order.checkout.currency, items=items
         )
+        if self.pays_back_returns and 0 < order.over(paid) <= order.available():
+            self.report_refund(order, paid, "refund.pending")
         self.report_return(order, done, "return.accepted")
         accepted = {
             one.item_id: one.quantity
@@ -479,7 +533,7 @@ class River:
             if back.state == "accepted"
             for one in back.items
         }
-        if all(accepted.get(item) == quantity for item, (quantity, _) in lines.items()):
+        if all(accepted.get(item) == quantity for item, (_, quantity) in lines.items()):
             order.state = "returned"
         return msgspec.structs.replace(self._confirmed(command), returned=done)
 

@@ -171,9 +171,9 @@ def test_labels_tell_what_triggers_share_once() -> None:
 def test_states_are_told_in_few_words() -> None:
     """Few are named, many by those left out; each has what a person asks of it first."""
     assert where_of(RETURN, RETURN.states) == "all"
-    assert where_of(RETURN, ("new", "requested", "accepted")) == "all but dropped"
+    assert where_of(RETURN, ("new", "requested", "accepted", "withdrawn")) == "all but dropped"
     assert where_of(RETURN, ("requested", "new")) == "new, requested"
-    assert [note_of(RETURN, state) for state in RETURN.states] == ["passes", "until overdue", "final", "final"]
+    assert [note_of(RETURN, state) for state in RETURN.states] == ["passes", "until overdue", "final", "rests", "final"]
     assert note_of(ORDER, "complete") == "rests"
 
 

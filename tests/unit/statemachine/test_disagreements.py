@@ -204,8 +204,8 @@ def test_a_receipt_of_a_return_with_its_lines_the_other_way_round_counts_once() 
     story.report()
     story.tell("order.return_requested", return_id="b1", items=units(l1=2, l2=2))
     story.answer()
-    story.tell("fulfillment.return_received", return_id="b1", items=units(l1=1, l2=1))
-    again = story.tell("fulfillment.return_received", return_id="b1", items=units(l2=1, l1=1))
+    story.tell("fulfillment.return_received", return_id="b1", receipt_id="p-1", items=units(l1=1, l2=1))
+    again = story.tell("fulfillment.return_received", return_id="b1", receipt_id="p-1", items=units(l2=1, l1=1))
     assert isinstance(again, Repeated)
     assert not story.commands
 

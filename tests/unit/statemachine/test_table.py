@@ -17,7 +17,7 @@ from statemachine.events import REGISTRY
 from statemachine.guards import GUARDS
 from statemachine.machine import NoRule, build_machine
 from statemachine.machines import MACHINES, ORDER, TRIGGERS
-from statemachine.order import DEFINITION, Amounts, Order, State
+from statemachine.order import Amounts, Order, State
 from statemachine.rules import ALL, FINAL, Rule, cells, move, others
 from statemachine.table import RULES
 from tests.unit.statemachine.story import BEGIN, Story, cart, record, units
@@ -224,4 +224,3 @@ def test_the_sample_record_is_a_record() -> None:
     made = record("order.placed", {"terms_accepted": True})
     assert isinstance(made, Record)
     assert made.topic == "order-events"
-    assert DEFINITION == 3

@@ -564,3 +564,10 @@ def test_a_shell_is_empty_once_nothing_waits_in_it_and_nobody_has_to_look() -> N
     assert is_empty_shell(story.order)
     story.request()
     assert not is_empty_shell(story.order)
+
+
+def test_a_cancellation_before_placing_is_known_by_its_id() -> None:
+    """Told again under another event id it is the same fact, in the order that it has ended."""
+    story = Story().to_open()
+    assert isinstance(story.tell("order.cancel_requested", cancellation_id="c-1"), Moved)
+    assert isinstance(story.tell("order.cancel_requested", cancellation_id="c-1"), Repeated)
