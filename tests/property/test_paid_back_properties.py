@@ -146,10 +146,9 @@ def _nothing_is_paid_twice(story: Story) -> None:
                 line = item.item_id.removeprefix("7005003003")
                 units_back[line] += item.quantity
                 money_back[line] += item.amount
-    for line in order.lines:
-        assert units_back[line.line] <= line.shipped, "a unit was paid back twice"
-        price = books(story).checkout.prices[line.line][1]
-        assert money_back[line.line] <= price + len(order.returns), "each return is rounded by itself"
-        left = line_left(order, line, units_taken(order))
-        assert left is not None
+    for one in order.lines:
+        assert units_back[one.line] <= one.shipped, "a unit was paid back twice"
+        price = books(story).checkout.prices[one.line][1]
+        assert money_back[one.line] <= price + len(order.returns), "each return is rounded by itself"
+        assert line_left(order, one, units_taken(order)) is not None
     assert books(story).available() >= 0

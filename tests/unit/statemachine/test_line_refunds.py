@@ -125,7 +125,8 @@ def test_a_refund_by_units_of_a_line_that_cost_nothing_is_refused_at_once() -> N
     """Nothing is left of it: Digital River is not asked, and no person is called."""
     story = captured(("1", 1, "10.00"), ("2", 2, "0.00"))
     asked = len(story.asked)
-    for number, item in enumerate(({"quantity": 1}, {}, {"amount": "1.00"})):
+    items: tuple[dict[str, Any], ...] = ({"quantity": 1}, {}, {"amount": "1.00"})
+    for number, item in enumerate(items):
         story.refuses(ask(story, f"r-{number}", {"line": "2", **item}), "left")
     assert len(story.asked) == asked
     assert story.attention == []
