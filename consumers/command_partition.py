@@ -342,13 +342,8 @@ class CommandPartition(PartitionOwner):
 
     def _can_write(self) -> bool:
         """What is at hand was proven under the producer that is kept. Not so in a take-over that was cut off."""
-        return (
-            self._taken
-            and self._proven
-            and self._in_doubt is None
-            and self._producer is not None
-            and self._producer.alive
-        )
+        alive = self._producer is not None and self._producer.alive
+        return self._taken and self._proven and self._in_doubt is None and alive
 
     async def _finish(self) -> None:
         """Start no call, write all outcomes and which commands have a call on its way; never wait for Digital River."""
