@@ -120,13 +120,13 @@ def test_an_end_that_differs_fails_and_is_named(
     orderflow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line says what it is and what it should have been."""
-    monkeypatch.setattr(player, "WAIT_SECONDS_MAX", 1.0)
+    monkeypatch.setattr(player, "WAIT_SECONDS_MAX", 3.0)
     [path] = (path for path in available() if path.stem == "abandoned")
     wrong = tmp_path / "wrong.jsonl"
     wrong.write_text(path.read_text().replace('"checkouts": 1', '"checkouts": 2'))
     told = orderflow("demo", "--scenario", str(wrong))
     assert told.exit_code == 1
-    assert told.stderr == "orderflow: wrong did not end as it must: books.checkouts is 1, expected 2, after 1 s\n"
+    assert told.stderr == "orderflow: wrong did not end as it must: books.checkouts is 1, expected 2, after 3 s\n"
 
 
 @pytest.mark.parametrize(
