@@ -114,7 +114,7 @@ async def test_a_record_that_kafka_itself_refuses_costs_no_other(apache_kafka: s
     """Law: a producer that met a refusal is replaced; a limit that was lowered under the relay is known at the second attempt."""
     topic = prefixed(prefix, Topic.DR_WEBHOOKS)
     async with served(apache_kafka, prefix) as relay:
-        assert await relay.post(b'{"id":"before"}') == 202
+        assert await relay.post(noise(17_000)) == 202  # large enough for the limit to be asked for
         await lower_limit(apache_kafka, topic)
         assert await relay.post(noise(30_000)) == 503
         assert await relay.post(b'{"id":"after"}') == 202
@@ -154,7 +154,7 @@ async def test_records_beside_one_that_fails_are_not_lost_silently(apache_kafka:
     await create_topics(connection, prefix, partitions=1)
     topic = prefixed(prefix, Topic.ORDER_EVENTS)
     async with Publisher(connection) as publisher:
-        await publisher.send(topic, b"A", b"{}")
+        await publisher.send(topic, b"A", noise(17_000))  # large enough for the limit to be asked for
         await lower_limit(apache_kafka, topic)
         writes = [publisher.send(topic, b"A", noise(30_000) if n == 20 else b"{}") for n in range(40)]
         results = await asyncio.gather(*writes, return_exceptions=True)
