@@ -21,7 +21,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLarg
 from producers.connection import KafkaConnection, unreachable, within
 from producers.outbox import HeaderList
 from producers.partitioner import partition_of
-from producers.sizes import batch_bytes
+from producers.sizes import SMALL_BYTES, batch_bytes
 from producers.topic_setup import WritingTerms, read_writing_terms
 from statemachine.errors import BrokerUnavailable, RecordTooLarge
 
@@ -127,6 +127,8 @@ class Publisher:
         Raises:
             RecordTooLarge: It is larger than the limit.
         """
+        if size <= SMALL_BYTES:
+            return
         most = (await self._terms_of(topic, _TERMS_SECONDS)).record_bytes_max
         if most is not None and size > most:
             most = (await self._terms_of(topic, _TERMS_SECONDS_TO_REFUSE)).record_bytes_max

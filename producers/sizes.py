@@ -24,7 +24,7 @@ _BATCH_BYTES: Final = 256
 _HEADER_BYTES: Final = 10
 
 #: Nobody sets a topic's limit below this.
-_SMALL_BYTES: Final = 16 * 1024
+SMALL_BYTES: Final = 16 * 1024
 #: Attributes of a batch, by the producers' names of its compression.
 _CODECS: Final = {
     None: DefaultRecordBase.CODEC_NONE,
@@ -51,7 +51,7 @@ def batch_bytes(key: bytes | None, value: bytes | None, headers: HeaderList, com
     compression makes of it is not compressed to find out.
     """
     plain = _whole_batch(key, value, headers, None)
-    return plain if plain <= _SMALL_BYTES or compression is None else _whole_batch(key, value, headers, compression)
+    return plain if plain <= SMALL_BYTES or compression is None else _whole_batch(key, value, headers, compression)
 
 
 def _whole_batch(key: bytes | None, value: bytes | None, headers: HeaderList, compression: str | None) -> int:
