@@ -52,7 +52,7 @@ class Verdict(msgspec.Struct):
     attention: int = 0
     doubled: list[str] = msgspec.field(default_factory=list)
     missing: list[str] = msgspec.field(default_factory=list)
-    #: Outcomes that stayed unknown, or never came, on orders without ``attention``.
+    #: Outcomes that stayed unknown or never came, without ``attention``, on orders that wait for them or ended otherwise.
     unseen: list[str] = msgspec.field(default_factory=list)
     #: Anything else: dead letters, gaps in sequences, money that differs, orders in another state.
     wrong: list[str] = msgspec.field(default_factory=list)
@@ -110,6 +110,7 @@ def _judge_outcomes(
 ) -> frozenset[str]:
     """Each command has an outcome that is known, or its order calls a person; the orders that do for this reason."""
     calling = set()
+    ends = {expected.order_id: expected.ends for expected in evidence.expected}
     for command_id, command in names.items():
         if command["command"] == "inquire":
             continue  # its outcome is that of the command it asks about, which is judged itself
@@ -118,9 +119,11 @@ def _judge_outcomes(
             continue
         order_id = str(command["order_id"])
         what = "no outcome" if outcome is None else "unknown"
-        if evidence.orders.get(order_id, {}).get("attention"):
+        order = evidence.orders.get(order_id, {})
+        if order.get("attention"):
             calling.add(order_id)
-        else:
+        elif order.get("state") != ends.get(order_id) or command_id in json.dumps(order.get("internal")):
+            # else a webhook told what became of it, and nobody waits for its outcome
             verdict.unseen.append(f"{order_id}: {what} of {command['command']} {command_id} without attention")
     return frozenset(calling)
 

@@ -81,6 +81,8 @@ class Plan:
     hit_pause: tuple[float, float] = (15.0, 35.0)
     cut_pause: tuple[float, float] = (45.0, 110.0)
     cut: tuple[float, float] = (5.0, 60.0)
+    #: Faults end so long after the last order has begun at the latest; before, when four of five orders have ended.
+    faults_after: float = 240.0
     #: Nothing more happens for so long, with all faults off: what is not done by then is missing.
     quiet: float = 180.0
     judge: float = 20.0
@@ -124,9 +126,10 @@ def quick_plan(seed: int, **changes: object) -> Plan:
         late_effect_wait=4.0,
         session=3.0,
         answer_wait=10.0,
-        hit_pause=(1.0, 3.0),
-        cut_pause=(2.0, 4.0),
+        hit_pause=(4.0, 8.0),
+        cut_pause=(6.0, 12.0),
         cut=(5.0, 5.0),
+        faults_after=15.0,
         quiet=45.0,
         judge=10.0,
     )
@@ -314,7 +317,7 @@ async def drive(
             asyncio.create_task(hurt_network(network, plan, diary)),
         ]
         try:
-            await until_begun(generator, diary)
+            await until_begun(generator, plan.faults_after, diary)
         finally:
             for task in hurting:
                 task.cancel()
@@ -339,15 +342,18 @@ async def drive(
     return found
 
 
-async def until_begun(generator: Child, diary: Diary) -> None:
-    """All orders have begun, and most have ended: the faults have met every step."""
-    told = 0.0
+async def until_begun(generator: Child, seconds_max: float, diary: Diary) -> None:
+    """All orders have begun, and most have ended or ``seconds_max`` have passed since: the faults have met every step."""
+    told, begun = 0.0, float("inf")
     while True:
         heard = await generator.heard()
+        if heard["begun"] == heard["of"]:
+            begun = min(begun, time.monotonic())
         if time.monotonic() > told + 30:
             told = time.monotonic()
             diary.note(_progress(heard))
-        if heard.get("ended") or (heard["begun"] == heard["of"] and heard["done"] >= 0.8 * heard["of"]):
+        enough = heard["done"] >= 0.8 * heard["of"] or time.monotonic() > begun + seconds_max
+        if heard.get("ended") or (heard["begun"] == heard["of"] and enough):
             return
 
 

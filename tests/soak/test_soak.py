@@ -101,7 +101,11 @@ def test_what_stays_unknown_is_excused_only_where_a_person_is_called(
 ) -> None:
     """Without ``attention`` it went unseen; with it a missing effect is left to that person, a doubled one is not."""
     evidence = _evidence(outcomes=outcomes)
-    assert len(judge(evidence).unseen) == 1
+    waiting = {"A": evidence.orders["A"] | {"internal": {"commands": [{"command_id": "c"}]}}}
+    assert judge(evidence).good  # a webhook told, and nobody waits for it any more
+    assert len(judge(msgspec.structs.replace(evidence, orders=waiting)).unseen) == 1
+    stuck = {"A": evidence.orders["A"] | {"state": "placing"}}
+    assert len(judge(msgspec.structs.replace(evidence, orders=stuck)).unseen) == 1
     called = {"A": evidence.orders["A"] | {"attention": ["create_refund: its outcome could not be found out"]}}
     seen = judge(msgspec.structs.replace(evidence, orders=called))
     assert seen.good
