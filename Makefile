@@ -14,10 +14,10 @@ DEV := $(VENV)/.dev
 # Any further words for pytest: make test ARGS="-k cancel"
 ARGS ?=
 
-.PHONY: help demo test check cover bench soak format clean
+.PHONY: help demo test check cover bench soak soak-calls format clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 demo: $(RUNTIME) ## Watch orders go from cart to paid, with Python alone
 	@$(BIN)/orderflow demo $(ARGS)
@@ -41,6 +41,9 @@ bench: $(DEV) ## Measure one decision, and the order lane on Apache Kafka beside
 
 soak: $(DEV) ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -m soak $(ARGS)
+
+soak-calls: $(DEV) ## Put 20,000 commands through faults of all kinds; ARGS="--commands 2000 --seed 7"
+	@$(BIN)/python -m tests.soak.run $(ARGS)
 
 format: $(DEV) ## Format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix --quiet .

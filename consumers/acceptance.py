@@ -77,7 +77,7 @@ async def accept_partition(
         value = await reader.last_value(TopicPartition(topics.positions, number))
         record = _readable(value, topics.positions, number)
         if record is not None and record.partitions != partitions:
-            raise other_partition_count(record, partitions)
+            raise other_partition_count(record.partition, record.partitions, partitions)
         begins, ends = await reader.beginnings(inputs), await reader.ends(inputs)
         committed = await _committed(connection, group, inputs)
         chosen = committed if use == "committed" else ({} if record is None else dict(record.next_offsets))

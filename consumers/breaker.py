@@ -1,8 +1,9 @@
 """The breaker: while Digital River cannot be asked, commands wait in Kafka instead of using up their tries.
 
-Opens after several failures of transport in a row, and at once when Digital River denies the key: a rotated key must not lose
-commands. Open, it lets one probe through after a growing pause; an answer, whatever it says, closes it. One per process. Pure:
-``now`` is an argument, in seconds of any steady clock.
+Opens after several failures of transport in a row, at once when Digital River does not know the key (401: a rotated key must
+not lose commands), and when it forbids (403) calls of several orders in a row: a single one is that command's own trouble. Open,
+it lets one probe through after a growing pause; an answer closes it. Whoever probed in vain lets others go first, so that a
+command that never succeeds does not keep it open. One per process. Pure: ``now`` is an argument, in seconds of any steady clock.
 """
 
 from __future__ import annotations
@@ -10,6 +11,10 @@ from __future__ import annotations
 #: Failures in a row that open it. Below the usual number of calls in flight, above what bad luck brings.
 FAILURES_MAX = 5
 PAUSE_SECONDS, PAUSE_SECONDS_MAX = 1.0, 30.0
+#: Orders in a row with a forbidden call that open it.
+FORBIDDEN_MAX = 3
+#: How long the command of the last failed probe lets others go first; the lane reads new ones within a fraction of it.
+_OTHERS_FIRST_SECONDS = 2.0
 #: How long others wait while a probe is on its way.
 _PROBE_WAIT_SECONDS = 0.5
 
@@ -31,6 +36,10 @@ class Breaker:
         self._pauses = 0
         self._open_until: float | None = None
         self._probing = False
+        #: The command that opened it, or that probed in vain.
+        self._opener: str | None = None
+        #: Orders in a row that Digital River forbade a call of.
+        self._forbidden: set[str] = set()
         #: Why it is open, in a line; None while it is closed.
         self.problem: str | None = None
 
@@ -46,45 +55,58 @@ class Breaker:
         """
         return self._open_until is not None and (now < self._open_until or self._probing)
 
-    def enter(self, now: float) -> float:
-        """Ask for a call: 0 lets it through, else seconds to wait.
+    def enter(self, now: float, who: str = "") -> float:
+        """Ask for a call of command ``who``: 0 lets it through, else seconds to wait.
 
-        While open, what is let through is the one probe: ``answered``, ``failed``, ``denied`` or ``gave_up`` must follow.
+        While open, what is let through is the one probe: ``answered``, ``failed``, ``denied``, ``forbidden`` or ``gave_up`` must
+        follow.
         """
         if self._open_until is None:
             return 0.0
-        if now < self._open_until:
-            return self._open_until - now
+        may_probe_at = self._open_until + (_OTHERS_FIRST_SECONDS if who == self._opener else 0.0)
+        if now < may_probe_at:
+            return may_probe_at - now
         if self._probing:
             return _PROBE_WAIT_SECONDS
         self._probing = True
         return 0.0
 
-    def answered(self) -> None:
-        """Digital River answered something: it is there."""
-        self._failures = self._pauses = 0
-        self._open_until = None
+    def answered(self, *, called: bool = True) -> None:
+        """Digital River answered something: it is there. Not ``called``: which says nothing about what is forbidden."""
+        self._failures = 0
         self._probing = False
-        self.problem = None
+        if called:
+            self._forbidden.clear()
+        if len(self._forbidden) < FORBIDDEN_MAX:
+            self._pauses, self._open_until, self.problem = 0, None, None
 
-    def failed(self, problem: str, now: float, *, probe: bool = False) -> None:
-        """A call brought no answer; ``probe`` when it was let through an open breaker."""
+    def failed(self, problem: str, now: float, *, who: str | None = None, probe: bool = False) -> None:
+        """A call of ``who`` brought no answer; ``probe`` when it was let through an open breaker."""
         self._failures += 1
         if probe or self._failures >= self._failures_max:
-            self._open(problem, now, probe=probe)
+            self._open(problem, now, who=who, probe=probe)
 
-    def denied(self, problem: str, now: float, *, probe: bool = False) -> None:
+    def denied(self, problem: str, now: float, *, who: str | None = None, probe: bool = False) -> None:
         """Digital River refuses the key: no call can succeed before somebody has put that right."""
-        self._open(problem, now, probe=probe)
+        self._open(problem, now, who=who, probe=probe)
+
+    def forbidden(self, problem: str, now: float, *, order_id: str, probe: bool = False) -> None:
+        """Digital River forbids a call of this order. When that happens to several in a row it is not about the order."""
+        self._forbidden.add(order_id)
+        if len(self._forbidden) >= FORBIDDEN_MAX:
+            self._open(problem, now, who=None, probe=probe)
+        else:
+            self.answered(called=False)
 
     def gave_up(self) -> None:
         """The probe was not made after all: another may be."""
         self._probing = False
 
-    def _open(self, problem: str, now: float, *, probe: bool) -> None:
+    def _open(self, problem: str, now: float, *, who: str | None, probe: bool) -> None:
         if self._open_until is not None and not probe:
             return  # a call that was on its way when it opened
         self._open_until = now + min(self._pause_seconds_max, self._pause_seconds * 2**self._pauses)
         self._pauses = min(self._pauses + 1, 16)
         self._probing = False
+        self._opener = who
         self.problem = problem

@@ -186,16 +186,26 @@ class ChangelogReader:
         return end
 
     async def _drain(
-        self, consumer: AIOKafkaConsumer, partition: TopicPartition, end: int, take: Callable[[ReadRecord], None]
+        self,
+        consumer: AIOKafkaConsumer,
+        partition: TopicPartition,
+        end: int,
+        take: Callable[[ReadRecord], None],
+        *,
+        records_max: int | None = None,
     ) -> None:
-        """Read from the current position until it reaches ``end``; stuck for longer than the limit is an error."""
+        """Read from the current position until it reaches ``end``; stuck for longer than the limit is an error.
+
+        ``records_max``: between two turns of the loop.
+        """
         loop = asyncio.get_running_loop()
         moved = loop.time()
         position = await within(self._limit, consumer.position(partition), "a look at a position")
         while position < end:
-            for records in (await consumer.getmany(partition, timeout_ms=50)).values():
+            for records in (await consumer.getmany(partition, timeout_ms=50, max_records=records_max)).values():
                 for record in records:
                     take(record)
+            await asyncio.sleep(0)
             now_at = await within(self._limit, consumer.position(partition), "a look at a position")
             if now_at != position:
                 position, moved = now_at, loop.time()

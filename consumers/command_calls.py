@@ -2,11 +2,12 @@
 
 Rules of the file:
 - Digital River has no idempotency key. A command that may have run is looked up before it is called.
-- A call that was written and brought no answer may still take effect for as long as an HTTP request may live; before that
-  time is over it is looked up, but not called again.
-- The lease is checked as the last act before a request is written (``may_write``). When it ran out nothing was written: a
-  transaction renews it and the call starts again.
-- What Digital River denies, throttles or never received uses up no tries: commands wait, they are not lost.
+- A call that was written and brought no answer of Digital River's own may take effect for the HTTP time-out and the late-effect
+  wait. Until then it is looked up, never called again, whatever happens to the task that made it.
+- Lease and partition are checked as the last act before each request is written (``may_write``). When they do not allow it
+  nothing was written: a transaction renews the lease and the call starts again.
+- What Digital River throttles or never received, or a key that it does not know, uses up no tries: commands wait, they are not
+  lost. What it forbids (403) holds that command alone: its order is told, and asks again.
 - No sleep, clock or randomness but those handed in.
 """
 
@@ -26,12 +27,12 @@ from consumers.provider import Provider
 from consumers.rate import RateLimit
 from statemachine.commands import AttachSource, Command, CreateCheckout, Inquire
 from statemachine.errors import Denied, DigitalRiverError, OffContract, Throttled, TransportFailure
-from statemachine.facts import Outcome
+from statemachine.facts import Outcome, Problem
 
 log = structlog.get_logger(__name__)
 
-#: Answers of something in front of Digital River: what is behind it may still be at work on the request.
-_STILL_AT_WORK = frozenset({408, 502, 504})
+#: Digital River knows the key and forbids this one request; 401 is about the key itself.
+FORBIDDEN = 403
 
 #: Points of a command that a fault-injection test can name: before its call starts, and between its answer and its outcome.
 CallPoint = Literal["before_call", "answered"]
@@ -45,7 +46,7 @@ class CallOptions:
 
     #: As the provider has it: no request lives longer.
     http_timeout_seconds: float = 30.0
-    #: A command asked again waits so much longer than the HTTP time-out after its last call.
+    #: How long after the HTTP time-out Digital River may still act on a request.
     settle_seconds: float = 30.0
     #: Calls of one command that bring no answer before its outcome is ``unknown``.
     tries_max: int = 4
@@ -53,6 +54,11 @@ class CallOptions:
     backoff_seconds_max: float = 20.0
     #: Calls on their way in this process; the provider's connection pool should be as large.
     concurrency: int = 64
+
+    @property
+    def late_seconds(self) -> float:
+        """From the writing of a request until it takes no effect any more."""
+        return self.http_timeout_seconds + self.settle_seconds
 
 
 class Desk(Protocol):
@@ -109,6 +115,11 @@ class Caller:
         self._jitter = jitter
         self._probe = probe
 
+    @property
+    def problem(self) -> str | None:
+        """Why no call goes, in a line; None when they go."""
+        return self.breaker.problem or self._rate.problem(self.clock())
+
     async def carry_out(self, pending: PendingCommand, desk: Desk) -> Outcome | None:
         """The command's outcome; None when the partition leaves before there is one."""
         began = self.clock()
@@ -125,12 +136,8 @@ class Caller:
                 continue
             except DigitalRiverError as error:
                 failures += self._count(error, pending)
-                setback = not isinstance(error, Throttled | Denied)  # these two have pauses of their own
-                # An answer that is off contract is never guessed; too many failures are the core's to ask about again.
-                if not isinstance(error, OffContract) and failures < self.options.tries_max:
-                    outcome = None
-                else:
-                    outcome = unknown_outcome(pending.command, status=error.status, request_id=error.request_id)
+                setback = not isinstance(error, Throttled)  # which has a pause of its own
+                outcome = self._outcome_of(error, failures, pending)
             except Exception:  # a fault of ours: this command is reported as unknown, the lane goes on
                 self._gave_up(pending)
                 log.exception("call_failed", order_id=pending.command.order_id, command_id=pending.command.command_id)
@@ -151,62 +158,79 @@ class Caller:
 
     async def _attempt(self, pending: PendingCommand, desk: Desk) -> Outcome | None:
         """One look or one call; None when a look did not find the command's effect."""
-        command = pending.command
-        if pending.look_first or isinstance(command, Inquire):
-            found = await self._provider.look(command)
-            self.breaker.answered()
-            if found is not None:
-                return found if isinstance(command, Inquire) else replace(found, attempt=command.attempt)
-            if self.clock() < pending.settled_at:
-                pending.not_before = pending.settled_at  # it may still come: look again then
-            else:
-                pending.look_first = False
+        if not pending.look_first and not isinstance(pending.command, Inquire):
+            return await self._call(pending, desk)
+        began = self.clock()
+        found = await self._provider.look(pending.command)
+        self.breaker.answered(called=False)
+        if found is not None and found.result != "absent":
+            attempt = found.attempt if isinstance(pending.command, Inquire) else pending.command.attempt
+            return replace(found, attempt=attempt)
+        if began < pending.settled_at:  # it may still come: look again, the last time when it can come no more
+            pending.not_before = min(pending.settled_at, self.clock() + pending.look_wait)
+            pending.look_wait *= 2
             return None
-        return await self._call(pending, desk)
+        pending.look_first = False
+        return found
 
     async def _call(self, pending: PendingCommand, desk: Desk) -> Outcome:
-        written = pending.tries
+        before = pending.settled_at
 
         def may_write() -> None:
+            if desk.leaving:
+                raise LeaseExpired("the partition is being given away")
             desk.lease.check()  # the last act before the request is written
-            pending.tries += 1
-            pending.tried_at = self.clock()
+            pending.written(self.clock(), self.options.late_seconds)
 
         await self._reached(pending, "before_call")
-        pending.calling = True
         try:
             outcome = await self._provider.call(pending.command, may_write)
-        except BaseException as error:
-            if pending.tries > written and pending.tried_at is not None and not _had_no_effect(pending, error):
-                pending.look_first = True  # it may have run, also when it was cancelled
-                if isinstance(error, TransportFailure) or getattr(error, "status", None) in _STILL_AT_WORK:
-                    pending.settled_at = pending.tried_at + self.options.http_timeout_seconds
+        except (LeaseExpired, Throttled, Denied, TransportFailure) as error:
+            if not isinstance(error, TransportFailure) or not error.sent:
+                # Not written, or refused for rate or key: no effect. All requests before that one were answered.
+                pending.look_first, pending.settled_at = False, before
             raise
         self.breaker.answered()
         return outcome
 
+    def _outcome_of(self, error: DigitalRiverError, failures: int, pending: PendingCommand) -> Outcome | None:
+        """What to report after an error; None when the command is tried again."""
+        problem: Problem | None = None
+        if isinstance(error, Denied) and error.status == FORBIDDEN:
+            if not pending.look_first:  # it was not carried out, and no call of it is open
+                problem = Problem(code="forbidden", status=FORBIDDEN)
+        # An answer that is off contract is never guessed; too many failures are the core's to ask about again.
+        elif not isinstance(error, OffContract) and failures < self.options.tries_max:
+            return None
+        return unknown_outcome(pending.command, status=error.status, request_id=error.request_id, problem=problem)
+
     def _count(self, error: DigitalRiverError, pending: PendingCommand) -> int:
         """Tell breaker and rate what happened; 1 when it uses up a try."""
-        now = self.clock()
+        now, command = self.clock(), pending.command
         if isinstance(error, Throttled):
-            self.breaker.answered()
+            self.breaker.answered(called=False)
             self._rate.throttled(error.retry_after_seconds, now)
             return 0
-        if isinstance(error, Denied):  # HOLD: nothing is lost, nothing is tried in vain
-            log.warning("digital_river_denies", error=str(error))
-            self.breaker.denied(str(error), now, probe=pending.probing)
+        if isinstance(error, Denied):
+            log.warning("digital_river_denies", order_id=command.order_id, error=error)
+            if error.status == FORBIDDEN:  # this command alone, as long as others are answered
+                problem = f"Digital River forbids the calls of several orders, has ORDERFLOW_DIGITALRIVER_KEY its rights? {error}"
+                self.breaker.forbidden(problem, now, order_id=command.order_id, probe=pending.probing)
+            else:  # HOLD: nothing is lost, nothing is tried in vain
+                problem = f"Digital River does not take ORDERFLOW_DIGITALRIVER_KEY: {error}"
+                self.breaker.denied(problem, now, who=command.command_id, probe=pending.probing)
             return 0
         if isinstance(error, OffContract):
-            log.warning("digital_river_off_contract", order_id=pending.command.order_id, error=str(error))
+            log.warning("digital_river_off_contract", order_id=command.order_id, error=error)
             self.breaker.answered()
             return 0
-        self.breaker.failed(str(error), now, probe=pending.probing)
+        self.breaker.failed(str(error), now, who=command.command_id, probe=pending.probing)
         # what never reached Digital River may be tried for ever
         return 0 if isinstance(error, TransportFailure) and not error.sent else 1
 
     async def _enter(self, pending: PendingCommand, desk: Desk) -> bool:
         """Wait for breaker, lease, place and rate; False when all of them must be asked again. True holds a place."""
-        wait = self.breaker.enter(self.clock())
+        wait = self.breaker.enter(self.clock(), pending.command.command_id)
         if wait > 0:
             await self._sleep(wait)
             return False
@@ -243,11 +267,6 @@ class Caller:
     async def _reached(self, pending: PendingCommand, point: CallPoint) -> None:
         if self._probe is not None:
             await self._probe(pending.command.order_id, point)
-
-
-def _had_no_effect(pending: PendingCommand, error: BaseException) -> bool:
-    """What was refused for its rate or its key did nothing; but attaching reads the checkout after its writing request."""
-    return isinstance(error, Throttled | Denied) and not isinstance(pending.command, AttachSource)
 
 
 def _is_old(lease: Lease) -> bool:

@@ -21,11 +21,18 @@ class CommandDesk:
     """Runs commands and keeps what came of them."""
 
     def __init__(
-        self, caller: Caller, lease: Lease, *, finish: Callable[[PendingCommand, Outcome], None], wake: asyncio.Event
+        self,
+        caller: Caller,
+        lease: Lease,
+        *,
+        mark: Callable[[PendingCommand], None],
+        finish: Callable[[PendingCommand, Outcome], None],
+        wake: asyncio.Event,
     ) -> None:
         """Args:
         caller: Carries a command out.
         lease: The partition's; renewed by its transactions.
+        mark: Says of a command whose turn it is what is known of earlier calls of it.
         finish: Takes an outcome.
         wake: Set when the partition has something to do.
         """
@@ -36,6 +43,7 @@ class CommandDesk:
         #: What ended a task that should not end: a fault of ours.
         self.crash: BaseException | None = None
         self._caller = caller
+        self._mark = mark
         self._finish = finish
         self._wake = wake
         self._renewed = asyncio.Event()
@@ -70,6 +78,7 @@ class CommandDesk:
     async def _serve(self, order_id: str) -> None:
         queue = self._orders[order_id]
         while queue:
+            self._mark(queue[0])
             outcome = await self._caller.carry_out(queue[0], self)
             if outcome is None:
                 return
@@ -83,6 +92,8 @@ class CommandDesk:
         if not task.cancelled() and task.exception() is not None:
             self.crash = task.exception()
             self._wake.set()
+        elif order_id in self._orders and not self.leaving and order_id not in self._tasks:
+            self._start(order_id)  # the partition came back while the call was ending
 
     async def renew(self) -> None:
         """Return once a transaction has committed that makes the lease fresh, or has not for as long as a lease lasts.
@@ -101,19 +112,58 @@ class CommandDesk:
         waiting, self._renewed = self._renewed, asyncio.Event()
         waiting.set()
 
-    async def leave(self) -> None:
-        """Start no call any more and wait for those on their way, which takes up to the HTTP time-out."""
+    def stop_calls(self) -> None:
+        """Start no request any more; those that were written go on."""
         self.leaving = True
+
+    async def leave(self, grace_seconds: float) -> None:
+        """Start no request any more, and give those on their way ``grace_seconds``. Then they go on by themselves.
+
+        Kept is what may have been called; the commands behind and beside it are read again by whoever has the partition next.
+        """
+        self.stop_calls()
+        waiting, calling = [], []
         for order_id, task in self._tasks.items():
             queue = self._orders.get(order_id)  # gone when the task has just ended
-            if queue and not queue[0].calling:
+            if queue and queue[0].calling:
+                calling.append(task)
+            else:
                 task.cancel()
-        while self._tasks:
-            await asyncio.wait(set(self._tasks.values()))
+                waiting.append(task)
+        if waiting:
+            await asyncio.wait(waiting)
+        if calling:
+            await asyncio.wait(calling, timeout=grace_seconds)
+        given_up: list[asyncio.Task[None]] = []
+        for order_id, queue in list(self._orders.items()):
+            if queue[0].look_first:
+                while len(queue) > 1:
+                    queue.pop()
+                continue
+            del self._orders[order_id]
+            if order_id in self._tasks:
+                given_up.append(self._tasks[order_id])
+        for task in given_up:
+            task.cancel()
+        if given_up:
+            await asyncio.wait(given_up)
+
+    def come_back(self) -> None:
+        """The partition is ours again and nobody else had it: go on with what was kept."""
+        self.leaving = False
+        for order_id in self._orders:
+            if order_id not in self._tasks:
+                self._start(order_id)
+
+    async def calls_ended(self, seconds: float) -> None:
+        """Wait for the calls that are still on their way, but no longer than ``seconds``."""
+        if self._tasks:
+            await asyncio.wait(set(self._tasks.values()), timeout=seconds)
 
     async def cut(self) -> None:
         """End what still runs; calls on their way are cut off and may have taken effect."""
         self.lease.drop()
+        self.stop_calls()
         for task in self._tasks.values():
             task.cancel()
         while self._tasks:

@@ -9,8 +9,9 @@ from datetime import datetime
 
 from consumers.breaker import Breaker
 from consumers.command_calls import Caller, CallOptions, CallProbe
-from consumers.command_partition import CommandPartition, command_topics
+from consumers.command_partition import CommandPartition
 from consumers.command_reader import CommandReader
+from consumers.command_topics import command_topics
 from consumers.lease import LEASE_SECONDS, steady_clock
 from consumers.membership import GroupOptions, Membership, make_consumer
 from consumers.options import LaneOptions
@@ -46,13 +47,12 @@ def make_command_lane(
         prefix: Before every topic name and group id.
         partitions: Partition count of ``dr-commands``.
         incarnation: Unique to this process start.
-        group: Session and worker name. Its rebalance time-out must be longer than the HTTP time-out and a transaction, because
-            a member that leaves waits for its calls.
+        group: Session and worker name.
         provider: Digital River.
         rate: Requests a second for the whole fleet; 0 for no limit.
         calls: How commands are called.
         options: Batching of transactions.
-        lease_seconds: L; the same in the whole fleet.
+        lease_seconds: L; a successor waits by its predecessor's.
         breaker: For tests.
         clock: UTC now.
         probe: For fault-injection tests: points of a transaction.
@@ -105,7 +105,5 @@ def make_command_lane(
         assignor=assignor,
         make_partition=make_partition,
         reader=reader,
-        # calls on their way are awaited before the partition is given away
-        drain_seconds=call_options.http_timeout_seconds + connection.limits.operation_seconds,
     )
     return membership

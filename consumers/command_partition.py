@@ -6,20 +6,21 @@ Rules of the file:
 - Outcomes, the low watermark and what is done above it are written in one transaction (``progress.py``). A command that is done
   is never called again.
 - A call may start only on the lease (``lease.py``). A successor inits its producer, waits L and reads the high watermark: what
-  lies above, nobody has seen; what lies below may be on its way for L and the HTTP time-out, and is then looked up first.
+  lies above, nobody has seen; what lies below may have been called. L and all other waits are its predecessor's, told beside the
+  offset.
 - Nobody else was here when the committed footprint is ours, or a transaction with the kept producer commits, because a call
-  needs a committed transaction: then the partition goes on without waits. Nor are there waits behind an owner that said in its
-  last transaction that it left with nothing in flight, nor where no transaction was ever committed.
-- Leaving: start no call, wait for those on their way, commit their outcomes, then go.
+  needs a committed transaction: then the partition goes on without waits.
+- Leaving: start no call, commit which commands have calls on their way, and go; a rebalance never waits for Digital River. Those
+  calls go on, and their outcomes are written when the partition comes back and nobody else had it. A successor looks those
+  commands up and has no waits for any other.
+- No offset is ever guessed: where the group has none, and there are commands, a person decides.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -29,64 +30,33 @@ from consumers.command_calls import Caller
 from consumers.command_desk import CommandDesk
 from consumers.command_doubts import Doubts
 from consumers.command_reader import CommandReader
-from consumers.command_records import PendingCommand, outcome_event, read_command, record_of, unknown_outcome
+from consumers.command_records import PendingCommand, command_id_of, outcome_record, read_command, record_of
+from consumers.command_seen import Scan, SeenCommands
+from consumers.command_topics import CommandTopics, Finished, check_offset
 from consumers.lease import Lease
 from consumers.options import LaneOptions
 from consumers.ownership import PartitionOwner, PartitionState
-from consumers.progress import Footprint, Left, Progress, Watermark
+from consumers.progress import Footprint, InDoubt, Left, Progress, Waits, Watermark
 from producers.connection import KafkaConnection, within
 from producers.dead_letters import dead_letter, log_fields
-from producers.outbox import OutboundRecord, Outbox
-from producers.sizes import fits
-from producers.topics import Topic, prefixed
+from producers.outbox import Outbox
+from producers.topics import Topic
 from producers.transaction import Probe, TransactionalProducer
-from statemachine.errors import (
-    BrokerUnavailable,
-    DecodeError,
-    OrderflowError,
-    PositionGap,
-    TransactionAborted,
-)
+from statemachine.errors import BrokerUnavailable, DecodeError, OrderflowError, TransactionAborted
 from statemachine.facts import Outcome
 
 log = structlog.get_logger(__name__)
 
 #: Milliseconds after which Kafka ends a transaction of ours that stays open: it holds back all readers of the inbox.
 TRANSACTION_TIMEOUT_MS = 10_000
+#: Calls on their way may end for so long after a revoke, so that most of them need no look-up. The fleet stands still meanwhile.
+_GRACE_SECONDS = 0.5
+#: So long a take-over waits until the commands before are known; then it goes on, and looks up all until they are.
+_SCAN_SECONDS = 1.0
 #: After so long without a command, a position that has only passed transaction markers is committed.
 _IDLE_SECONDS = 30.0
 #: How often a partition with work looks after its lease and at the breaker, at least.
 _LOOK_SECONDS = 0.5
-
-
-class Finished(NamedTuple):
-    """What a command left behind, waiting for its transaction."""
-
-    offset: int
-    topic: str
-    record: OutboundRecord
-
-
-class CommandTopics(NamedTuple):
-    """The lane's topics, by their full names."""
-
-    commands: str
-    inbox: str
-    letters: str
-
-
-def command_topics(prefix: str) -> CommandTopics:
-    """The lane's topics under a prefix."""
-    return CommandTopics(*(prefixed(prefix, topic) for topic in (Topic.DR_COMMANDS, Topic.INBOX, Topic.DEAD_LETTERS)))
-
-
-@dataclass(slots=True)
-class _InDoubt:
-    """A transaction whose commit was asked for and not confirmed."""
-
-    footprint: Footprint
-    written: int
-    offsets: list[int]
 
 
 class CommandPartition(PartitionOwner):
@@ -119,7 +89,10 @@ class CommandPartition(PartitionOwner):
         self._caller = caller
         self._clock = clock
         self._probe = probe
-        self._desk = CommandDesk(caller, Lease(lease_seconds, caller.clock), finish=self._take_outcome, wake=self._wake)
+        calls = caller.options
+        self._doubts = Doubts(Waits(lease_seconds, calls.http_timeout_seconds, calls.settle_seconds))
+        lease = Lease(lease_seconds, caller.clock)
+        self._desk = CommandDesk(caller, lease, mark=self._doubts.mark, finish=self._take_outcome, wake=self._wake)
         self._producer: TransactionalProducer | None = None
         self._watermark = Watermark(0)
         #: Watermark, desk and outcomes are what the last transaction under our footprint says, and more of ours.
@@ -127,9 +100,16 @@ class CommandPartition(PartitionOwner):
         self._footprint: Footprint | None = None
         # Never set back: a footprint that is used twice would let a transaction that did not land pass for one that did.
         self._transactions = 0
-        self._in_doubt: _InDoubt | None = None
+        self._in_doubt: InDoubt | None = None
         self._finished: list[Finished] = []
-        self._doubts = Doubts(caller.options)
+        self._seen = SeenCommands()
+        self._scan = Scan(
+            self._seen,
+            number=number,
+            beginning=self._beginning,
+            scan=lambda begin, end: reader.scan_ids(self._tp, begin, end, self._seen.scanned),
+            backoff_seconds=options.backoff_seconds_max,
+        )
         self._last_begin = 0.0
         self._paused = True
 
@@ -162,14 +142,31 @@ class CommandPartition(PartitionOwner):
                 break
             if self._watermark.take(record.offset):
                 self._take(record)
+            elif (done := command_id_of(record.value)) is not None:
+                self._seen.read(record.offset, done)
+        self._scan.look_after()
         self._wake.set()
 
     def fed_to(self, partition: TopicPartition) -> int:
         """The next offset that has not been read."""
         return self._watermark.read_to
 
+    def leave(self) -> None:
+        """No request is written from now on; then as for every partition."""
+        self._desk.stop_calls()
+        super().leave()
+
     async def close(self) -> None:
-        """Close the producer for good."""
+        """Close the producer for good, once the calls on their way have ended.
+
+        Their outcomes are still written if nobody has taken over meanwhile, which the producer would be told.
+        """
+        if self._desk.active and self._can_write():
+            await self._desk.calls_ended(self._caller.options.http_timeout_seconds)
+            if self._finished:
+                await self._write_last()
+        await self._desk.cut()
+        await self._scan.stop()
         producer, self._producer = self._producer, None
         if producer is not None:
             await producer.close()
@@ -183,7 +180,7 @@ class CommandPartition(PartitionOwner):
         try:
             await self._transact()
         except OrderflowError as error:
-            log.info("partition_visited", partition=self.number, group=self._group, error=str(error))
+            log.info("partition_visited", partition=self.number, group=self._group, error=error)
             return False
         return True
 
@@ -199,16 +196,21 @@ class CommandPartition(PartitionOwner):
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             probe=self._probe,
         )
-        await self._producer.start()  # 1. fences the old owner: its lease ends within L from here
+        async with self._turns:
+            await self._producer.start()  # 1. fences the old owner: its lease ends within L from here
         fenced_at = self._steady()
         found = await self._reader.progress(self._group, self._tp)  # 2. never stale after the init
         if self._is_ours(found):
             self.counters.resumes += 1
             return
         await self._forget()
-        await self._begin_at(found)
-        await self._bound_the_unknown(found, fenced_at)
+        await self._begin_at(found, fenced_at)
+        self._seen.begin(await self._beginning(), self._watermark.offset)
+        self._scan.look_after()
+        await self._scan.wait(_SCAN_SECONDS)
         self._proven = True
+        if found is None:  # from now on an offset that is missing is one that was lost
+            await self._transact()
 
     def _is_ours(self, found: Progress | None) -> bool:
         """Whether the newest transaction is ours: then nobody can have called since, and what we have at hand is right."""
@@ -220,36 +222,35 @@ class CommandPartition(PartitionOwner):
             return True
         return found.footprint == self._footprint
 
-    async def _begin_at(self, found: Progress | None) -> None:
-        """Set the watermark; the offset must be there."""
-        begin = (await self._reader.beginnings([self._tp]))[self._tp]
-        end = (await self._reader.ends([self._tp]))[self._tp]
-        if found is not None and not begin <= found.offset <= end:
-            raise PositionGap(
-                f"partition {self.number} of {self._topics.commands} should go on at offset {found.offset}, but Kafka has "
-                f"{begin} to {end}: commands were deleted unread, or the topic was made anew"
-            )
-        self._watermark = Watermark(begin) if found is None else Watermark(found.offset, found.done)
+    async def _begin_at(self, found: Progress | None, fenced_at: float) -> None:
+        """Set the watermark, and find out which commands may have been called, and for how long their calls may take effect.
 
-    async def _bound_the_unknown(self, found: Progress | None, fenced_at: float) -> None:
-        """Find the offset below which commands may have been called, and from when on they can be looked up."""
-        lease, http = self._desk.lease.seconds, self._caller.options.http_timeout_seconds
-        if found is not None and found.left is not None:
-            # The last owner left with nothing in flight, so what it did not try was tried by nobody.
-            self._doubts.begin_after(found.left, self._steady())
+        Raises:
+            PositionGap: The offset is not there, or there is none although there are commands.
+        """
+        begin, end = await self._beginning(), (await self._reader.ends([self._tp]))[self._tp]
+        check_offset(self._tp, found, begin, end)
+        if found is None:
+            self._watermark = Watermark(end)
+            self._doubts.begin_after(Left(0, settle_seconds=0.0), fenced_at, Waits())
             return
-        if found is not None:
-            # 3. an owner that does not know yet that it is fenced may start calls for L, on commands that it has read by then
-            await self._rest(lease - (self._steady() - fenced_at))
-            if self._leaving.is_set():
-                raise BrokerUnavailable("revoked while taking over")
-        # Without any committed offset nobody has a lease. But offsets expire, so old commands are looked up all the same.
-        end = (await self._reader.ends([self._tp]))[self._tp]
-        look_from = fenced_at if found is None else fenced_at + lease + http
-        self._doubts.begin(end, look_from, max(look_from, fenced_at + http) + self._caller.options.settle_seconds)
+        self._watermark = Watermark(found.offset, found.done)
+        if found.left is not None:
+            self._doubts.begin_after(found.left, self._steady(), found.waits)
+            return
+        self._doubts.begin_after_crash(0, fenced_at, found.waits)
+        # 3. an owner that does not know yet that it is fenced may start calls for L, on commands that it has read by then
+        await self._rest(fenced_at + self._doubts.lease_seconds - self._steady())
+        if self._leaving.is_set():
+            raise BrokerUnavailable("revoked while taking over")
+        self._doubts.look_below = (await self._reader.ends([self._tp]))[self._tp]
+
+    async def _beginning(self) -> int:
+        return (await self._reader.beginnings([self._tp]))[self._tp]
 
     async def _forget(self) -> None:
         """Drop what is at hand: it may be behind."""
+        await self._scan.stop()
         self._proven = False
         self._footprint = None
         self._in_doubt = None
@@ -257,17 +258,15 @@ class CommandPartition(PartitionOwner):
         self._doubts.forget()
         await self._desk.drop()
 
-    def _note_doubts(self) -> None:
-        """Before the desk is cleared: which commands have to be looked up when they are read again."""
-        self._doubts.note(self._desk.unfinished(), watermark=self._watermark.offset, now=self._steady())
-
     # -- reading
 
     def _start_reading(self) -> None:
         if self._leaving.is_set():
             return
-        if not self._desk.active:
-            self._watermark.rewind([item.offset for item in self._finished])
+        if self._desk.leaving or not self._desk.active:
+            at_hand = [item.offset for item in self._finished]
+            self._watermark.rewind([*at_hand, *(pending.offset for pending in self._desk.unfinished())])
+        self._desk.come_back()
         self._become(PartitionState.RUNNING)
         self._consumer.seek(self._tp, self._watermark.read_to)
         self._consumer.resume(self._tp)
@@ -287,20 +286,12 @@ class CommandPartition(PartitionOwner):
             letter = dead_letter(record, error.reason, error.detail, at=self._clock(), room=self._connection.room)
             self._finished.append(Finished(consumed.offset, self._topics.letters, letter))
             return
-        pending = PendingCommand(consumed.offset, command)
-        age = self._clock().timestamp() - consumed.timestamp / 1000
-        self._doubts.mark(pending, age=age, now=self._steady())
-        self._desk.add(pending)
+        age = max(0.0, self._clock().timestamp() - consumed.timestamp / 1000)
+        seen = self._seen.read(consumed.offset, command.command_id)
+        self._desk.add(PendingCommand(consumed.offset, command, asked_at=self._steady() - age, seen=seen))
 
     def _take_outcome(self, pending: PendingCommand, outcome: Outcome) -> None:
-        command = pending.command
-        key, value = command.order_id.encode(), outcome_event(command, outcome, time=self._clock())
-        if not fits(key, value, (), self._connection.room):
-            # No answer of Digital River's is as large; one that is cannot be handed on, but must not stop the partition.
-            log.error("outcome_too_large", order_id=command.order_id, command_id=command.command_id, bytes=len(value))
-            outcome = unknown_outcome(command, status=outcome.status, request_id=outcome.request_id)
-            value = outcome_event(command, outcome, time=self._clock())
-        record = OutboundRecord(key, value)
+        record, outcome = outcome_record(pending.command, outcome, time=self._clock(), room=self._connection.room)
         self._finished.append(Finished(pending.offset, self._topics.inbox, record))
         self._doubts.learn(pending, outcome)
 
@@ -311,7 +302,11 @@ class CommandPartition(PartitionOwner):
         while not self._leaving.is_set():
             if self._desk.crash is not None:
                 raise self._desk.crash
-            self.problem = self._caller.breaker.problem or self._watch.problem
+            if (
+                self._producer is not None
+            ):  # before the wait: what is still on its way may arrive while nothing is written
+                await self._producer.renew()
+            self.problem = self._caller.problem or self._watch.problem
             if self._paused and self.hungry:
                 self._consumer.resume(self._tp)
                 self._paused = False
@@ -345,27 +340,36 @@ class CommandPartition(PartitionOwner):
         blocked = self._caller.breaker.blocked(self._steady())
         return self._desk.active and not blocked and lease.age > lease.seconds / 3
 
+    def _can_write(self) -> bool:
+        """What is at hand was proven under the producer that is kept. Not so in a take-over that was cut off."""
+        return (
+            self._taken
+            and self._proven
+            and self._in_doubt is None
+            and self._producer is not None
+            and self._producer.alive
+        )
+
     async def _finish(self) -> None:
-        """Wait for the calls on their way, write all outcomes, and say that nothing is in flight."""
+        """Start no call, write all outcomes and which commands have a call on its way; never wait for Digital River."""
         self._pause_reading()
-        await self._desk.leave()
-        producer = self._producer
-        # A take-over that was cut off has proven nothing: what is at hand is then of an earlier period.
-        if self._taken and self._proven and self._in_doubt is None and producer is not None and producer.alive:
-            self._note_doubts()
-            try:
-                while len(self._finished) > self._options.batch_records_max:
-                    await self._transact()
-                await self._transact(self._doubts.left(self._steady()))
-            except (OrderflowError, KafkaError) as error:  # the next owner waits and looks, as after a crash
-                log.warning("partition_left_untidily", partition=self.number, group=self._group, error=str(error))
+        await self._desk.leave(_GRACE_SECONDS)
+        if self._can_write():
+            await self._write_last()
+
+    async def _write_last(self) -> None:
+        """Write what is finished, and with it what the next owner has to know."""
+        try:
+            while len(self._finished) > self._options.batch_records_max:
+                await self._transact()
+            await self._transact(leaving=True)
+        except (OrderflowError, KafkaError) as error:  # the next owner is there, or waits and looks as after a crash
+            log.warning("partition_left_untidily", partition=self.number, group=self._group, error=error)
 
     async def _ended(self) -> None:
-        await self._desk.cut()
-        self._note_doubts()
-        await self._desk.drop()
+        await self._desk.leave(0.0)
 
-    async def _transact(self, left: Left | None = None) -> None:
+    async def _transact(self, *, leaving: bool = False) -> None:
         """One transaction: outcomes, dead letters, the watermark; it renews the lease."""
         producer = self._producer
         if producer is None:
@@ -376,18 +380,21 @@ class CommandPartition(PartitionOwner):
             outbox.add_foreign(item.topic, *item.record)
         self._transactions += 1
         footprint = Footprint(self._incarnation, self._transactions)
-        doubt = _InDoubt(footprint, len(batch), [item.offset for item in batch])
+        doubt = InDoubt(footprint, len(batch), [item.offset for item in batch])
         after = self._watermark.with_finished(doubt.offsets)
         self._in_doubt = doubt
         self._last_begin = begun_at = self._steady()
-        offsets = {self._tp: (after.offset, after.encode(footprint, left))}
+        self._doubts.passed(after.offset)
+        self._seen.passed(after.offset)
+        left = self._doubts.left(self._desk.unfinished(), begun_at) if leaving else None
+        offsets = {self._tp: (after.offset, after.encode(footprint, left, self._doubts.waits(begun_at)))}
         await producer.transact(outbox, offsets, timestamp_ms=int(self._clock().timestamp() * 1000))
         self._in_doubt = None
         self._written(doubt)
         self._desk.renewed(begun_at)
         self.counters.transactions += 1
 
-    def _written(self, done: _InDoubt) -> None:
+    def _written(self, done: InDoubt) -> None:
         """The transaction has committed: it is progress also when its answer was lost."""
         self._worked()
         self._watermark.finish(done.offsets)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from consumers.changelog import ChangelogReader
+from consumers.changelog import ChangelogReader, ReadRecord
+from consumers.command_records import command_id_of
 from consumers.progress import Progress, read_progress
 from producers.connection import KafkaConnection, within
 from statemachine.errors import BrokerUnavailable
+
+#: Partitions scanned at a time, and records between two turns of the loop: calls and heartbeats go on meanwhile.
+_SCANS, _SCAN_RECORDS = 2, 500
 
 
 class CommandReader(ChangelogReader):
@@ -21,8 +26,14 @@ class CommandReader(ChangelogReader):
         super().__init__(connection)
         self._admin: AIOKafkaAdminClient | None = None
         self._asking = asyncio.Lock()
+        self._scanning = asyncio.Semaphore(_SCANS)
 
     async def progress(self, group: str, partition: TopicPartition) -> Progress | None:
+        """How far the command lane has come; None when it has committed nothing. Otherwise as ``committed``."""
+        found = await self.committed(group, partition)
+        return None if found is None else read_progress(*found)
+
+    async def committed(self, group: str, partition: TopicPartition) -> tuple[int, str] | None:
         """The group's committed offset and what was written beside it; None when there is none.
 
         Never stale when the partition's producer was initialised before: Kafka answers an init only after the offsets of
@@ -41,7 +52,25 @@ class CommandReader(ChangelogReader):
             except (KafkaError, AssertionError, OSError, BrokerUnavailable) as error:
                 await self._close_admin()
                 raise BrokerUnavailable(f"Kafka did not tell its committed offsets: {type(error).__name__}") from error
-        return None if found is None or found.offset < 0 else read_progress(found.offset, found.metadata)
+        return None if found is None or found.offset < 0 else (found.offset, found.metadata)
+
+    async def scan_ids(self, partition: TopicPartition, begin: int, end: int, take: Callable[[str], None]) -> None:
+        """Hand the id of every command from ``begin`` up to ``end`` to ``take``, few partitions at a time.
+
+        Raises:
+            BrokerUnavailable: Not readable, or not within the limit for restores.
+        """
+
+        def take_id(record: ReadRecord) -> None:
+            command_id = command_id_of(record.value) if record.offset < end else None
+            if command_id is not None:
+                take(command_id)
+
+        async with self._scanning, self._consumer() as consumer:
+            consumer.assign([partition])
+            consumer.seek(partition, begin)
+            reading = self._drain(consumer, partition, end, take_id, records_max=_SCAN_RECORDS)
+            await within(self._connection.limits.restore_seconds, reading, f"scanning {partition.topic}")
 
     async def _close_admin(self) -> None:
         admin, self._admin = self._admin, None

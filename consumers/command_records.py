@@ -6,14 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
+import structlog
 from aiokafka import ConsumerRecord
 
 from producers.encoding import encode_event
+from producers.outbox import OutboundRecord
+from producers.sizes import Room, fits
 from producers.topics import Topic
 from statemachine.commands import Command, Inquire, decode_command, name_of
 from statemachine.envelope import CloudEvent, Record
 from statemachine.errors import DecodeError
-from statemachine.facts import Outcome, outcome_type
+from statemachine.facts import Outcome, Problem, outcome_type
+
+log = structlog.get_logger(__name__)
 
 #: ``source`` of outcomes in the inbox.
 COMMANDS_SOURCE = "orderflow/commands"
@@ -26,35 +31,59 @@ class _CommandEvent(msgspec.Struct):
     data: msgspec.Raw
 
 
+class _Id(msgspec.Struct):
+    command_id: str
+
+
+class _EventWithId(msgspec.Struct):
+    """The part of a command's CloudEvent that tells which command it is."""
+
+    data: _Id
+
+
+_id_decoder = msgspec.json.Decoder(_EventWithId)
 _event_decoder = msgspec.json.Decoder(_CommandEvent)
 _encoder = msgspec.json.Encoder()
 
 
 @dataclass(slots=True)
 class PendingCommand:
-    """One command between its record and its outcome."""
+    """One command between its record and its outcome. Moments are those of the steady clock, in seconds."""
 
     offset: int
     command: Command
-    #: It may have been called before: look before calling.
+    #: When its record was written.
+    asked_at: float = float("-inf")
+    #: The same command id was read before, or may have been.
+    seen: bool = False
+    #: It may have been called: look before calling.
     look_first: bool = False
-    #: Neither looked up nor called before this moment of the steady clock: somebody else's call may be on its way.
+    #: Neither looked up nor called before this moment: a look would come too early to tell.
     not_before: float = float("-inf")
-    #: Not called before this moment: a call of ours that brought no answer may still take effect.
+    #: A call that had no answer takes no effect after this moment; until then it is looked up, never called.
     settled_at: float = float("-inf")
+    #: Seconds until the next look while nothing is found; grows.
+    look_wait: float = 1.0
     #: Requests that were written for it by this process.
     tries: int = 0
-    #: When the last one was written, on the steady clock.
+    #: When the last one was written.
     tried_at: float | None = None
-    #: A call is on its way: it must not be cancelled.
+    #: A request of it was written and may be on its way: it must not be cut off.
     calling: bool = False
     #: It is the one that finds out whether Digital River is back.
     probing: bool = False
 
-    @property
-    def maybe_tried(self) -> bool:
-        """Whoever takes it over has to look first."""
-        return self.look_first or self.tries > 0
+    def doubt(self, settled_at: float) -> None:
+        """It may have been called, and that call takes no effect after ``settled_at``."""
+        self.look_first = True
+        self.settled_at = max(self.settled_at, settled_at)
+
+    def written(self, now: float, late_seconds: float) -> None:
+        """A request of it is about to be written: from now on whoever has it must look first, whatever happens to its task."""
+        self.tries += 1
+        self.tried_at = now
+        self.calling = True
+        self.doubt(now + late_seconds)
 
 
 def record_of(consumed: ConsumerRecord, topic: Topic) -> Record:
@@ -83,6 +112,14 @@ def read_command(record: Record) -> Command:
     return command
 
 
+def command_id_of(value: bytes | None) -> str | None:
+    """The id of the command in a record of ``dr-commands``; None when there is none."""
+    try:
+        return _id_decoder.decode(value or b"").data.command_id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
 def outcome_event(command: Command, outcome: Outcome, *, time: datetime) -> bytes:
     """The inbox event of an outcome.
 
@@ -101,8 +138,24 @@ def outcome_event(command: Command, outcome: Outcome, *, time: datetime) -> byte
     )
 
 
-def unknown_outcome(command: Command, *, status: int | None = None, request_id: str | None = None) -> Outcome:
-    """What became of the command could not be found out. An inquiry's is that of the command it asked about."""
+def outcome_record(command: Command, outcome: Outcome, *, time: datetime, room: Room) -> tuple[OutboundRecord, Outcome]:
+    """The record of an outcome, and the outcome in it: an answer that is too large to be handed on counts as unknown."""
+    key, value = command.order_id.encode(), outcome_event(command, outcome, time=time)
+    if not fits(key, value, (), room):
+        # No answer of Digital River's is as large; one that is must not stop the partition.
+        log.error("outcome_too_large", order_id=command.order_id, command_id=command.command_id, bytes=len(value))
+        outcome = unknown_outcome(command, status=outcome.status, request_id=outcome.request_id)
+        value = outcome_event(command, outcome, time=time)
+    return OutboundRecord(key, value), outcome
+
+
+def unknown_outcome(
+    command: Command, *, status: int | None = None, request_id: str | None = None, problem: Problem | None = None
+) -> Outcome:
+    """What became of the command could not be found out. An inquiry's is that of the command it asked about.
+
+    ``problem``: why it was not carried out, if it is known that it had no effect.
+    """
     about = decode_command(command.about) if isinstance(command, Inquire) else command
     return Outcome(
         command_id=about.command_id,
@@ -111,5 +164,6 @@ def unknown_outcome(command: Command, *, status: int | None = None, request_id: 
         result="unknown",
         status=status,
         request_id=request_id,
+        problem=problem,
         inquired_by=None if about is command else command.command_id,
     )

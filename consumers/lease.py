@@ -7,9 +7,8 @@ waits L before it calls. The clock must go on while the process is frozen and, w
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from statemachine.errors import Disposition, OrderflowError
 
@@ -63,7 +62,7 @@ class Lease:
 
 
 class StepLease(Lease):
-    """The lease of a partition whose steps call Digital River: begun with each batch, kept up while a step takes its time."""
+    """The lease of a partition that writes at Digital River beside its transactions, each of which renews it."""
 
     __slots__ = ("_write_from",)
 
@@ -86,11 +85,3 @@ class StepLease(Lease):
     def is_old(self) -> bool:
         """A lease that is half over would often end on the way to the wire."""
         return self.age > self.seconds / 2
-
-    async def keep(self, ended: asyncio.Event, renew: Callable[[], Awaitable[None]]) -> None:
-        """Renew in time until the step has ended; a transaction that has begun is finished."""
-        while not ended.is_set():
-            try:
-                await asyncio.wait_for(ended.wait(), self.seconds / 3)
-            except TimeoutError:
-                await renew()

@@ -5,7 +5,7 @@ Rules of the file:
   awaiting anything; the work of taking over runs in a task of the partition, because a slow callback gets the member kicked.
 - ``on_partitions_revoked`` waits until the running batches have ended, because the rebalance goes on when it returns.
 - p of all input topics is given and taken together; anything else is a foreign assignor and stops the worker.
-- One task reads for all partitions: aiokafka fetches from a broker again only when nothing of the last answer is left over.
+- One task reads for all partitions (``fetching.py``), one sees that the client still works (``client_watch.py``).
 - Leaving: finish the batches, leave the group first, then close the producers: the others take over in about half a second.
 """
 
@@ -19,28 +19,21 @@ from typing import Any, Literal
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import (
-    CorruptRecordException,
-    InvalidSessionTimeoutError,
-    KafkaConnectionError,
-    KafkaError,
-    NoOffsetForPartitionError,
-    OffsetOutOfRangeError,
-)
+from aiokafka.errors import InvalidSessionTimeoutError, KafkaConnectionError, KafkaError
 
 from consumers.assignor import CoPartitionedSticky
 from consumers.changelog import ChangelogReader, stop_consumer
-from consumers.ownership import PartitionOwner, PartitionState
+from consumers.client_watch import ClientWatch
+from consumers.fetching import Fetching
+from consumers.ownership import TAKE_OVERS_MAX, PartitionOwner, PartitionState
 from consumers.progress_watch import RebalanceWatch
-from producers.connection import KafkaConnection, unreachable, within
+from consumers.unpacking import Room, bound_unpacking
+from producers.connection import KafkaConnection, said, unreachable, within
 from producers.transaction import closing_done
 from statemachine.errors import BrokerUnavailable, ConfigError, OrderflowError
 
 log = structlog.get_logger(__name__)
 
-
-#: How long partitions are read one by one after something in one of them could not be read: longer than a fetch takes.
-_CAREFUL_SECONDS = 10.0
 _STARTING = (PartitionState.ASSIGNED, PartitionState.FENCED, PartitionState.RESTORING)
 #: aiokafka would leave the group after so long without a poll: 24 days, which is never.
 _POLL_INTERVAL_MS = 2_000_000_000
@@ -78,7 +71,12 @@ class GroupOptions:
 def make_consumer(
     connection: KafkaConnection, group: str, options: GroupOptions
 ) -> tuple[AIOKafkaConsumer, CoPartitionedSticky]:
-    """The consumer of a lane: no automatic commits, no automatic offset reset, only committed records, our assignor."""
+    """The consumer of a lane: no automatic commits, no automatic offset reset, only committed records, our assignor.
+
+    Raises:
+        ConfigError: The installed aiokafka is not one that orderflow is made for.
+    """
+    bound_unpacking()
     assignor = CoPartitionedSticky(options.worker)
     consumer = AIOKafkaConsumer(
         **connection.client_options(),
@@ -96,6 +94,7 @@ def make_consumer(
         fetch_max_wait_ms=options.fetch_max_wait_ms,
         max_partition_fetch_bytes=options.max_partition_fetch_bytes,
         client_id=f"orderflow-{options.worker}",
+        value_deserializer=Room(),
     )
     return consumer, assignor
 
@@ -113,11 +112,9 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         assignor: CoPartitionedSticky,
         make_partition: Callable[[int], PartitionOwner],
         reader: ChangelogReader | None = None,
-        drain_seconds: float | None = None,
     ) -> None:
-        """``drain_seconds``: how long partitions may take to finish when they are taken away; the operation limit by default."""
         self._reader = reader
-        self._drain_seconds = drain_seconds or connection.limits.operation_seconds
+        self._drain_seconds = connection.limits.operation_seconds
         self._connection = connection
         self._group = group
         self._topics = tuple(topics)
@@ -127,14 +124,22 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         self._running: dict[int, asyncio.Task[None]] = {}
         #: Taken away, and not ended yet.
         self._draining: dict[int, asyncio.Task[None]] = {}
-        #: Until when partitions are read one by one, because something in one of them could not be read.
-        self._careful_until = 0.0
         self._failed: asyncio.Future[None] | None = None
         self._stopping = False
         self._joined = False
+        self._turns = asyncio.Semaphore(TAKE_OVERS_MAX)
         self._watch = RebalanceWatch()
+        self._client_watch = ClientWatch(group, consumer, self._topics)
+        self._tell: Callable[[], str | None] = lambda: None
         #: Every partition that this process has owned, by number.
         self.partitions: dict[int, PartitionOwner] = {}
+        self._fetching = Fetching(
+            group,
+            consumer,
+            self.partitions,
+            watch=self._client_watch,
+            refusal=lambda: self._assignor.refusal,
+        )
 
     @property
     def owned(self) -> frozenset[int]:
@@ -144,7 +149,12 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
     @property
     def problem(self) -> str | None:
         """Why the group as a whole gets nothing done; None when it does."""
-        return self._watch.problem(self._group, time.monotonic())
+        now = time.monotonic()
+        return self._client_watch.problem(now) or self._watch.problem(self._group, now) or self._tell()
+
+    def tell(self, problem: Callable[[], str | None]) -> None:
+        """Also ask ``problem`` for a trouble of the lane as a whole."""
+        self._tell = problem
 
     @property
     def starting(self) -> str | None:
@@ -165,24 +175,25 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             OrderflowError: Something that stops the whole worker, with its reason.
         """
         self._failed = asyncio.get_running_loop().create_future()
-        reader: asyncio.Task[None] | None = None
+        working: list[asyncio.Task[None]] = []
         stopped = asyncio.create_task(stop.wait())
         try:
             if not await self._join(stopped):
                 return
-            reader = asyncio.create_task(self._read(), name=f"{self._group} reader")
-            watched: list[asyncio.Future[Any]] = [stopped, self._failed, reader]
-            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-            if self._failed.done():
-                self._failed.result()
-            if reader.done():
-                reader.result()
+            working += [
+                asyncio.create_task(self._fetching.run(), name=f"{self._group} reader"),
+                asyncio.create_task(self._client_watch.run(), name=f"{self._group} client watch"),
+            ]
+            watched: list[asyncio.Future[Any]] = [stopped, self._failed, *working]
+            done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+            for ended in done:
+                ended.result()
         finally:
             self._stopping = True
             stopped.cancel()
-            if reader is not None:
-                reader.cancel()
-                await asyncio.wait([reader])
+            for task in working:
+                task.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
             await self._leave()
             if self._failed.done() and not self._failed.cancelled():
                 self._failed.exception()
@@ -204,9 +215,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         except KafkaError as error:
             if error.retriable:
                 raise await unreachable(self._connection) from error
-            raise ConfigError(
-                f"group {self._group} cannot be joined: {type(error).__name__} ({' '.join(str(error).split())}); {_hint(error)}"
-            ) from error
+            raise ConfigError(f"group {self._group} cannot be joined: {said(error)}; {_hint(error)}") from error
         return True
 
     async def _leave(self) -> None:
@@ -220,89 +229,6 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         if self._reader is not None:
             await self._reader.close()
         await closing_done()
-
-    async def _read(self) -> None:
-        """Fetch for all partitions that want records and hand them over, in order.
-
-        Raises:
-            ConfigError: The partitions cannot be shared out: somebody changed a topic's partition count under us.
-        """
-        by_partition: dict[int, list[TopicPartition]] = {}
-        while True:
-            by_partition.clear()
-            if self._assignor.refusal is not None:
-                raise self._assignor.refusal
-            for tp in self._consumer.assignment():
-                by_partition.setdefault(tp.partition, []).append(tp)
-            wanted = [
-                tp for p, tps in by_partition.items() if (part := self.partitions.get(p)) and part.hungry for tp in tps
-            ]
-            if not wanted:
-                await asyncio.sleep(0.02)
-                continue
-            if time.monotonic() < self._careful_until:
-                for tp in wanted:
-                    await self._read_one(tp)
-                await asyncio.sleep(0.02)
-                continue
-            try:
-                fetched = await self._consumer.getmany(*wanted, timeout_ms=20)
-            except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
-                self._offset_lost(error)
-                await asyncio.sleep(0.02)
-                continue
-            except Exception as error:  # noqa: BLE001  # whatever a parser raises on bytes that it does not know
-                log.warning("fetch_failed", group=self._group, error=f"{type(error).__name__}: {error}")
-                self._read_carefully(wanted)
-                await asyncio.sleep(0.5 if isinstance(error, KafkaError) else 0.02)
-                continue
-            for tp, records in fetched.items():
-                self.partitions[tp.partition].feed(tp, records)
-
-    def _read_carefully(self, wanted: list[TopicPartition]) -> None:
-        """Read what was lost again, and for a while each partition by itself.
-
-        aiokafka takes from all partitions before it returns: when one of them raises, the records of the others are gone, and
-        their positions have passed them.
-        """
-        self._careful_until = time.monotonic() + _CAREFUL_SECONDS
-        assigned = self._consumer.assignment()
-        for tp in wanted:
-            partition = self.partitions[tp.partition]
-            if tp in assigned and partition.hungry:
-                self._consumer.seek(tp, partition.fed_to(tp))
-
-    async def _read_one(self, tp: TopicPartition) -> None:
-        """Fetch for one partition; what cannot be read stops that one, not the worker."""
-        partition = self.partitions[tp.partition]
-        if tp not in self._consumer.assignment() or not partition.hungry:
-            return  # taken away, or full, since the round began
-        try:
-            fetched = await self._consumer.getmany(tp, timeout_ms=0)
-        except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
-            self._offset_lost(error)
-        except Exception as error:
-            if isinstance(error, KafkaError) and not isinstance(error, CorruptRecordException):
-                log.warning("fetch_failed", group=self._group, topic=tp.topic, error=f"{type(error).__name__}: {error}")
-                self._consumer.seek(tp, partition.fed_to(tp))
-                return
-            log.exception("fetch_unreadable", group=self._group, topic=tp.topic, partition=tp.partition)
-            partition.lost_offset(
-                f"partition {tp.partition} stopped: a record of {tp.topic} at offset {partition.fed_to(tp)} or soon after "
-                f"cannot be read at all ({type(error).__name__}); its bytes are no Kafka record that this client knows"
-            )
-        else:
-            partition.feed(tp, fetched.get(tp, []))
-
-    def _offset_lost(self, error: KafkaError) -> None:
-        """A partition that is running reads past what Kafka has; paused ones have no position yet, which is no error."""
-        if not isinstance(error, OffsetOutOfRangeError):
-            return
-        lost = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
-        for tp, offset in lost.items():
-            partition = self.partitions.get(tp.partition)
-            if partition is not None and partition.hungry:
-                partition.lost_offset(f"partition {tp.partition} stopped: {tp.topic} has no offset {offset} any more")
 
     # -- called by aiokafka; exceptions here would only be logged there, so none may be needed
 
@@ -324,6 +250,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             partition = self.partitions.get(number)
             if partition is None:
                 partition = self.partitions[number] = self._make_partition(number)
+            partition.share(self._turns, len(numbers))
             self._running[number] = asyncio.create_task(
                 self._own(number, partition), name=f"{self._group} partition {number}"
             )

@@ -34,12 +34,10 @@ class LaneOptions:
     trouble_seconds_max: float = 60.0
     #: How long a position record may differ from the committed offsets before the partition is stopped.
     position_wait_seconds: float = 10.0
-    #: The lane's step asks somebody else and may be cut off by a revoke; what it did so far is done again.
-    step_waits: bool = False
-    #: For a step that also writes there (it must wait, too): L of ``lease.py``. None: it writes nothing.
+    #: For a lane that also writes at Digital River: L of ``lease.py``. None: it writes nothing.
     lease_seconds: float | None = None
 
 
-def waiting(options: LaneOptions, records_max: int) -> LaneOptions:
-    """``options`` for a lane whose step asks somebody else: smaller batches, because one is done again as a whole."""
-    return replace(options, batch_records_max=min(options.batch_records_max, records_max), step_waits=True)
+def at_most(options: LaneOptions, records_max: int) -> LaneOptions:
+    """``options`` with smaller batches."""
+    return replace(options, batch_records_max=min(options.batch_records_max, records_max))

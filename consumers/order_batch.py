@@ -7,8 +7,9 @@ whose transaction fails never happened.
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import assert_never
 
@@ -26,13 +27,13 @@ from producers.outbox import Outbox
 from producers.partitioner import partition_of
 from producers.sizes import Room, fits
 from producers.topics import Topic, prefixed
-from statemachine.attention import mark_failed
+from statemachine.attention import mark_failed, mark_too_large
 from statemachine.deadlines import deadline_event
 from statemachine.decide import decide
 from statemachine.decision import Effect, IndexEntry, Moved, Parked, Refused, Repeated, SetAside, StateChange
 from statemachine.decoding import ORIGIN_HEADER, cause_of, decode
 from statemachine.envelope import Cause, Headers, Record
-from statemachine.errors import ConfigError, DecodeError, Reason, UnreadableTable
+from statemachine.errors import ConfigError, DecodeError, InvariantBroken, Reason, UnreadableTable
 from statemachine.events import Event
 from statemachine.expiring import is_empty_shell
 from statemachine.order import DEFINITION, Deadline, Order
@@ -43,10 +44,14 @@ log = structlog.get_logger(__name__)
 
 #: Largest snapshot of one order.
 SNAPSHOT_BYTES_MAX = 512 * 1024
+#: So many snapshots are looked at, for some milliseconds, before others get the loop.
+_OPENED_AT_ONCE = 2000
 #: How many orders' deadlines fire in one transaction.
 FIRED_MAX = 500
 #: JSON text inside a JSON string grows by escapes; and what a decision may add of its own.
 _GROWTH_FACTOR, _GROWTH_BYTES = 2, 8 * 1024
+#: Bytes of a snapshot that are kept free for ``attention``: as many reasons as an order keeps, and what encodes them.
+_ATTENTION_BYTES = 8 * 1024
 #: A deadline that is still due after it fired this often in a row is a fault of ours.
 _FIRINGS_MAX = 20
 
@@ -116,26 +121,24 @@ class OrderLogic:
 
     # -- PartitionLogic
 
-    def opened(self, store: Store) -> None:
-        """Rebuild the heap of deadlines from the snapshots.
+    async def opened(self, store: Store) -> None:
+        """Rebuild the heap of deadlines from the snapshots, some at a time.
 
         Raises:
             ConfigError: A snapshot was written by a newer version: nothing of this partition is worked on.
             UnreadableTable: A snapshot is none.
         """
-        dues: list[tuple[str, datetime]] = []
-        for order_id, snapshot in store.items():
+        for count, (order_id, snapshot) in enumerate(store.items(), 1):
+            if count % _OPENED_AT_ONCE == 0:
+                await asyncio.sleep(0)
             try:
                 waiting = _waiting_of.decode(snapshot)
             except msgspec.DecodeError:
-                raise UnreadableTable(
-                    f"the snapshot of order {order_id} in {self._orders} cannot be read: write the right one again, or remove it"
-                ) from None
+                raise self._unreadable(order_id) from None
             if waiting.definition > DEFINITION:
                 raise newer_snapshot(waiting.definition)
             if waiting.deadlines:
-                dues.append((order_id, min(deadline.due for deadline in waiting.deadlines)))
-        self._heap.fill(dues)
+                self._heap.set(order_id, min(deadline.due for deadline in waiting.deadlines))
 
     def committed(self, changes: Mapping[str, bytes | None]) -> None:
         """The batch happened: its deadlines count from now on."""
@@ -199,7 +202,9 @@ class OrderLogic:
         except ConfigError:
             raise
         except Exception as error:  # an exception here is a fault of ours: this order is marked, the others go on
-            log.exception("decide_failed", type=event.type, topic=record.topic, offset=record.offset)
+            came = record if _is_our_own(event.cause) else _as_it_came(record, event.cause)
+            place = {"topic": came.topic, "partition": came.partition, "offset": came.offset}
+            log.exception("decide_failed", order_id=event.order_id, type=event.type, **place)
             self._set_aside(record, event.cause, "failed", _failure(error))
             self._mark(working, event, _failure(error))
             return
@@ -222,20 +227,28 @@ class OrderLogic:
                 assert_never(decision)
 
     def _begin(self, order_id: str, snapshot: bytes | None) -> _Working:
-        order = None if snapshot is None else decode_snapshot(snapshot)
+        try:
+            order = None if snapshot is None else decode_snapshot(snapshot)
+        except InvariantBroken:
+            raise self._unreadable(order_id) from None
         working = self._working[order_id] = _Working(order, 0 if snapshot is None else len(snapshot))
         return working
 
+    def _unreadable(self, order_id: str) -> UnreadableTable:
+        return UnreadableTable(
+            f"the snapshot of order {order_id} in {self._orders} cannot be read: write the right one again, or remove it"
+        )
+
     def _replace(self, working: _Working, order: Order, record: Record, event: Event) -> bool:
-        """Take the new order over, unless its snapshot would grow past its limit: then only a dead letter is written."""
+        """Take the new order over, unless its snapshot would grow past its limit: then a dead letter, and a person is told."""
         bound = working.bound + len(record.value or b"") * _GROWTH_FACTOR + _GROWTH_BYTES
         if bound > self._snapshot_bytes_max:
             bound = len(encode_snapshot(order))
-            if bound > self._snapshot_bytes_max:
-                detail = (
-                    f"the order would take {bound} bytes, more than the {self._snapshot_bytes_max} that one may take"
-                )
+            most = self._snapshot_bytes_max - _ATTENTION_BYTES
+            if bound > most:
+                detail = f"the order would take {bound} bytes, more than the {most} that one may take"
                 self._set_aside(record, event.cause, "too_large", detail)
+                self._take_marked(working, event, mark_too_large, "the order has no room for it")
                 return False
         working.order, working.changed, working.bound = order, True, bound
         return True
@@ -272,7 +285,11 @@ class OrderLogic:
             except ConfigError:
                 raise
             except Exception as error:
-                log.exception("deadline_failed", deadline=due[0].name)
+                place = {
+                    "topic": Topic.ORDERS.value,
+                    "partition": self._number,
+                }  # a deadline is in the order's snapshot
+                log.exception("deadline_failed", order_id=order_id, deadline=due[0].name, due=due[0].due, **place)
                 self._drop_deadline(working, event, due[0], _failure(error))
                 continue
             match decision:
@@ -295,7 +312,10 @@ class OrderLogic:
 
     def _mark(self, working: _Working, event: Event, detail: str) -> None:
         """Raise attention on the order whose decision failed."""
-        marked = None if working.order is None else mark_failed(working.order, event, detail, now=self._now)
+        self._take_marked(working, event, mark_failed, detail)
+
+    def _take_marked(self, working: _Working, event: Event, mark: Callable[..., Moved | None], detail: str) -> None:
+        marked = None if working.order is None else mark(working.order, event, detail, now=self._now)
         if marked is not None:
             working.order, working.changed = marked.order, True
             self._write(marked.effects)
@@ -323,7 +343,7 @@ class OrderLogic:
             record = _as_it_came(record, cause)
         letter = dead_letter(record, reason, detail, at=self._now, room=self._room)
         self._outbox.add_foreign(self._letters, letter.key, letter.value, letter.headers)
-        log.info("dead_letter", **log_fields(record, reason, detail))
+        log.warning("dead_letter", **log_fields(record, reason, detail))
         if cause is not None and record.key is not None and not _is_our_own(cause):
             order_id = record.key.decode()
             value = encode_event_refused(order_id, cause, detail, time=self._now)

@@ -24,6 +24,7 @@ from aiokafka.errors import KafkaError
 from consumers.options import LaneOptions
 from consumers.progress_watch import ProgressWatch
 from consumers.stepping import unless
+from producers.connection import said
 from statemachine.errors import (
     BrokerUnavailable,
     DigitalRiverError,
@@ -34,6 +35,13 @@ from statemachine.errors import (
 )
 
 log = structlog.get_logger(__name__)
+
+#: So many partitions of a lane in one process are taken over at once: each makes connections and reads a changelog.
+TAKE_OVERS_MAX = 8
+#: What a lane's partitions may hold unread, in bytes: all of them together, and one by itself.
+_QUEUES_BYTES_MAX = 256 * 1024 * 1024
+_QUEUE_BYTES_MAX = 64 * 1024 * 1024
+_QUEUE_BYTES_MIN = 1024 * 1024
 
 
 class PartitionState(StrEnum):
@@ -89,8 +97,16 @@ class PartitionOwner(ABC):
         #: The last take-over came to its end: what is at hand was proven under the producer that is kept.
         self._taken = False
         self._held: FuseBlown | None = None
+        self._turns = asyncio.Semaphore(TAKE_OVERS_MAX)
+        #: A partition that holds so many bytes unread asks for no more.
+        self.queue_bytes_max = _QUEUE_BYTES_MAX
 
     # -- seen from the membership
+
+    def share(self, turns: asyncio.Semaphore, partitions: int) -> None:
+        """Take turns with the other ``partitions`` of the process when taking over, and share its memory with them."""
+        self._turns = turns
+        self.queue_bytes_max = max(_QUEUE_BYTES_MIN, min(_QUEUE_BYTES_MAX, _QUEUES_BYTES_MAX // max(1, partitions)))
 
     @property
     @abstractmethod
@@ -166,9 +182,14 @@ class PartitionOwner(ABC):
 
     async def _own(self) -> bool:
         """Resume or take over; False when told to leave before that was done."""
-        if self._taken and await self._resume():
-            self.counters.resumes += 1
-            return True
+        if self._taken:
+            async with self._turns:
+                if self._leaving.is_set():  # while it waited for its turn: what was proven stays so
+                    return False
+                resumed = await self._resume()
+            if resumed:
+                self.counters.resumes += 1
+                return True
         self._taken = False
         self._become(PartitionState.FENCED)
         self.counters.takeovers += 1
@@ -180,9 +201,9 @@ class PartitionOwner(ABC):
     async def _recover(self, error: OrderflowError | KafkaError, failures: int, *, in_work: bool) -> bool:
         """Do what the error's disposition says; False when the partition must not start again."""
         if isinstance(error, KafkaError):
-            error = BrokerUnavailable(f"{type(error).__name__}: {error}")
+            error = BrokerUnavailable(f"Kafka refused: {said(error)}")
         self._pause_reading()
-        say = log.bind(partition=self.number, group=self._group, error=str(error), kind=type(error).__name__)
+        say = log.bind(partition=self.number, group=self._group, error=error, kind=type(error).__name__)
         match error.disposition:
             case Disposition.REFENCE:
                 # Fenced: what we have may be behind. Wait until a heartbeat had the time to tell that we are no longer a member;
@@ -228,7 +249,7 @@ class PartitionOwner(ABC):
         self._pause_reading()
         self.problem = str(error)
         self._become(PartitionState.STOPPED)
-        log.error("partition_stopped", partition=self.number, group=self._group, reason=str(error))
+        log.error("partition_stopped", partition=self.number, group=self._group, reason=self.problem)
 
     async def _rest(self, seconds: float) -> None:
         """Wait, but not past a revoke."""
@@ -254,7 +275,10 @@ class PartitionOwner(ABC):
 
     @abstractmethod
     async def _take_over(self) -> None:
-        """Fence, then find out where the partition stands; may be cut off at any await."""
+        """Fence, then find out where the partition stands; may be cut off at any await.
+
+        Whatever asks Kafka for much waits for its turn (``_turns``); what only waits does not hold one.
+        """
 
     @abstractmethod
     def _start_reading(self) -> None:

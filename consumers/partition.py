@@ -6,6 +6,8 @@ The unit is the partition number p of all input topics together. Rules of the fi
 - A store is used only while it is proven current. After every init the newest position record says whether it is.
 - Results live in the batch's overlay until their transaction has committed; then the overlay is folded into the store.
 - Every wait has a limit. After any error the producer is gone and the partition starts again at *fenced*.
+- A producer that met a request without an answer is replaced before the next transaction (``TransactionalProducer.renew``). Its
+  new epoch proves that nobody has been there, so store and queue are kept; without that proof it is an error like any other.
 - A revoked partition keeps producer and store, dormant. When it comes back and a transaction with the kept producer commits,
   nobody has been there, and it goes on without a restore.
 What a batch means is the lane's ``PartitionLogic``; nothing about orders belongs here.
@@ -24,7 +26,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from consumers.changelog import ChangelogReader, ReadRecord, text_key
-from consumers.lease import Lease, StepLease, steady_clock
+from consumers.lease import StepLease, steady_clock
 from consumers.options import LaneOptions, LaneTopics
 from consumers.ownership import PartitionOwner, PartitionState
 from consumers.positions import (
@@ -36,8 +38,8 @@ from consumers.positions import (
     same_offsets,
     standing,
 )
-from consumers.stepping import step_until
 from consumers.store import Store
+from consumers.unpacking import record_bytes
 from producers.connection import KafkaConnection, within
 from producers.outbox import OutboundRecord, Outbox
 from producers.transaction import Probe, TransactionalProducer
@@ -55,8 +57,6 @@ log = structlog.get_logger(__name__)
 _WATCH_SECONDS_MAX = 60.0
 #: After so long without a record, positions that have only passed transaction markers are committed.
 _IDLE_SECONDS = 30.0
-#: A partition that holds so much unread asks for no more.
-_QUEUE_BYTES_MAX = 64 * 1024 * 1024
 
 
 class Overlay:
@@ -87,15 +87,16 @@ class Batch:
     #: Deadlines due up to this time may fire, because everything written before it has been read; None: none may.
     fire_until: datetime | None
     now: datetime
-    #: The right to write to somebody else, checked as the last act before each such request; None for lanes that never do.
-    lease: Lease | None = None
 
 
 class PartitionLogic(Protocol):
     """What a lane does with its partition. One instance per partition and store."""
 
-    def opened(self, store: Store) -> None:
-        """The store is current: derive from it what is kept beside it."""
+    async def opened(self, store: Store) -> None:
+        """The store is current: derive from it what is kept beside it, and let the loop go on meanwhile.
+
+        May be cut off at any await; then this logic is dropped.
+        """
         ...
 
     async def step(self, batch: Batch, overlay: Overlay, outbox: Outbox) -> None:
@@ -184,7 +185,7 @@ class OwnedPartition(PartitionOwner):
         return (
             self.state is PartitionState.RUNNING
             and len(self._queue) < self._options.queue_records_max
-            and self._queued_bytes < _QUEUE_BYTES_MAX
+            and self._queued_bytes < self.queue_bytes_max
         )
 
     def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
@@ -195,7 +196,7 @@ class OwnedPartition(PartitionOwner):
         self._queued[partition] += len(records)
         if records:
             self._fed_to[partition] = records[-1].offset + 1
-        self._queued_bytes += sum(len(record.value or b"") for record in records)
+        self._queued_bytes += sum(map(record_bytes, records))
         self._wake.set()
 
     def fed_to(self, partition: TopicPartition) -> int:
@@ -219,11 +220,16 @@ class OwnedPartition(PartitionOwner):
         try:
             await self._transact(self._outbox(producer), {}, producer, proven, self._next)
         except OrderflowError as error:
-            log.info("partition_visited", partition=self.number, group=self._group, error=str(error))
+            log.info("partition_visited", partition=self.number, group=self._group, error=error)
             return False
         return True
 
     async def _take_over(self) -> None:
+        """Wait for our turn, then do it."""
+        async with self._turns:
+            await self._take_over_now()
+
+    async def _take_over_now(self) -> None:
         """Fence, read offsets, prove or restore the store, set the positions. The order of these steps is the guarantee."""
         if self._producer is not None:
             self._producer.discard()
@@ -264,7 +270,7 @@ class OwnedPartition(PartitionOwner):
         while True:
             record = await self._newest_position()
             if record is not None and record.partitions != self._partitions:
-                raise other_partition_count(record, self._partitions)
+                raise other_partition_count(self.number, record.partitions, self._partitions)
             committed = {tp: await self._committed(tp) for tp in self.inputs}
             by_name = {self.inputs[tp]: offset for tp, offset in committed.items()}
             if self._topics.positions is None or same_offsets(record, by_name):
@@ -303,7 +309,7 @@ class OwnedPartition(PartitionOwner):
                 self._worked()  # the transaction has committed, only its answer was lost
             if verdict is not Standing.STALE:
                 proven.in_doubt = None
-                self._open(proven)
+                await self._open(proven)
                 return
         await self._forget()
         await self._restore(record)
@@ -312,7 +318,7 @@ class OwnedPartition(PartitionOwner):
         store = self._make_store(self.number)
         changelog = self._topics.changelog
         if changelog is None:
-            self._open(_Proven(store, record))
+            await self._open(_Proven(store, record))
             return
         self._become(PartitionState.RESTORING)
         self.counters.restores += 1
@@ -328,12 +334,13 @@ class OwnedPartition(PartitionOwner):
         end = await self._reader.read_all(TopicPartition(changelog, self.number), take)
         store.apply(pending)
         log.info("partition_restored", partition=self.number, group=self._group, entries=len(store), end=end)
-        self._open(_Proven(store, record))
+        await self._open(_Proven(store, record))
 
-    def _open(self, proven: _Proven) -> None:
-        self._proven = proven
-        self._logic = self._make_logic(self.number)
-        self._logic.opened(proven.store)
+    async def _open(self, proven: _Proven) -> None:
+        self._proven, self._logic = proven, None
+        logic = self._make_logic(self.number)
+        await logic.opened(proven.store)
+        self._logic = logic  # only now: it knows all that the store has
 
     async def _forget(self) -> None:
         """Drop the store: it may be behind."""
@@ -383,6 +390,10 @@ class OwnedPartition(PartitionOwner):
 
     async def _work(self) -> None:
         while not self._leaving.is_set():
+            if (
+                self._producer is not None
+            ):  # before the wait: what is still on its way may arrive while nothing is written
+                await self._producer.renew()
             batch = await self._next_batch()
             if batch is not None:
                 await self._carry_out(batch)
@@ -407,8 +418,9 @@ class OwnedPartition(PartitionOwner):
         if self._leaving.is_set() or not (self._queue or fire_until):
             return None
         count = min(len(self._queue), self._options.batch_records_max)
+        if count:  # in proportion: records are not measured twice
+            self._queued_bytes -= self._queued_bytes * count // len(self._queue)
         records = [self._queue.popleft() for _ in range(count)]
-        self._queued_bytes -= sum(len(record.value or b"") for record in records)
         self._last_begin = loop.time()
         return Batch(records, fire_until, self._clock())
 
@@ -420,9 +432,7 @@ class OwnedPartition(PartitionOwner):
             return  # revoked while an old owner's lease ran out
         overlay = Overlay(proven.store)
         outbox = self._outbox(producer)
-        batch.lease = self._lease
-        if not await self._step(logic, batch, overlay, outbox):
-            return  # revoked: nothing happened, the records will be read again
+        await logic.step(batch, overlay, outbox)
         reached = dict(self._next)  # adopted with the commit: whoever resumes goes on from what was committed
         for record in batch.records:
             tp = TopicPartition(record.topic, record.partition)
@@ -438,23 +448,6 @@ class OwnedPartition(PartitionOwner):
         if batch.fire_until is not None:
             self._barrier = None
             self.problem = self._watch.problem
-
-    async def _step(self, logic: PartitionLogic, batch: Batch, overlay: Overlay, outbox: Outbox) -> bool:
-        """Let the lane work on the batch; False when a revoke cut it off, which only lanes that wait for others allow."""
-        if not self._options.step_waits:
-            await logic.step(batch, overlay, outbox)
-            return True
-        producer, proven = self._producer, self._proven
-        assert producer is not None  # _carry_out has looked
-        assert proven is not None
-
-        async def renew() -> None:
-            await self._transact(self._outbox(producer), {}, producer, proven, self._next)
-
-        finished = await step_until(logic.step(batch, overlay, outbox), self._leaving, lease=self._lease, renew=renew)
-        if finished:
-            self.problem = self._watch.problem
-        return finished
 
     async def _hold_lease(self, lease: StepLease, producer: TransactionalProducer, proven: _Proven) -> bool:
         """Wait until no old owner may write, and begin with a fresh lease; False when the partition leaves meanwhile."""
@@ -493,13 +486,18 @@ class OwnedPartition(PartitionOwner):
             value = OutboundRecord(str(self.number).encode(), encode_position(record))
             outbox.add_to(self._topics.positions, self.number, value)
         proven.in_doubt, begun_at = _InDoubt(record, changes), steady_clock()
-        await producer.transact(outbox, reached, timestamp_ms=int(self._clock().timestamp() * 1000))
+        offsets = self._offsets(reached)
+        await producer.transact(outbox, offsets, timestamp_ms=int(self._clock().timestamp() * 1000))
         proven.store.apply(changes)  # only now
         proven.known, proven.in_doubt = record, None
         self._next, self._committed_next = reached, dict(reached)
         self.counters.transactions += 1
         if self._lease is not None:
             self._lease.renew(begun_at)
+
+    def _offsets(self, reached: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int | tuple[int, str]]:
+        """What to commit, with its metadata, once all before ``reached`` has been worked on."""
+        return reached
 
     # -- deadlines
 

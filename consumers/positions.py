@@ -90,9 +90,9 @@ def same_offsets(record: PositionRecord | None, committed: Mapping[str, int | No
     return dict(committed) == dict(record.next_offsets)
 
 
-def other_partition_count(record: PositionRecord, partitions: int) -> ConfigError:
-    """What stops a worker, and a repair, whose topics have another partition count than the record was written for."""
+def other_partition_count(partition: int, written: int, partitions: int) -> ConfigError:
+    """What stops a worker, and a repair, whose topics have ``partitions`` and not the count ``written`` of its last record."""
     return ConfigError(
-        f"partition {record.partition} was last written with {record.partitions} partitions, the topics have {partitions}: "
+        f"partition {partition} was last written with {written} partitions, the topics have {partitions}: "
         "orders would change their partition; drain the old topics into new ones instead"
     )

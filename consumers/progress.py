@@ -6,8 +6,8 @@ everything is done, and the rest travels in the offset's metadata, in the same t
 - which offsets above the watermark are done, so that a restart calls none of them again;
 - the footprint: which process wrote it, and its how manieth transaction that was, aborted ones counted. A producer that finds its
   own footprint after an init knows that nobody else can have called meanwhile, because a call needs a committed transaction;
-- whether the writer left for good with nothing in flight, and below which offset it may have tried commands: its successor then
-  need not wait, and looks up those only.
+- for how long calls of the writer may start and take effect: its successor waits by these times and not by its own;
+- whether the writer gave the partition away, and which commands it may have called without an answer: no other has to wait.
 
 Pure. Source of the limit: Kafka's ``offset.metadata.max.bytes``, 4096.
 """
@@ -15,11 +15,16 @@ Pure. Source of the limit: Kafka's ``offset.metadata.max.bytes``, 4096.
 from __future__ import annotations
 
 import base64
+from typing import NamedTuple
 
 import msgspec
 
+from producers.beginnings import NOTHING_CALLED
+
 #: How far above the watermark commands are taken. A bitmap of this many bits in Base64 takes 3,334 of the 4,096 bytes.
 WINDOW_OFFSETS = 20_000
+#: Kafka's default limit.
+METADATA_BYTES_MAX = 4096
 
 
 class Footprint(msgspec.Struct, frozen=True):
@@ -29,23 +34,68 @@ class Footprint(msgspec.Struct, frozen=True):
     transaction: int
 
 
-class Left(msgspec.Struct, frozen=True):
-    """The writer went with nothing in flight.
+class InDoubt(NamedTuple):
+    """A transaction whose commit was asked for and not confirmed: its outcomes, and the offsets that they make done."""
 
-    Commands from ``look_below`` on were never tried; those below it can be looked up ``wait_seconds`` later. Late effects of all
-    calls that had no answer show within ``settle_seconds``; None when the writer did not know.
+    footprint: Footprint
+    written: int
+    offsets: list[int]
+
+
+class Waits(msgspec.Struct, frozen=True, omit_defaults=True):
+    """For how long calls of the writer of an offset may start and take effect, in seconds; the defaults are the settings'."""
+
+    #: A call may start for so long after the writer was fenced.
+    lease_seconds: float = 5.0
+    #: A request lives no longer.
+    http_seconds: float = 30.0
+    #: How long after that Digital River may still act on it.
+    settle_seconds: float = 30.0
+    #: Calls of earlier owners take no effect later than so long after the offset was written.
+    earlier_seconds: float = 0.0
+
+    @property
+    def late_seconds(self) -> float:
+        """From the writing of a request until it takes no effect any more."""
+        return self.http_seconds + self.settle_seconds
+
+    def longest(self, other: Waits) -> Waits:
+        """Of each wait the longer one."""
+        return Waits(*(max(getattr(self, name), getattr(other, name)) for name in self.__struct_fields__))
+
+
+class Left(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The writer gave the partition away: it starts no call any more. All seconds count from the writing of the offset.
+
+    Commands from ``look_below`` on were never called but for those in ``open``. Those below it can be looked up
+    ``wait_seconds`` later. Late effects of all calls that had no answer show within ``settle_seconds``; None when the writer did
+    not know.
     """
 
     look_below: int
     wait_seconds: float = 0.0
     settle_seconds: float | None = None
+    #: Commands that were called and have no answer; their calls take no effect after ``open_seconds``.
+    open: frozenset[int] = frozenset()
+    open_seconds: float = 0.0
+
+
+class _Left(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``Left`` as it is written."""
+
+    look_below: int
+    wait_seconds: float = 0.0
+    settle_seconds: float | None = None
+    open: str = ""
+    open_seconds: float = 0.0
 
 
 class _Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
     incarnation: str
     transaction: int
     done: str = ""
-    left: Left | None = None
+    left: _Left | None = None
+    waits: Waits | None = None
 
 
 _decoder = msgspec.json.Decoder(_Metadata)
@@ -118,16 +168,15 @@ class Watermark:
         self._pending = {}
         self._at_hand = frozenset(at_hand)
 
-    def encode(self, footprint: Footprint, left: Left | None) -> str:
+    def encode(self, footprint: Footprint, left: Left | None, waits: Waits) -> str:
         """The metadata beside the offset, at most 4,096 bytes."""
-        return _encoder.encode(
-            _Metadata(
-                footprint.incarnation,
-                footprint.transaction,
-                _pack(self.offset, {offset for offset in self._done if offset >= self.offset}),
-                left,
-            )
-        ).decode()
+        done = _pack(self.offset, {offset for offset in self._done if offset >= self.offset})
+        written = None if left is None else _written(left, self.offset)
+        metadata = _encoder.encode(_Metadata(footprint.incarnation, footprint.transaction, done, written, waits))
+        if left is not None and len(metadata) > METADATA_BYTES_MAX:  # rather too many are looked up than one too few
+            written = _written(_all_below(left), self.offset)
+            metadata = _encoder.encode(_Metadata(footprint.incarnation, footprint.transaction, done, written, waits))
+        return metadata.decode()
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -138,21 +187,70 @@ class Progress(msgspec.Struct, frozen=True):
     #: None when the metadata is not ours: an operator has set the offset.
     footprint: Footprint | None = None
     left: Left | None = None
+    #: None when the metadata does not say.
+    waits: Waits | None = None
 
 
 def read_progress(offset: int, metadata: str) -> Progress:
     """Read a committed offset. Metadata that is not ours stands for a writer of whom nothing is known."""
+    if metadata == NOTHING_CALLED:
+        return Progress(offset, left=Left(0, settle_seconds=0.0), waits=Waits())
     try:
         found = _decoder.decode(metadata)
         done = _unpack(offset, found.done)
+        left = None if found.left is None else _read(found.left, offset)
     except (msgspec.DecodeError, ValueError):
         return Progress(offset)
-    return Progress(
-        offset,
-        done,
-        Footprint(found.incarnation, found.transaction),
-        found.left,
+    return Progress(offset, done, Footprint(found.incarnation, found.transaction), left, found.waits)
+
+
+def _written(left: Left, base: int) -> _Left:
+    return _Left(
+        left.look_below, left.wait_seconds, left.settle_seconds, _pack_few(base, left.open), round(left.open_seconds, 3)
     )
+
+
+def _read(written: _Left, base: int) -> Left:
+    return Left(
+        written.look_below,
+        written.wait_seconds,
+        written.settle_seconds,
+        _unpack_few(base, written.open),
+        written.open_seconds,
+    )
+
+
+def _all_below(left: Left) -> Left:
+    """The same with a bound in the place of a list that is too long: everything below it counts as called."""
+    return Left(
+        max(left.look_below, max(left.open) + 1),
+        left.wait_seconds,
+        None if left.settle_seconds is None else max(left.settle_seconds, left.open_seconds),
+    )
+
+
+def _pack_few(base: int, offsets: frozenset[int]) -> str:
+    """A few offsets as the differences between them, seven bits a byte."""
+    packed, last = bytearray(), base
+    for offset in sorted(offsets):
+        step, last = offset - last, offset
+        while step > 0x7F:
+            packed.append(0x80 | step & 0x7F)
+            step >>= 7
+        packed.append(step)
+    return base64.b64encode(packed).decode()
+
+
+def _unpack_few(base: int, packed: str) -> frozenset[int]:
+    offsets, step, shift = [], 0, 0
+    for byte in base64.b64decode(packed, validate=True):
+        step |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            base += step
+            offsets.append(base)
+            step = shift = 0
+    return frozenset(offsets)
 
 
 def _pack(base: int, offsets: set[int]) -> str:

@@ -45,7 +45,8 @@ class Provider(Protocol):
         out of this method unchanged. A command that wrote several requests and failed at a later one is safe to look up.
 
         Raises:
-            DigitalRiverError: No usable answer. ``TransportFailure.sent`` and ``Unavailable`` mean: look before the next call.
+            DigitalRiverError: No usable answer. ``TransportFailure.sent``, ``Unavailable`` and ``OffContract`` mean that it may
+                have taken effect or may still do so; any other that it has not and will not.
         """
         ...
 

@@ -1,8 +1,8 @@
 """The fleet's rate limit, shared without a coordinator: each process uses the part of the rate that its partitions stand for.
 
 A token bucket in its arithmetic form: the only state is when the next request may go. A 429 stops all requests of the process
-for ``Retry-After`` and lowers the rate; every second without one raises it again, up to what the partitions stand for. Pure:
-``now`` is an argument, in seconds of any steady clock.
+for ``Retry-After``, a minute at most, and lowers the rate; every second without one raises it again, up to what the partitions
+stand for. A pause that lasts is a problem that a person is told. Pure: ``now`` is an argument, in seconds of any steady clock.
 """
 
 from __future__ import annotations
@@ -20,6 +20,13 @@ _BURST_SECONDS = 0.1
 #: What a 429 makes of the rate, and how much of the full rate comes back every second.
 _LOWERED, _LOWEST, _RECOVERED_PER_SECOND = 0.7, 0.1, 0.02
 
+#: One answer stops the calls for no longer, whatever it asks for: the next one says it again.
+RETRY_AFTER_SECONDS_MAX = 60.0
+#: A pause that lasts for so long, in one piece or in several, is a problem.
+_LASTING_SECONDS = 10.0
+#: 429s with less than this between them are one pause.
+_BETWEEN_SECONDS = 5.0
+
 
 class RateLimit:
     """Says how long each request has to wait."""
@@ -35,6 +42,9 @@ class RateLimit:
         self._stopped_until = float("-inf")
         self._factor = 1.0
         self._factor_at = float("-inf")
+        #: When the pause began, and what the last 429 asked for.
+        self._paused_at = float("-inf")
+        self._asked_seconds = 0.0
 
     def reserve(self, requests: int, now: float) -> float:
         """Take ``requests`` out of the bucket and return the seconds to wait before they are sent."""
@@ -50,9 +60,22 @@ class RateLimit:
 
     def throttled(self, retry_after_seconds: float, now: float) -> None:
         """Digital River answered 429: nothing goes before its time, and less than before afterwards."""
-        self._stopped_until = max(self._stopped_until, now + retry_after_seconds)
+        if now > self._stopped_until + _BETWEEN_SECONDS:
+            self._paused_at = now
+        self._asked_seconds = retry_after_seconds
+        self._stopped_until = max(self._stopped_until, now + min(retry_after_seconds, RETRY_AFTER_SECONDS_MAX))
         self._factor = max(_LOWEST, self._recovered(now) * _LOWERED)
         self._factor_at = self._stopped_until
+
+    def problem(self, now: float) -> str | None:
+        """That the calls have to pause for long, in a line; None when they do not."""
+        if now >= self._stopped_until + _BETWEEN_SECONDS or self._stopped_until - self._paused_at < _LASTING_SECONDS:
+            return None
+        return (
+            f"Digital River throttles all calls (429, Retry-After {self._asked_seconds:.0f} s, of which at most "
+            f"{RETRY_AFTER_SECONDS_MAX:.0f} s are waited): the next go in {max(0.0, self._stopped_until - now):.0f} s. If it "
+            "stays, lower ORDERFLOW_DIGITALRIVER_RATE, or find out what else uses the key"
+        )
 
     def _recovered(self, now: float) -> float:
         if self._factor >= 1.0:

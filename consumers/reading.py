@@ -1,24 +1,31 @@
 """Asking Digital River for what is safe to ask twice: reads, and the replacing writes of the catalogue.
 
-Short troubles are waited out here; what lasts comes out as the error that it is, and the partition waits. One key's requests run
-in order, different keys side by side.
+One process and lane has one ``Asking``: it keeps to the rate, bounds how many requests are on their way, and stops them while
+Digital River cannot be asked. Objects that always fail do not stop them: only first failures of different objects without an
+answer between them say so. Objects that have failed before have few places of their own, beside the others, so that those that
+hang take none away.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from consumers.breaker import Breaker
 from consumers.rate import RateLimit
-from statemachine.errors import Throttled, TransportFailure, Unavailable
+from statemachine.errors import Denied, DigitalRiverError, Throttled
 
 T = TypeVar("T")
 
+_FORBIDDEN = 403
+#: While Digital River cannot be asked one request in so many seconds finds out. No longer: it may be about one that always fails.
+_PAUSE_SECONDS_MAX = 5.0
+
 
 class Asking:
-    """Sends repeatable requests within the rate, a bounded number at a time, and repeats them a few times."""
+    """Sends one request at a time for each object, many side by side; one instance per process and lane."""
 
     def __init__(
         self,
@@ -26,53 +33,77 @@ class Asking:
         *,
         clock: Callable[[], float],
         concurrency: int = 16,
-        tries_max: int = 4,
-        backoff_seconds: float = 0.25,
+        again: int = 4,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """``clock`` is steady, in seconds; ``jitter`` gives numbers from 0 to 1; one instance per process and lane."""
+        """Args:
+        rate: How many requests a second.
+        clock: Steady, in seconds.
+        concurrency: Requests on their way for objects that have not failed.
+        again: The same for objects that have.
+        sleep: Waits.
+        jitter: Numbers from 0 to 1.
+        """
         self._rate = rate
-        self._clock = clock
-        self._slots = asyncio.Semaphore(concurrency)
-        self._tries_max = tries_max
-        self._backoff_seconds = backoff_seconds
+        self.clock = clock
+        self.jitter = jitter
+        self._first = asyncio.Semaphore(concurrency)
+        self._again = asyncio.Semaphore(again)
         self._sleep = sleep
-        self._jitter = jitter
+        self._breaker = Breaker(pause_seconds_max=_PAUSE_SECONDS_MAX)
+        #: Objects that have failed since the last answer.
+        self._failing: set[str] = set()
+        #: Requests that were answered, whatever the answer was.
+        self.answers = 0
+        #: When the last unanswered write of an object is over, by its key: until then another one could be undone by it.
+        self.over_at: dict[str, float] = {}
 
-    async def ask(self, request: Callable[[], Awaitable[T]]) -> T:
-        """The answer to ``request``, which must be safe to repeat.
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is asked at the moment, in a line."""
+        return self._breaker.problem
+
+    async def ask(self, key: str, request: Callable[[], Awaitable[T]], *, again: bool = False) -> T:
+        """The answer to ``request``, sent once, when it may be sent; ``again``: the object ``key`` has failed before.
 
         Raises:
-            DigitalRiverError: No answer after the tries allowed, or a trouble that repeating does not end.
+            DigitalRiverError: No usable answer.
         """
-        for attempt in range(1, self._tries_max + 1):
+        async with self._again if again else self._first:
+            probe = await self._enter()
             try:
-                async with self._slots:
-                    await self._sleep(self._rate.reserve(1, self._clock()))
-                    return await request()
-            except Throttled as error:
-                self._rate.throttled(error.retry_after_seconds, self._clock())
-                if attempt == self._tries_max:
-                    raise
-            except (TransportFailure, Unavailable):
-                if attempt == self._tries_max:
-                    raise
-                await self._sleep(self._backoff_seconds * 2 ** (attempt - 1) * (0.5 + 0.5 * self._jitter()))
-        raise AssertionError("the last try returns or raises")
+                answer = await request()
+            except DigitalRiverError as error:
+                self._note(error, probe=probe, new=not again and key not in self._failing)
+                self._failing.add(key)
+                raise
+            except BaseException:  # cut off, or not written after all
+                if probe:
+                    self._breaker.gave_up()
+                raise
+        self.answers += 1
+        self._answered()
+        return answer
 
+    async def _enter(self) -> bool:
+        """Wait for the rate and until there is no pause; whether this request is to find out if Digital River is back."""
+        await self._sleep(self._rate.reserve(1, self.clock()))
+        while (wait := self._breaker.enter(self.clock())) > 0:
+            await self._sleep(wait)
+        return not self._breaker.closed
 
-async def in_order(work: Mapping[str, Sequence[Callable[[], Awaitable[None]]]]) -> None:
-    """Run each key's steps one after the other, all keys side by side; after an error the others are cut off and it is raised."""
+    def _answered(self) -> None:
+        self._failing.clear()
+        self._breaker.answered()
 
-    async def run(steps: Sequence[Callable[[], Awaitable[None]]]) -> None:
-        for step in steps:
-            await step()
-
-    tasks = [asyncio.create_task(run(steps)) for steps in work.values()]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    def _note(self, error: DigitalRiverError, *, probe: bool, new: bool) -> None:
+        """``new``: the object has not failed before; those that have say nothing new about Digital River."""
+        now = self.clock()
+        if isinstance(error, Throttled):
+            self._rate.throttled(error.retry_after_seconds, now)
+            self._answered()
+        elif isinstance(error, Denied) and error.status != _FORBIDDEN:
+            self._breaker.denied(str(error), now, probe=probe)
+        elif probe or new:
+            self._breaker.failed(str(error), now, probe=probe)

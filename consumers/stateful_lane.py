@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from consumers.asking_partition import AskingPartition, MakeLogic
 from consumers.changelog import ChangelogReader
+from consumers.command_reader import CommandReader
 from consumers.membership import GroupOptions, Membership, make_consumer
 from consumers.options import LaneOptions, LaneTopics
 from consumers.partition import OwnedPartition, PartitionLogic
@@ -71,6 +73,51 @@ def make_stateful_lane(
             reader=reader,
             incarnation=incarnation,
             make_store=make_store,
+            make_logic=make_logic,
+            clock=clock,
+            probe=probe,
+        )
+
+    return Membership(
+        connection=connection,
+        group=group_name,
+        topics=topics.inputs.values(),
+        consumer=consumer,
+        assignor=assignor,
+        make_partition=make_partition,
+        reader=reader,
+    )
+
+
+def make_asking_lane(
+    connection: KafkaConnection,
+    *,
+    group_name: str,
+    topics: LaneTopics,
+    partitions: int,
+    incarnation: str,
+    group: GroupOptions,
+    options: LaneOptions,
+    make_logic: MakeLogic,
+    clock: Callable[[], datetime],
+    probe: Probe | None,
+) -> Membership:
+    """A member of the group of a lane whose records need Digital River, ready for ``run``. Args as for ``make_stateful_lane``."""
+    consumer, assignor = make_consumer(connection, group_name, group)
+    reader = CommandReader(connection)
+
+    def make_partition(number: int) -> AskingPartition:
+        return AskingPartition(
+            number,
+            partitions=partitions,
+            group=group_name,
+            topics=topics,
+            options=options,
+            connection=connection,
+            consumer=consumer,
+            reader=reader,
+            incarnation=incarnation,
+            make_store=dict_store,
             make_logic=make_logic,
             clock=clock,
             probe=probe,

@@ -3,31 +3,33 @@
 Rules of the file:
 - A wrong signature never reaches an order. Freshness is the relay's to judge: here a backlog or a replay must stay good.
 - The order is found by ``upstreamId`` in the object, else in a cache fed by the objects seen, else by asking Digital River.
-- While Digital River cannot be asked the partition waits; a record becomes a dead letter only for what it is.
+- Events of one order are handed over in their order. Those whose order is being asked for wait; the others do not wait for them.
+- While Digital River cannot be asked nothing is set aside. An order that alone cannot be read is, at the age limit.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec
 import structlog
 from aiokafka import ConsumerRecord
 
+from consumers.asking_desk import AskingDesk
+from consumers.asking_records import AskingOptions, GaveUp, Waiting
 from consumers.command_records import record_of
-from consumers.lease import steady_clock
+from consumers.lease import Lease, steady_clock
 from consumers.membership import GroupOptions, Membership
-from consumers.options import LaneOptions, LaneTopics, waiting
+from consumers.options import LaneOptions, LaneTopics, at_most
 from consumers.partition import Batch, Overlay
-from consumers.provider import Provider
+from consumers.provider import MayWrite, Provider
 from consumers.rate import WEBHOOKS_PART, RateLimit
-from consumers.reading import Asking, in_order
-from consumers.stateful_lane import make_stateful_lane, utc_now
+from consumers.reading import Asking
+from consumers.stateful_lane import make_asking_lane, utc_now
 from consumers.store import Store
 from producers.connection import KafkaConnection
 from producers.dead_letters import dead_letter, log_fields
@@ -38,7 +40,7 @@ from producers.topics import Lane, Topic, group_id, prefixed
 from producers.transaction import Probe
 from statemachine.decoding import ORIGIN_HEADER
 from statemachine.envelope import CloudEvent, Headers, Record
-from statemachine.errors import OffContract, RecordError, Unroutable
+from statemachine.errors import RecordError, Unroutable
 from statemachine.facts import Fact
 
 log = structlog.get_logger(__name__)
@@ -49,9 +51,10 @@ SIGNATURE_HEADER: Final = b"digitalriver-signature"
 
 #: Digital River orders whose order id is remembered; about 20 MB when full.
 REMEMBERED_MAX: Final = 100_000
-#: Small, because a batch is done again as a whole after a failure or a revoke.
+#: Small, because a batch is done again as a whole after a failure.
 _BATCH_RECORDS_MAX: Final = 200
 _OPTIONS: Final = LaneOptions()
+_ASKING: Final = AskingOptions()
 
 _KEY = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
 _encoder = msgspec.json.Encoder()
@@ -87,8 +90,12 @@ class _Read(NamedTuple):
     fact: Fact
 
 
+#: What Digital River says about an order: our order id, or why there is none.
+_Found = str | Unroutable
+
+
 class WebhookLogic:
-    """The webhook lane's ``PartitionLogic``; keeps nothing that is written."""
+    """The webhook lane's ``AskingLogic``; keeps nothing that is written."""
 
     def __init__(
         self,
@@ -99,8 +106,11 @@ class WebhookLogic:
         cache: OrderCache,
         asking: Asking,
         room: Room,
+        number: int = 0,
+        incarnation: str = "",
+        options: AskingOptions = _ASKING,
     ) -> None:
-        """``room`` is the producer's: it says how large a dead letter may be."""
+        """``room`` is the producer's: it says how large a dead letter may be; ``number`` is the partition's."""
         self._room = room
         self._provider = provider
         self._verify = verify
@@ -108,28 +118,81 @@ class WebhookLogic:
         self._asking = asking
         self._inbox = prefixed(prefix, Topic.INBOX)
         self._letters = prefixed(prefix, Topic.DEAD_LETTERS)
+        #: Webhooks whose order is being asked for, by Digital River's id of it.
+        self.desk: AskingDesk[_Read, _Found] = AskingDesk(
+            asking,
+            self._ask,
+            options=options,
+            incarnation=incarnation,
+            place={"topic": Topic.DR_WEBHOOKS.value, "partition": number},
+            about="dr_order_id",
+            whole=True,
+        )
         #: What became of the records, by word; counted when a batch is worked, committed or not.
         self.counts: Counter[str] = Counter()
 
-    def opened(self, store: Store) -> None:
+    @property
+    def problem(self) -> str | None:
+        """Why no order is asked for at the moment, in a line."""
+        return self._asking.problem
+
+    async def opened(self, store: Store) -> None:
         """Nothing is derived from the store, which is empty."""
 
     def committed(self, changes: Mapping[str, bytes | None]) -> None:
-        """Nothing is kept."""
+        """What was handed over is done."""
+        self.desk.committed()
 
     def next_due(self) -> datetime | None:
         """There are no deadlines."""
         return None
 
     async def step(self, batch: Batch, overlay: Overlay, outbox: Outbox) -> None:
-        """Verify and read all records, find their orders, then write facts and dead letters in the order of arrival."""
-        read = [self._read(consumed) for consumed in batch.records]
-        unroutable = await self._find(one.fact for one in read if isinstance(one, _Read))
-        for one in read:
+        """Verify and read all records, hand over what has an order, and let what has none wait until it is found."""
+        new = [consumed for consumed in batch.records if not self.desk.passes(consumed.offset)]
+        for consumed, one in [(consumed, self._read(consumed)) for consumed in new]:
             if isinstance(one, _Read):
-                self._hand_over(one, unroutable, batch.now, outbox)
-            elif one is not None:
+                self._route(consumed.offset, one, batch.now, outbox)
+                continue
+            if one is not None:
                 self._set_aside(*one, batch.now, outbox)
+        for waiting, answer in self.desk.take():
+            self._settle(waiting, answer, batch.now, outbox)
+
+    def _route(self, offset: int, read: _Read, now: datetime, outbox: Outbox) -> None:
+        """Hand a webhook over, behind those of its order that wait, or let it wait too."""
+        fact = read.fact
+        about = fact.dr_order_id
+        order_id = fact.upstream_id
+        if about is not None:
+            order_id = order_id or self._cache.get(about)
+            if order_id is not None and self.desk.waits(about):
+                self._settle(self.desk.resolve(about), order_id, now, outbox)
+            if order_id is None:
+                self.desk.add(offset, about, read)
+                return
+        found: _Found = Unroutable("the event names no order") if order_id is None else order_id
+        self._hand_over(read, found, now, outbox)
+
+    def _settle(self, waiting: list[Waiting[_Read]], answer: _Found | GaveUp, now: datetime, outbox: Outbox) -> None:
+        if isinstance(answer, GaveUp):
+            answer = Unroutable(
+                f"Digital River could not be asked about the order for {answer.seconds:.0f} s, while it answered about others: "
+                f"{answer.error}"
+            )
+        for one in waiting:
+            self._hand_over(one.item, answer, now, outbox)
+
+    async def _ask(self, dr_order_id: str, _read: _Read, _may_write: MayWrite) -> _Found:
+        """Ask Digital River whose order it is."""
+        self.counts["asked"] += 1
+        found = await self._provider.read_order(dr_order_id)
+        if found is None:
+            return Unroutable("Digital River does not know the order that the event is about")
+        if found.upstream_id is None:
+            return Unroutable("the order at Digital River has no upstreamId")
+        self._cache.put(dr_order_id, found.upstream_id)
+        return found.upstream_id
 
     def _read(self, consumed: ConsumerRecord) -> _Read | tuple[Record, RecordError] | None:
         """The fact in a record, or why there is none; None for types that orders have no use for."""
@@ -148,47 +211,11 @@ class WebhookLogic:
             self._cache.put(fact.dr_order_id, fact.upstream_id)
         return _Read(record, event_id, fact)
 
-    async def _find(self, facts: Iterable[Fact]) -> dict[str, Unroutable]:
-        """Ask Digital River for the orders that nobody has told of yet; returns those that have no order of ours.
-
-        Raises:
-            DigitalRiverError: It cannot be asked now: the lane waits.
-        """
-        unknown = {
-            fact.dr_order_id
-            for fact in facts
-            if fact.upstream_id is None and fact.dr_order_id is not None and self._cache.get(fact.dr_order_id) is None
-        }
-        unroutable: dict[str, Unroutable] = {}
-
-        async def ask(dr_order_id: str) -> None:
-            self.counts["asked"] += 1
-            try:
-                found = await self._asking.ask(lambda: self._provider.read_order(dr_order_id))
-            except OffContract:
-                unroutable[dr_order_id] = Unroutable("Digital River's answer about the order cannot be understood")
-                return
-            if found is None:
-                unroutable[dr_order_id] = Unroutable("Digital River does not know the order that the event is about")
-            elif found.upstream_id is None:
-                unroutable[dr_order_id] = Unroutable("the order at Digital River has no upstreamId")
-            else:
-                self._cache.put(dr_order_id, found.upstream_id)
-
-        await in_order({dr_order_id: [partial(ask, dr_order_id)] for dr_order_id in sorted(unknown)})
-        return unroutable
-
-    def _hand_over(self, read: _Read, unroutable: Mapping[str, Unroutable], now: datetime, outbox: Outbox) -> None:
-        fact = read.fact
-        order_id = fact.upstream_id
-        if order_id is None and fact.dr_order_id is not None:
-            if fact.dr_order_id in unroutable:
-                self._set_aside(read.record, unroutable[fact.dr_order_id], now, outbox)
-                return
-            order_id = self._cache.get(fact.dr_order_id)
-        if order_id is None:
-            self._set_aside(read.record, Unroutable("the event names no order"), now, outbox)
+    def _hand_over(self, read: _Read, found: _Found, now: datetime, outbox: Outbox) -> None:
+        if isinstance(found, Unroutable):
+            self._set_aside(read.record, found, now, outbox)
             return
+        fact, order_id = read.fact, found
         if not _KEY.match(order_id):
             self._set_aside(read.record, Unroutable("the upstreamId is no order id of ours"), now, outbox)
             return
@@ -212,7 +239,7 @@ class WebhookLogic:
 
     def _set_aside(self, record: Record, error: RecordError, now: datetime, outbox: Outbox) -> None:
         self.counts[f"dead.{error.reason}"] += 1
-        log.info("dead_letter", **log_fields(record, error.reason, error.detail))
+        log.warning("dead_letter", **log_fields(record, error.reason, error.detail))
         letter = dead_letter(record, error.reason, error.detail, at=now, room=self._room)
         outbox.add_foreign(self._letters, letter.key, letter.value, letter.headers)
 
@@ -246,6 +273,7 @@ def make_webhook_lane(
     verify: Verify,
     rate: float,
     options: LaneOptions = _OPTIONS,
+    waits: AskingOptions = _ASKING,
     clock: Callable[[], datetime] = utc_now,
     probe: Probe | None = None,
 ) -> Membership:
@@ -261,6 +289,7 @@ def make_webhook_lane(
         verify: Checks a body against its signature header; passes everything when signatures are not checked.
         rate: Requests a second for the whole fleet, of which the lane uses its part; 0 for no limit.
         options: Batching; never more than 200 records at a time.
+        waits: For how long an order that alone cannot be read is tried.
         clock: UTC now.
         probe: For fault-injection tests.
     """
@@ -271,23 +300,33 @@ def make_webhook_lane(
         """The part of the fleet's rate that this process' partitions stand for; commands have the rest."""
         return WEBHOOKS_PART * len(membership.owned) / partitions
 
-    asking = Asking(RateLimit(rate, share), clock=steady_clock)
+    limit = RateLimit(rate, share)
+    asking = Asking(limit, clock=steady_clock)
 
-    def make_logic(_number: int) -> WebhookLogic:
+    def make_logic(number: int, _lease: Lease | None) -> WebhookLogic:
         return WebhookLogic(
-            prefix=prefix, provider=provider, verify=verify, cache=cache, asking=asking, room=connection.room
+            prefix=prefix,
+            provider=provider,
+            verify=verify,
+            cache=cache,
+            asking=asking,
+            room=connection.room,
+            number=number,
+            incarnation=incarnation,
+            options=waits,
         )
 
-    membership = make_stateful_lane(
+    membership = make_asking_lane(
         connection,
         group_name=group_id(prefix, Lane.WEBHOOKS),
         topics=topics,
         partitions=partitions,
         incarnation=incarnation,
         group=group,
-        options=waiting(options, _BATCH_RECORDS_MAX),
+        options=at_most(options, _BATCH_RECORDS_MAX),
         make_logic=make_logic,
         clock=clock,
         probe=probe,
     )
+    membership.tell(lambda: limit.problem(steady_clock()))
     return membership

@@ -1,8 +1,52 @@
-"""``python -m orderflow`` is the command ``orderflow``."""
+"""``orderflow`` and ``python -m orderflow``: looks that the packages are orderflow's own, then runs the command line."""
 
 from __future__ import annotations
 
-from orderflow.cli import main
+import importlib
+import sys
+from typing import Final
+
+from orderflow.sigterm import SERVICES, end_on_sigterm
+
+#: A project on PyPI that is imported under the name of one of our packages.
+_NAMESAKE: Final = "python-statemachine"
+_USAGE: Final = 2
+
+
+def main() -> None:
+    """Run the command line; nothing that it meets is printed with a value of a record.
+
+    A service ends in good order from its first moment on.
+    """
+    if set(sys.argv[1:2]) & set(SERVICES):
+        end_on_sigterm()
+    fault = foreign_statemachine()
+    if fault is not None:
+        sys.stderr.write(f"orderflow: {fault}\n")
+        sys.exit(_USAGE)
+    from orderflow.cli import main as command_line
+    from orderflow.faults import install_hooks
+
+    install_hooks()
+    command_line(prog_name="orderflow")
+
+
+def foreign_statemachine() -> str | None:
+    """Why the package ``statemachine`` that Python finds is not ours, and what helps, in one line; None when it is ours."""
+    try:
+        found = importlib.import_module("statemachine")
+    except Exception as error:  # noqa: BLE001  # whatever a mixture of two packages raises
+        what, where = f"cannot be imported ({type(error).__name__})", ""
+    else:
+        if getattr(found, "PROJECT", None) == "orderflow":
+            return None
+        what, where = "is not orderflow's", next(iter(getattr(found, "__path__", ())), "")
+    place = f" in {where}" if where else ""
+    return (
+        f"the package statemachine{place} {what}: {_NAMESAKE} uses the same name, and the two cannot be installed side by side; "
+        f"uninstall {_NAMESAKE}, then install orderflow again, best into an environment of its own"
+    )
+
 
 if __name__ == "__main__":
-    main(prog_name="orderflow")
+    main()

@@ -7,36 +7,36 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import socket
 import sys
-import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
-from aiohttp import web
 from aiokafka.errors import KafkaError
 
-from consumers import acceptance
-from consumers.acceptance import Use
+from consumers.asking_records import AskingOptions
 from consumers.catalogue_lane import make_catalogue_lane
 from consumers.command_calls import CallOptions, CallProbe
 from consumers.command_lane import make_command_lane
 from consumers.membership import GroupOptions, Membership
 from consumers.options import LaneOptions
 from consumers.order_lane import make_order_lane
+from consumers.topic_watch import watch_topics
 from consumers.webhook_lane import make_webhook_lane
 from orderflow import simulator
 from orderflow.digitalriver.provider import DigitalRiverProvider
 from orderflow.digitalriver.signature import verify
+from orderflow.door import serving
+from orderflow.faults import report_of_the_loop
 from orderflow.health import serve_health
-from orderflow.relay import make_relay
+from orderflow.relay import BOUNDS, make_relay
 from orderflow.settings import Settings
 from orderflow.simulator import SimulatorOptions
+from orderflow.stopping import stopping, unless_stopped
 from producers.connection import KafkaConnection
 from producers.publisher import Publisher
 from producers.topic_setup import TopicState, check_topics, read_topics, smallest_output
@@ -54,10 +54,13 @@ class Worker:
 
     name: str
     lanes: dict[Lane, Membership] = field(default_factory=dict)
+    #: What all lanes call.
+    provider: DigitalRiverProvider | None = None
 
     def problems(self) -> list[str]:
-        """Why this worker is not ready: lanes that do not work yet, that stopped for a person or that hold their calls."""
-        groups = [
+        """Why this worker is not ready: Digital River is away, or lanes do not work yet, stopped or hold their calls."""
+        groups = [self.provider.problem] if self.provider is not None and self.provider.problem else []
+        groups += [
             f"{lane}: {why}" for lane, member in self.lanes.items() for why in (member.problem, member.starting) if why
         ]
         return groups + [
@@ -95,39 +98,38 @@ async def run_worker(
     if settings.rocksdb_folder is not None:
         raise ConfigError("ORDERFLOW_STORE=rocksdb is not part of this version; use memory")
     asyncio.get_running_loop().set_exception_handler(_after_fencing)
-    found = await check_topics(settings.connection(), settings.topic_prefix)
+    async with stopping(stop) as stop_event:
+        # Told to stop while Kafka is still asked: nothing has begun.
+        found = await unless_stopped(stop_event, check_topics(settings.connection(), settings.topic_prefix))
+        if found is not None:
+            await _run_lanes(settings, tuple(dict.fromkeys(lanes)), found, stop_event, started, probe, call_probe)
+
+
+async def _run_lanes(
+    settings: Settings,
+    lanes: Sequence[Lane],
+    found: Mapping[Topic, TopicState],
+    stop: asyncio.Event,
+    started: Callable[[Worker], None] | None,
+    probe: Probe | None,
+    call_probe: CallProbe | None,
+) -> None:
+    """Make the lanes and run them, with what belongs to the process as a whole."""
     worker = Worker(settings.group_instance_id or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}")
     async with AsyncExitStack() as stack:
-        wanted = tuple(dict.fromkeys(lanes))
         provider = _provider(settings)
-        if set(wanted) - {Lane.ORDERS}:
-            await stack.enter_async_context(provider)
+        if set(lanes) - {Lane.ORDERS}:
+            worker.provider = await stack.enter_async_context(provider)
         if settings.health_port:  # before the lanes: a port that is taken should leave nothing behind
             await stack.enter_async_context(serve_health(settings.health_port, worker.problems))
-        for lane in wanted:
+        for lane in lanes:
             worker.lanes[lane] = _make_lane(lane, settings, found, worker.name, provider, probe, call_probe)
         if started is not None:
             started(worker)
-        log.info("worker_started", worker=worker.name, lane=",".join(wanted))
-        async with _stopping(stop) as stopping:
-            await _run_together(worker.lanes.values(), stopping)
+        log.info("worker_started", worker=worker.name, lane=",".join(lanes))
+        watching = watch_topics(settings.connection(), settings.topic_prefix, found)
+        await _run_together(worker.lanes.values(), watching, stop)
         log.info("worker_stopped", worker=worker.name)
-
-
-@asynccontextmanager
-async def _stopping(given: asyncio.Event | None) -> AsyncIterator[asyncio.Event]:
-    """The event that ends a process: the given one, or one that SIGTERM and SIGINT set."""
-    if given is not None:
-        yield given
-        return
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        yield stop
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
 
 
 def _after_fencing(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -137,23 +139,27 @@ def _after_fencing(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
     """
     if isinstance(context.get("exception"), KafkaError) and "never retrieved" in context.get("message", ""):
         return
-    loop.default_exception_handler(context)
+    report_of_the_loop(loop, context)
 
 
-async def _run_together(memberships: Iterable[Membership], stop: asyncio.Event) -> None:
-    """Run all lanes; when one fails the others leave in good order, then its error comes out."""
+async def _run_together(
+    memberships: Iterable[Membership], watching: Coroutine[Any, Any, None], stop: asyncio.Event
+) -> None:
+    """Run all lanes; when one fails, or ``watching`` does, the others leave in good order, then its error comes out."""
     leave = asyncio.Event()
     tasks = [asyncio.create_task(membership.run(leave)) for membership in memberships]
-    stopping = asyncio.create_task(stop.wait())
-    watched: list[asyncio.Future[Any]] = [*tasks, stopping]
+    beside = [asyncio.create_task(watching), asyncio.create_task(stop.wait())]
+    watched: list[asyncio.Future[Any]] = [*tasks, *beside]
     try:
         await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
     finally:
         leave.set()
-        stopping.cancel()
+        for task in beside:
+            task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
+        looked = await asyncio.gather(*beside, return_exceptions=True)
+    for result in (*results, looked[0]):
+        if isinstance(result, BaseException) and not (result is looked[0] and beside[0].cancelled()):
             raise result
 
 
@@ -166,12 +172,11 @@ def _provider(settings: Settings) -> DigitalRiverProvider:
     )
 
 
-def _group_options(settings: Settings, worker: str, *, rebalance_seconds: float = 60.0) -> GroupOptions:
+def _group_options(settings: Settings, worker: str) -> GroupOptions:
     return GroupOptions(
         worker=worker,
         session_timeout_ms=round(settings.group_session_timeout.total_seconds() * 1000),
         heartbeat_interval_ms=round(settings.group_heartbeat_interval.total_seconds() * 1000),
-        rebalance_timeout_ms=round(rebalance_seconds * 1000),
         group_instance_id=settings.group_instance_id,
     )
 
@@ -188,7 +193,7 @@ def _lane_options(settings: Settings) -> LaneOptions:
 def _make_lane(
     lane: Lane,
     settings: Settings,
-    found: dict[Topic, TopicState],
+    found: Mapping[Topic, TopicState],
     worker: str,
     provider: DigitalRiverProvider,
     probe: Probe | None,
@@ -225,6 +230,7 @@ def _make_lane(
                 verify=lambda body, header: not tokens or verify(tokens, header, body),
                 rate=settings.rate,
                 options=_lane_options(settings),
+                waits=_waits(settings),
                 probe=probe,
             )
         case Lane.CATALOGUE:
@@ -238,8 +244,17 @@ def _make_lane(
                 rate=settings.rate,
                 lease_seconds=settings.command_lease.total_seconds(),
                 options=_lane_options(settings),
+                waits=_waits(settings),
                 probe=probe,
             )
+
+
+def _waits(settings: Settings) -> AskingOptions:
+    return AskingOptions(
+        age_seconds_max=settings.unanswered_max_age.total_seconds(),
+        http_timeout_seconds=settings.digitalriver_timeout.total_seconds(),
+        settle_seconds=settings.late_effect_wait.total_seconds(),
+    )
 
 
 def _make_commands(
@@ -258,7 +273,7 @@ def _make_commands(
         prefix=settings.topic_prefix,
         partitions=partitions,
         incarnation=incarnation,
-        group=_group_options(settings, worker, rebalance_seconds=timeout + 30),
+        group=_group_options(settings, worker),
         provider=provider,
         rate=settings.rate,
         calls=CallOptions(
@@ -282,10 +297,10 @@ async def run_relay(
         BrokerUnavailable: Kafka cannot be reached at the start.
         ConfigError: The port is taken.
     """
-    async with serve_relay(settings, port, host=host) as url, _stopping(stop) as stopping:
+    async with serve_relay(settings, port, host=host) as url, stopping(stop) as stop_event:
         sys.stdout.write(f"relay ready on {url}/webhooks\n")
         sys.stdout.flush()
-        await stopping.wait()
+        await stop_event.wait()
 
 
 @asynccontextmanager
@@ -309,21 +324,15 @@ async def serve_relay(settings: Settings, port: int, *, host: str = "127.0.0.1")
             await publisher.send(topic, key, body, headers)
 
         async def ready() -> bool:
-            return await publisher.answers() and await is_there()
+            return await is_there() and await publisher.answers(topic)
 
-        runner = web.AppRunner(
-            make_relay(publish, settings.signing_tokens, ready=ready), access_log=None, shutdown_timeout=3.0
-        )
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, host, port)
+        app = make_relay(publish, settings.signing_tokens, ready=ready)
+        async with AsyncExitStack() as stack:
             try:
-                await site.start()
+                found = await stack.enter_async_context(serving(app, host, port, BOUNDS.within_limit(0.5)))
             except OSError as error:
                 raise _cannot_listen(host, port, error) from error
-            yield f"http://{host}:{runner.addresses[0][1]}"
-        finally:
-            await runner.cleanup()
+            yield f"http://{host}:{found}"
 
 
 async def run_simulator(options: SimulatorOptions, *, stop: asyncio.Event | None = None) -> None:
@@ -332,9 +341,9 @@ async def run_simulator(options: SimulatorOptions, *, stop: asyncio.Event | None
     Raises:
         ConfigError: The port is taken.
     """
-    async with _stopping(stop) as stopping:
+    async with stopping(stop) as stop_event:
         try:
-            await simulator.run_simulator(options, stopping)
+            await simulator.run_simulator(options, stop_event)
         except OSError as error:
             raise _cannot_listen(options.host, options.port, error) from error
 
@@ -344,40 +353,3 @@ def _cannot_listen(host: str, port: int, error: OSError) -> ConfigError:
     if isinstance(error, socket.gaierror):
         return ConfigError(f"host {host} cannot be used: {error.strerror}")
     return ConfigError(f"port {port} of {host} cannot be used: {error.strerror}")
-
-
-async def accept_partition(settings: Settings, number: int, *, use: Use, reason: str, apply: bool) -> list[str]:
-    """``orderflow partitions accept``: the lines that tell what was, and what is or would be; see ``consumers.acceptance``."""
-    topics = await check_topics(settings.connection(), settings.topic_prefix)
-    found = await acceptance.accept_partition(
-        settings.connection(),
-        settings.topic_prefix,
-        number,
-        partitions=topics[Topic.ORDERS].partitions,
-        use=use,
-        reason=reason,
-        apply=apply,
-        timestamp_ms=int(time.time() * 1000),
-    )
-    lines = [f"partition {number} of the order lane"]
-    for name, offset in sorted(found.accepted.items()):
-        committed, position = found.committed[name], (found.position or {}).get(name)
-        begin, end = found.available[name]
-        lines.append(f"  {name}: committed {committed}, position record {position}, Kafka has {begin} to {end}")
-        lines.append(
-            f"    {'goes on' if found.applied else 'would go on'} at {offset}{_consequence(offset, committed, position)}"
-        )
-    if found.applied:
-        lines.append("done; a worker that reported the partition as stopped must be restarted")
-    elif found.agrees:
-        lines.append("both agree already")
-    return lines
-
-
-def _consequence(offset: int, committed: int | None, position: int | None) -> str:
-    """What the acceptance means beside the offset that a committed transaction left behind."""
-    last = max((known for known in (committed, position) if known is not None), default=offset)
-    if offset < last:
-        return f": {last - offset} offsets are read again"
-    first = min((known for known in (committed, position) if known is not None), default=offset)
-    return f": {offset - first} offsets are not read" if offset > first else ""

@@ -12,6 +12,14 @@ from producers.topics import INPUTS, Topic
 WRITABLE: Final = frozenset({*INPUTS, Topic.INBOX})
 
 
+def fault_of(error: msgspec.DecodeError | UnicodeDecodeError) -> str:
+    """Why a line is none of an events file. Quotes nothing of it: msgspec names kinds and places, but also unknown members."""
+    if isinstance(error, UnicodeDecodeError):
+        return f"is not UTF-8 at byte {error.start}"
+    text = str(error)
+    return "Object has another member than topic, key, headers and value" if "unknown field" in text else text
+
+
 class EventLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One line of an events file. ``value``: an object is written as compact JSON, a string as its UTF-8 bytes."""
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
 
 from aiohttp import web
 
+from orderflow.door import Bounds, serving
 from statemachine.errors import ConfigError
+
+#: A few probes and a scrape: no more connections than that may take file descriptors from Kafka.
+BOUNDS: Final = Bounds(32, header_seconds=5.0, body_seconds=5.0, idle_seconds=60.0)
 
 
 @asynccontextmanager
@@ -31,14 +36,9 @@ async def serve_health(port: int, problems: Callable[[], list[str]], *, host: st
     app = web.Application()
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, host, port)
+    async with AsyncExitStack() as stack:
         try:
-            await site.start()
+            found = await stack.enter_async_context(serving(app, host, port, BOUNDS.within_limit(0.1)))
         except OSError as error:
             raise ConfigError(f"port {port} for the health page cannot be used: {error.strerror}") from error
-        yield int(runner.addresses[0][1])
-    finally:
-        await runner.cleanup()
+        yield found

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from statemachine.amounts import AmountsText, amounts_text
 from statemachine.commands import CommandBase, name_of
 from statemachine.deadlines import deadline_event
 from statemachine.decide import decide as decide_event
@@ -17,10 +18,11 @@ from statemachine.envelope import Record
 from statemachine.errors import DecodeError, InvariantBroken
 from statemachine.events import Event
 from statemachine.order import Order
-from statemachine.snapshot import AmountsText, amounts_text
 
 _data = msgspec.json.Decoder(dict[str, Any])
 _START = datetime(1970, 1, 1, tzinfo=UTC)
+#: A time beyond it is no time to wait from: a deadline must still be a date.
+_END = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 class Wait(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -74,7 +76,8 @@ class Player:
             yield Step(number, key, "", f"dead letter {error.reason}", reason=error.detail)
             return
         order_id = event.order_id
-        now = max(event.time or _START, self._now.get(order_id, _START))  # an order's time never goes back
+        told = _START if event.time is None or event.time > _END else event.time
+        now = max(told, self._now.get(order_id, _START))  # an order's time never goes back
         yield from self._deadlines(number, order_id, now)
         self._now[order_id] = now
         yield from self._decide(number, event, now)
@@ -102,10 +105,6 @@ class Player:
             decision: Decision = decide_event(before, event, now=now)
         except InvariantBroken as error:
             yield Step(number, order_id, event.type, "dead letter failed", state, state, str(error))
-            return
-        except OverflowError:
-            reason = "a deadline would be after the year 9999"
-            yield Step(number, order_id, event.type, "dead letter failed", state, state, reason)
             return
         if not isinstance(decision, Repeated) and decision.order is not None:
             self.orders[order_id] = decision.order

@@ -1,19 +1,25 @@
 """Logging: structlog, readable on a terminal, one JSON object a line elsewhere, always to stderr.
 
-Secrets and personal data are never logged. That rests on two things: only the fields in ``ALLOWED`` get through, whatever
-code passes, and code logs ids, coordinates and counts, never payloads. A field that is not allowed shows as ``[withheld]``,
-so that its absence is seen and somebody adds the field here or mends the call.
+Secrets and personal data are never logged. That rests on three things: only the fields in ``ALLOWED`` get through, whatever
+code passes, and of those only texts and numbers; code logs ids, coordinates and counts, never payloads; errors, and what
+libraries log, are told by ``orderflow.faults``. A field that is not allowed shows as ``[withheld]``, so that its absence is seen
+and somebody adds the field here or mends the call.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from enum import Enum
 from typing import Final
 
 import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from orderflow.faults import WITHHELD, LibraryLogs, reporter, told, trace
 
 #: All fields that may be logged. Ids, names of ours, coordinates, counts, durations: nothing that came in a payload.
 ALLOWED: Final = frozenset(
@@ -26,6 +32,7 @@ ALLOWED: Final = frozenset(
         # what
         "order_id", "sku_id", "command", "command_id", "attempt", "attempts", "type", "name", "kind", "dr_order_id",
         "checkout_id", "upstream_id", "request_id", "result", "reason", "disposition", "code", "status", "method", "path",
+        "where",
         # how much and how long
         "count", "records", "orders", "changes", "bytes", "letters", "size", "limit", "lag", "rate", "seconds",
         "deadline", "entries", "old", "new", "milliseconds", "duration_ms", "wait_seconds", "retry_after_seconds", "due",
@@ -35,23 +42,47 @@ ALLOWED: Final = frozenset(
     }
 )  # fmt: skip
 
-WITHHELD: Final = "[withheld]"
+#: What a field may hold beside words of ours; anything else would be written by a ``repr`` that nobody has looked at.
+_PLAIN: Final = (str, bool, int, float, Enum, datetime, timedelta, type(None))
+_SEVERAL: Final = (list, tuple, set, frozenset)
 
 
 def withhold(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
     """Replace the value of each field that is not allowed."""
     for name in fields:
-        if name not in ALLOWED and not name.startswith("_"):
+        if name not in ALLOWED and not name.startswith("_") and name != "exc_info":
             fields[name] = WITHHELD
     return fields
 
 
 def describe_error(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
-    """Turn exceptions among the allowed fields into class and message."""
+    """Turn errors into class, place and words of ours, and what is neither text nor number into nothing."""
+    error = _error_in(fields.pop("exc_info", None))
     for name, value in fields.items():
-        if isinstance(value, BaseException):
-            fields[name] = f"{type(value).__name__}: {value}" if str(value) else type(value).__name__
+        if not name.startswith("_"):
+            fields[name] = _shown(value)
+    if error is not None:
+        fields["exception"] = trace(error)
     return fields
+
+
+def _error_in(found: object) -> BaseException | None:
+    """The error that structlog's ``exc_info`` stands for: one, the one at hand, or what ``sys.exc_info`` gave."""
+    if isinstance(found, BaseException):
+        return found
+    if isinstance(found, tuple):
+        return found[1] if len(found) == 3 and isinstance(found[1], BaseException) else None
+    return sys.exc_info()[1] if found else None
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, BaseException):
+        return told(value)
+    if isinstance(value, Mapping):
+        return {str(name): _shown(one) for name, one in value.items()}
+    if isinstance(value, _SEVERAL):
+        return [_shown(one) for one in value]
+    return value if isinstance(value, _PLAIN) else WITHHELD
 
 
 def _render_json(_logger: WrappedLogger, _method: str, fields: EventDict) -> bytes:
@@ -71,15 +102,17 @@ def _processors() -> list[Processor]:
 def configure_logging(*, level: str = "info", style: str = "auto") -> None:
     """Set logging up for this process; ``style`` is ``auto``, ``text`` or ``json``.
 
-    Logging of libraries comes at ``warning`` and up (aiokafka's only at ``debug``) through the same renderer, its text as it
-    is: those libraries log addresses, topics and errors, not payloads.
+    Logging of libraries comes at ``warning`` and up (aiokafka's only at ``debug``) through the same renderer, of its text what
+    is a literal in their source. So do errors that nobody caught, where ``faults.install_hooks`` was called.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
     text = sys.stderr.isatty() if style == "auto" else style == "text"
-    render: Processor = structlog.dev.ConsoleRenderer() if text else _render_json
-    exceptions: list[Processor] = [] if text else [structlog.processors.format_exc_info]
+    render: Processor = (
+        # The exception is a text already: rich's own traceback would print local variables.
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback) if text else _render_json
+    )
     structlog.configure(
-        processors=[*_processors(), *exceptions, render],
+        processors=[*_processors(), render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         # Bytes go out unencoded and unlocked in one write; text is for a person and may take longer.
         logger_factory=(
@@ -87,19 +120,21 @@ def configure_logging(*, level: str = "info", style: str = "auto") -> None:
         ),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=max(number, logging.WARNING), handlers=[LibraryLogs()], force=True)
+    logging.basicConfig(level=max(number, logging.WARNING), handlers=[LibraryLogs(_say_for)], force=True)
     # aiokafka logs every attempt that it repeats as an error. What matters of it the lanes and commands say in words of ours.
     logging.getLogger("aiokafka").setLevel(logging.WARNING if number <= logging.DEBUG else logging.CRITICAL)
     logging.captureWarnings(capture=True)
+    reporter.report = _report
 
 
-class LibraryLogs(logging.Handler):
-    """Hands log records of libraries to structlog."""
+def _say_for(record: logging.LogRecord, text: str) -> None:
+    """One line for a library."""
+    log = structlog.get_logger()
+    where = f"{record.funcName}:{record.lineno}"
+    log.log(record.levelno, text, logger=record.name, where=where, exc_info=record.exc_info)
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Log one record; never raises, as logging demands."""
-        try:
-            log = structlog.get_logger()
-            log.log(record.levelno, record.getMessage(), logger=record.name)
-        except Exception:  # noqa: BLE001  # a broken log line must not break what logged it
-            self.handleError(record)
+
+def _report(what: str, where: str | None, error: BaseException | None) -> None:
+    """One line for an error that nobody caught."""
+    log = structlog.get_logger()
+    log.error("unexpected_error", reason=what, where=where, exc_info=error)

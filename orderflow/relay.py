@@ -16,11 +16,13 @@ from typing import Final, NamedTuple
 
 import structlog
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from orderflow.digitalriver.signature import SIGNATURE_HEADER, signed_at, verify
 from orderflow.digitalriver.webhook import key_of
+from orderflow.door import UNREADABLE, Bounds, Unreadable
 from statemachine.envelope import Headers
-from statemachine.errors import OrderflowError
+from statemachine.errors import OrderflowError, RecordTooLarge
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +41,9 @@ BODY_BYTES_MAX: Final = 1024 * 1024
 
 #: The first refusal for a reason is logged at once, those after it as a count: a flood must not fill a disk.
 REFUSALS_LOGGED_SECONDS: Final = 60.0
+
+#: Digital River sends over a few connections, through a proxy of yours. Whoever is slow makes room for who is not.
+BOUNDS: Final = Bounds(256, header_seconds=10.0, body_seconds=ANSWER_SECONDS_MAX)
 
 #: Keys of Kafka records are ids; a longer one would not be Digital River's.
 _KEY_LENGTH_MAX: Final = 128
@@ -63,7 +68,9 @@ def make_relay(
     relay = _Relay(publish, tuple(tokens), ready, now, answer_seconds_max, refusals)
     app = web.Application(client_max_size=body_bytes_max)
     app.on_cleanup.append(refusals.close)
+    app[UNREADABLE] = Unreadable(lambda: refusals.add(400, "the request is no HTTP that can be read", signed=False))
     app.router.add_post("/webhooks", relay.receive)
+    app.router.add_post("/webhooks/", relay.receive)  # where somebody wrote the address with a slash at its end
     app.router.add_get("/healthz", relay.healthy)
     app.router.add_get("/readyz", relay.readiness)
     return app
@@ -150,12 +157,20 @@ class _Relay:
                 if fault is not None:
                     return self._refuse(400, fault, header)
                 await self._publish(_key(body), body, _headers(header))
+        except (web.RequestPayloadError, HttpProcessingError):
+            return self._refuse(400, "the body cannot be read: its encoding is broken or not known", header)
+        except ConnectionError:
+            if body is not None:  # Kafka's, not the sender's
+                return self._refuse(503, "the event could not be stored, send it again", header)
+            return self._refuse(400, "the body was cut off", header)
         except web.HTTPRequestEntityTooLarge:
             return self._refuse(413, "the body is too large", header)
         except TimeoutError:
             if body is None:
                 return self._refuse(503, "the event did not arrive in time, send it again", header)
             return self._refuse(503, "the event could not be stored in time, send it again", header)
+        except RecordTooLarge:
+            return self._refuse(413, "the event is larger than its topic takes", header)
         except OrderflowError:
             return self._refuse(503, "the event could not be stored, send it again", header)
         return web.Response(status=202)

@@ -171,6 +171,7 @@ class Settings(BaseSettings):
     declined_wait: Duration = _duration("24h", "declined becomes abandoned after")
     answer_wait: Duration = _duration("2m", "a command without an outcome is inquired after", gt=_POSITIVE)
     late_effect_wait: Duration = _duration("30s", "how long after its timeout Digital River may still act on a request")
+    unanswered_max_age: Duration = _duration("1h", "what Digital River alone does not answer is set aside after")
     in_review_wait: Duration = _duration("72h", "attention when a fraud review takes longer")
     pending_payment_wait: Duration = _duration("31d", "attention when the shopper has not paid by then")
     submitted_wait: Duration = _duration("7d", "attention when nothing was shipped: the authorisation ages")

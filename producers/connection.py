@@ -15,8 +15,11 @@ from typing import Any, TypeVar
 from aiokafka.conn import create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
+    GroupAuthorizationFailedError,
     KafkaError,
     SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
     UnsupportedSaslMechanismError,
 )
 
@@ -24,6 +27,9 @@ from producers.sizes import RECORD_BYTES_MAX, Room
 from statemachine.errors import BrokerUnavailable
 
 T = TypeVar("T")
+
+#: Errors whose argument is the name of a topic, a group or a transactional id.
+_OF_RIGHTS = (GroupAuthorizationFailedError, TopicAuthorizationFailedError, TransactionalIdAuthorizationFailed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,18 @@ async def within(seconds: float, awaitable: Awaitable[T], what: str) -> T:
             return await awaitable
     except TimeoutError as error:
         raise BrokerUnavailable(f"Kafka did not finish {what} within {seconds:g} s") from error
+
+
+def said(error: BaseException) -> str:
+    """An error of a library in words that hold no value: its class, and the names that a refusal of rights is about.
+
+    Its text is the library's or the broker's, and may quote whatever was sent.
+    """
+    if isinstance(error, _OF_RIGHTS) and error.args:
+        names = error.args[0]
+        told = ", ".join(sorted(map(str, names))) if isinstance(names, set | frozenset | list | tuple) else str(names)
+        return f"{type(error).__name__} ({told})"
+    return type(error).__name__
 
 
 async def unreachable(connection: KafkaConnection) -> BrokerUnavailable:

@@ -1,39 +1,70 @@
 """Writing without a transaction: what the relay and the command line use.
 
 Idempotent, acknowledged by all replicas, murmur2-partitioned. Never used by a lane: lanes write in transactions only.
+
+Rules of the file: what does not fit into the topic is refused before it is sent, because Kafka's refusal costs the producer its
+place in the sequence of that partition. A producer that has met any failure is never used again: it is closed aside and a new
+one takes its place, so no failure outlives the record that met it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
+import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from producers.connection import KafkaConnection, unreachable, within
 from producers.outbox import HeaderList
 from producers.partitioner import partition_of
-from statemachine.errors import BrokerUnavailable
+from producers.sizes import batch_bytes
+from producers.topic_setup import WritingTerms, read_writing_terms
+from statemachine.errors import BrokerUnavailable, RecordTooLarge
 
-#: Largest request that is sent: the largest input record and 64 KiB more.
-REQUEST_BYTES_MAX = 1_048_588 + 65_536
+log = structlog.get_logger(__name__)
 
+#: aiokafka's own limit of a request, in bytes before compression. The topic's limit is what counts; this one is Kafka's default
+#: for a whole request (``socket.request.max.bytes``).
+_REQUEST_BYTES_MAX: Final = 100 * 1024 * 1024
+#: Records that are sent at the same time share a batch of at most this many bytes, which must be below every topic's limit.
+_BATCH_BYTES: Final = 64 * 1024
 #: How long a readiness check may take.
-_LOOK_SECONDS = 2.0
+_LOOK_SECONDS: Final = 2.0
+#: The writing terms of a topic are asked for again after this long; none that are older than the second refuse a record.
+_TERMS_SECONDS: Final = 60.0
+_TERMS_SECONDS_TO_REFUSE: Final = 5.0
+#: After a write that failed: not ready for this long, unless another one succeeds. No record is written only to find out.
+DISTRUST_SECONDS: Final = 10.0
+#: Between two attempts to make a new producer, at most.
+_BACKOFF_SECONDS_MAX: Final = 2.0
 
 
 class Publisher:
-    """Sends single records and waits until Kafka has them."""
+    """Sends single records and waits until Kafka has them; whatever failed before, the next record has a sound producer."""
 
     def __init__(self, connection: KafkaConnection) -> None:
         self._connection = connection
         self._producer: AIOKafkaProducer | None = None
-        self._counts: dict[str, int] = {}
+        self._renewal: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._terms: dict[str, tuple[WritingTerms, float]] = {}
+        #: When the last write failed, in the loop's time; None after one that succeeded.
+        self._failed_at: float | None = None
 
     async def start(self) -> None:
         """Connect.
+
+        Raises:
+            BrokerUnavailable: Kafka was not reached within the limit.
+        """
+        self._producer = await self._make()
+
+    async def _make(self) -> AIOKafkaProducer:
+        """A started producer.
 
         Raises:
             BrokerUnavailable: Kafka was not reached within the limit.
@@ -42,64 +73,162 @@ class Publisher:
             **self._connection.client_options(),
             enable_idempotence=True,
             compression_type=self._connection.compression_type,
-            max_request_size=REQUEST_BYTES_MAX,
-            max_batch_size=256 * 1024,
+            max_request_size=_REQUEST_BYTES_MAX,
+            max_batch_size=_BATCH_BYTES,
             client_id="orderflow-publisher",
         )
         try:
             await within(self._connection.limits.operation_seconds, producer.start(), "the start of a producer")
         except BaseException as error:
-            with suppress(BrokerUnavailable):
-                await within(self._connection.limits.stop_seconds, producer.stop(), "closing a producer")
+            await self._close(producer)
             if isinstance(error, KafkaConnectionError):
                 raise await unreachable(self._connection) from error
             if isinstance(error, KafkaError):
                 raise BrokerUnavailable(f"Kafka refused a producer: {type(error).__name__}") from error
             raise
-        self._producer = producer
+        return producer
 
     async def send(self, topic: str, key: bytes | None, value: bytes | None, headers: HeaderList = ()) -> int:
         """Write one record, partitioned by murmur2 of its key, and return its offset once all replicas have it.
 
         Raises:
+            RecordTooLarge: The topic does not take a record as large; nothing was sent.
             BrokerUnavailable: Not acknowledged within the limit; the record may or may not be there.
         """
-        producer = self._producer
-        if producer is None:
-            raise BrokerUnavailable("the publisher is not started")
+        size = batch_bytes(key, value, headers, self._connection.compression_type)
+        await self._check_size(topic, size)
+        producer = await self._sound_producer()
         limit = self._connection.limits.operation_seconds
+        done = False
         try:
-            if topic not in self._counts:
-                self._counts[topic] = len(
-                    await within(limit, producer.partitions_for(topic), f"a look at topic {topic}")
-                )
-            partition = None if key is None else partition_of(key, self._counts[topic])
+            partitions = await within(limit, producer.partitions_for(topic), f"a look at topic {topic}")
+            partition = None if key is None else partition_of(key, len(partitions))
             sending = producer.send_and_wait(topic, value, key, partition, headers=list(headers))
             metadata = await within(limit, sending, f"a write to {topic}")
+            done = True
+        except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
+            terms, _ = self._terms.pop(topic, (None, 0.0))
+            if terms is None or terms.record_bytes_max is None:
+                raise RecordTooLarge(f"Kafka refuses a record of {size} bytes for {topic}: it is too large") from error
+            # The limit was lowered meanwhile: the next attempt knows it.
+            raise BrokerUnavailable(f"Kafka did not take a record for {topic}: {type(error).__name__}") from error
         except KafkaError as error:
             raise BrokerUnavailable(f"Kafka did not take a record for {topic}: {type(error).__name__}") from error
+        finally:
+            if not done:  # also when it was cut off: the record is in doubt, and so is the sequence of its partition
+                self._give_up(producer)
+        self._failed_at = None
         offset: int = metadata.offset
         return offset
 
-    async def answers(self) -> bool:
-        """Whether a broker answers now; asks one, for at most two seconds."""
+    async def _check_size(self, topic: str, size: int) -> None:
+        """Refuse what the topic does not take, by a limit that was read a moment ago.
+
+        Raises:
+            RecordTooLarge: It is larger than the limit.
+        """
+        most = (await self._terms_of(topic, _TERMS_SECONDS)).record_bytes_max
+        if most is not None and size > most:
+            most = (await self._terms_of(topic, _TERMS_SECONDS_TO_REFUSE)).record_bytes_max
+        if most is not None and size > most:
+            raise RecordTooLarge(f"the record takes {size} bytes, more than the {most} that {topic} takes")
+
+    async def _terms_of(self, topic: str, age_seconds_max: float) -> WritingTerms:
+        """The terms of a topic; those known before where Kafka does not tell them now."""
+        now = asyncio.get_running_loop().time()
+        known, read_at = self._terms.get(topic, (WritingTerms(), None))
+        if read_at is not None and now - read_at <= age_seconds_max:
+            return known
+        try:
+            read = await read_writing_terms(self._connection, topic)
+        except BrokerUnavailable:
+            return known  # the write itself will say what is wrong
+        self._terms[topic] = (read, now)
+        return read
+
+    # -- the producer and its successors
+
+    async def _sound_producer(self) -> AIOKafkaProducer:
+        """The producer, waiting for a new one where the last has failed.
+
+        Raises:
+            BrokerUnavailable: Not started, or there is none within the limit.
+        """
+        if self._producer is None and self._renewal is not None:
+            limit = self._connection.limits.operation_seconds
+            await within(limit, asyncio.shield(self._renewal), "the start of a new producer")
         if self._producer is None:
+            raise BrokerUnavailable("the publisher is not started")
+        return self._producer
+
+    def _give_up(self, producer: AIOKafkaProducer) -> None:
+        """Never use ``producer`` again: close it aside, so that what others have on it may still end, and make a new one."""
+        self._failed_at = asyncio.get_running_loop().time()
+        if self._producer is not producer:
+            return  # another record that failed with it was first
+        self._producer = None
+        closing = asyncio.create_task(self._close(producer), name="closing a producer")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        self._renewal = asyncio.create_task(self._renew(), name="renewing a producer")
+
+    async def _renew(self) -> None:
+        pause = 0.1
+        while True:
+            try:
+                self._producer = await self._make()
+            except BrokerUnavailable:
+                await asyncio.sleep(pause)
+                pause = min(_BACKOFF_SECONDS_MAX, 2 * pause)
+            else:
+                log.warning("producer_renewed", reason="a write failed or was not acknowledged in time")
+                return
+
+    async def _close(self, producer: AIOKafkaProducer) -> None:
+        """Close without ever raising or taking longer than the stop limit."""
+        with suppress(BrokerUnavailable, KafkaError):
+            await within(self._connection.limits.stop_seconds, producer.stop(), "closing a producer")
+
+    # -- readiness
+
+    async def answers(self, topic: str | None = None) -> bool:
+        """Whether a record can be written now, as far as that is known without writing one; takes two seconds at most.
+
+        There is a producer, a broker answers, each partition of ``topic`` (which must exist) has a leader and as many replicas in
+        sync as a write needs, and no write has failed within the last ``DISTRUST_SECONDS`` without one after it that succeeded.
+        """
+        producer = self._producer
+        if producer is None or self._distrusted():
             return False
         try:
-            return bool(
-                await within(_LOOK_SECONDS, self._producer.client.force_metadata_update(), "a look at the brokers")
-            )
+            return await within(_LOOK_SECONDS, self._look(producer, topic), "a look at the brokers")
         except (BrokerUnavailable, KafkaError):
             return False
 
+    async def _look(self, producer: AIOKafkaProducer, topic: str | None) -> bool:
+        if not await producer.client.force_metadata_update():
+            return False
+        if topic is None:
+            return True
+        terms = await read_writing_terms(self._connection, topic)
+        self._terms[topic] = (terms, asyncio.get_running_loop().time())
+        return terms.writable
+
+    def _distrusted(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        return self._failed_at is not None and now - self._failed_at < DISTRUST_SECONDS
+
     async def stop(self) -> None:
         """Flush and close; never longer than the stop limit."""
+        renewal, self._renewal = self._renewal, None
+        if renewal is not None:
+            renewal.cancel()
+            await asyncio.wait([renewal])
         producer, self._producer = self._producer, None
         if producer is not None:
-            try:
-                await within(self._connection.limits.stop_seconds, producer.stop(), "closing a producer")
-            except (BrokerUnavailable, KafkaError):
-                return
+            await self._close(producer)
+        if self._closing:
+            await asyncio.wait(set(self._closing))
 
     async def __aenter__(self) -> Self:
         await self.start()

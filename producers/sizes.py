@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
+from aiokafka.record.default_records import DefaultRecordBase, DefaultRecordBatchBuilder
 
 from producers.outbox import HeaderList
 from producers.topics import INPUT_BYTES_MAX, OUTPUT_MARGIN_BYTES
@@ -22,6 +23,16 @@ _BATCH_BYTES: Final = 256
 #: Lengths of a header's name and value, generously.
 _HEADER_BYTES: Final = 10
 
+#: Nobody sets a topic's limit below this.
+_SMALL_BYTES: Final = 16 * 1024
+#: Attributes of a batch, by the producers' names of its compression.
+_CODECS: Final = {
+    None: DefaultRecordBase.CODEC_NONE,
+    "gzip": DefaultRecordBase.CODEC_GZIP,
+    "snappy": DefaultRecordBase.CODEC_SNAPPY,
+    "lz4": DefaultRecordBase.CODEC_LZ4,
+    "zstd": DefaultRecordBase.CODEC_ZSTD,
+}
 _ENCODERS: Final = {"gzip": gzip_encode, "snappy": snappy_encode, "lz4": lz4_encode, "zstd": zstd_encode}
 
 
@@ -31,6 +42,22 @@ class Room:
 
     compression: str | None = None
     record_bytes_max: int = RECORD_BYTES_MAX
+
+
+def batch_bytes(key: bytes | None, value: bytes | None, headers: HeaderList, compression: str | None) -> int:
+    """What a record takes in a batch of its own, in bytes: what Kafka compares with a topic's ``max.message.bytes``.
+
+    Exact where the record itself is the batch: framing, headers and compression are the client's own. What is small whatever the
+    compression makes of it is not compressed to find out.
+    """
+    plain = _whole_batch(key, value, headers, None)
+    return plain if plain <= _SMALL_BYTES or compression is None else _whole_batch(key, value, headers, compression)
+
+
+def _whole_batch(key: bytes | None, value: bytes | None, headers: HeaderList, compression: str | None) -> int:
+    builder = DefaultRecordBatchBuilder(2, _CODECS[compression], 0, 0, 0, 0, 0)
+    builder.append(0, 0, key, value, list(headers))
+    return len(builder.build())
 
 
 def fits(key: bytes | None, value: bytes | None, headers: HeaderList, room: Room) -> bool:

@@ -15,7 +15,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
 
-from producers.connection import KafkaConnection, unreachable, within
+from producers.beginnings import commit_beginnings
+from producers.connection import KafkaConnection, said, unreachable, within
 from producers.topics import (
     ALIGNED,
     INPUT_BYTES_MAX,
@@ -76,7 +77,7 @@ async def _admin(connection: KafkaConnection) -> AsyncIterator[AIOKafkaAdminClie
     except KafkaConnectionError as error:
         raise await unreachable(connection) from error
     except KafkaError as error:
-        raise BrokerUnavailable(f"Kafka at {where} refused: {error}") from error
+        raise BrokerUnavailable(f"Kafka at {where} refused: {said(error)}") from error
     finally:
         with suppress(BrokerUnavailable):  # what was done is done
             await within(limits.stop_seconds, admin.close(), "closing a client")
@@ -116,6 +117,36 @@ async def _read(admin: AIOKafkaAdminClient, connection: KafkaConnection, prefix:
         for topic in described
         if topic["error_code"] == 0
     }
+
+
+class WritingTerms(msgspec.Struct, frozen=True):
+    """What a topic asks of who writes to it, and whether it can be written to now."""
+
+    #: The largest batch that it takes, in bytes as it is sent; None when Kafka does not tell us.
+    record_bytes_max: int | None = None
+    #: Each partition has a leader and as many replicas in sync as a write needs.
+    writable: bool = False
+
+
+async def read_writing_terms(connection: KafkaConnection, name: str) -> WritingTerms:
+    """The terms of one topic, named as Kafka has it; those of one that does not exist say nothing. Never makes the topic.
+
+    Raises:
+        BrokerUnavailable: Kafka cannot be reached.
+    """
+    seconds = connection.limits.operation_seconds
+    async with _admin(connection) as admin:
+        if name not in await within(seconds, admin.list_topics(), "listing topics"):
+            return WritingTerms()
+        (described,) = await within(seconds, admin.describe_topics([name]), "describing topics")
+        resource = ConfigResource(ConfigResourceType.TOPIC, name)
+        answers = await within(seconds, admin.describe_configs([resource]), "reading topic settings")
+        configs = {entry[0]: entry[1] for answer in answers for one in answer.resources for entry in one[4]}
+    largest, replicas_min = configs.get("max.message.bytes"), int(configs.get("min.insync.replicas") or 1)
+    return WritingTerms(
+        None if largest is None else int(largest),
+        all(one["leader"] >= 0 and len(one["isr"]) >= replicas_min for one in described["partitions"]),
+    )
 
 
 def find_problems(found: Mapping[Topic, TopicState], prefix: str) -> list[TopicProblem]:
@@ -174,7 +205,7 @@ def _uneven(found: Mapping[Topic, TopicState], prefix: str) -> list[TopicProblem
         TopicProblem(
             prefixed(prefix, topic),
             f"has {count} partitions, {prefixed(prefix, leader)} has {counts[leader]}",
-            "all event topics, orders, orderflow.inbox and orderflow.positions must have the same number",
+            "all event topics, orders, dr-commands, orderflow.inbox and orderflow.positions must have the same number",
             blocking=True,
         )
         for topic, count in counts.items()
@@ -225,7 +256,7 @@ async def check_topics(connection: KafkaConnection, prefix: str) -> dict[Topic, 
 async def create_topics(
     connection: KafkaConnection, prefix: str, *, partitions: int, replication: int | None = None
 ) -> list[Topic]:
-    """Make the topics that are missing and return them. Safe to repeat.
+    """Make the topics that are missing and return them, and write where the command lane begins. Safe to repeat.
 
     Args:
         connection: How to reach Kafka.
@@ -270,6 +301,8 @@ async def create_topics(
             for name, code, *message in answer.topic_errors:
                 # Somebody else may have made it in the meantime: what counts is that it is there.
                 if code not in {0, _ALREADY_EXISTS}:
-                    said = message[0] if message and message[0] else for_code(code).__name__
-                    raise ConfigError(f"Kafka did not make topic {name}: {said}")
+                    why = message[0] if message and message[0] else for_code(code).__name__
+                    raise ConfigError(f"Kafka did not make topic {name}: {why}")
+        commands = found[Topic.DR_COMMANDS].partitions if Topic.DR_COMMANDS in found else partitions
+        await commit_beginnings(connection, prefix, commands)
         return [spec.topic for spec in missing]

@@ -65,7 +65,7 @@ class TopicSpec(msgspec.Struct, frozen=True):
     personal: bool = False
     #: Lanes of ours write it, so it must take records larger than the largest input.
     ours: bool = False
-    #: Its partition number means the same as that of the other such topics: all have the same count.
+    #: Its partition number means the same as that of the other such topics: all have the same count, for ever.
     aligned: bool = False
     #: The lane that reads it as its input, if one does.
     read_by: Lane | None = None
@@ -94,7 +94,9 @@ TOPICS: Final[Mapping[Topic, TopicSpec]] = {
         TopicSpec(Topic.ORDER_STATE_CHANGES, _ORDER, Cleanup.DELETE, ours=True),
         TopicSpec(Topic.SKUS, _SKU, Cleanup.COMPACT, ours=True),
         TopicSpec(Topic.DEAD_LETTERS, "as the record", Cleanup.DELETE, personal=True, ours=True),
-        TopicSpec(Topic.DR_COMMANDS, _ORDER, Cleanup.DELETE, personal=True, ours=True, read_by=Lane.COMMANDS),
+        TopicSpec(
+            Topic.DR_COMMANDS, _ORDER, Cleanup.DELETE, personal=True, ours=True, aligned=True, read_by=Lane.COMMANDS
+        ),
         TopicSpec(Topic.INBOX, _ORDER, Cleanup.DELETE, personal=True, ours=True, aligned=True, read_by=Lane.ORDERS),
         TopicSpec(Topic.INDEX, "Digital River id", Cleanup.COMPACT, ours=True),
         TopicSpec(Topic.POSITIONS, "partition", Cleanup.COMPACT, ours=True, aligned=True),
@@ -103,7 +105,8 @@ TOPICS: Final[Mapping[Topic, TopicSpec]] = {
 
 #: The order lane's inputs, in the order in which a position record lists them.
 ORDER_INPUTS: Final = tuple(spec.topic for spec in TOPICS.values() if spec.read_by is Lane.ORDERS)
-#: Topics whose partition counts must be the same: partition p of all of them belongs to one owner.
+#: Topics whose partition counts must be the same: partition p of the order lane's belongs to one owner. ``dr-commands`` is among
+#: them because its count must never change: commands of one order would lie in two partitions, and be called side by side.
 ALIGNED: Final = tuple(spec.topic for spec in TOPICS.values() if spec.aligned)
 #: Topics that services outside, an operator or the relay write to.
 INPUTS: Final = tuple(spec.topic for spec in TOPICS.values() if not spec.ours)

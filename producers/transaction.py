@@ -8,6 +8,8 @@ Rules of the file, each measured on Apache Kafka:
   again (an abort after an error can make aborted records visible; a failed sequence number poisons all later ones).
 - A commit whose answer did not come is in doubt. This file does not guess: the next init settles it, and the partition proves
   its store against the position record.
+- A request without an answer may arrive late, in the next transaction. So a producer that met one finishes its transaction
+  and is replaced before the next one begins (``renew``, ``answers.py``). That is no failure: what has committed has committed.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 
+import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
@@ -32,9 +35,12 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
 )
 
-from producers.connection import KafkaConnection, within
+from producers.answers import AnswerWatch, Identity
+from producers.connection import KafkaConnection, said, within
 from producers.outbox import OutboundRecord, Outbox
 from statemachine.errors import BrokerUnavailable, ConfigError, Fenced, TransactionAborted
+
+log = structlog.get_logger(__name__)
 
 #: Uncompressed size at which a batch is closed and the next one begun; a larger record travels alone.
 BATCH_BYTES = 512 * 1024
@@ -89,6 +95,7 @@ class TransactionalProducer:
         self._probe = probe
         self._timeout_ms = transaction_timeout_ms or connection.limits.transaction_timeout_ms
         self._producer: AIOKafkaProducer | None = None
+        self._watch: AnswerWatch | None = None
         self._closer: asyncio.Task[None] | None = None
         #: Partition count of each output topic, known after ``start``.
         self.counts: dict[str, int] = {}
@@ -111,8 +118,11 @@ class TransactionalProducer:
 
         Raises:
             BrokerUnavailable: Kafka was not reached within the limit.
-            ConfigError: Kafka refuses the id or the time-out for good.
+            ConfigError: Kafka refuses the id or the time-out for good, or this aiokafka cannot be watched.
         """
+        await self._init()
+
+    async def _init(self) -> Identity:
         producer = AIOKafkaProducer(
             **self._connection.client_options(),
             transactional_id=self.transactional_id,
@@ -121,40 +131,70 @@ class TransactionalProducer:
             max_batch_size=BATCH_BYTES,
             client_id=f"orderflow-{self.transactional_id}",
         )
-        self._producer = producer
+        watch = AnswerWatch(producer)
+        self._producer, self._watch = producer, watch
         started = False
         try:
             await within(self._limits.operation_seconds, producer.start(), "the start of a producer")
+            identity = watch.attached()
             for topic in self._topics:
                 partitions = await within(
                     self._limits.operation_seconds, producer.partitions_for(topic), f"a look at topic {topic}"
                 )
                 self.counts[topic] = len(partitions)
             started = True
+            return identity
         except KafkaConnectionError as error:
             raise BrokerUnavailable(f"Kafka is not reachable at {self._connection.bootstrap_servers}") from error
         except _REFUSALS as error:
-            raise ConfigError(f"Kafka refuses transactional id {self.transactional_id}: {_say(error)}") from error
+            raise ConfigError(f"Kafka refuses transactional id {self.transactional_id}: {said(error)}") from error
         except KafkaError as error:
             # aiokafka also wraps a lost connection in a bare KafkaError that calls itself not retriable
-            raise BrokerUnavailable(f"Kafka did not take a producer: {_say(error)}") from error
+            raise BrokerUnavailable(f"Kafka did not take a producer: {said(error)}") from error
         except (AssertionError, OSError) as error:
             raise BrokerUnavailable("the connection to Kafka broke while a producer started") from error
         finally:
             if not started:
                 self._drop()
 
+    async def renew(self) -> None:
+        """Replace a producer that met a request without an answer; a producer that has all its answers is kept.
+
+        When this returns, Kafka refuses every request that is still on its way, and nobody else was initialised in between:
+        Kafka gave the epoch that follows ours. So whatever the caller has proven still holds.
+
+        Raises:
+            TransactionAborted: Somebody was: what the caller knows may be behind. This producer is given up.
+            BrokerUnavailable: Kafka was not reached within the limit; the producer is given up.
+            ConfigError: As ``start``.
+        """
+        watch = self._watch
+        if self._producer is None or watch is None or not watch.unanswered:
+            return
+        unanswered, before = watch.unanswered, watch.attached()
+        self._drop()
+        found = await self._init()
+        if found != before.next:
+            self._drop()
+            raise TransactionAborted(f"{self.transactional_id} was initialised by somebody else meanwhile")
+        log.info("producer_renewed", transactional_id=self.transactional_id, unanswered=unanswered)
+
     async def transact(
         self, outbox: Outbox, offsets: Mapping[TopicPartition, int | tuple[int, str]], *, timestamp_ms: int
     ) -> None:
         """Write everything or nothing: the records, the input offsets (with metadata, if there is any), the commit.
 
-        On success all of it is visible to read_committed readers. On an error nothing may be assumed and the producer is dead.
+        On success all of it is visible to read_committed readers, also when aiokafka had to repeat a request; the producer is
+        then replaced, here or by ``renew``. On an error nothing may be assumed and the producer is dead.
 
         Raises:
             Fenced: Another process owns the partition's transactional id.
             TransactionAborted: It failed, or its end is in doubt.
         """
+        try:
+            await self.renew()
+        except BrokerUnavailable as error:
+            raise TransactionAborted(str(error)) from error
         producer = self._producer
         if producer is None:
             raise TransactionAborted(f"the producer of {self.transactional_id} is gone")
@@ -173,7 +213,7 @@ class TransactionalProducer:
             raise TransactionAborted(str(error)) from error
         except (KafkaError, AssertionError, IllegalOperation, InvalidTxnState) as error:
             # aiokafka reports misuse of a failed transaction by AssertionError.
-            raise TransactionAborted(f"transaction of {self.transactional_id} failed: {_say(error)}") from error
+            raise TransactionAborted(f"transaction of {self.transactional_id} failed: {said(error)}") from error
         finally:
             if not done:  # also when cancelled: what happened on the broker is open
                 self._drop()
@@ -260,11 +300,6 @@ async def _stop_quietly(producer: AIOKafkaProducer, seconds: float) -> None:
     if stopping.done() and not stopping.cancelled():
         with contextlib.suppress(BaseException):
             stopping.result()
-
-
-def _say(error: BaseException) -> str:
-    text = str(error).splitlines()[0] if str(error) else ""
-    return f"{type(error).__name__}{': ' + text if text else ''}"
 
 
 __all__ = ["BATCH_BYTES", "Probe", "Step", "TransactionalProducer", "transactional_id"]

@@ -11,12 +11,13 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from statemachine.charges import absorb_charges, capture_of
+from statemachine.charges import absorb_charges, absorb_operations, capture_of
 from statemachine.commanding import close_command
 from statemachine.decision import IndexEntry
 from statemachine.disputes import follow_dispute
 from statemachine.draft import Draft
 from statemachine.facts import Fact, RemoteFulfillment, RemoteItem, RemoteOrder
+from statemachine.identity import holds, mark_of, with_sorted
 from statemachine.money import apportion, format_money
 from statemachine.order import Document, Item, Line, Order, RemoteIds, Shipment, Units
 from statemachine.paid_back import compare_refunded
@@ -30,6 +31,8 @@ REVIEW_CLOSED: Final = "order.review_closed"
 REAUTH_FAILED: Final = "order.charge.reauth.failed"
 NOT_RENEWED: Final = "the authorisation ran out and was not renewed; captures will likely fail"
 CHARGE_FAILED: Final = "order.charge.failed"
+FULFILLED_TWICE: Final = "Digital River has two fulfilments for one command; units may be captured or cancelled twice"
+ORDERED_TWICE: Final = "Digital River has two orders for one checkout; money may be held or taken twice"
 
 
 def absorb_order(draft: Draft) -> None:
@@ -60,6 +63,7 @@ def absorb_order(draft: Draft) -> None:
     elif _is_newest(draft, remote):
         if remote.state != order.remote_state:
             draft.order = replace(draft.order, remote_state=remote.state)
+            absorb_operations(draft)  # an order that is complete makes failed captures good
         draft.follow = f"remote.{remote.state}"
     elif order.payment_failed and REMOTE_RANKS[remote.state] >= REMOTE_RANKS["accepted"]:
         draft.follow = f"remote.{remote.state}"  # no older fact: what was never paid was never accepted
@@ -87,6 +91,8 @@ def _note_earlier(draft: Draft, remote: RemoteOrder) -> None:
     former = draft.order.former
     if remote.state in _HOLDS_MONEY and (remote.dr_order_id in former or remote.checkout_id in former):
         draft.call_attention("an earlier order at Digital River was accepted; money may be held or taken there")
+    elif remote.checkout_id is not None and remote.checkout_id == draft.order.digital_river.checkout_id:
+        draft.call_attention(ORDERED_TWICE)
 
 
 def _is_current(draft: Draft, remote: RemoteOrder) -> bool:
@@ -179,6 +185,7 @@ def absorb_fulfillment(draft: Draft) -> None:
             close_command(draft, command)
         elif remote.command_id is None:
             draft.call_attention("a fulfilment at Digital River that was not asked for here")
+    _count_command(draft, command.command_id if command is not None else remote.command_id)
     units = _units(order, remote) or (command.units if command is not None else ())
     lines, over = [], ""
     for line in draft.order.lines:
@@ -205,6 +212,17 @@ def absorb_fulfillment(draft: Draft) -> None:
         # Reports come in any order and must end in the same one.
         draft.put(shipments=tuple(sorted((*draft.order.shipments, parcel), key=lambda one: one.fulfillment_id)))
         draft.effects.append(IndexEntry(remote.fulfillment_id, "fulfillment", order.order_id))
+
+
+def _count_command(draft: Draft, command_id: str | None) -> None:
+    """One command makes one fulfilment: a second one means that the command took effect twice."""
+    if command_id is None:
+        return
+    mark = mark_of(command_id)
+    if holds(draft.order.made, mark):
+        draft.call_attention(FULFILLED_TWICE)
+    else:
+        draft.put(made=with_sorted(draft.order.made, mark))
 
 
 def _is_counted(order: Order, fulfillment_id: str) -> bool:

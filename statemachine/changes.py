@@ -1,15 +1,16 @@
 """``order.state_changed``: the public record of one change of one order, encoded.
 
-``changed`` names what a reader can see change, and each name is a key with its new value. A change that concerns only what is on
-its way to Digital River is named ``open_commands``.
+``changed`` names what a reader can see change, and each name is a key with its new value. A change of only what is on its way to
+Digital River is named ``open_commands``; when only the worker needs what changed, nothing is named.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
+from statemachine.amounts import AmountsText, amounts_text
 from statemachine.decision import StateChange
 from statemachine.draft import Draft
 from statemachine.envelope import Cause
@@ -27,7 +28,6 @@ from statemachine.order import (
     Shipment,
     State,
 )
-from statemachine.snapshot import AmountsText, amounts_text
 
 Unset = msgspec.UnsetType
 UNSET: Final = msgspec.UNSET
@@ -126,20 +126,23 @@ class Change(msgspec.Struct, frozen=True, rename={"from_": "from"}):
 
 _encoder = msgspec.json.Encoder()
 
+#: Why a change is not the event's own.
+Beside = Literal["refused", "following"]
+
 #: Bytes of Digital River's own words that a change passes on.
 PROBLEM_MAX = 500
 
 
-def state_change(before: Order, after: Order, draft: Draft, *, refused: bool = False) -> StateChange:
+def state_change(before: Order, after: Order, draft: Draft, *, beside: Beside | None = None) -> StateChange:
     """The change from ``before`` to ``after``, which ``draft`` has made.
 
-    With ``refused`` the event itself was set aside and only ``attention`` changed: the id then has a further part, because the
-    same event may still be applied later under its own.
+    ``beside``: it is not the event's own, so its id has a further part. The event was ``refused`` and only ``attention``
+    changed, and it may still be applied later; or its own change went before and this one is ``following`` from it.
     """
     cause = draft.event.cause
     event_id = draft.name
-    if refused:
-        event_id = name_id(after.order_id, cause.source, cause.id, f"refused {after.sequence}")
+    if beside is not None:
+        event_id = name_id(after.order_id, cause.source, cause.id, f"{beside} {after.sequence}")
     return StateChange(event_id, after.order_id, draft.now, _encoder.encode(_change(before, after, draft)))
 
 
@@ -178,9 +181,9 @@ def _change(before: Order, after: Order, draft: Draft) -> Change:
         documents = after.documents
     if before.attention is not after.attention and before.attention != after.attention:
         changed.append("attention")
-    if not changed:
+    if not changed and before.commands is not after.commands and (asked := _open(after)) != _open(before):
         changed.append("open_commands")
-        commands = tuple([OpenCommandView(one.name, one.attempt) for one in after.commands])
+        commands = asked
     return Change(
         after.order_id,
         after.sequence,
@@ -204,6 +207,10 @@ def _change(before: Order, after: Order, draft: Draft) -> Change:
         UNSET if draft.next_action is None else draft.next_action,
         UNSET if draft.problem is None else _shown(draft.problem),
     )
+
+
+def _open(order: Order) -> tuple[OpenCommandView, ...]:
+    return tuple([OpenCommandView(one.name, one.attempt) for one in order.commands])
 
 
 def _returns(order: Order) -> tuple[ReturnView, ...]:

@@ -19,14 +19,20 @@ from statemachine.paid_back import recount
 
 #: A failed capture is tried again by Digital River, a complete one never fails.
 _OPERATION_RANKS: Final[dict[str, int]] = {"pending": 0, "pending_information": 1, "failed": 2, "complete": 3}
+_PENDING: Final = ("pending", "pending_information")
+#: No two states have the same rank: reports that contradict each other must end the same in any order.
 _CHARGE_RANKS: Final[dict[str, int]] = {
     "pending": 0,
     "capturable": 1,
     "processing": 2,
-    "complete": 3,
-    "cancelled": 3,
     "failed": 3,
+    "cancelled": 4,
+    "complete": 5,
 }
+#: States of a charge that holds no money any more.
+_ENDED: Final = ("failed", "cancelled", "complete")
+#: States of an order at Digital River that it reaches only when every capture is complete.
+_ALL_CAPTURED: Final = ("complete", "returned")
 
 CAPTURE_FAILED: Final = "capture failed"
 VOID_FAILED: Final = "void failed"
@@ -57,7 +63,7 @@ def absorb_charges(draft: Draft, reported: tuple[RemoteCharge, ...]) -> None:
     charges = tuple(known.values())
     if charges != before:
         draft.order = replace(draft.order, charges=charges)
-        _absorb_operations(draft)
+        absorb_operations(draft)
         failed = _failures(reported)
         if failed:
             draft.problem = _problem(before, failed)
@@ -81,8 +87,7 @@ def _merged_charge(mark: bytes, known: Charge | None, charge: RemoteCharge) -> C
 def _merged_operations(known: tuple[Operation, ...], reported: tuple[ChargeOperation, ...]) -> tuple[Operation, ...]:
     """Operations by id (or, without one, by fulfilment and amount), each with the state furthest along."""
     merged = {operation.mark: operation for operation in known}
-    for one in reported:
-        mark = _mark(one)
+    for one, mark in zip(reported, _marks(reported), strict=True):
         before = merged.get(mark)
         fulfillment = mark_of(one.fulfillment_id) if one.fulfillment_id else b""
         if before is None or _OPERATION_RANKS.get(one.state, 0) > _OPERATION_RANKS.get(before.state, 0):
@@ -95,7 +100,7 @@ def _merged_operations(known: tuple[Operation, ...], reported: tuple[ChargeOpera
     return tuple(merged[mark] for mark in sorted(merged))
 
 
-def _absorb_operations(draft: Draft) -> None:
+def absorb_operations(draft: Draft) -> None:
     """What the charges' operations mean: sums of what is complete, shipments' captures, failures that a person must see."""
     order = draft.order
     if not (order.shipments or order.attention or has_operations(order.charges)):
@@ -129,8 +134,9 @@ def _failures(reported: tuple[RemoteCharge, ...]) -> list[tuple[bytes, str | Non
     """Mark and code of every capture, void and charge that is reported as failed."""
     found: list[tuple[bytes, str | None]] = []
     for charge in reported:
-        operations = (*charge.captures, *charge.cancels)
-        found += [(_mark(one), one.failure_code) for one in operations if one.state == "failed"]
+        for operations in (charge.captures, charge.cancels):
+            marked = zip(operations, _marks(operations), strict=True)
+            found += [(mark, one.failure_code) for one, mark in marked if one.state == "failed"]
         if charge.state == "failed":
             found.append((mark_of(charge.charge_id), charge.failure_code))
     return found
@@ -144,8 +150,19 @@ def _problem(before: tuple[Charge, ...], failed: list[tuple[bytes, str | None]])
     return next((Problem(code=code or "payment_failed") for mark, code in failed if mark not in known), None)
 
 
-def _mark(operation: ChargeOperation) -> bytes:
-    return mark_of(operation.id or f"{operation.fulfillment_id} {operation.amount}")
+def _marks(operations: tuple[ChargeOperation, ...]) -> list[bytes]:
+    """The mark of each operation of one report. Without an id, the second of two alike is another than the first."""
+    marks: list[bytes] = []
+    seen: dict[str, int] = {}
+    for operation in operations:
+        name = operation.id
+        if name is None:
+            name = f"{operation.fulfillment_id} {operation.amount}"
+            number = seen[name] = seen.get(name, 0) + 1
+            if number > 1:
+                name = f"{name} {number}"
+        marks.append(mark_of(name))
+    return marks
 
 
 def tell(draft: Draft, reason: str, holds: bool) -> None:  # reads as a sentence: tell X when it holds
@@ -157,10 +174,66 @@ def tell(draft: Draft, reason: str, holds: bool) -> None:  # reads as a sentence
 
 
 def failed_captures(order: Order) -> list[Operation]:
-    """Captures that failed and that no later capture of the same fulfilment made good."""
-    captures = [capture for charge in order.charges for capture in charge.captures]
-    good = {capture.fulfillment for capture in captures if capture.state == "complete"}
-    return [capture for capture in captures if capture.state == "failed" and capture.fulfillment not in good]
+    """Captures that failed and were not made good.
+
+    Digital River captures each line of a fulfilment by itself, so another capture of the same fulfilment makes nothing good: only
+    the same capture becoming complete does, or its whole charge or the whole order being complete.
+    """
+    if order.remote_state in _ALL_CAPTURED:
+        return []
+    return [
+        capture
+        for charge in order.charges
+        if charge.state != "complete"
+        for capture in charge.captures
+        if capture.state == "failed"
+    ]
+
+
+def has_pending_void(order: Order) -> bool:
+    """Whether money is still to be given back: a void is pending, and its charge has not ended without it."""
+    return any(void.state in _PENDING for charge in order.charges for void in charge.cancels) and not is_voided(order)
+
+
+def has_lasting_news(before: tuple[Charge, ...], after: tuple[Charge, ...]) -> bool:
+    """Whether there is a new charge, or a charge, capture or void has ended, well or not: no later report need repeat it."""
+    return not _lasting(after) <= _lasting(before)
+
+
+def _lasting(charges: tuple[Charge, ...]) -> set[tuple[bytes, str]]:
+    ends = {(charge.mark, charge.state if charge.state in _ENDED else "") for charge in charges}
+    for charge in charges:
+        ends |= {(one.mark, one.state) for one in (*charge.captures, *charge.cancels) if one.state not in _PENDING}
+    return ends
+
+
+def is_authorisation_gone(order: Order) -> bool:
+    """Whether nothing is held any more for units that may still leave: all charges have ended, and captured was too little."""
+    if not order.charges or not order.amounts.total:
+        return False
+    slack = len(order.lines)
+    if not all(charge.state in _ENDED or _is_used_up(charge, slack) for charge in order.charges):
+        return False
+    cancelling = {line.line: line.cancelled for line in order.lines}
+    leaving = {line.line: line.ordered - line.cancelled - line.shipped for line in order.lines}
+    for command in order.commands:
+        for units in command.units:
+            cancelling[units.line] += units.cancel
+            leaving[units.line] -= units.cancel
+    if not any(leaving.values()):
+        return False
+    return order.amounts.captured + slack < _cost_without(order, cancelling)
+
+
+def _cost_without(order: Order, cancelled: dict[str, int]) -> int:
+    """The part of the order's total, in minor units, that is left when ``cancelled`` units of each line are not delivered."""
+    values = {item.line: (item.amount or 0) + item.tax for item in order.items}
+    whole = kept = 0
+    for line in order.lines:
+        value = values.get(line.line, 0)
+        whole += value
+        kept += value * (line.ordered - cancelled[line.line]) // line.ordered
+    return order.amounts.total * kept // whole if whole else 0
 
 
 def is_voided(order: Order) -> bool:
@@ -172,17 +245,17 @@ def is_voided(order: Order) -> bool:
 
 def _is_used_up(charge: Charge, slack: int) -> bool:
     operations = (*charge.captures, *charge.cancels)
-    if any(operation.state in ("pending", "pending_information") for operation in operations):
+    if any(operation.state in _PENDING for operation in operations):
         return False
     return sum(one.amount for one in operations if one.state == "complete") + slack >= charge.amount
 
 
 def capture_of(order: Order, fulfillment_id: str) -> CaptureState:
-    """State of a shipment's capture: complete once any of its captures or the whole charge is, failed when the others are."""
+    """A shipment's captures, one for each line at Digital River: complete once all are, failed when one is."""
     if not order.amounts.total or (order.charges and all(charge.state == "complete" for charge in order.charges)):
         return "complete"  # what costs nothing is never captured
     mark = mark_of(fulfillment_id)
-    states = [capture.state for charge in order.charges for capture in charge.captures if capture.fulfillment == mark]
-    if "complete" in states:
-        return "complete"
-    return "failed" if "failed" in states and "pending" not in states else "pending"
+    states = {capture.state for charge in order.charges for capture in charge.captures if capture.fulfillment == mark}
+    if any(capture.fulfillment == mark for capture in failed_captures(order)):
+        return "failed"
+    return "complete" if states and states.isdisjoint(_PENDING) else "pending"

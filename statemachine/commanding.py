@@ -17,8 +17,10 @@ from statemachine.draft import Draft, encode
 from statemachine.facts import Outcome
 from statemachine.order import OpenCommand, Order, Units
 
-#: Longest wait between two inquiries about one command.
+#: Longest wait between two inquiries about one command, and between two attempts of one that is forbidden.
 INQUIRY_WAIT_MAX = timedelta(hours=1)
+#: The HTTP status of a request that the key has no right to.
+_FORBIDDEN = 403
 
 
 def next_command_id(draft: Draft) -> str:
@@ -48,8 +50,15 @@ def ask(
         units=units,
         shipment_id=shipment_id,
         fact=fact,
+        dispute_ended=draft.order.dispute_ended,
     )
     draft.order = replace(draft.order, commands=(*draft.order.commands, opened))
+
+
+def ask_anew(draft: Draft, refused: OpenCommand) -> None:
+    """Ask again for what was refused and had no effect; it is open once more, under its own id."""
+    draft.put(commands=(*draft.order.commands, replace(refused, inquiries=0)))
+    _ask_again(draft, refused)
 
 
 def ask_delete(draft: Draft, checkout_id: str) -> None:
@@ -114,6 +123,11 @@ def inquire_later(draft: Draft) -> None:
     closing, outcome = draft.closing, draft.outcome
     assert closing is not None  # decide fires this for open commands only
     assert outcome is not None
+    if outcome.status == _FORBIDDEN:
+        draft.call_attention(f"{closing.name}: Digital River forbids it (HTTP 403): look at the rights of the key")
+        if outcome.problem is not None:  # known to have had no effect
+            _hold(draft, closing)
+            return
     answers_inquiry = outcome.inquired_by is not None or outcome.command_id == closing.inquired_by
     if not answers_inquiry and closing.inquired_by is not None:
         # The inquiry queued behind this attempt will be answered yet.
@@ -128,6 +142,15 @@ def inquire_later(draft: Draft) -> None:
         return
     wait = min(draft.policy.answer_wait * 2**closing.inquiries, INQUIRY_WAIT_MAX)
     change(draft, replace(closing, step="unknown", due=draft.now + wait, inquired_by=None))
+
+
+def _hold(draft: Draft, closing: OpenCommand) -> None:
+    """The command is forbidden until somebody changes that: it is asked again with growing waits, for as long as it takes."""
+    if not closing.wanted:
+        close(draft)  # nothing was made, so there is nothing to delete
+        return
+    wait = min(draft.policy.answer_wait * 2 ** min(closing.attempt - 1, 16), INQUIRY_WAIT_MAX)
+    change(draft, replace(closing, step="retry", due=draft.now + wait, inquired_by=None))
 
 
 def inquire_due(draft: Draft) -> None:
@@ -213,6 +236,7 @@ def _ask_again(draft: Draft, command: OpenCommand) -> None:
             asked=draft.now,
             step="answer",
             due=draft.now + draft.policy.answer_wait,
+            dispute_ended=draft.order.dispute_ended,
         ),
     )
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from statemachine.draft import Draft
 from statemachine.envelope import Cause
 from statemachine.events import DEADLINE_SOURCE, DEADLINE_TYPE, DeadlineDue, Event
+from statemachine.expiring import expiry
 from statemachine.order import Deadline, Order, State
-from statemachine.rules import WAITS
+from statemachine.rules import RESTING, WAITS
 
 _WAIT_FIELDS: Final[dict[State, str]] = {state: f"{state}_wait" for state in WAITS}
 
@@ -41,14 +44,21 @@ def deadlines_of(before: Order, draft: Draft) -> tuple[Deadline, ...]:
         else:
             fired = draft.event.data.name if isinstance(draft.event.data, DeadlineDue) else None
             found.extend([one for one in before.deadlines if one.name == name and name != fired])
-    elif state == "awaited" and after.parked:
-        oldest = min(entry.arrived for entry in after.parked)
-        found.append(Deadline("expire", oldest + draft.policy.parked_max_age))
+    elif after.parked:
+        found.extend(_expiry(before, draft))
     if after.commands:
         _add_command_waits(after, found)
     if after.refunds or after.returns:
         found.extend(_later_deadlines(after))
     return tuple(found)
+
+
+def _expiry(before: Order, draft: Draft) -> tuple[Deadline, ...]:
+    """When what is parked is too old; what has waited until the order comes to rest waits for the whole time once more."""
+    known = next((one.due for one in before.deadlines if one.name == "expire"), None)
+    if draft.state in RESTING and before.state not in RESTING:
+        known = draft.now + draft.policy.parked_max_age
+    return expiry(replace(draft.order, state=draft.state), draft.policy, known=known)
 
 
 def _add_command_waits(order: Order, found: list[Deadline]) -> None:

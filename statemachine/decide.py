@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 from msgspec.structs import replace
 
-from statemachine.changes import state_change
+from statemachine.attention import mark_too_large
+from statemachine.changes import Beside, state_change
+from statemachine.charges import has_lasting_news
 from statemachine.commanding import find_closing
 from statemachine.deadlines import deadlines_of
 from statemachine.decision import Decision, Effect, Moved, Parked, Refused, Repeated, SetAside
@@ -21,13 +23,14 @@ from statemachine.decoding import cause_of_parked, decode
 from statemachine.draft import Draft
 from statemachine.effects import EFFECTS
 from statemachine.errors import InvariantBroken, OrderflowError
-from statemachine.events import Cart, DeadlineDue, Event
+from statemachine.events import Cart, DeadlineDue, Event, Shipped
+from statemachine.expiring import with_expiry
 from statemachine.facts import CHARGEBACK, Fact, Outcome, outcome_type
 from statemachine.guards import GUARDS
 from statemachine.identity import holds, mark_of, without
 from statemachine.machine import build_machine
 from statemachine.machines import ORDER
-from statemachine.order import Deadline, Order, State, new_order
+from statemachine.order import Order, State, new_order
 from statemachine.order import Parked as ParkedEvent
 from statemachine.payment import payment_of
 from statemachine.policy import Policy
@@ -79,21 +82,25 @@ def decide(order: Order | None, event: Event, *, now: datetime, policy: Policy =
     verdict = _run(draft)
     if verdict == "same":
         return Repeated()
+    if verdict == "keep":
+        return Moved(replace(draft.order, seen=draft.order.seen + mark, updated=now), ())
     if verdict == "park":
         return _parked(order, event, mark, now, policy)
     if verdict == "refuse":
         return _refused(draft)
     if type(event.data) is Cart and _held_bytes(draft.order) > policy.held_bytes_max:
-        return Refused("too_large", "the order would hold more than fits into its snapshot")
+        return Refused("too_large", _NO_ROOM)
     effects: list[Effect] = []
     moved = _finish(order, draft, effects, mark=mark)
+    if moved.state == "checkout_open":
+        moved = _make_ready(moved, draft, effects)
     if moved.parked:
         moved = _carry_out_parked(moved, effects, now, policy)
     return Moved(moved, tuple(effects))
 
 
 def _run(draft: Draft) -> str:
-    """Fire the event's trigger and what follows from it. The verdict: move, park, refuse or same."""
+    """Fire the event's trigger and what follows from it. The verdict: move, keep, park, refuse or same."""
     trigger = _trigger(draft)
     if trigger is None:
         return "same"
@@ -113,26 +120,29 @@ def _run(draft: Draft) -> str:
     draft.rule = decided
     if draft.order.charges or draft.order.attention or draft.order.remote_state is not None:
         reconcile(draft)
-    return "move" if _is_news(before, draft) else "same"
+    return _news(before, draft)
 
 
-def _is_news(before: Order, draft: Draft) -> bool:
-    """Whether anything changed that somebody can see, or that is needed later.
+def _news(before: Order, draft: Draft) -> Literal["move", "keep", "same"]:
+    """``move``: a reader sees what changed. ``keep``: nobody sees it, but later decisions need it. ``same``: neither.
 
-    That a capture is pending or a charge is being processed, shipments and ``payment`` say already: such facts are not kept, and
-    come again with the ones that follow. How far Digital River's order is, is kept only while ours is behind.
+    Kept is what no later report need repeat: a new charge, the end of a charge, capture or void, how far Digital River's order is
+    while ours is behind. That a capture is pending or a charge is being processed, shipments and ``payment`` say already: such
+    facts are not kept, and come again with the ones that follow.
     """
     order = draft.order
     if draft.state != before.state or draft.effects:
-        return True
+        return "move"
     if order is before:
-        return False
+        return "same"
     if replace(order, charges=before.charges, remote_state=before.remote_state) != before:
-        return True
+        return "move"
+    if payment_of(order, draft.state) != before.payment:
+        return "move"
     behind = order.remote_state != before.remote_state and draft.state not in _REACHED.get(
         order.remote_state or "", ALL
     )
-    return behind or payment_of(order, draft.state) != before.payment
+    return "keep" if behind or has_lasting_news(before.charges, order.charges) else "same"
 
 
 def _trigger(draft: Draft) -> str | None:
@@ -188,8 +198,18 @@ def _fact_trigger(fact: Fact) -> str:
     return "fact.chargeback" if fact.type == CHARGEBACK and not is_fee else "fact.note"
 
 
-def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, refused: bool = False) -> Order:
-    """The order after the draft, and its change and effects."""
+def _make_ready(order: Order, told: Draft, effects: list[Effect]) -> Order:
+    """A checkout with nothing to fund waits for no source: open, which tells its quote, then ready in a change that follows."""
+    draft = Draft(order, told.event, told.now, told.policy)
+    _machine.events["quote.told"].trigger(draft)
+    if draft.state == order.state:
+        return order
+    draft.problem = told.problem
+    return _finish(order, draft, effects, mark=b"", beside="following")
+
+
+def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, beside: Beside | None = None) -> Order:
+    """The order after the draft, and its change and effects; ``beside`` as in ``changes.py``."""
     if draft.state != before.state:
         if draft.order.attention:
             draft.clear_attention("overdue: ")
@@ -199,7 +219,7 @@ def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, 
         if draft.order.reviewed and draft.state not in PAYING:
             draft.put(reviewed=False)  # whether it was told before or after: the same facts end in the same bytes
     order, state = draft.order, draft.state
-    expiring = state == "awaited" and before.state == "awaited" and not refused
+    expiring = state == "awaited" and before.state == "awaited" and beside is None
     moved = replace(
         order,
         state=state,
@@ -211,7 +231,7 @@ def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, 
     )
     _check(moved)
     if not expiring:  # a shell that only loses parked events has not become an order yet
-        effects.append(state_change(before, moved, draft, refused=refused))
+        effects.append(state_change(before, moved, draft, beside=beside))
     effects.extend(draft.effects)
     return moved
 
@@ -233,14 +253,26 @@ def _parked(order: Order, event: Event, mark: bytes, now: datetime, policy: Poli
     if record is None:
         raise InvariantBroken("an event without a record cannot be parked")
     if len(order.parked) >= policy.parked_max:
-        return Refused("too_large", f"{policy.parked_max} events wait in the order already")
+        return _too_large(order, event, f"{policy.parked_max} events wait in the order already", now)
     entry = ParkedEvent(event.type, now, mark, record)
     kept = replace(order, parked=(*order.parked, entry), seen=order.seen + mark, updated=now)
     if _held_bytes(kept) > policy.held_bytes_max:
-        return Refused("too_large", "the order would hold more than fits into its snapshot")
-    if kept.state == "awaited" and not order.parked:
-        kept = replace(kept, deadlines=(Deadline("expire", now + policy.parked_max_age),))
-    return Parked(kept)
+        return _too_large(order, event, _NO_ROOM, now)
+    waits = any(deadline.name == "expire" for deadline in kept.deadlines)  # for the oldest, which this one is not
+    return Parked(kept if waits else with_expiry(kept, policy))
+
+
+_NO_ROOM: Final = "the order would hold more than fits into its snapshot"
+
+
+def _too_large(order: Order, event: Event, detail: str, now: datetime) -> Refused:
+    """There is no room to wait in. A person is told, of a shell only when goods may be gone: it may never become an order."""
+    marked = None
+    if order.state != "awaited" or type(event.data) is Shipped:
+        marked = mark_too_large(order, event, detail, now=now)
+    return (
+        Refused("too_large", detail) if marked is None else Refused("too_large", detail, marked.order, marked.effects)
+    )
 
 
 def _held_bytes(order: Order) -> int:
@@ -265,7 +297,7 @@ def _refused(draft: Draft) -> Refused:
     if draft.order is before:  # it says so already
         return Refused("refused", rule.detail)
     effects: list[Effect] = []
-    order = _finish(before, draft, effects, mark=b"", refused=True)
+    order = _finish(before, draft, effects, mark=b"", beside="refused")
     return Refused("refused", rule.detail, order, tuple(effects))
 
 
@@ -286,7 +318,7 @@ def _carry_out_parked(order: Order, effects: list[Effect], now: datetime, policy
                 verdict = _run(draft)
                 if verdict == "park":
                     continue
-                order, more = _carry_out(order, entry, draft, verdict)
+                order, more = _carry_out(order, entry, draft, verdict, policy)
             except Exception as error:  # noqa: BLE001  # a parked event must not spoil the good one that woke it
                 order, more = _set_aside_failed(order, entry, error, now, policy)
             effects += more
@@ -302,7 +334,9 @@ def _in_turn(order: Order) -> Sequence[ParkedEvent]:
     return sorted(order.parked, key=lambda one: one.type == _LAST)  # stable: else by arrival
 
 
-def _carry_out(order: Order, entry: ParkedEvent, draft: Draft, verdict: str) -> tuple[Order, list[Effect]]:
+def _carry_out(
+    order: Order, entry: ParkedEvent, draft: Draft, verdict: str, policy: Policy
+) -> tuple[Order, list[Effect]]:
     """One parked event whose time has come: applied, found to be known, or set aside."""
     effects: list[Effect] = []
     parked = tuple(kept for kept in order.parked if kept is not entry)
@@ -310,7 +344,9 @@ def _carry_out(order: Order, entry: ParkedEvent, draft: Draft, verdict: str) -> 
         draft.put(parked=parked)
         return _finish(order, draft, effects, mark=b""), effects  # it is remembered since it was parked
     if verdict == "same":
-        return replace(order, parked=parked), effects
+        return with_expiry(replace(order, parked=parked), policy), effects
+    if verdict == "keep":
+        return with_expiry(replace(draft.order, parked=parked), policy), effects
     rule = draft.rule
     assert rule is not None
     effects.append(SetAside(entry.record, draft.event.cause, "refused", rule.detail))
@@ -321,7 +357,7 @@ def _carry_out(order: Order, entry: ParkedEvent, draft: Draft, verdict: str) -> 
         draft.call_attention(_attention(draft))
     if draft.order is before:
         return before, effects
-    return _finish(order, draft, effects, mark=b"", refused=True), effects
+    return _finish(order, draft, effects, mark=b"", beside="refused"), effects
 
 
 def _set_aside_failed(
@@ -339,4 +375,4 @@ def _set_aside_failed(
     )
     draft.call_attention(f"{entry.type} failed: {detail}")
     effects: list[Effect] = [SetAside(record, cause, "failed", detail)]
-    return _finish(order, draft, effects, mark=b"", refused=True), effects
+    return _finish(order, draft, effects, mark=b"", beside="refused"), effects

@@ -43,7 +43,10 @@ Effect = StateChange | Command | SetAside | IndexEntry
 
 
 class Moved(msgspec.Struct, frozen=True):
-    """The event changed the order. Effects are in the order in which they came about."""
+    """The event changed the order. Effects are in the order in which they came about.
+
+    Without effects: nobody sees a change, but later decisions need what the event says. A new snapshot, no state change.
+    """
 
     order: Order
     effects: tuple[Effect, ...]

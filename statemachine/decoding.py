@@ -8,7 +8,7 @@ names the place and never quotes a value: values may be personal data.
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from base64 import b64decode
 from typing import Final
 
 import msgspec
@@ -16,15 +16,21 @@ from pydantic import TypeAdapter, ValidationError
 
 from statemachine.envelope import Cause, Headers, Record
 from statemachine.errors import DecodeError
-from statemachine.events import INBOX, REGISTRY, Event, Model
+from statemachine.events import INBOX, NEED_NO_DATA, REGISTRY, Event
 from statemachine.explain import explain
 from statemachine.facts import OUTCOME_TYPES, Fact, Outcome
+from statemachine.field_types import Model
 from statemachine.order import Parked
+from statemachine.times import read_time
 
 #: Header that the lane adds when it forwards a record through the inbox: topic/partition/offset of its first arrival.
 ORIGIN_HEADER: Final = "orderflow-origin"
 #: Where the webhooks come in that the inbox has facts of.
 WEBHOOKS: Final = "dr-webhooks"
+CATALOGUE: Final = "catalog-events"
+
+#: Major units that no order's money reaches.
+MAJOR_MAX: Final = 10**13
 
 ID_MAX: Final = 255
 SOURCE_MAX: Final = 255
@@ -38,41 +44,35 @@ _WEBHOOK_PREFIX: Final = "digitalriver."
 
 
 class _Envelope(msgspec.Struct):
-    """A CloudEvent in structured JSON mode; unset attributes are told from null ones by their types."""
+    """A CloudEvent in structured JSON mode; unset attributes are told from null ones by their types.
+
+    What an event can go without is ``object``: a value of a wrong kind there must not make the event unreadable.
+    """
 
     specversion: str | msgspec.UnsetType = msgspec.UNSET
     id: str | msgspec.UnsetType = msgspec.UNSET
     source: str | msgspec.UnsetType = msgspec.UNSET
     type: str | msgspec.UnsetType = msgspec.UNSET
-    subject: str | None = None
-    time: datetime | None = None
-    datacontenttype: str | None = None
+    subject: object = None
+    time: object = None
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    data_base64: object = None
 
 
 _envelope_decoder = msgspec.json.Decoder(_Envelope)
 _outcome_decoder = msgspec.json.Decoder(Outcome)
 _fact_decoder = msgspec.json.Decoder(Fact)
-_time_decoder = msgspec.json.Decoder(datetime)
 
 # Built once: building an adapter costs a thousand times its use.
 _ADAPTERS: Final[dict[str, dict[str, TypeAdapter[Model]]]] = {
     topic: {name: TypeAdapter(model) for name, model in types.items()} for topic, types in REGISTRY.items()
 }
 _ANY_TOPIC: Final = {
-    name: adapter
-    for topic, adapters in _ADAPTERS.items()
-    if topic != "catalog-events"
-    for name, adapter in adapters.items()
+    name: adapter for topic, adapters in _ADAPTERS.items() if topic != CATALOGUE for name, adapter in adapters.items()
 }
-#: Types of which every member is optional: CloudEvents lets their data be absent.
-_NEEDS_NO_DATA: Final = frozenset(
-    name
-    for types in REGISTRY.values()
-    for name, model in types.items()
-    if not any(field.is_required() for field in model.model_fields.values())
-)
-_NOTHING, _NULL = msgspec.Raw(b"{}"), msgspec.Raw(b"null")
+_NOTHING: Final = msgspec.Raw(b"{}")
+#: What says that there is no data, as an event without the member does.
+_EMPTY: Final = frozenset((b"null", b'""'))
 _OUTCOME_TYPES: Final = frozenset(
     [name for by_result in OUTCOME_TYPES.values() for name in by_result.values()]
     + ["digitalriver.command_unknown", "digitalriver.command_absent", "digitalriver.order_declined"]
@@ -94,17 +94,19 @@ def decode(record: Record) -> Event:
     kind, event_id, source = _attributes(envelope)
     _check_context(envelope, order_id)
     topic, cause = _origin(record, kind, event_id, source)
-    payload = envelope.data
-    if isinstance(payload, msgspec.UnsetType) or payload == _NULL:
-        if kind not in _NEEDS_NO_DATA:
-            raise DecodeError("invalid", "data: is missing")
+    if topic == CATALOGUE and order_id in (".", ".."):
+        raise DecodeError("invalid", "key: must be neither . nor .., which name another place in an address")
+    payload = _payload(envelope)
+    if payload is None:
+        if kind not in NEED_NO_DATA:
+            raise DecodeError("invalid", "data: is missing; what means all of it sends {}")
         payload = _NOTHING
     return Event(
         type=kind,
         id=event_id,
         source=source,
         order_id=order_id,
-        time=envelope.time,
+        time=read_time(envelope.time),
         data=_data(topic, kind, payload),
         cause=cause,
         record=record,
@@ -148,6 +150,38 @@ def _envelope_of(record: Record) -> _Envelope:
         raise DecodeError("undecodable", "value: is not JSON") from None
 
 
+def _payload(envelope: _Envelope) -> msgspec.Raw | None:
+    """The event's data as JSON; None when it has none: absent data never stands for anything."""
+    data = None if isinstance(envelope.data, msgspec.UnsetType) or bytes(envelope.data) == b"null" else envelope.data
+    encoded = envelope.data_base64
+    if encoded is not None:
+        if data is not None:
+            raise DecodeError("undecodable", "data and data_base64: an event has only one of them")
+        data = _decoded_payload(encoded)
+    return None if data is None or bytes(data) in _EMPTY else data
+
+
+def _decoded_payload(encoded: object) -> msgspec.Raw | None:
+    """The JSON whose bytes are in ``data_base64`` (CloudEvents' JSON format, section 3.1); None for no bytes at all."""
+    try:
+        value = b64decode(encoded if isinstance(encoded, str) else "?", validate=True)
+    except ValueError:
+        raise DecodeError("undecodable", "data_base64: is not Base64") from None
+    if not _is_utf8(value):
+        raise DecodeError("undecodable", "data_base64: is not UTF-8")
+    return _json_of(value, "data_base64")
+
+
+def _json_of(value: bytes, place: str) -> msgspec.Raw | None:
+    """``value`` as JSON; None when it is empty."""
+    try:
+        return msgspec.json.decode(value, type=msgspec.Raw) if value else None
+    except RecursionError:
+        raise DecodeError("undecodable", f"{place}: is nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise DecodeError("undecodable", f"{place}: is not JSON") from None
+
+
 def _is_binary(headers: Headers) -> bool:
     """Whether the attributes are in the headers: ``content-type`` decides (CloudEvents' Kafka binding, section 3)."""
     binary = False
@@ -166,35 +200,31 @@ def _is_utf8(value: bytes) -> bool:
     return True
 
 
+#: Attributes without which nobody can tell which event it is.
+_REQUIRED: Final = frozenset({"specversion", "id", "source", "type"})
+
+
 def _binary_envelope(record: Record, value: bytes) -> _Envelope:
     """The envelope of CloudEvents' binary mode: attributes in ``ce_`` headers, the data as the record's value."""
     attributes: dict[str, str] = {}
     for name, raw in record.headers:
         if name.startswith("ce_"):
-            if raw is None:
-                raise DecodeError("undecodable", "not a CloudEvent: a ce_ header is null")
             try:
-                attributes[name[3:]] = raw.decode("utf-8")
+                attributes[name[3:]] = (raw or b"").decode("utf-8")
             except UnicodeDecodeError:
-                raise DecodeError("undecodable", "a ce_ header is not UTF-8") from None
-    try:
-        data = msgspec.json.decode(value, type=msgspec.Raw) if value else msgspec.UNSET
-        time = attributes.get("time")
-        return _Envelope(
-            specversion=attributes.get("specversion", msgspec.UNSET),
-            id=attributes.get("id", msgspec.UNSET),
-            source=attributes.get("source", msgspec.UNSET),
-            type=attributes.get("type", msgspec.UNSET),
-            subject=attributes.get("subject"),
-            time=None if time is None else _time_decoder.decode(msgspec.json.encode(time)),
-            data=data,
-        )
-    except msgspec.ValidationError:
-        raise DecodeError("undecodable", "ce_time: must be a time of RFC 3339") from None
-    except RecursionError:
-        raise DecodeError("undecodable", "value: is nested too deeply") from None
-    except (msgspec.DecodeError, UnicodeError):
-        raise DecodeError("undecodable", "value: is not JSON") from None
+                attributes[name[3:]] = ""
+            if name[3:] in _REQUIRED and not attributes[name[3:]]:
+                raise DecodeError("undecodable", f"not a CloudEvent: {name} is empty, or is not UTF-8")
+    data = _json_of(value, "value")
+    return _Envelope(
+        specversion=attributes.get("specversion", msgspec.UNSET),
+        id=attributes.get("id", msgspec.UNSET),
+        source=attributes.get("source", msgspec.UNSET),
+        type=attributes.get("type", msgspec.UNSET),
+        subject=attributes.get("subject"),
+        time=attributes.get("time"),
+        data=msgspec.UNSET if data is None else data,
+    )
 
 
 def _attributes(envelope: _Envelope) -> tuple[str, str, str]:
@@ -209,8 +239,6 @@ def _attributes(envelope: _Envelope) -> tuple[str, str, str]:
 def _check_context(envelope: _Envelope, order_id: str) -> None:
     if envelope.subject is not None and envelope.subject != order_id:
         raise DecodeError("invalid", "subject: must equal the record's key")
-    if envelope.time is not None and envelope.time.tzinfo is None:
-        raise DecodeError("invalid", "time: must name its zone, as in RFC 3339")
 
 
 def _attribute(name: str, value: str | msgspec.UnsetType, length_max: int) -> str:
@@ -268,12 +296,22 @@ def _digital_river_data(kind: str, payload: msgspec.Raw) -> Outcome | Fact:
             except msgspec.ValidationError:
                 if kind != "digitalriver.order_read":
                     raise
-        return _fact_decoder.decode(payload)
+        fact = _fact_decoder.decode(payload)
     except msgspec.ValidationError as error:  # that it is JSON, the envelope has shown
         raise DecodeError("invalid", f"data: {_place(error)}") from None
+    if fact.major is not None and not (fact.major.is_finite() and abs(fact.major) <= MAJOR_MAX):
+        raise DecodeError("invalid", "data: an amount beyond all money - at `$.major`")
+    return fact
+
+
+#: Where, at the end of msgspec's message: names of ours, positions, and ``[...]`` for a key.
+_AT = re.compile(r" - at `\$[a-z0-9_.\[\]]*`\Z")
 
 
 def _place(error: msgspec.ValidationError) -> str:
-    """Msgspec's own message, which names types and places; a value that it would quote is cut away."""
+    """Msgspec's own message, which names types and places; one that quotes a value is told by its place alone."""
     text = str(error)
-    return re.sub(r"'[^']*'", "...", text) if "Invalid enum value" in text else text
+    if not text.startswith(("Invalid enum value", "Invalid value")):
+        return text
+    at = _AT.search(text)
+    return f"a value that is not allowed{at[0] if at else ''}"

@@ -22,6 +22,8 @@ from statemachine.rules import Rule
 #: Shared and never written to: a decision almost never has any.
 NO_TOKENS: Final[dict[str, tuple[str, str | None]]] = {}
 
+LEFT_OUT: Final = "there are more reasons than are kept: the ones between were told in changes of this order"
+
 
 class Draft:
     """One decision in the making. ``state`` and ``rule`` are what the machine sets; see ``machine.Model``."""
@@ -86,9 +88,17 @@ class Draft:
         self.order = replace(self.order, **changes)
 
     def call_attention(self, reason: str) -> None:
-        """Add a reason for a person to look; a reason that is there already is not repeated."""
-        if reason not in self.order.attention and len(self.order.attention) < self.policy.attention_max:
-            self.put(attention=(*self.order.attention, reason))
+        """Add a reason for a person to look; a reason that is there already is not repeated.
+
+        When it is full the oldest stay, because they name the first cause, and the newest; one says that others are left out.
+        """
+        told = self.order.attention
+        if reason in told:
+            return
+        if len(told) >= self.policy.attention_max:
+            kept = tuple([one for one in told if one != LEFT_OUT][: max(self.policy.attention_max - 2, 0)])
+            told = (*kept, LEFT_OUT)
+        self.put(attention=(*told, reason))
 
     def clear_attention(self, start: str) -> None:
         """Drop the reasons that begin with ``start``: they are settled."""

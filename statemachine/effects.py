@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from statemachine import absorbing, charges, disputes, paid_back, refunds, returns
+from statemachine import absorbing, charges, disputes, fulfilling, paid_back, quotes, refunds, returns
 from statemachine.commanding import (
     ask,
     ask_again_after_absence,
@@ -31,16 +31,15 @@ from statemachine.commands import (
     Tracking,
 )
 from statemachine.contents import fact_of
-from statemachine.decision import IndexEntry
 from statemachine.draft import Draft
 from statemachine.errors import InvariantBroken
 from statemachine.events import Cart, Shipped, SourceProvided
-from statemachine.expiring import expire_parked
+from statemachine.expiring import expire_parked, refuse_parked
 from statemachine.facts import Problem
-from statemachine.guards import is_quote_sound, requested_units
+from statemachine.guards import requested_units
 from statemachine.identity import without_fact
 from statemachine.order import Amounts, Line, RemoteIds, Units
-from statemachine.reconciling import CONTRADICTION, FULFILLMENT_REFUSED
+from statemachine.reconciling import CONTRADICTION
 from statemachine.rules import IMPLIED, REMOTE_RANKS
 
 
@@ -89,56 +88,11 @@ def release_checkout(draft: Draft) -> None:
         ask_delete(draft, ids.checkout_id)
 
 
-def take_checkout(draft: Draft) -> None:
-    """The checkout is there: its id, its money, and the quote that the shopper reviews."""
-    order, outcome = draft.order, draft.outcome
-    assert outcome is not None
-    assert outcome.checkout is not None  # guarded by is_quote_sound
-    quote = draft.quote = outcome.checkout
-    ids = RemoteIds(quote.checkout_id, None, outcome.customer_id or quote.customer_id)
-    amounts = replace(order.amounts, total=quote.total, tax=quote.tax)
-    draft.order = replace(order, digital_river=ids, amounts=amounts)
-    draft.effects.append(IndexEntry(quote.checkout_id, "checkout", order.order_id))
-
-
-def take_attached(draft: Draft) -> None:
-    """The source is attached and pays for all of it.
-
-    Attaching may change the quote: Digital River fills in the payer's address, and tax follows it.
-    """
-    outcome = draft.outcome
-    assert outcome is not None
-    assert outcome.checkout is not None  # guarded by is_quote_sound
-    total, tax = outcome.checkout.total, outcome.checkout.tax
-    if (total, tax) != (draft.order.amounts.total, draft.order.amounts.tax):
-        draft.put(amounts=replace(draft.order.amounts, total=total, tax=tax))
-
-
-def tell_quote(draft: Draft) -> None:
-    """The shopper is back at the quote: the change says it again, with the session that takes another source."""
-    outcome = draft.outcome
-    if is_quote_sound(draft) and outcome is not None and outcome.checkout is not None:
-        draft.quote = outcome.checkout
-        draft.put(amounts=replace(draft.order.amounts, total=draft.quote.total, tax=draft.quote.tax))
-
-
-def tell_not_funded(draft: Draft) -> None:
-    """The source is attached but does not pay for all of it, or needs more of the shopper."""
-    tell_quote(draft)
-    draft.problem = Problem(code="not_funded", message="The payment source does not cover the order.")
-
-
 def drop_created_checkout(draft: Draft) -> None:
     """A checkout came into being that is not wanted any more: delete it."""
     outcome = draft.outcome
     if outcome is not None and outcome.checkout is not None:
         ask_delete(draft, outcome.checkout.checkout_id)
-
-
-def note_unsound_quote(draft: Draft) -> None:
-    """Digital River gave no quote, or one in another currency than the cart's."""
-    draft.problem = Problem(code="quote_unsound", message="There is no quote in the currency of the cart.")
-    draft.call_attention("the quote of Digital River is missing, or in another currency than the cart")
 
 
 def tell_problem(draft: Draft) -> None:
@@ -252,6 +206,8 @@ def _ask_fulfillment(
         Units(item.line, cancel=item.quantity) if cancel else Units(item.line, ship=item.quantity) for item in requested
     )
     ask(draft, command, units=units, shipment_id=shipment_id, fact=fact[0] if fact else b"")
+    if fact:
+        fulfilling.forget_refused(draft, fact[0])
     remember_fact(draft)
 
 
@@ -266,14 +222,6 @@ def forget_fact(draft: Draft) -> None:
     """What the command was about was rejected: it may be reported again under the same id."""
     if draft.closing is not None and draft.closing.fact:
         draft.put(facts=without_fact(draft.order.facts, draft.closing.fact))
-
-
-def note_fulfillment_refused(draft: Draft) -> None:
-    """Closing the command freed its units; a person must see it, because goods may be gone."""
-    closing = draft.closing
-    ships = closing is not None and any(units.ship for units in closing.units)
-    what = "shipment" if ships else "cancel"
-    draft.call_attention(f"{FULFILLMENT_REFUSED}{what}; its units are open again")
 
 
 def note_payment_failed(draft: Draft) -> None:
@@ -295,14 +243,6 @@ def tell_next_action(draft: Draft) -> None:
     if session is not None and session.next_action is not None:
         draft.next_action = session.next_action
         draft.put(next_action=session.next_action.kind)
-
-
-def cancel_all_lines(draft: Draft) -> None:
-    """Digital River's order ended: no unit is open any more, and a cancel on its way is answered by that."""
-    draft.put(
-        lines=tuple([replace(line, cancelled=line.ordered - line.shipped) for line in draft.order.lines]),
-        commands=tuple([command for command in draft.order.commands if not command.units]),
-    )
 
 
 def note_unasked_cancel(draft: Draft) -> None:
@@ -350,10 +290,11 @@ EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
     "ask_place_order": ask_place_order,
     "ask_refresh_order": ask_refresh_order,
     "ask_refund": refunds.ask_refund,
+    "ask_refused_again": fulfilling.ask_refused_again,
     "ask_return": returns.ask_return,
     "ask_ship": ask_ship,
     "attach_latest": attach_latest,
-    "cancel_all_lines": cancel_all_lines,
+    "cancel_all_lines": fulfilling.cancel_all_lines,
     "close": close,
     "drop_created_checkout": drop_created_checkout,
     "drop_return": returns.drop_return,
@@ -366,24 +307,26 @@ EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
     "inquire_due": inquire_due,
     "inquire_later": inquire_later,
     "note_contradiction": note_contradiction,
-    "note_fulfillment_refused": note_fulfillment_refused,
+    "note_fulfillment_refused": fulfilling.note_fulfillment_refused,
     "note_overdue": note_overdue,
     "note_payment_failed": note_payment_failed,
     "note_refresh_refused": note_refresh_refused,
     "note_return_not_accepted": returns.note_return_not_accepted,
     "note_unasked_cancel": note_unasked_cancel,
-    "note_unsound_quote": note_unsound_quote,
+    "note_unsound_quote": quotes.note_unsound_quote,
+    "refuse_parked": refuse_parked,
     "release_checkout": release_checkout,
     "remember_fact": remember_fact,
     "remember_state": disputes.remember_state,
     "retry_checkout": retry_checkout,
-    "take_attached": take_attached,
+    "take_attached": quotes.take_attached,
     "take_cart": take_cart,
-    "take_checkout": take_checkout,
+    "take_checkout": quotes.take_checkout,
     "take_receipt": returns.take_receipt,
     "tell_next_action": tell_next_action,
-    "tell_not_funded": tell_not_funded,
+    "tell_not_funded": quotes.tell_not_funded,
     "tell_problem": tell_problem,
-    "tell_quote": tell_quote,
+    "tell_quote": quotes.tell_quote,
+    "wait_for_dispute_s_end": fulfilling.wait_for_dispute_s_end,
     "withdraw_return": returns.withdraw_return,
 }

@@ -2,9 +2,11 @@
 
     OrderflowError
       ConfigError              STOP         a person must change something before it can run
+      ClientBroken             STOP         a part of the Kafka client has ended: only a new process is whole again
       RecordError              DEAD_LETTER  one record is bad, the ones around it are not
         DecodeError
         Unroutable
+        RecordTooLarge
       BrokerError
         BrokerUnavailable      RETRY        Kafka does not answer
           TransactionOpen      RETRY        somebody's open transaction hides the end of what must be read
@@ -58,6 +60,10 @@ class ConfigError(OrderflowError):
     """Settings or topics do not allow a start. STOP. Remedy: the message names what to change."""
 
 
+class ClientBroken(OrderflowError):
+    """A task of the Kafka client has ended: nothing would be read any more. STOP. Remedy: start the worker again."""
+
+
 class RecordError(OrderflowError):
     """One record cannot be used. DEAD_LETTER, with ``reason`` and a line that a person understands and that quotes no value."""
 
@@ -78,6 +84,13 @@ class Unroutable(RecordError):
 
     def __init__(self, detail: str) -> None:
         super().__init__("unroutable", detail)
+
+
+class RecordTooLarge(RecordError):
+    """Its topic does not take a record as large. DEAD_LETTER. Remedy: the sender's, or the topic's ``max.message.bytes``."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("too_large", detail)
 
 
 class BrokerError(OrderflowError):

@@ -11,53 +11,39 @@ from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 
 import msgspec
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import (
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from statemachine.envelope import Cause, Record
 from statemachine.facts import Fact, Outcome
-from statemachine.money import MONEY_PATTERN, has_exact_digits, is_currency
-
-
-def _percent_text(value: object) -> object:
-    """The contract names no type for a percentage: a JSON number is read as its decimal string."""
-    return str(value) if type(value) in (int, float) else value
-
-
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=255)]
-LongText = Annotated[str, StringConstraints(max_length=2048)]
-#: Digital River takes reasons of at most 64 characters.
-ShortReason = Annotated[str, StringConstraints(max_length=64)]
-Reason = Annotated[str, StringConstraints(max_length=255)]
-Money = Annotated[str, StringConstraints(pattern=MONEY_PATTERN)]
-Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
-Locale = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(?:[_-][A-Z]{2})?$")]
-Percent = Annotated[
-    str,
-    BeforeValidator(_percent_text),
-    StringConstraints(pattern=r"^(?:100(?:\.0{1,2})?|[1-9]?[0-9](?:\.[0-9]{1,2})?)$"),
-]
-#: More units of one line than anybody ships, fewer than overflow anything.
-Quantity = Annotated[int, Field(ge=1, le=1_000_000)]
-Weight = Annotated[str, StringConstraints(pattern=r"^(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?$")]
-#: Digital River takes 20 pairs, keys of 40 and values of 500 characters; one pair is ours, ``command_id``.
-Metadata = Annotated[
-    dict[
-        Annotated[str, StringConstraints(min_length=1, max_length=40)],
-        Annotated[str, StringConstraints(max_length=500)] | bool | int,
-    ],
-    Field(max_length=19),
-]
+from statemachine.field_types import (
+    Country,
+    Currency,
+    CustomerId,
+    ExactModel,
+    Identifier,
+    Locale,
+    LongText,
+    Metadata,
+    Model,
+    Money,
+    Percent,
+    Quantity,
+    Reason,
+    ShortReason,
+    SkuId,
+    SourceId,
+    Text,
+    Weight,
+)
+from statemachine.money import has_exact_digits, is_currency
 
 #: The most lines an order can have; bounds its snapshot.
 LINES_MAX: Final = 500
-
-
-class Model(BaseModel):
-    """What all inbound data have in common."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
 class Address(Model):
@@ -109,14 +95,14 @@ class RegisteredCustomer(Model):
     """A shopper with an account; ``id`` becomes the Customer's id at Digital River, which allows 40 characters."""
 
     kind: Literal["registered"]
-    id: Annotated[str, StringConstraints(min_length=1, max_length=40)]
+    id: CustomerId
 
 
 class CartItem(Model):
     """One line of the cart; ``line`` is the platform's own id, ``price`` the price of one unit."""
 
     line: Identifier
-    sku_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
+    sku_id: SkuId
     quantity: Quantity
     price: Money
     discount: Discount | None = None
@@ -195,7 +181,7 @@ class Cart(Model):
 class SourceProvided(Model):
     """The shopper chose how to pay: what DigitalRiver.js returned."""
 
-    source_id: Identifier
+    source_id: SourceId
     checkout_id: Identifier | None = None
 
 
@@ -220,7 +206,9 @@ class OrderPlaced(Model):
 
 
 class PaymentReturned(Model):
-    """The shopper is back from a redirect."""
+    """The shopper is back from a redirect, from the payment of ``checkout_id`` when it is told."""
+
+    checkout_id: Identifier | None = None
 
 
 class LineQuantity(Model):
@@ -240,17 +228,23 @@ def _lines_once(items: tuple[LineQuantity, ...] | None) -> tuple[LineQuantity, .
     return items
 
 
-class CancelRequested(Model):
+class CancelItem(LineQuantity):
+    """Units of one line that are not wanted any more."""
+
+    model_config = ExactModel.model_config
+
+
+class CancelRequested(ExactModel):
     """The shopper or the shop wants units cancelled; no ``items`` means all that is still open."""
 
-    items: LineQuantities | None = None
+    items: Annotated[tuple[CancelItem, ...], Field(min_length=1, max_length=LINES_MAX)] | None = None
     cancellation_id: Identifier | None = None
     reason: Reason | None = None
 
     _once = field_validator("items")(_lines_once)
 
 
-class RefundItem(Model):
+class RefundItem(ExactModel):
     """What is paid back for one line; without quantity and amount, all of it."""
 
     line: Identifier
@@ -258,7 +252,7 @@ class RefundItem(Model):
     amount: Money | None = None
 
 
-class RefundRequested(Model):
+class RefundRequested(ExactModel):
     """Money is to be paid back: an amount, lines, or all that is left."""
 
     refund_id: Identifier
@@ -365,6 +359,9 @@ REGISTRY: Final[dict[str, dict[str, type[Model]]]] = {
     },
     "catalog-events": {"sku.upserted": SkuUpserted, "sku.removed": SkuRemoved},
 }
+
+#: Types whose data may be absent: all that they say is that they happened.
+NEED_NO_DATA: Final = frozenset({"order.payment_returned", "sku.removed"})
 
 INBOX: Final = "orderflow.inbox"
 DEADLINE_TYPE: Final = "orderflow.deadline"

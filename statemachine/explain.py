@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from pydantic import ValidationError
@@ -28,6 +29,7 @@ _WORDS: Final[dict[str, str]] = {
     "union_tag_not_found": "must have a kind",
     "union_tag_invalid": "kind must be one of {expected_tags}",
     "json_invalid": "is not JSON",
+    "extra_forbidden": "is not a member of this event",
 }
 
 #: What a pattern stands for, by the field that has it.
@@ -42,6 +44,9 @@ _FORMATS: Final[dict[str, str]] = {
     "weight": "must be a plain decimal string",
 }
 
+#: A name that is no personal data, whoever gave it.
+_NAME = re.compile(r"[A-Za-z_\[][A-Za-z0-9_.\]-]{0,63}\Z")
+
 #: Tags of unions and branches of pydantic, which are no field of ours.
 _NOT_FIELDS: Final = frozenset({"guest", "registered", "[key]", "str", "int", "bool"})
 
@@ -51,7 +56,8 @@ def explain(error: ValidationError) -> tuple[Reason, str]:
     faults = error.errors(include_url=False, include_input=False)
     # A list all of whose entries are bad is also reported as too short, which would only confuse.
     real = [one for one in faults if one["type"] != "too_short" or len(faults) == 1] or faults
-    fault = real[0]
+    # Who misspelt a member is helped by its name, not by that of the member which is missing for it.
+    fault = next((one for one in real if one["type"] == "extra_forbidden"), real[0])
     place = _place(fault["loc"])
     context = {name: str(value) for name, value in fault.get("ctx", {}).items()}
     kind = fault["type"]
@@ -75,6 +81,8 @@ def explain(error: ValidationError) -> tuple[Reason, str]:
 def _place(parts: tuple[int | str, ...]) -> str:
     place = "data"
     for part in parts:
+        if isinstance(part, str) and not _NAME.match(part):
+            return f"{place}: a member"  # a name of the sender's own, which may be anything
         if isinstance(part, int):
             place += f"[{part}]"
         elif part not in _NOT_FIELDS:

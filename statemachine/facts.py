@@ -36,6 +36,9 @@ Minor = Annotated[int, msgspec.Meta(ge=0, le=MINOR_MAX)]
 #: Units: as many as the lines of one order can have together, and fewer than overflow anything.
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 
+#: A moment; without a zone it could not be told before or after another.
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
+
 RemoteOrderState = str  # accepted blocked pending_payment in_review dispute cancelled fulfilled complete returned
 
 
@@ -297,7 +300,7 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Digital River's id of the chargeback, which it may report under several event ids.
     chargeback_id: str | None = None
     #: When Digital River made the event, by its clock: tells which of two disputes a report is about.
-    created: datetime | None = None
+    created: Moment | None = None
 
 
 #: Digital River's type of a chargeback.

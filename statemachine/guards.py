@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from statemachine import absorbing, disputes, refundable, returnable
+from statemachine import absorbing, disputes, fulfilling, refundable, returnable
 from statemachine.commanding import is_unknown_sku_retryable
 from statemachine.commands import AttachSource, decode_command
 from statemachine.contents import fact_of
@@ -16,20 +16,21 @@ from statemachine.events import (
     FulfillmentCancelled,
     LineQuantity,
     OrderPlaced,
+    PaymentReturned,
     RefundRequested,
     ReturnRequested,
     Shipped,
     SourceProvided,
 )
 from statemachine.facts import Fact
-from statemachine.identity import content_of
+from statemachine.identity import content_of, mark_of
 from statemachine.order import Charge, Order, open_units
 
 
 def _named_checkout(draft: Draft) -> str | None:
     """The checkout that the event says it stands for."""
     data = draft.event.data
-    return data.checkout_id if isinstance(data, SourceProvided | OrderPlaced) else None
+    return data.checkout_id if isinstance(data, SourceProvided | OrderPlaced | PaymentReturned) else None
 
 
 def is_for_replaced_checkout(draft: Draft) -> bool:
@@ -54,6 +55,18 @@ def is_placed_already(draft: Draft) -> bool:
     """``order.placed`` was carried out for the current checkout before, and the event stands for no later one."""
     order = draft.order
     return order.placed and _named_checkout(draft) in (None, order.digital_river.checkout_id)
+
+
+def acceptance_mark(event_mark: bytes) -> bytes:
+    """The mark in ``Order.facts`` of an acceptance that was refused because the total changed."""
+    return mark_of("acceptance", event_mark.hex())
+
+
+def is_acceptance_of_another_total(draft: Draft) -> bool:
+    """The same event was refused before, because the total changed after it was sent."""
+    event = draft.event
+    mark = acceptance_mark(mark_of(event.source, event.id))
+    return content_of(draft.order.facts, mark) is not None
 
 
 def is_source_in_flight(draft: Draft) -> bool:
@@ -176,6 +189,12 @@ def is_funded(draft: Draft) -> bool:
     return session.state == "requires_confirmation" and session.remaining == 0
 
 
+def is_free(draft: Draft) -> bool:
+    """The quote is known and there is nothing to fund."""
+    order = draft.order
+    return order.digital_river.checkout_id is not None and order.amounts.total == 0
+
+
 def is_payment_lost(draft: Draft) -> bool:
     """Digital River still says pending, but the payment cannot come any more: session or charge failed.
 
@@ -244,19 +263,31 @@ def is_money_settled(draft: Draft) -> bool:
 
 
 def _is_charge_settled(charge: Charge, order: Order) -> bool:
+    if charge.state == "complete":
+        return True
     operations = (*charge.captures, *charge.cancels)
     if any(operation.state != "complete" for operation in operations):
         return False
-    # Digital River's own shares may drift by a minor unit per line; ``complete`` needs no sum.
-    return (
-        charge.state == "complete"
-        or sum(operation.amount for operation in operations) + len(order.lines) >= charge.amount
-    )
+    # Digital River's own shares may drift by a minor unit per line.
+    return sum(operation.amount for operation in operations) + len(order.lines) >= charge.amount
 
 
 def is_returned_whole(draft: Draft) -> bool:
     """Digital River's order is ``returned``: only its state says so, never an event's name (section 8.1 of the reference)."""
     return draft.order.remote_state == "returned"
+
+
+def is_order_id_awaited(draft: Draft) -> bool:
+    """A report about an order at Digital River while the placement is not answered: it may be this order's.
+
+    The webhook lane has found that Digital River's order carries our order id; an earlier one is known by its id.
+    """
+    fact, order = draft.event.data, draft.order
+    if not isinstance(fact, Fact) or order.digital_river.order_id is not None:
+        return False
+    about = fact.charge or fact.fulfillment or fact.document or fact.refund or fact.returned
+    dr_order_id = (about.dr_order_id if about is not None else None) or fact.dr_order_id
+    return dr_order_id is not None and dr_order_id not in order.former
 
 
 def is_void_report(draft: Draft) -> bool:
@@ -269,6 +300,7 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "has_items": has_items,
     "has_nothing_to_refund": refundable.has_nothing_to_refund,
     "has_unknown_line": has_unknown_line,
+    "is_acceptance_of_another_total": is_acceptance_of_another_total,
     "is_above_asked": returnable.is_above_asked,
     "is_above_left": refundable.is_above_left,
     "is_above_open": is_above_open,
@@ -277,6 +309,7 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_for_another_checkout": is_for_another_checkout,
     "is_for_current_checkout": is_for_current_checkout,
     "is_for_replaced_checkout": is_for_replaced_checkout,
+    "is_free": is_free,
     "is_funded": is_funded,
     "is_known_cancellation": is_known_fact,
     "is_known_receipt": is_known_fact,
@@ -287,6 +320,7 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_money_to_come": returnable.is_money_to_come,
     "is_next_action_news": is_next_action_news,
     "is_money_unsound": refundable.is_money_unsound,
+    "is_never_captured": refundable.is_never_captured,
     "is_nothing_captured": refundable.is_nothing_captured,
     "is_nothing_left": is_nothing_left,
     "is_other_cancellation": is_other_fact,
@@ -296,9 +330,11 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_other_return": is_other_fact,
     "is_other_shipment": is_other_fact,
     "is_payment_lost": is_payment_lost,
+    "is_order_id_awaited": is_order_id_awaited,
     "is_placed_already": is_placed_already,
     "is_quote_sound": is_quote_sound,
     "is_redirect": is_redirect,
+    "is_refused_before_a_dispute_ended": fulfilling.is_refused_before_a_dispute_ended,
     "is_refresh_in_flight": is_refresh_in_flight,
     "is_return_over": returnable.is_return_over,
     "is_return_unknown": returnable.is_return_unknown,

@@ -59,6 +59,12 @@ def without_fact(facts: bytes, mark: bytes) -> bytes:
     return facts
 
 
+def with_sorted(marks: bytes, mark: bytes) -> bytes:
+    """Sorted ``marks`` and ``mark``: what comes in any order ends in the same bytes."""
+    known = [marks[at : at + MARK_BYTES] for at in range(0, len(marks), MARK_BYTES)]
+    return b"".join(sorted((*known, mark)))
+
+
 def without(marks: bytes, mark: bytes) -> bytes:
     """``marks`` less ``mark``; unchanged when it is not among them."""
     for at in range(0, len(marks), MARK_BYTES):

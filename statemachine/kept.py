@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 
 from statemachine.envelope import Headers, Record
-from statemachine.money import format_money
+from statemachine.money import format_money, parse_money
 from statemachine.order import Parked, Refund, RefundState, RefundUnits, Return, ReturnState, ReturnUnits
 
 
@@ -76,11 +76,6 @@ def refund_text(refund: Refund, currency: str) -> RefundText:
     )
 
 
-def minor_of(text: str) -> int:
-    """Minor units of a decimal string that a snapshot has: its digits are right, so dropping the point is enough."""
-    return int(text.replace(".", ""))
-
-
 def kept_refunds(refunds: tuple[Refund, ...]) -> tuple[RefundRecord, ...]:
     """The worker's part of refunds."""
     return tuple(
@@ -88,13 +83,17 @@ def kept_refunds(refunds: tuple[Refund, ...]) -> tuple[RefundRecord, ...]:
     )
 
 
-def refunds_of(texts: tuple[RefundText, ...], records: tuple[RefundRecord, ...]) -> tuple[Refund, ...]:
-    """The refunds of which these are the two parts."""
+def refunds_of(texts: tuple[RefundText, ...], records: tuple[RefundRecord, ...], currency: str) -> tuple[Refund, ...]:
+    """The refunds of which these are the two parts.
+
+    Raises:
+        ValueError: The parts are not of the same refunds, or an amount is none in ``currency``.
+    """
     return tuple(
         Refund(
             text.refund_id,
             text.state,
-            None if text.amount is None else minor_of(text.amount),
+            None if text.amount is None else parse_money(text.amount, currency),
             kept.taken,
             kept.units,
             kept.mark,

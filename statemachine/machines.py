@@ -16,7 +16,7 @@ from statemachine.events import ORDER_EVENT_TYPES
 from statemachine.facts import OUTCOME_TYPES
 from statemachine.guards import GUARDS
 from statemachine.order import DeadlineName, State
-from statemachine.rules import ALL, FINAL, OTHER_WAITS, REMOTE_RANKS, WAITS, Machine
+from statemachine.rules import ALL, FINAL, OTHER_WAITS, REMOTE_RANKS, RESTING, WAITS, Machine
 from statemachine.table import RULES
 
 FACT_KINDS: Final = ("order", "charge", "fulfillment", "document", "refund", "return", "note", "chargeback")
@@ -34,11 +34,9 @@ TRIGGERS: Final[tuple[str, ...]] = (
     "remote.other",
     "dispute.ended",
     *(f"deadline.{name}" for name in get_args(DeadlineName)),
+    "quote.told",
     "settle",
 )
-
-#: States that an order rests in: nothing has to follow, though a return or a dispute may.
-RESTING: Final[tuple[State, ...]] = ("complete", "returned")
 
 ORDER: Final[Machine[State]] = Machine(
     name="order",

@@ -1,7 +1,7 @@
 """Money: decimal strings outside, integer minor units inside, with the digits of ISO 4217.
 
 No floats and no rounding here: a string with other than the currency's digits is refused, never repaired.
-Source of the digits: ISO 4217:2015, list one; currencies not named below have two.
+Source of the digits: ISO 4217, list one of 2026-01-01, and the five that it dropped since 2021, in which orders may still be.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TWO_DIGITS: Final = (
     "GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL "
     "MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN "
     "QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SLL SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY "
-    "TTD TWD TZS UAH USD USN UYU UZS VED VES WST XCD YER ZAR ZMW ZWL"
+    "TTD TWD TZS UAH USD USN UYU UZS VED VES WST XAD XCD XCG YER ZAR ZMW ZWG ZWL"
 )
 
 _DIGITS_BY_CODE: Final[dict[str, int]] = {**dict.fromkeys(_TWO_DIGITS.split(), 2), **_DIGITS}

@@ -257,6 +257,8 @@ class OpenCommand(msgspec.Struct, frozen=True, omit_defaults=True):
     shipment_id: str | None = None
     #: Mark of the shipment or cancellation id in ``Order.facts``, forgotten when the command is rejected.
     fact: bytes = b""
+    #: The end of the order's latest dispute that was known when the command was asked.
+    dispute_ended: datetime | None = None
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -313,6 +315,10 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     #: When the latest dispute began and the latest one ended, by Digital River's clock: its reports come in any order.
     dispute_began: datetime | None = None
     dispute_ended: datetime | None = None
+    #: Fulfilments that Digital River refused; ``fact`` of them has the mark of its content, too (``fulfilling.py``).
+    refused: tuple[OpenCommand, ...] = ()
+    #: Marks of the commands whose fulfilments were counted, sorted.
+    made: bytes = b""
 
 
 def new_order(order_id: str, now: datetime) -> Order:

@@ -6,7 +6,7 @@ The first rule that fits decides, worst news first.
 
 from __future__ import annotations
 
-from statemachine.charges import failed_captures, has_operations, is_voided
+from statemachine.charges import failed_captures, has_operations, has_pending_void, is_authorisation_gone, is_voided
 from statemachine.guards import is_all_confirmed
 from statemachine.order import Order, Payment, State, open_units
 
@@ -16,7 +16,7 @@ _AUTHORISED = frozenset({"capturable", "processing", "complete", "cancelled"})
 def payment_of(order: Order, state: State) -> Payment:
     """What is to be said about the payment of ``order`` once it is in ``state``."""
     if order.payment_failed:
-        return "failed"
+        return "captured" if order.amounts.captured else "failed"  # money may be taken for an order that has ended
     if order.digital_river.order_id is None:
         return "none"
     if not order.shipments and not has_operations(order.charges):
@@ -32,7 +32,7 @@ def payment_of(order: Order, state: State) -> Payment:
     )
     if capturing and not _is_closed(order, state):
         return "capturing"
-    return _quiet(order, state, voiding=any(void.state != "complete" for void in voids))
+    return _quiet(order, state, voiding=has_pending_void(order))
 
 
 def _quiet(order: Order, state: State, *, voiding: bool) -> Payment:
@@ -42,6 +42,8 @@ def _quiet(order: Order, state: State, *, voiding: bool) -> Payment:
     if _is_something_to_ship(order):
         if order.reauth_failed:
             return "reauth_failed"
+        if is_authorisation_gone(order):
+            return "failed" if all(charge.state == "failed" for charge in order.charges) else "voided"
         return "authorized" if _is_authorised(order) else "pending"
     cancelling = any(command.units for command in order.commands)
     cancelled = is_all_confirmed(order) and any(line.cancelled for line in order.lines)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from statemachine.order import State
-from statemachine.rules import ALL, GOING, PAYING, SHIPPED, SHOPPING, move, others, refuse, same
+from statemachine.rules import ALL, GOING, PAYING, SHIPPED, SHOPPING, move, others, park, refuse, same
 
 #: Answers to our own commands; ``decide`` fires them only while the command is open.
 OUTCOME_RULES: Final = (
@@ -82,7 +82,7 @@ OUTCOME_RULES: Final = (
     move("digitalriver.order_read", ALL, None, do="close absorb_order"),
     move("digitalriver.refresh_refused", ALL, None, do="close note_refresh_refused tell_problem"),
     move("digitalriver.fulfillment_created", ALL, None, do="close absorb_fulfillment"),
-    move("digitalriver.fulfillment_refused", ALL, None, do="close forget_fact note_fulfillment_refused tell_problem"),
+    move("digitalriver.fulfillment_refused", ALL, None, do="close note_fulfillment_refused forget_fact tell_problem"),
     move("digitalriver.refund_created", ALL, None, do="close absorb_refund"),
     move("digitalriver.refund_refused", ALL, None, do="close fail_refund tell_problem"),
     move("digitalriver.return_created", ALL, None, do="close absorb_return"),
@@ -95,22 +95,28 @@ OUTCOME_RULES: Final = (
 
 _UNKNOWN_ORDER = "no order with this id was requested here"
 
-#: What Digital River reports by itself: webhooks, and reads of our own.
+#: What Digital River reports by itself: webhooks, and reads of our own. What comes before the placement's answer waits for it.
 FACT_RULES: Final = (
     refuse("fact.order", ("awaited",), _UNKNOWN_ORDER),
     move("fact.order", others("awaited"), None, do="absorb_order"),
     refuse("fact.charge", ("awaited",), _UNKNOWN_ORDER),
+    park("fact.charge", ("placing",), when="is_order_id_awaited"),
     move("fact.charge", others("awaited"), None, do="absorb_charge"),
     refuse("fact.fulfillment", ("awaited",), _UNKNOWN_ORDER),
     same("fact.fulfillment", ("cancelled",), when="is_void_report"),
+    park("fact.fulfillment", ("placing",), when="is_order_id_awaited"),
     move("fact.fulfillment", others("awaited"), None, do="absorb_fulfillment"),
     refuse("fact.document", ("awaited",), _UNKNOWN_ORDER),
+    park("fact.document", ("placing",), when="is_order_id_awaited"),
     move("fact.document", others("awaited"), None, do="absorb_document"),
     refuse("fact.refund", ("awaited",), _UNKNOWN_ORDER),
+    park("fact.refund", ("placing",), when="is_order_id_awaited"),
     move("fact.refund", others("awaited"), None, do="absorb_refund"),
     refuse("fact.return", ("awaited",), _UNKNOWN_ORDER),
+    park("fact.return", ("placing",), when="is_order_id_awaited"),
     move("fact.return", others("awaited"), None, do="absorb_return"),
     refuse("fact.chargeback", ("awaited",), _UNKNOWN_ORDER),
+    park("fact.chargeback", ("placing",), when="is_order_id_awaited"),
     move("fact.chargeback", others("awaited"), None, do="absorb_chargeback"),
     same("fact.note", ALL),
 )
@@ -155,7 +161,7 @@ REMOTE_RULES: Final = (
     same("remote.complete", others(*PAYING)),
     move("remote.returned", PAYING, "submitted"),
     same("remote.returned", others(*PAYING)),
-    move("remote.dispute", (*PAYING, *GOING), "disputed", do="remember_state"),
+    move("remote.dispute", (*PAYING, *GOING), "disputed", do="remember_state wait_for_dispute_s_end"),
     same("remote.dispute", ("disputed",)),
     move("remote.dispute", (*_ENDED_BEFORE_PLACED, "cancelled", "blocked"), None, do="note_contradiction"),
     # The remembered state, never the one that Digital River's order shows after a dispute (section 8.1 of the reference).

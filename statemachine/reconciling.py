@@ -9,21 +9,25 @@ from __future__ import annotations
 from typing import Final
 
 from statemachine.absorbing import NOT_RENEWED
-from statemachine.charges import failed_captures
+from statemachine.charges import failed_captures, is_authorisation_gone
 from statemachine.draft import Draft
+from statemachine.fulfilling import FULFILLMENT_REFUSED, is_refusal_settled
 from statemachine.money import format_money
 from statemachine.order import Order
 from statemachine.rules import CLOSED_THERE, GOING, IMPLIED
 
 #: The order is closed, as far as its money goes.
 CLOSED_HERE: Final = ("complete", "returned")
+#: The order has ended and nothing will be delivered.
+_NOTHING_SOLD: Final = ("declined", "checkout_rejected", "abandoned", "cancelled", "blocked")
 
 LESS_AUTHORISED: Final = "less is authorised than the order costs: "
 MORE_TAKEN: Final = "more was captured and given back than was authorised: "
 LESS_CAPTURED: Final = "the order is closed with less captured than it costs: "
+NOT_HELD: Final = "units are open whose authorisation has ended, captured is "
+MONEY_KEPT: Final = "the order has ended, and captured is more than was paid back: "
 UNITS_OPEN: Final = "Digital River closed its order with units open here: "
 CONTRADICTION: Final = "Digital River says that its order is "
-FULFILLMENT_REFUSED: Final = "Digital River refused a "
 
 
 def reconcile(draft: Draft) -> None:
@@ -48,7 +52,10 @@ def _compare_money(draft: Draft) -> None:
     less = authorised + slack < amounts.total and draft.state in GOING
     more = captured + given_back > authorised
     short = not open_there and captured + given_back + slack < amounts.total and draft.state in CLOSED_HERE
-    if not (less or more or short or order.attention):
+    ended = not less and draft.state == "submitted" and is_authorisation_gone(order)
+    paid_back = amounts.refunded + amounts.charged_back
+    kept = captured > paid_back and draft.state in _NOTHING_SOLD
+    if not (less or more or short or ended or kept or order.attention):
         return  # figures are written for people only: writing them costs more than all of the above
     done = "{} captured and {} given back of {}"
     figures = _figures("{} of {}", order, authorised, amounts.total) if less else None
@@ -57,6 +64,10 @@ def _compare_money(draft: Draft) -> None:
     draft.settle_attention(MORE_TAKEN, figures)
     figures = _figures(done, order, captured, given_back, amounts.total) if short else None
     draft.settle_attention(LESS_CAPTURED, figures)
+    figures = _figures("{} of {}", order, captured, amounts.total) if ended else None
+    draft.settle_attention(NOT_HELD, figures)
+    figures = _figures("{} of {}", order, paid_back, captured) if kept else None
+    draft.settle_attention(MONEY_KEPT, figures)
 
 
 def _figures(text: str, order: Order, *amounts: int) -> str:
@@ -78,7 +89,7 @@ def _forget_settled(draft: Draft) -> None:
         draft.clear_attention(UNITS_OPEN)
     if draft.remote is not None and draft.remote.state == order.remote_state == IMPLIED.get(state):
         draft.clear_attention(CONTRADICTION)
-    if all(line.shipped + line.cancelled == line.ordered for line in order.lines):
+    if is_refusal_settled(order):
         draft.clear_attention(FULFILLMENT_REFUSED)
     if state in ("complete", "returned", "cancelled") and not failed_captures(order):
         draft.clear_attention(NOT_RENEWED)

@@ -93,6 +93,11 @@ def is_nothing_captured(draft: Draft) -> bool:
     return draft.order.amounts.captured == 0 < draft.order.amounts.total
 
 
+def is_never_captured(draft: Draft) -> bool:
+    """No capture is complete, whatever the order costs: asked where no capture is to come."""
+    return draft.order.amounts.captured == 0
+
+
 def is_above_left(draft: Draft) -> bool:
     """More is asked for than is left, of the money or of a line's units; or nothing is asked for, or nothing left."""
     order, data = draft.order, request_of(draft)

@@ -54,6 +54,9 @@ SHIPPED: Final[tuple[State, ...]] = ("fulfilled", "complete", "returned")
 GOING: Final[tuple[State, ...]] = ("submitted", *SHIPPED)
 PLACED: Final[tuple[State, ...]] = (*PAYING, *GOING, "disputed")
 
+#: States that an order rests in: nothing has to follow, though a return or a dispute may.
+RESTING: Final[tuple[State, ...]] = ("complete", "returned")
+
 #: The deadline of each waiting state; its length is the policy's ``<state>_wait``.
 WAITS: Final[dict[State, DeadlineName]] = {
     "checkout_open": "abandon",

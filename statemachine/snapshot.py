@@ -2,19 +2,17 @@
 
 The document is public: its top-level keys are the contract's and always there, empty or not. What only the worker needs is
 under ``internal``. Called once per order and transaction, so nothing is computed here but the amounts' decimal strings.
-An older snapshot is upgraded on read by the functions in ``UPGRADES``, one per version.
+An older snapshot is upgraded on read by the functions in ``upgrades.py``, one per version.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
-from msgspec.structs import replace
 
+from statemachine.amounts import AmountsText, amounts_of, amounts_text
 from statemachine.errors import ConfigError, InvariantBroken
 from statemachine.kept import (
     ParkedRecord,
@@ -26,16 +24,13 @@ from statemachine.kept import (
     kept_parked,
     kept_refunds,
     kept_returns,
-    minor_of,
     parked_of,
     refund_text,
     refunds_of,
     returns_of,
 )
-from statemachine.money import format_money
 from statemachine.order import (
     DEFINITION,
-    Amounts,
     Charge,
     Deadline,
     Document,
@@ -48,18 +43,7 @@ from statemachine.order import (
     Shipment,
     State,
 )
-
-
-class AmountsText(msgspec.Struct, frozen=True):
-    """``amounts`` as decimal strings with exactly the currency's digits; ``currency`` is null before the first cart."""
-
-    currency: str | None
-    total: str
-    tax: str
-    captured: str
-    cancelled: str
-    refunded: str
-    charged_back: str
+from statemachine.upgrades import UPGRADES
 
 
 class _Internal(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -84,6 +68,8 @@ class _Internal(msgspec.Struct, frozen=True, omit_defaults=True):
     disputed_from: State | None = None
     dispute_began: datetime | None = None
     dispute_ended: datetime | None = None
+    refused: tuple[OpenCommand, ...] = ()
+    made: bytes = b""
     chargebacks: bytes = b""
 
 
@@ -116,27 +102,6 @@ class _Version(msgspec.Struct):
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Snapshot)
 _version_decoder = msgspec.json.Decoder(_Version)
-
-
-def _followed_disputes(document: dict[str, Any]) -> dict[str, Any]:
-    """Definition 1 followed neither refunds nor disputes: a dispute was the last remote state, and hid all later ones."""
-    internal = dict(document.get("internal", {}))
-    if internal.get("remote_state") == "dispute":
-        del internal["remote_state"]  # the next report tells it again
-    return {**document, "definition": 2, "internal": internal}
-
-
-def _told_prices(document: dict[str, Any]) -> dict[str, Any]:
-    """Definition 2 had no word for a price that Digital River did not tell: it was 0. And no return was ever ``withdrawn``."""
-    internal = dict(document.get("internal", {}))
-    if "items" in internal:
-        items = [Item(*item) for item in internal["items"]]
-        internal["items"] = [item if item.amount or item.tax else replace(item, amount=None) for item in items]
-    return {**document, "definition": 3, "internal": internal}
-
-
-#: Version -> what makes a document of it one of the next version.
-UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _followed_disputes, 2: _told_prices}
 
 
 def encode_snapshot(order: Order) -> bytes:
@@ -182,6 +147,8 @@ def encode_snapshot(order: Order) -> bytes:
                 order.disputed_from,
                 order.dispute_began,
                 order.dispute_ended,
+                order.refused,
+                order.made,
                 order.chargebacks,
             ),
         )
@@ -193,7 +160,7 @@ def decode_snapshot(data: bytes) -> Order:
 
     Raises:
         ConfigError: The document is of a newer definition than this code: roll the worker forward.
-        InvariantBroken: Not a snapshot at all.
+        InvariantBroken: Not a snapshot at all, or one whose parts do not fit together.
     """
     try:
         snapshot = _decoder.decode(data)
@@ -201,21 +168,33 @@ def decode_snapshot(data: bytes) -> Order:
             snapshot = _upgraded(data, snapshot.definition)
     except msgspec.MsgspecError:
         snapshot = _of_another_version(data)
+    try:
+        return _order(snapshot)
+    except ValueError:  # money that is none, or the worker's part of something that is not there in public
+        raise InvariantBroken(BROKEN) from None
+
+
+def _order(snapshot: _Snapshot) -> Order:
     internal = snapshot.internal
+    asked = internal.commands + internal.refused
+    if asked:
+        names = {line.line for line in snapshot.lines}
+        if any(units.line not in names for command in asked for units in command.units):
+            raise ValueError("a command is about a line that the order does not have")
     return Order(
         order_id=snapshot.order_id,
         state=snapshot.state,
         sequence=snapshot.sequence,
         payment=snapshot.payment,
-        amounts=_amounts(snapshot.amounts),
+        amounts=amounts_of(snapshot.amounts),
         lines=snapshot.lines,
         shipments=snapshot.shipments,
-        refunds=refunds_of(snapshot.refunds, internal.refunds) if snapshot.refunds else (),
-        returns=returns_of(snapshot.returns, internal.returns) if snapshot.returns else (),
+        refunds=refunds_of(snapshot.refunds, internal.refunds, snapshot.amounts.currency or ""),
+        returns=returns_of(snapshot.returns, internal.returns),
         documents=snapshot.documents,
         digital_river=snapshot.digital_river,
         deadlines=snapshot.deadlines,
-        parked=parked_of(snapshot.order_id, snapshot.parked, internal.parked) if snapshot.parked else (),
+        parked=parked_of(snapshot.order_id, snapshot.parked, internal.parked),
         attention=snapshot.attention,
         updated=snapshot.updated,
         definition=DEFINITION,
@@ -237,38 +216,13 @@ def decode_snapshot(data: bytes) -> Order:
         disputed_from=internal.disputed_from,
         dispute_began=internal.dispute_began,
         dispute_ended=internal.dispute_ended,
+        refused=internal.refused,
+        made=internal.made,
         chargebacks=internal.chargebacks,
     )
 
 
-@lru_cache(maxsize=4096)  # an order's amounts stay the same over most of its events, and each writes them twice
-def amounts_text(amounts: Amounts) -> AmountsText:
-    """Amounts as the contract writes them."""
-    currency = amounts.currency
-    if not currency:  # a shell: no cart yet, so no digits to write
-        return AmountsText(None, "0", "0", "0", "0", "0", "0")
-    none = format_money(0, currency)
-    return AmountsText(
-        currency,
-        format_money(amounts.total, currency),
-        format_money(amounts.tax, currency) if amounts.tax else none,
-        format_money(amounts.captured, currency) if amounts.captured else none,
-        format_money(amounts.cancelled, currency) if amounts.cancelled else none,
-        format_money(amounts.refunded, currency) if amounts.refunded else none,
-        format_money(amounts.charged_back, currency) if amounts.charged_back else none,
-    )
-
-
-def _amounts(text: AmountsText) -> Amounts:
-    return Amounts(
-        text.currency or "",
-        minor_of(text.total),
-        minor_of(text.tax),
-        minor_of(text.captured),
-        minor_of(text.cancelled),
-        minor_of(text.refunded),
-        minor_of(text.charged_back),
-    )
+BROKEN: Final = "a snapshot that breaks its own definition"
 
 
 def newer_snapshot(version: int) -> ConfigError:
@@ -282,7 +236,7 @@ def _of_another_version(data: bytes) -> _Snapshot:
     except msgspec.MsgspecError:
         raise InvariantBroken("a snapshot that is no snapshot") from None
     if version == DEFINITION:
-        raise InvariantBroken("a snapshot that breaks its own definition")
+        raise InvariantBroken(BROKEN)
     return _upgraded(data, version)
 
 
@@ -290,13 +244,13 @@ def _upgraded(data: bytes, version: int) -> _Snapshot:
     if version > DEFINITION:
         raise newer_snapshot(version)
     document: dict[str, Any] = msgspec.json.decode(data)
-    for step in range(version, DEFINITION):
-        upgrade = UPGRADES.get(step)
-        if upgrade is None:
-            raise ConfigError(f"a snapshot has definition {version}, from which this version has no upgrade")
-        document = upgrade(document)
     try:
+        for step in range(version, DEFINITION):
+            upgrade = UPGRADES.get(step)
+            if upgrade is None:
+                raise ConfigError(f"a snapshot has definition {version}, from which this version has no upgrade")
+            document = upgrade(document)
         # as JSON once more: a command's payload stays as it was written, which only a decoder can do
         return _decoder.decode(msgspec.json.encode(document))
-    except msgspec.ValidationError:
-        raise InvariantBroken("a snapshot that breaks its own definition") from None
+    except (TypeError, ValueError, LookupError):  # an upgrade relies on what it upgrades
+        raise InvariantBroken(BROKEN) from None

@@ -6,9 +6,9 @@ this file and the first whose guards hold decides. The last rule of a cell has n
 
 Triggers: the types of the public events; ``digitalriver.<outcome>`` for the answer to one of our commands; ``command.*`` for a
 command without an answer; ``fact.<kind>`` for what Digital River reports by itself; ``remote.<state>`` and ``dispute.ended``,
-fired after an order of Digital River has been absorbed; ``deadline.<name>``; and ``settle``, fired last after everything, which
-moves what the facts together imply. The rules of what Digital River says are in ``provider_rules.py``. Guards are named after
-``guards.py``, effects after ``effects.py``. Never put code here.
+fired after an order of Digital River has been absorbed; ``deadline.<name>``; ``settle``, fired last after everything, which
+moves what the facts together imply; and ``quote.told``, fired once an open checkout's quote was told. The rules of what Digital
+River says are in ``provider_rules.py``. Guards are named after ``guards.py``, effects after ``effects.py``. Never put code here.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from statemachine.rules import (
     GOING,
     PAYING,
     PLACED,
+    RESTING,
     SHIPPED,
     SHOPPING,
     Rule,
@@ -36,6 +37,7 @@ from statemachine.rules import (
 
 _UNKNOWN_LINE = "it names a line that the order does not have"
 _REPLACED = "it stands for a checkout that was replaced"
+PRICE_CHANGED: Final = "the total changed after it was sent: show the new quote and send order.placed under another id"
 _PLACED_ALREADY = "an order was placed for this checkout already"
 
 CHECKOUT_RULES: Final = (
@@ -79,22 +81,21 @@ ORDER_RULES: Final = (
     same("order.placed", ("cancelled",), when="is_never_placed"),
     refuse("order.placed", others("awaited"), _REPLACED, when="is_for_replaced_checkout"),
     refuse("order.placed", SHOPPING, _PLACED_ALREADY, when="is_placed_already"),
+    refuse("order.placed", BEFORE_PLACING, PRICE_CHANGED, when="is_acceptance_of_another_total"),
     park("order.placed", ("checkout_ready",), when="is_for_another_checkout"),
     park("order.placed", ("checkout_ready",), when="is_source_in_flight"),
     move("order.placed", ("checkout_ready",), "placing", do="ask_place_order"),
     park("order.placed", ("checkout_pending", "checkout_open", "checkout_rejected", "declined")),
     refuse("order.placed", PLACED, _PLACED_ALREADY),
     refuse("order.placed", FINAL, "the order has ended"),
-    park("order.payment_returned", ("awaited", "checkout_pending", "checkout_open", "checkout_ready", "placing")),
+    park("order.payment_returned", ("awaited",)),
+    # of a payment that is over, or that never was: a page of the shopper's browser may be loaded again at any time
+    same("order.payment_returned", others("awaited"), when="is_for_another_checkout"),
+    park("order.payment_returned", ("placing",)),
     same("order.payment_returned", ("pending_payment",), when="is_refresh_in_flight"),
     move("order.payment_returned", ("pending_payment",), None, do="ask_refresh_order"),
     refuse("order.payment_returned", ("abandoned",), "the order has ended, nothing was placed"),
-    same(
-        "order.payment_returned",
-        others(
-            "awaited", "checkout_pending", "checkout_open", "checkout_ready", "placing", "pending_payment", "abandoned"
-        ),
-    ),
+    same("order.payment_returned", others("awaited", "placing", "pending_payment", "abandoned")),
     park("order.cancel_requested", ("awaited",)),
     same("order.cancel_requested", others("awaited"), when="is_known_cancellation"),
     refuse(
@@ -128,6 +129,8 @@ ORDER_RULES: Final = (
 )
 
 _BEFORE_SUBMITTED = ("awaited", *SHOPPING, *PAYING)
+#: States in which money may have been captured: also in an order that was cancelled or blocked, when its payment came late.
+_CAPTURED: Final[tuple[State, ...]] = (*GOING, "cancelled", "blocked")
 
 REFUND_RULES: Final = (
     park("order.refund_requested", _BEFORE_SUBMITTED),
@@ -138,24 +141,30 @@ REFUND_RULES: Final = (
         "this refund_id came with other content",
         when="is_other_refund",
     ),
-    refuse("order.refund_requested", GOING, _UNKNOWN_LINE, when="has_unknown_line"),
     refuse(
         "order.refund_requested",
-        GOING,
+        ("cancelled", "blocked"),
+        "the order has ended, nothing was captured",
+        when="is_never_captured",
+    ),
+    refuse("order.refund_requested", _CAPTURED, _UNKNOWN_LINE, when="has_unknown_line"),
+    refuse(
+        "order.refund_requested",
+        _CAPTURED,
         "an amount must be more than nothing, with exactly the digits of the order's currency",
         when="is_money_unsound",
     ),
     park("order.refund_requested", GOING, when="is_nothing_captured"),
     refuse(
         "order.refund_requested",
-        GOING,
+        _CAPTURED,
         "nothing of a line is left to refund",
         when="has_nothing_to_refund",
     ),
-    refuse("order.refund_requested", GOING, "more is asked for than is left to refund", when="is_above_left"),
-    move("order.refund_requested", GOING, None, do="ask_refund remember_fact"),
+    refuse("order.refund_requested", _CAPTURED, "more is asked for than is left to refund", when="is_above_left"),
+    move("order.refund_requested", _CAPTURED, None, do="ask_refund remember_fact"),
     park("order.refund_requested", ("disputed",)),
-    refuse("order.refund_requested", FINAL, "the order has ended, nothing was captured"),
+    refuse("order.refund_requested", ("abandoned",), "the order has ended, nothing was captured"),
 )
 
 RETURN_RULES: Final = (
@@ -275,12 +284,20 @@ DEADLINE_RULES: Final = (
     move("deadline.inquire", ALL, None, do="inquire_due"),
     move("deadline.ask_again", ALL, None, do="ask_again_due"),
     move("deadline.expire", ("awaited",), None, do="expire_parked"),
-    same("deadline.expire", others("awaited")),
+    move("deadline.expire", RESTING, None, do="refuse_parked"),
+    same("deadline.expire", others("awaited", *RESTING)),
     move("deadline.refund", ALL, None, do="fire_refunds_due"),
     move("deadline.return", ALL, None, do="fire_returns_due"),
 )
 
+#: Fired by ``decide`` after the change that told a quote, and answered by a change of its own.
+QUOTE_RULES: Final = (
+    move("quote.told", ("checkout_open",), "checkout_ready", when="is_free"),
+    same("quote.told", ALL),
+)
+
 SETTLE_RULES: Final = (
+    move("settle", ("submitted",), None, when="is_refused_before_a_dispute_ended", do="ask_refused_again"),
     move("settle", ("submitted",), "fulfilled", when="is_nothing_left is_something_shipped"),
     move("settle", ("submitted",), "cancelled", when="is_nothing_left is_void_confirmed"),
     move("settle", ("fulfilled",), "complete", when="is_money_settled"),
@@ -298,5 +315,6 @@ RULES: Final[tuple[Rule[State], ...]] = (
     *FACT_RULES,
     *REMOTE_RULES,
     *DEADLINE_RULES,
+    *QUOTE_RULES,
     *SETTLE_RULES,
 )

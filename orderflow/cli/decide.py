@@ -10,7 +10,7 @@ import msgspec
 
 from orderflow.cli.outcome import CommandError
 from orderflow.cli.output import out, print_json, print_table, talk
-from orderflow.event_lines import EventLine
+from orderflow.event_lines import EventLine, fault_of
 from orderflow.screen import counted
 from producers.topics import Topic
 
@@ -44,7 +44,7 @@ def decide(file: IO[bytes], as_json: bool) -> None:
             line = _decoder.decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             unreadable += 1
-            talk().print(f"line {number}: {error}", markup=False)
+            talk().print(f"line {number}: {fault_of(error)}", markup=False)
             continue
         if line.topic not in _TOPICS:
             others += 1

@@ -15,7 +15,7 @@ import msgspec
 
 from orderflow.cli.outcome import CommandError, run, settings_or_usage
 from orderflow.cli.output import print_json, quiet_libraries, talk
-from orderflow.event_lines import WRITABLE, EventLine
+from orderflow.event_lines import WRITABLE, EventLine, fault_of
 from orderflow.screen import counted
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Sender:
         try:
             line = _decoder.decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            self._refuse(number, str(error))
+            self._refuse(number, fault_of(error))
             return None
         if line.topic not in WRITABLE:
             self._refuse(number, f"topic must be one of {', '.join(sorted(WRITABLE))}")
@@ -144,10 +144,8 @@ class Sender:
     async def _write(
         self, publisher: Publisher, number: int, line: EventLine, before: asyncio.Task[None] | None
     ) -> None:
-        from aiokafka.errors import MessageSizeTooLargeError
-
         from producers.topics import prefixed
-        from statemachine.errors import BrokerUnavailable
+        from statemachine.errors import BrokerUnavailable, RecordTooLarge
 
         if before is not None:
             await asyncio.wait([before])
@@ -155,10 +153,10 @@ class Sender:
         headers = [(name, value.encode()) for name, value in line.headers.items()]
         try:
             await publisher.send(prefixed(self.prefix, line.topic), key, line.encoded(), headers)
+        except RecordTooLarge:
+            self._refuse(number, f"larger than Kafka takes for {line.topic}")
+            return
         except BrokerUnavailable as error:
-            if isinstance(error.__cause__, MessageSizeTooLargeError):
-                self._refuse(number, f"larger than Kafka takes for {line.topic}")
-                return
             raise BrokerUnavailable(f"line {number} was not acknowledged, {self.sent} were: {error}") from error
         self.sent += 1
 

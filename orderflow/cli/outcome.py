@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from orderflow.faults import report_of_the_loop
 from statemachine.errors import BrokerUnavailable, ConfigError, OrderflowError, TransportFailure
 
 if TYPE_CHECKING:
@@ -126,7 +127,12 @@ def ending_of(error: OrderflowError) -> CommandError:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end; Ctrl-C cancels it, so that it closes its clients."""
-    return asyncio.run(work)
+
+    async def reported() -> T:
+        asyncio.get_running_loop().set_exception_handler(report_of_the_loop)
+        return await work
+
+    return asyncio.run(reported())
 
 
 def settings_or_usage(**overrides: object) -> Settings:

@@ -3,6 +3,7 @@
 Nothing here retries, not even aiohttp: it would repeat GET, PUT and DELETE on a keep-alive connection that the server had
 closed, behind the back of the lease. The errors of aiohttp and asyncio end here; what leaves are ``Answer`` and the classes of
 ``statemachine.errors``. Never put a body, a query or a header into an error text: they hold personal data and the key.
+A request that is given up is thrown away; what the kernel has of it is not delivered after the time-out (``sockets.py``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Final, Self
 
 import aiohttp
 import msgspec
+import structlog
 from aiohttp import hdrs
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_reqrep import ClientRequest, ClientResponse
@@ -22,7 +24,11 @@ from aiohttp.connector import Connection as PooledConnection
 from multidict import CIMultiDict
 
 from consumers.provider import MayWrite
+from orderflow.digitalriver.reach import Reach
+from orderflow.digitalriver.sockets import USER_TIMEOUT, socket_factory, throw_away
 from statemachine.errors import Denied, DigitalRiverError, OffContract, Throttled, TransportFailure, Unavailable
+
+log = structlog.get_logger(__name__)
 
 #: The last version that Digital River published; the shapes read here are this version's.
 API_VERSION: Final = "2021-12-13"
@@ -46,12 +52,16 @@ class Answer(msgspec.Struct, frozen=True):
 class Gate:
     """The moment of writing of one request: asks ``may_write`` right before the first byte, and remembers how it went."""
 
-    __slots__ = ("error", "may_write", "passed")
+    __slots__ = ("answered", "error", "may_write", "passed", "transport")
 
     def __init__(self, may_write: MayWrite | None) -> None:
         self.may_write = may_write
         self.passed = False
         self.error: BaseException | None = None
+        #: The connection that the request goes out on, once there is one.
+        self.transport: asyncio.BaseTransport | None = None
+        #: The whole answer has been read: nothing of the request can be on its way any more.
+        self.answered = False
 
     def go(self) -> None:
         """Mark the request as sent, unless ``may_write`` raises: then nothing may be written."""
@@ -62,6 +72,11 @@ class Gate:
                 self.error = error
                 raise
         self.passed = True
+
+    def give_up(self) -> None:
+        """Nothing more of the request may go out, unless it has been answered."""
+        if self.passed and not self.answered:
+            throw_away(self.transport)
 
 
 class GatedRequest(ClientRequest):
@@ -75,6 +90,7 @@ class GatedRequest(ClientRequest):
 
     async def send(self, conn: PooledConnection) -> ClientResponse:
         """Write the request, or raise what ``may_write`` raised with nothing written."""
+        self.gate.transport = conn.transport
         if not self.body:
             self.gate.go()
         return await super().send(conn)
@@ -107,6 +123,7 @@ class Connection:
     ) -> None:
         self._url = url.rstrip("/")
         self._connections_max = connections_max
+        self._timeout_seconds = timeout_seconds
         self._timeout = aiohttp.ClientTimeout(
             total=timeout_seconds, sock_connect=min(CONNECT_TIMEOUT_SECONDS, timeout_seconds)
         )
@@ -117,13 +134,21 @@ class Connection:
             "upstream-application-id": application_id,
         }
         self._session: aiohttp.ClientSession | None = None
+        #: Whether Digital River answers to this process.
+        self.reach = Reach()
 
     async def open(self) -> None:
         """Make the pool; no connection is made before the first request."""
         if self._session is None:
+            if USER_TIMEOUT is None:
+                log.warning("late_requests_possible", reason="this system has no TCP_USER_TIMEOUT")
             self._session = aiohttp.ClientSession(
-                # Keep-alive below the 60 s after which load balancers commonly drop an idle connection.
-                connector=aiohttp.TCPConnector(limit=self._connections_max, keepalive_timeout=30.0),
+                connector=aiohttp.TCPConnector(
+                    limit=self._connections_max,
+                    # Below the 60 s after which load balancers commonly drop an idle connection.
+                    keepalive_timeout=30.0,
+                    socket_factory=socket_factory(self._timeout_seconds),
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=self._headers,
                 timeout=self._timeout,
@@ -178,6 +203,7 @@ class Connection:
             except (aiohttp.ClientError, OSError) as error:
                 raise _transport_failure(route, gate, error) from None
 
+        began = self.reach.clock()
         headers = CIMultiDict({"upstream-id": str(uuid.uuid4())})
         if body is not None:
             headers[hdrs.CONTENT_TYPE] = "application/json"
@@ -192,15 +218,23 @@ class Connection:
                 middlewares=(through_the_gate,),
             ) as response:
                 content = await response.read()  # always whole, so that the connection can be used again
-                return _judge(route, response, content)
-        except DigitalRiverError:
+                gate.answered = True
+                answer = _judge(route, response, content)
+            self.reach.answered(route)
+            return answer
+        except DigitalRiverError as error:
             if gate.error is not None:
                 raise gate.error from None
+            self.reach.failed(error, began)
             raise
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             if gate.error is not None:
                 raise gate.error from None
-            raise _transport_failure(route, gate, error) from None
+            failure = _transport_failure(route, gate, error)
+            self.reach.failed(failure, began)
+            raise failure from None
+        finally:
+            gate.give_up()
 
 
 def _transport_failure(route: str, gate: Gate, error: Exception) -> TransportFailure:

@@ -124,6 +124,11 @@ class DigitalRiverProvider:
         self._connection = Connection(url, key, connections_max=connections_max, timeout_seconds=timeout_seconds)
         self._finder = Finder(self._connection)
 
+    @property
+    def problem(self) -> str | None:
+        """Why calls of this process bring nothing, in a line; None while Digital River answers."""
+        return self._connection.reach.problem
+
     async def open(self) -> None:
         """Make the connection pool; Digital River is not asked anything yet."""
         await self._connection.open()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -20,6 +21,9 @@ SIGNATURE_HEADER: Final = "DigitalRiver-Signature"
 
 #: Epoch values above this are milliseconds: as seconds they would be after the year 5100.
 _SECONDS_MAX: Final = 10**11
+
+#: Epoch seconds or milliseconds, with or without a fraction.
+_EPOCH: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 
 #: A header with more signatures than this is not Digital River's; bounds the work of a refusal.
 _SIGNATURES_MAX: Final = 8
@@ -52,12 +56,12 @@ def verify(tokens: Sequence[str], header: str | bytes | None, body: bytes) -> bo
 def signed_at(header: str) -> datetime | None:
     """When the header says it was signed, in UTC; None when its timestamp cannot be read.
 
-    Digital River does not document the format: epoch seconds, epoch milliseconds and ISO 8601 are read.
+    Digital River does not document the format: epoch seconds, epoch milliseconds and ISO 8601 are read, each with a fraction too.
     """
     text = header.partition(",")[0].strip()
     try:
-        if text.isascii() and text.isdigit():
-            epoch = int(text)
+        if _EPOCH.fullmatch(text):
+            epoch = float(text)
             return datetime.fromtimestamp(epoch / 1000 if epoch > _SECONDS_MAX else epoch, UTC)
         moment = datetime.fromisoformat(text)
     except (ValueError, OverflowError, OSError):

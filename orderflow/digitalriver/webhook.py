@@ -7,7 +7,6 @@ None, to be counted and skipped.
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from orderflow.digitalriver import reading, wire
 from statemachine.errors import DecodeError, OffContract
 from statemachine.facts import Fact, RemoteDocument
+from statemachine.times import read_time
 
 _ORDER_TYPES: Final = frozenset(
     f"order.{name}"
@@ -110,20 +110,11 @@ def read_webhook(body: bytes) -> tuple[str, Fact] | None:
         return None
     try:
         fact = _fact_of(event.type, event.data.object)
-        created = _time(event.created_time)
+        created = read_time(event.created_time)  # without it only the order of two disputes is lost
         return event.id, fact if created is None else msgspec.structs.replace(fact, created=created)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OffContract) as error:
         reason = str(error) if isinstance(error, OffContract) else "a member is missing or of a wrong kind"
         raise DecodeError("invalid", f"the object of {event.type} cannot be read: {reason}") from None
-
-
-def _time(text: str | None) -> datetime | None:
-    """When the event was made; None when that is no time with a zone, which loses only the order of two disputes."""
-    try:
-        found = None if text is None else msgspec.convert(text, datetime)
-    except msgspec.ValidationError:
-        return None
-    return found if found is not None and found.tzinfo is not None else None
 
 
 def key_of(body: bytes) -> str | None:

@@ -13,13 +13,25 @@ import msgspec
 RETRY_AFTER_SECONDS: Final = 1
 
 
+#: Members that are no rates.
+_NO_RATES: Final = ("down", "slow_ms", "late_effect_s")
+
+
 class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Rates from 0 to 1, by request or by webhook. ``down`` closes every connection without an answer or an effect."""
+    """Rates from 0 to 1, by request or by webhook; ``slow_ms`` and ``late_effect_s`` are times.
+
+    ``down`` closes every connection without an answer or an effect. ``unanswered`` holds a request without either.
+    ``late_effect`` holds a writing request, which takes effect ``late_effect_s`` seconds after its answer was due, whatever its
+    client does meanwhile; to be later than the client gives up that must be more than the client's time limit.
+    """
 
     drop_after_effect: float = 0.0
     error_after_effect: float = 0.0
     error_before_effect: float = 0.0
     too_many_requests: float = 0.0
+    unanswered: float = 0.0
+    late_effect: float = 0.0
+    late_effect_s: float = 45.0
     slow_ms: float = 0
     lose_webhooks: float = 0.0
     duplicate_webhooks: float = 0.0
@@ -36,10 +48,10 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         faults = msgspec.convert({**msgspec.to_builtins(self), **changes}, Faults)
         for name in Faults.__struct_fields__:
             value = getattr(faults, name)
-            if name not in ("down", "slow_ms") and not 0 <= value <= 1:
+            if name not in _NO_RATES and not 0 <= value <= 1:
                 raise msgspec.ValidationError(f"{name} must be from 0 to 1")
-        if faults.slow_ms < 0:
-            raise msgspec.ValidationError("slow_ms must not be negative")
+            if name in _NO_RATES and value < 0:
+                raise msgspec.ValidationError(f"{name} must not be negative")
         return faults
 
 

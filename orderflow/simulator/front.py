@@ -1,7 +1,8 @@
 """What stands before the resources: the key, the rate limit, faults, gates, and Digital River's error bodies.
 
 The order in which a request passes is the meaning of the fault switches: nothing before ``_effect`` has an effect, what
-comes after it only spoils the answer.
+comes after it only spoils the answer. A late request was taken: nothing that happens afterwards, to its connection or by the
+switches, takes its effect back.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import asyncio
 import hmac
 import json
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 from typing import Final
 
@@ -29,6 +30,9 @@ _WRITING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 ADMIN_PREFIX: Final = "/_admin"
 
+#: A request that is never answered is held so long, in real seconds, then its connection is closed. Above any client's limit.
+HELD_SECONDS_MAX: Final = 300.0
+
 _encoder = msgspec.json.Encoder()
 
 
@@ -41,6 +45,11 @@ class Front:
         self.gates = Gates()
         self._limit = RateLimit(world.options.rate_per_second)
         self._authorization = f"Bearer {world.options.key}".encode()
+        self._closing = asyncio.Event()
+
+    def release(self) -> None:
+        """The simulator shuts down: let go of the requests that are held without an answer. What is late never comes then."""
+        self._closing.set()
 
     def serve(self, route: Route) -> Serve:
         """The aiohttp handler of a route."""
@@ -51,6 +60,8 @@ class Front:
             if refusal is not None:
                 return refusal
             await self.gates.pass_through(request.method, request.path, "before")
+            if request.method in _WRITING and self._hit(self.faults.late_effect):
+                return await self._take_effect_late(route, request, content)
             answer = self._effect(route, request, content)
             await self.gates.pass_through(request.method, request.path, "after")
             return self._after(request, answer)
@@ -87,12 +98,41 @@ class Front:
             await asyncio.sleep(self.faults.slow_ms / 1000)
         if self._hit(self.faults.error_before_effect):
             return _server_error()
+        if self._hit(self.faults.unanswered):
+            return await self._hold(request, asyncio.Event())
         return None
 
+    async def _take_effect_late(self, route: Route, request: web.Request, content: bytes) -> web.Response:
+        """Schedule the effect on the simulator's clock; the connection is held until then, and closed without an answer."""
+        ids, query, happened = dict(request.match_info), dict(request.query), asyncio.Event()
+
+        def happen() -> None:
+            self._carry_out(route, ids, query, content)
+            happened.set()
+
+        self.world.clock.after(self.faults.late_effect_s, happen)
+        return await self._hold(request, happened)
+
+    async def _hold(self, request: web.Request, until: asyncio.Event) -> web.Response:
+        """Answer nothing until ``until`` is set, then close. A client that goes away does not end the wait, it is bounded."""
+        waiting = [asyncio.ensure_future(event.wait()) for event in (until, self._closing)]
+        try:
+            await asyncio.wait(waiting, timeout=HELD_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in waiting:
+                task.cancel()
+        return _dropped(request)
+
     def _effect(self, route: Route, request: web.Request, content: bytes) -> web.Response:
+        """Run the resource for a request that is there."""
+        return self._carry_out(route, request.match_info, request.query, content)
+
+    def _carry_out(
+        self, route: Route, ids: Mapping[str, str], query: Mapping[str, str], content: bytes
+    ) -> web.Response:
         """Run the resource: one synchronous step."""
         try:
-            call = Call(request.match_info, request.query, _parsed(content))
+            call = Call(ids, query, _parsed(content))
             reply = route.serve(self.world, call)
             return answer_of(reply.body, reply.status)
         except Refused as refused:

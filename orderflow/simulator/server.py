@@ -11,6 +11,7 @@ from typing import Final
 
 from aiohttp import web
 
+from orderflow.door import Bounds, serving
 from orderflow.simulator import catalogue, checkouts, events, fulfillments, orders, refunds, returns, sources
 from orderflow.simulator.admin import Admin
 from orderflow.simulator.front import Front
@@ -35,6 +36,8 @@ BODY_BYTES_MAX: Final = 4 * 1024 * 1024
 
 #: Connections that the kernel holds for us: a worker opens its whole pool at once.
 BACKLOG: Final = 512
+#: Workers, each with a pool of connections that it keeps.
+BOUNDS: Final = Bounds(4096)
 
 
 def make_simulator(options: SimulatorOptions) -> web.Application:
@@ -47,6 +50,9 @@ def make_simulator(options: SimulatorOptions) -> web.Application:
     sender = WebhookSender(world, options.webhook_url) if options.webhook_url is not None else None
     Admin(front, sender).add_to(app)
 
+    async def release(_: web.Application) -> None:
+        front.release()
+
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
         if sender is not None:
             await sender.open()
@@ -57,6 +63,7 @@ def make_simulator(options: SimulatorOptions) -> web.Application:
         if sender is not None:
             await sender.close()
 
+    app.on_shutdown.append(release)  # before connections are waited for
     app.cleanup_ctx.append(lifetime)
     return app
 
@@ -76,15 +83,9 @@ async def serve_simulator(options: SimulatorOptions) -> AsyncIterator[Served]:
     Raises:
         OSError: The port is taken.
     """
-    runner = web.AppRunner(make_simulator(options), access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, options.host, options.port, backlog=BACKLOG)
-        await site.start()
-        port = int(runner.addresses[0][1])
+    app, bounds = make_simulator(options), BOUNDS.within_limit(0.75)
+    async with serving(app, options.host, options.port, bounds, backlog=BACKLOG, shutdown_timeout=1.0) as port:
         yield Served(f"http://{options.host}:{port}", port)
-    finally:
-        await runner.cleanup()
 
 
 async def run_simulator(options: SimulatorOptions, stop: asyncio.Event | None = None) -> None:

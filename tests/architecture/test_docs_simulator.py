@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+import msgspec
+
+from orderflow.simulator.faults import Faults
 from orderflow.simulator.methods import CARDS, LAST_NAMES, METHODS
 from orderflow.simulator.options import SimulatorOptions
 from orderflow.simulator.server import make_simulator
@@ -43,3 +46,10 @@ def test_the_page_names_every_admin_path() -> None:
         if resource.canonical.startswith("/_admin")
     }
     assert told == served
+
+
+def test_the_page_names_every_fault_with_its_default() -> None:
+    """A fault that nobody knows of shows nothing."""
+    told = dict(re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", _section("Faults"), re.MULTILINE))
+    faults = msgspec.to_builtins(Faults())
+    assert {name: msgspec.json.decode(text) for name, text in told.items()} == faults

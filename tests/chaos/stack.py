@@ -186,6 +186,7 @@ async def stack(
         topic_prefix=prefix,
         digitalriver_rate=0,
         digitalriver_timeout="3s",
+        late_effect_wait="3s",
         command_lease="1s",
         group_session_timeout=session,
         group_heartbeat_interval="300ms",

@@ -12,7 +12,7 @@ import structlog
 from click.testing import CliRunner
 
 from orderflow.broker import EmbeddedKafka
-from orderflow.logs import LibraryLogs
+from orderflow.faults import LibraryLogs
 from tests.cli.command import Command
 
 

@@ -22,6 +22,7 @@ TALKING = [
     ("orders", "list"),
     ("orders", "show", "A-1"),
     ("partitions", "accept", "0", "--use", "positions", "--reason", "test"),
+    ("partitions", "accept", "0", "--lane", "commands", "--use", "end", "--reason", "test"),
 ]
 
 
@@ -85,6 +86,8 @@ def test_a_wrong_setting_is_named_in_one_line(orderflow: Command, name: str, val
         ("events", "send", "no-such-file.jsonl"),
         ("orders", "list", "--state", "lost"),
         ("partitions", "accept", "0", "--use", "luck", "--reason", "test"),
+        ("partitions", "accept", "0", "--use", "end", "--reason", "test"),
+        ("partitions", "accept", "0", "--lane", "commands", "--use", "positions", "--reason", "test"),
     ],
     ids=" ".join,
 )

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from orderflow.logs import ALLOWED, WITHHELD, configure_logging
+from orderflow.faults import WITHHELD
+from orderflow.logs import ALLOWED, configure_logging
 
 
 @pytest.fixture(autouse=True)

@@ -31,7 +31,7 @@ class CountingLogic:
         self._changes = f"{prefix}changes"
         self._due: dict[str, datetime] = {}
 
-    def opened(self, store: Store) -> None:
+    async def opened(self, store: Store) -> None:
         """Rebuild the deadlines."""
         self._due = {}
         self.committed(dict(store.items()))

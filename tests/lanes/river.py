@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -42,6 +43,17 @@ class FileRiver:
         self.refused_skus: dict[str, Problem] = {}
         #: How long it takes to answer to ``read_order``.
         self.read_seconds = 0.0
+        #: What a call about one object meets, such as ``{"read DR1": error}``: before anything is written.
+        self.fails: dict[str, Exception] = {}
+        #: The same for the n-th write of a SKU, such as ``{"put 1": error}``, after its effect.
+        self.fail_after_writing: dict[str, Exception] = {}
+        #: How long the answer takes after a SKU was written.
+        self.answer_seconds: dict[str, float] = {}
+        #: How long the writing of a SKU takes.
+        self.slow: dict[str, float] = {}
+        #: Names of SKUs in the order of their writing, with the time by ``clock``.
+        self.written: list[tuple[str, float]] = []
+        self.clock: Callable[[], float] = time.monotonic
         self.in_flight = 0
         self.in_flight_max = 0
 
@@ -51,7 +63,7 @@ class FileRiver:
 
     def _meet(self, what: str) -> None:
         self._counts[what] = self._counts.get(what, 0) + 1
-        error = self._fail(what, self._counts[what])
+        error = self._fail(what, self._counts[what]) or self.fails.get(what)
         if error is not None:
             raise error
 
@@ -104,9 +116,14 @@ class FileRiver:
     async def put_sku(self, sku_id: str, sku: Mapping[str, object], may_write: MayWrite) -> SkuAnswer:
         """Take the SKU, or refuse it."""
         self._meet("put")
-        await asyncio.sleep(self._effect_seconds)
+        self._meet(f"put {sku_id}")
+        await asyncio.sleep(self.slow.get(sku_id, self._effect_seconds))
         may_write()
         self._write(sku_id=sku_id, name=str(sku["name"]))
+        self.written.append((str(sku["name"]), self.clock()))
+        await asyncio.sleep(self.answer_seconds.get(sku_id, 0.0))
+        if (error := self.fail_after_writing.get(f"put {len(self.written)}")) is not None:
+            raise error
         return SkuAnswer(self.refused_skus.get(sku_id))
 
     async def delete_sku(self, sku_id: str, may_write: MayWrite) -> SkuAnswer:
@@ -119,6 +136,7 @@ class FileRiver:
     async def read_order(self, dr_order_id: str) -> Fact | None:
         """The order as ``orders`` has it."""
         self._meet("read")
+        self._meet(f"read {dr_order_id}")
         await asyncio.sleep(self.read_seconds)
         if dr_order_id not in self.orders:
             return None

@@ -147,6 +147,33 @@ async def test_a_broker_that_goes_away_costs_no_command_and_repeats_none(
 
 
 @pytest.mark.soak
+async def test_a_successor_of_a_killed_worker_waits_by_that_worker_s_time_out(
+    apache_kafka: str, prefix: str, tmp_path: Path
+) -> None:
+    """Digital River acts 18 s after the request of a worker with a time-out of 20 s; the next one has a time-out of 0.5 s."""
+    counts = {Topic.DR_COMMANDS: PARTITIONS, Topic.INBOX: PARTITIONS, Topic.DEAD_LETTERS: 1}
+    await make_topics(apache_kafka, prefix, counts)
+    await ask(apache_kafka, prefix, 0, 1)
+    river = FileRiver(tmp_path / "books")
+    async with fleet(apache_kafka, prefix, tmp_path / "books") as start:
+        first = await start.start("one", hang=True, http_seconds=20.0)
+        await first.said("written")
+        late = asyncio.create_task(_act_late(river, 18.0))
+        await first.end()
+        second = await start.start("two", http_seconds=0.5)
+        await until(apache_kafka, prefixed(prefix, Topic.INBOX), 1, seconds=60.0)
+        await late
+        await second.terminate()
+    assert [effect["command_id"] for effect in river.effects()] == ["c0"]
+
+
+async def _act_late(river: FileRiver, seconds: float) -> None:
+    """Digital River acts on a request whose sender is gone."""
+    await asyncio.sleep(seconds)
+    river._write(command_id="c0", order_id="A-0")
+
+
+@pytest.mark.soak
 async def test_without_looking_first_a_killed_worker_s_commands_take_effect_twice(
     apache_kafka: str, prefix: str, tmp_path: Path
 ) -> None:

@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
 
 import consumers.command_lane
+from consumers.asking_records import AskingOptions
 from consumers.breaker import Breaker
 from consumers.catalogue_lane import make_catalogue_lane
 from consumers.command_calls import CallOptions
@@ -30,7 +31,7 @@ from producers.encoding import encode_command
 from producers.partitioner import partition_of
 from producers.topics import Topic, prefixed
 from statemachine.commands import DeleteCheckout
-from statemachine.errors import BrokerUnavailable, ConfigError, TransportFailure, Unavailable
+from statemachine.errors import BrokerUnavailable, ConfigError, Denied, TransportFailure, Unavailable
 from tests.lanes.kafka import group_options, make_topics, read_all, running, until, write
 from tests.lanes.river import FileRiver
 
@@ -39,6 +40,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(90)]
 PARTITIONS = 4
 #: Longer than any of these tests may take: who waits for them has failed.
 LEASE, HTTP = 5.0, 60.0
+WAITS = AskingOptions()
 
 
 @pytest.fixture
@@ -162,6 +164,24 @@ async def test_a_breaker_that_opened_with_the_last_commands_lets_the_next_ones_i
     assert {json.loads(record.value)["data"]["result"] for record in unknown} == {"unknown"}
     assert len({json.loads(record.value)["id"] for record in records}) == 8
     assert effects(river) == sorted(f"c{n}" for n in range(4, 8))
+
+
+async def test_one_forbidden_command_stops_no_other(apache_kafka: str, prefix: str, river: FileRiver) -> None:
+    """400 carts do not wait behind one refund that the key may not make: it is told to its order, and the offset passes it."""
+    await command_topics(apache_kafka, prefix)
+    member = commands_member(apache_kafka, prefix, river)
+    river._fail = lambda what, _count: Denied("403", status=403) if what == "connect c0" else None
+    async with running(member):
+        await eventually(lambda: sum(part.state is PartitionState.RUNNING for part in parts(member)) == PARTITIONS)
+        began = time.monotonic()
+        await ask(apache_kafka, prefix, 0, 401)
+        records = await until(apache_kafka, prefixed(prefix, Topic.INBOX), 401)
+        assert time.monotonic() - began < 15.0
+        assert [part.problem for part in parts(member)] == [None] * PARTITIONS
+        await eventually(lambda: not any(part._watermark.pending for part in parts(member)))
+    assert effects(river) == sorted(f"c{n}" for n in range(1, 401))
+    told = {json.loads(record.value)["data"]["command_id"]: json.loads(record.value)["data"] for record in records}
+    assert (told["c0"]["result"], told["c0"]["problem"]["status"]) == ("unknown", 403)
 
 
 async def test_commands_that_cannot_be_taken_over_for_long_are_a_problem(
@@ -294,7 +314,7 @@ async def test_commands_wait_while_digital_river_is_down_and_somebody_can_see_wh
     assert {json.loads(record.value)["type"] for record in records} == {"digitalriver.checkout_deleted"}
 
 
-def webhooks_member(bootstrap: str, prefix: str, river: FileRiver) -> Membership:
+def webhooks_member(bootstrap: str, prefix: str, river: FileRiver, waits: AskingOptions = WAITS) -> Membership:
     """A member of the webhook lane."""
     return make_webhook_lane(
         KafkaConnection(bootstrap),
@@ -305,6 +325,7 @@ def webhooks_member(bootstrap: str, prefix: str, river: FileRiver) -> Membership
         provider=river,
         verify=lambda _body, header: header == b"good",
         rate=0,
+        waits=waits,
     )
 
 
@@ -364,7 +385,38 @@ async def test_a_question_on_its_way_does_not_hold_up_leaving(apache_kafka: str,
     assert record.key == b"A-1"
 
 
-def catalogue_member(bootstrap: str, prefix: str, river: FileRiver, partitions: int = 2) -> Membership:
+async def test_an_order_that_alone_cannot_be_read_stops_nobody_and_no_restart_repeats_anything(
+    apache_kafka: str, prefix: str, river: FileRiver
+) -> None:
+    """Twenty good orders around it are handed over once, before and after a restart; at its age it is a dead letter by name."""
+    await webhook_topics(apache_kafka, prefix)
+    topic, inbox = prefixed(prefix, Topic.DR_WEBHOOKS), prefixed(prefix, Topic.INBOX)
+    river.orders |= {f"DR{n}": f"A-{n}" for n in range(60)}
+    river.fails = {"read DR-bad": Unavailable("GET /orders/{id}: HTTP 500", status=500)}
+    waits = AskingOptions(age_seconds_max=4.0, backoff_seconds_max=0.5)
+    await write(apache_kafka, topic, [webhook("bad-0", order="DR-bad")], partition=0)
+    await write(apache_kafka, topic, [webhook(f"e{n}", order=f"DR{n}") for n in range(20)], partition=0)
+    async with running(webhooks_member(apache_kafka, prefix, river, waits)):
+        await until(apache_kafka, inbox, 20)
+        assert await read_all(apache_kafka, prefixed(prefix, Topic.DEAD_LETTERS)) == []
+    await write(apache_kafka, topic, [webhook("bad-1", order="DR-bad")], partition=0)
+    async with running(webhooks_member(apache_kafka, prefix, river, waits)):
+        letters: list[ConsumerRecord] = []
+        for n in range(20, 60):
+            await write(apache_kafka, topic, [webhook(f"e{n}", order=f"DR{n}")], partition=0)
+            await asyncio.sleep(0.2)
+            letters = await read_all(apache_kafka, prefixed(prefix, Topic.DEAD_LETTERS))
+            if letters:
+                break
+        records = await until(apache_kafka, inbox, n + 1)
+    assert sorted(json.loads(record.value)["id"] for record in records) == sorted(f"e{one}" for one in range(n + 1))
+    assert [json.loads(letter.value)["id"] for letter in letters] == ["bad-0", "bad-1"]
+    assert "HTTP 500" in dict(letters[0].headers)["orderflow-detail"].decode()
+
+
+def catalogue_member(
+    bootstrap: str, prefix: str, river: FileRiver, partitions: int = 2, waits: AskingOptions = WAITS
+) -> Membership:
     """A member of the catalogue lane."""
     return make_catalogue_lane(
         KafkaConnection(bootstrap),
@@ -374,6 +426,8 @@ def catalogue_member(bootstrap: str, prefix: str, river: FileRiver, partitions: 
         group=group_options(),
         provider=river,
         rate=0,
+        lease_seconds=LEASE,
+        waits=waits,
     )
 
 
@@ -392,17 +446,78 @@ async def test_an_old_catalogue_event_changes_nothing_after_a_restart_either(
     topic, skus = prefixed(prefix, Topic.CATALOG_EVENTS), prefixed(prefix, Topic.SKUS)
     await write(apache_kafka, topic, [sku("1", "S-1", "first"), sku("2", "S-1", "second"), sku("3", "S-2", "other")])
     async with running(catalogue_member(apache_kafka, prefix, river)):
-        await until(apache_kafka, skus, 2)
+        await until(apache_kafka, skus, 3)
     await write(apache_kafka, topic, [sku("1", "S-1", "first"), sku("4", "S-3", "last")])
     async with running(catalogue_member(apache_kafka, prefix, river)):
-        await until(apache_kafka, skus, 3)
+        await until(apache_kafka, skus, 4)
     assert [effect["name"] for effect in river.effects() if effect["sku_id"] == "S-1"] == ["first", "second"]
     snapshots = [json.loads(record.value) for record in await read_all(apache_kafka, skus)]
     assert sorted((one["sku_id"], one["state"]) for one in snapshots) == [
         ("S-1", "known"),
+        ("S-1", "known"),
         ("S-2", "known"),
         ("S-3", "known"),
     ]
+
+
+async def catalogue_topics(bootstrap: str, prefix: str) -> tuple[str, str]:
+    """The topics of the catalogue lane: its input and its table."""
+    await make_topics(bootstrap, prefix, {Topic.CATALOG_EVENTS: 2, Topic.SKUS: 2, Topic.DEAD_LETTERS: 1})
+    return prefixed(prefix, Topic.CATALOG_EVENTS), prefixed(prefix, Topic.SKUS)
+
+
+async def test_a_sku_that_alone_fails_stops_nobody_and_the_others_are_written_once(
+    apache_kafka: str, prefix: str, river: FileRiver
+) -> None:
+    """At its age it is refused, with a problem, and its event is a dead letter."""
+    topic, skus = await catalogue_topics(apache_kafka, prefix)
+    river.fails = {"put S-bad": Unavailable("PUT /skus/{id}: HTTP 500", status=500)}
+    waits = AskingOptions(age_seconds_max=2.0, http_timeout_seconds=0.2, settle_seconds=0.2, backoff_seconds_max=0.5)
+    await write(apache_kafka, topic, [sku("bad", "S-bad", "bad")], partition=0)
+    await write(apache_kafka, topic, [sku(f"g{n}", f"S-{n}", f"good-{n}") for n in range(20)], partition=0)
+    async with running(catalogue_member(apache_kafka, prefix, river, waits=waits)):
+        await until(apache_kafka, skus, 20)
+        assert await read_all(apache_kafka, prefixed(prefix, Topic.DEAD_LETTERS)) == []
+        letters: list[ConsumerRecord] = []
+        for n in range(20, 60):
+            await write(apache_kafka, topic, [sku(f"g{n}", f"S-{n}", f"good-{n}")], partition=0)
+            await asyncio.sleep(0.2)
+            letters = await read_all(apache_kafka, prefixed(prefix, Topic.DEAD_LETTERS))
+            if letters:
+                break
+        await until(apache_kafka, skus, n + 2)
+    assert [letter.key for letter in letters] == [b"S-bad"]
+    assert sorted(name for name, _ in river.written) == sorted(f"good-{one}" for one in range(n + 1))
+    table = {record.key: json.loads(record.value) for record in await read_all(apache_kafka, skus)}
+    assert (table[b"S-bad"]["state"], table[b"S-bad"]["problem"]["status"]) == ("refused", 500)
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+async def test_a_successor_writes_a_sku_again_only_when_the_old_request_is_over(
+    apache_kafka: str, prefix: str, river: FileRiver, monkeypatch: pytest.MonkeyPatch, crashes: bool
+) -> None:
+    """It waits by the waits of the one before it, whatever its own are; a SKU that was not tried waits for nobody."""
+    topic, skus = await catalogue_topics(apache_kafka, prefix)
+    river.answer_seconds = {"S-1": 60.0}
+    await write(apache_kafka, topic, [sku("1", "S-1", "old")], partition=0)
+    long = AskingOptions(http_timeout_seconds=6.0, settle_seconds=6.0)
+    first = catalogue_member(apache_kafka, prefix, river, waits=long)
+    async with running(first):
+        await eventually(lambda: [name for name, _ in river.written] == ["old"])
+        if crashes:  # it goes without its last word
+            for part in first.partitions.values():
+                monkeypatch.setattr(part, "_finish", _crash)
+    river.answer_seconds = {}
+    more = [sku("2", "S-1", "new"), sku("3", "S-2", "other")]
+    await write(apache_kafka, topic, more, partition=0)
+    short = AskingOptions(http_timeout_seconds=0.1, settle_seconds=0.1)
+    async with running(catalogue_member(apache_kafka, prefix, river, waits=short)):
+        await until(apache_kafka, skus, 3)
+    written = dict(river.written)
+    assert [name for name, _ in river.written] == ["old", "other", "old", "new"]
+    began = river.written[0][1]
+    assert written["other"] - began < long.over_seconds - 1
+    assert river.written[2][1] - began >= long.over_seconds
 
 
 async def test_skus_with_another_partition_count_stop_the_worker_with_a_line(

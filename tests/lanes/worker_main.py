@@ -1,7 +1,7 @@
 """A worker process of the command lane that stops or kills itself at a named point.
 
 Arguments: one JSON object ``{bootstrap, prefix, partitions, worker, books, answer_seconds?, fault?: {point, signal, after},
-mutants?}``.
+hang?, http_seconds?, mutants?}``.
 Points are those of a transaction (``Step``), ``before_call``, ``sent`` (it took effect, the answer is on its way) and
 ``answered``. Mutants switch a guard off: ``no_lease`` passes every write, ``no_look`` never looks before it calls.
 Prints a JSON line when it is ready, when it hits the fault and when it ends.
@@ -69,12 +69,17 @@ class Fault:
 class FaultyRiver(FileRiver):
     """Can be struck between the effect and its answer."""
 
-    def __init__(self, books: Path, fault: Fault, answer_seconds: float) -> None:
+    def __init__(self, books: Path, fault: Fault, answer_seconds: float, *, hangs: bool) -> None:
         super().__init__(books, answer_seconds=answer_seconds)
         self._fault = fault
+        self._hangs = hangs
 
     async def call(self, command: Command, may_write: MayWrite) -> Outcome:
-        """Take effect; then perhaps the fault; then answer."""
+        """Take effect; then perhaps the fault; then answer. Or hang with the request written."""
+        if self._hangs:
+            may_write()
+            say(written=command.command_id)
+            await asyncio.sleep(3600)
         outcome = await super().call(command, may_write)
         await self._fault.at("sent")
         return outcome
@@ -102,9 +107,18 @@ async def main(options: dict[str, object]) -> None:
         partitions=int(str(options["partitions"])),
         incarnation=uuid.uuid4().hex,
         group=group_options(str(options["worker"])),
-        provider=FaultyRiver(Path(str(options["books"])), fault, float(str(options.get("answer_seconds", 0.03)))),
+        provider=FaultyRiver(
+            Path(str(options["books"])),
+            fault,
+            float(str(options.get("answer_seconds", 0.03))),
+            hangs=bool(options.get("hang")),
+        ),
         rate=0,
-        calls=CallOptions(http_timeout_seconds=HTTP_SECONDS, settle_seconds=1.0, concurrency=8),
+        calls=CallOptions(
+            http_timeout_seconds=float(str(options.get("http_seconds", HTTP_SECONDS))),
+            settle_seconds=1.0,
+            concurrency=8,
+        ),
         options=LaneOptions(heartbeat_seconds=HEARTBEAT_MS / 1000),
         lease_seconds=LEASE_SECONDS,
         probe=lambda _transactional_id, step: fault.at(step),

@@ -8,7 +8,7 @@ from typing import Any
 
 from producers.topics import Topic
 from tests.orders.lane import Given, Lane, Place, event, given, key_on, make_topics, now, order_lane
-from tests.unit.statemachine.story import cart
+from tests.unit.statemachine.story import cart, units
 
 
 async def _to_submitted(lane: Lane, *order_ids: str) -> None:
@@ -87,7 +87,10 @@ async def test_an_order_that_would_hold_more_than_fits_keeps_what_it_has(kafka: 
     """What would make a snapshot too large, or would be the 65th event to wait, is a dead letter ``too_large``."""
     await make_topics(kafka, prefix)
     large, many = key_on(0, "large"), key_on(0, "many")
-    big = [given("order.cancel_requested", large, {"note": "x" * 200_000, "reason": str(n)}) for n in range(4)]
+    big = [
+        given("fulfillment.cancelled", large, {"items": units(l1=1), "note": "x" * 200_000, "reason": str(n)})
+        for n in range(4)
+    ]
     small = [given("order.placed", many, {"terms_accepted": True}) for _ in range(66)]
     async with order_lane(kafka, prefix, answering=False) as lane:
         places = await lane.send(*big, *small)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
-from aiohttp import web
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from orderflow.digitalriver.signature import SIGNATURE_HEADER, sign
+from orderflow.door import Bounds, serving
 from orderflow.relay import make_relay
 from statemachine.envelope import Headers
 from statemachine.errors import BrokerUnavailable
@@ -56,13 +57,8 @@ async def door(
         body_bytes_max=1000,
         refusals_logged_seconds=logged_seconds,
     )
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    async with serving(app, "127.0.0.1", 0, Bounds(32), shutdown_timeout=0.5) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 async def _post(url: str, body: bytes = BODY, header: str | None = None) -> tuple[int, str]:
@@ -239,3 +235,136 @@ async def test_a_relay_that_is_not_ready_still_says_what_it_refused() -> None:
         async with session.get(f"{url}/readyz") as ready:
             assert ready.status == 503
             assert "1 with 400" in await ready.text()
+
+
+async def _raw(url: str, head: bytes, body: bytes, *, cut: bool) -> bytes:
+    """What is answered to bytes that no HTTP client would send."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    writer.write(head if cut else head + body)
+    await writer.drain()
+    if cut:
+        await asyncio.sleep(0.05)
+        writer.write(body)
+    async with asyncio.timeout(5):
+        answered = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    return answered
+
+
+#: How it is told depends on where the packets were cut: aiohttp's parser or its reader of bodies notices first.
+_REASONS = {
+    "the body cannot be read: its encoding is broken or not known",
+    "the request is no HTTP that can be read",
+    "the body is empty",
+    "the header DigitalRiver-Signature is missing",
+}
+
+
+def _encoded(encoding: str, body: bytes) -> tuple[bytes, bytes]:
+    head = f"POST /webhooks HTTP/1.1\r\nHost: a\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode(), body
+
+
+@pytest.mark.parametrize("cut", [True, False], ids=["in two packets", "in one"])
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        _encoded("gzip", b"x"),
+        _encoded("gzip", b"xxxxxxxxxxxxxxxxxxxx"),
+        _encoded("deflate", b"xxxxxxxxxxxxxxxxxxxx"),
+        _encoded("br", b"x"),
+        _encoded("zstd", b"xxxxxxxxxxxxxxxxxxxx"),
+        _encoded("x-unknown", b"x"),
+        _encoded("gzip", gzip.compress(BODY)[:-12]),
+        (b"POST /webhooks HTTP/1.1\r\nHost: a\r\nX-Long: ", b"x" * 20_000 + b"\r\n\r\n"),
+        (b"POST /webhooks HTTP/1.1\r\nHost: a\r\n", b"Content-Length: many\r\n\r\n"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01", b"\xfc\x03\x03\r\n\r\n"),
+    ],
+    ids=["gzip", "gzip-long", "deflate", "br", "zstd", "unknown", "cut-gzip", "long-header", "length", "TLS"],
+)
+async def test_what_cannot_be_read_is_refused_and_counted(head: bytes, body: bytes, *, cut: bool) -> None:
+    """Law: 400 through the counted refusals, whatever cannot be read of a request, and nothing is published."""
+    topic = Topic()
+    with capture_logs() as logs:
+        async with door(topic) as url:
+            answered = await _raw(url, head, body, cut=cut)
+            async with aiohttp.ClientSession() as session, session.get(f"{url}/readyz") as ready:
+                assert "refused since the start: 1 with 400" in await ready.text()
+    assert answered.split()[1] == b"400"
+    ((status, reason, _, count),) = _refusals(logs)
+    assert (status, count) == (400, 1)
+    assert reason in _REASONS
+    assert topic.records == []
+
+
+@pytest.mark.parametrize("cut", [True, False], ids=["in two packets", "in one"])
+async def test_broken_chunks_are_refused_and_counted_in_time(*, cut: bool) -> None:
+    """Law: where aiohttp does not tell the reader of a body that it is broken, the time for it does: an answer, never a hang."""
+    topic = Topic()
+    head = b"POST /webhooks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with capture_logs() as logs:
+        async with door(topic) as url:
+            answered = await _raw(url, head, b"zz\r\nx\r\n", cut=cut)
+    assert answered.split()[1] in {b"400", b"503"}
+    assert len(_refusals(logs)) == 1
+    assert topic.records == []
+
+
+async def test_a_body_that_is_cut_off_is_counted() -> None:
+    """Law: the other side went in the middle of a body: nobody hears the answer, the counts tell."""
+    topic = Topic()
+    with capture_logs() as logs:
+        async with door(topic) as url:
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+            writer.write(b"POST /webhooks HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+            writer.transport.abort()
+            for _ in range(100):
+                if _refusals(logs):
+                    break
+                await asyncio.sleep(0.02)
+            del reader
+    assert [(status, why) for status, why, _, _ in _refusals(logs)] == [(400, "the body was cut off")]
+    assert topic.records == []
+
+
+async def test_a_body_in_a_good_encoding_is_taken_as_it_was_signed() -> None:
+    """Law: what is signed and published is the body without its encoding."""
+    topic = Topic()
+    header = sign(TOKEN, str(int(NOW)), BODY)
+    async with (
+        door(topic) as url,
+        aiohttp.ClientSession() as session,
+        session.post(
+            f"{url}/webhooks",
+            data=gzip.compress(BODY),
+            headers={SIGNATURE_HEADER: header, "Content-Encoding": "gzip"},
+        ) as answer,
+    ):
+        assert answer.status == 202
+    assert topic.records == [(b"9001", BODY, ((SIGNATURE_HEADER, header.encode()),))]
+
+
+async def test_a_slash_at_the_end_of_the_address_changes_nothing() -> None:
+    """Law: ``/webhooks/`` is as good as ``/webhooks``: an address that was registered with it loses no event."""
+    topic = Topic()
+    headers = {SIGNATURE_HEADER: sign(TOKEN, str(int(NOW)), BODY)}
+    async with (
+        door(topic) as url,
+        aiohttp.ClientSession() as session,
+        session.post(f"{url}/webhooks/", data=BODY, headers=headers, allow_redirects=False) as answer,
+    ):
+        assert answer.status == 202
+    assert len(topic.records) == 1
+
+
+@pytest.mark.parametrize(
+    "moment", [f"{NOW:.3f}", f"{NOW - 299.5:.6f}", f"{NOW * 1000 + 0.25:.2f}", "2030-01-01T00:00:00.123456Z"]
+)
+async def test_the_time_of_a_signature_may_have_a_fraction(moment: str) -> None:
+    """Law: seconds, milliseconds and ISO 8601 are read with a fraction too; an event is not lost to the format of a clock."""
+    topic = Topic()
+    async with door(topic) as url:
+        assert (await _post(url, BODY, sign(TOKEN, moment, BODY)))[0] == 202
+    assert len(topic.records) == 1

@@ -10,11 +10,16 @@ import msgspec
 import pytest
 
 from consumers.command_calls import CallOptions
+from consumers.command_doubts import Doubts
 from consumers.command_records import PendingCommand
 from consumers.lease import LeaseExpired
-from statemachine.commands import Inquire
+from consumers.progress import Waits
+from consumers.provider import MayWrite
+from statemachine.commands import Command, Inquire
 from statemachine.errors import Denied, OffContract, Throttled, TransportFailure, Unavailable
-from tests.unit.consumers.steady import Bench, delete
+from statemachine.facts import Outcome, Problem
+from tests.lanes.river import FileRiver
+from tests.unit.consumers.steady import Bench, Steady, delete
 
 Fail = Callable[[str, int], Exception | None]
 
@@ -76,23 +81,109 @@ async def test_a_call_that_was_sent_and_not_answered_is_looked_up_before_it_is_c
     assert bench.river.count("look") == 1
 
 
-async def test_a_call_without_an_effect_yet_is_not_repeated_before_its_request_is_over(books: Path) -> None:
-    """A request that was sent may take effect for the HTTP time-out; only then a look-up without a find allows another call."""
-    bench = Bench(books, at("call", 1, error=TransportFailure("cut", sent=True)))
+NO_ANSWERS = [
+    pytest.param(TransportFailure("no answer in time", sent=True), id="timed-out"),
+    *(pytest.param(Unavailable(f"{status}", status=status), id=f"{status}") for status in (408, 500, 502, 503, 504)),
+    pytest.param(KeyError("ours"), id="fault-of-ours"),
+]
+
+
+@pytest.mark.parametrize("error", NO_ANSWERS[:-1])
+async def test_a_call_without_an_answer_is_not_called_again_before_its_request_is_over(
+    books: Path, error: Exception
+) -> None:
+    """HTTP time-out and late-effect wait after it was written a look that finds nothing allows another call, not before."""
+    bench = Bench(books, at("call", 1, error=error))
     began = bench.time.now
     outcome = await bench.run(delete())
     assert (outcome.result, outcome.tries, bench.effects()) == ("confirmed", 2, 1)
-    assert bench.time.now - began >= bench.options.http_timeout_seconds
-    assert bench.river.count("look") == 2
+    assert bench.time.now - began >= bench.options.http_timeout_seconds + bench.options.settle_seconds
+    assert bench.river.count("look") < 12
 
 
-async def test_an_error_that_was_answered_is_looked_up_and_called_again_at_once(books: Path) -> None:
-    """A 500 without an effect costs a look-up and a back-off, not the HTTP time-out."""
-    bench = Bench(books, at("call", 1, error=Unavailable("500", status=500)))
-    began = bench.time.now
+class LateRiver(FileRiver):
+    """Acts on the first call so many seconds after it was written, when the caller has given up after its time-out."""
+
+    def __init__(self, books: Path, time: Steady, *, held_seconds: float, timeout_seconds: float) -> None:
+        super().__init__(books)
+        self._time = time
+        self._held_seconds = held_seconds
+        self._timeout_seconds = timeout_seconds
+        self._late: list[asyncio.Task[None]] = []
+
+    async def call(self, command: Command, may_write: MayWrite) -> Outcome:
+        """Write the request; the first one is held."""
+        if self._late:
+            return await super().call(command, may_write)
+        may_write()
+        self._late.append(asyncio.create_task(self._act(command)))
+        await self._time.sleep(self._timeout_seconds)
+        raise TransportFailure("no answer in time", sent=True)
+
+    async def _act(self, command: Command) -> None:
+        await self._time.sleep(self._held_seconds)
+        self._write(command_id=command.command_id, order_id=command.order_id)
+
+
+@pytest.mark.parametrize("held_seconds", [31.0, 40.0, 45.5, 52.0, 59.0])
+async def test_a_late_effect_is_found_and_never_doubled_with_default_settings(books: Path, held_seconds: float) -> None:
+    """Digital River acts 31 to 59 s after the request, which the time-out of 30 s had given up."""
+    bench = Bench(books)
+    river = LateRiver(books, bench.time, held_seconds=held_seconds, timeout_seconds=30.0)
+    bench.caller._provider = river
     outcome = await bench.run(delete())
-    assert (outcome.result, bench.effects(), bench.river.count("look")) == ("confirmed", 1, 1)
-    assert bench.time.now - began < 5.0
+    assert (outcome.result, outcome.tries, len(river.effects())) == ("confirmed", 1, 1)
+
+
+async def test_an_effect_that_comes_late_is_found_long_before_its_time_is_over(books: Path) -> None:
+    """Looks come soon after the failure and then with growing waits, so that the order need not wait for the whole time."""
+    bench = Bench(books)
+    bench.caller._provider = LateRiver(books, bench.time, held_seconds=33.0, timeout_seconds=30.0)
+    began = bench.time.now
+    await bench.run(delete())
+    assert bench.time.now - began < 38.0
+
+
+@pytest.mark.parametrize("error", NO_ANSWERS)
+async def test_an_attempt_after_an_unknown_outcome_waits_for_the_call_before(books: Path, error: Exception) -> None:
+    """The lane gave up, the order asked again: the late effect of the first attempt is found, not doubled."""
+    bench = Bench(books, lambda what, _count: error if what in {"call", "look"} else None)
+    doubts = Doubts(Waits())
+    first = PendingCommand(0, delete())
+    outcome = await bench.caller.carry_out(first, bench)
+    assert outcome is not None
+    assert outcome.result == "unknown"
+    assert first.tried_at is not None
+    doubts.learn(first, outcome)
+    again = PendingCommand(1, delete(attempt=2), asked_at=bench.time.now)
+    doubts.mark(again)
+    assert (again.look_first, again.settled_at) == (True, first.tried_at + bench.options.late_seconds)
+
+
+async def test_an_inquiry_does_not_answer_absent_while_the_call_may_still_take_effect(books: Path) -> None:
+    """Else the order would take the command for one that had no effect, and never undo or find it."""
+    bench = Bench(books)
+    about = msgspec.Raw(msgspec.json.encode(delete("c7")))
+    began = bench.time.now
+    inquiry = Inquire(command_id="i1", order_id="A-1", about=about)
+    outcome = await bench.run(inquiry, look_first=True, settled_at=began + 60.0)
+    assert (outcome.result, bench.time.now >= began + 60.0) == ("absent", True)
+
+
+async def test_a_second_request_of_a_call_is_not_written_once_the_partition_leaves(books: Path) -> None:
+    """A customer that was created on the way out is no checkout: nothing of it is open."""
+    bench = Bench(books)
+
+    class TwoRequests(FileRiver):
+        async def call(self, command: Command, may_write: MayWrite) -> Outcome:
+            may_write()
+            bench.leaving = True
+            return await super().call(command, may_write)
+
+    bench.caller._provider = TwoRequests(books)
+    pending = PendingCommand(0, delete())
+    assert await bench.caller.carry_out(pending, bench) is None
+    assert (bench.effects(), pending.look_first, pending.calling) == (0, False, False)
 
 
 async def test_an_error_after_the_effect_makes_no_second_effect(books: Path) -> None:
@@ -148,8 +239,69 @@ async def test_a_denied_key_holds_commands_until_it_is_put_right(books: Path) ->
     bench.caller._probe = _note(lambda: problems.append(bench.breaker.problem))
     outcome = await bench.run(delete())
     assert (outcome.result, bench.effects()) == ("confirmed", 1)
-    assert "401" in problems
+    assert "Digital River does not take ORDERFLOW_DIGITALRIVER_KEY: 401" in problems
     assert bench.breaker.closed
+
+
+def forbid(*command_ids: str, status: int = 403) -> Fail:
+    """Digital River denies these commands, whenever they are called."""
+    denied = {f"connect {command_id}" for command_id in command_ids}
+    return lambda asked, _count: Denied(f"{status}", status=status) if asked in denied else None
+
+
+async def test_a_forbidden_call_holds_its_command_only(books: Path) -> None:
+    """403: the outcome says so, so that the order calls a person and the partition goes on; the others wait for nothing."""
+    bench = Bench(books, forbid("c0"))
+    began = bench.time.now
+    outcomes = await asyncio.gather(*(bench.run(delete(f"c{n}", f"A-{n}")) for n in range(40)))
+    assert [outcome.result for outcome in outcomes] == ["unknown", *["confirmed"] * 39]
+    assert (outcomes[0].status, outcomes[0].problem) == (403, Problem(code="forbidden", status=403))
+    assert (bench.time.now - began < 1.0, bench.breaker.closed, bench.breaker.problem) == (True, True, None)
+
+
+async def test_a_forbidden_look_up_does_not_say_that_there_was_no_effect(books: Path) -> None:
+    """Whether an earlier call had one nobody can see."""
+    bench = Bench(books, lambda what, _count: Denied("403", status=403) if what == "look" else None)
+    outcome = await bench.run(delete(), look_first=True)
+    assert (outcome.result, outcome.status, outcome.problem, bench.effects()) == ("unknown", 403, None, 0)
+
+
+async def test_denials_of_several_orders_open_the_breaker(books: Path) -> None:
+    """Then it is the key: the rest waits, a probe at a time finds out whether it was put right, and each of them is told."""
+    bench = Bench(books, forbid(*(f"c{n}" for n in range(30))))
+    calls = [asyncio.create_task(bench.run(delete(f"c{n}", f"A-{n}"))) for n in range(40)]
+    while bench.breaker.problem is None:  # noqa: ASYNC110  # nothing tells a test
+        await asyncio.sleep(0)
+    assert "rights" in bench.breaker.problem
+    bench.fail = lambda _what, _count: None
+    outcomes = await asyncio.gather(*calls)
+    assert sum(outcome.status == 403 for outcome in outcomes) >= 3
+    assert len(bench.river.effects()) == sum(outcome.result == "confirmed" for outcome in outcomes)
+    assert bench.breaker.closed
+
+
+async def test_one_command_that_never_succeeds_does_not_keep_the_breaker_open(books: Path) -> None:
+    """It lets others probe first, and they close it."""
+    bench = Bench(books, forbid("c0", status=401))
+    poisoned = asyncio.create_task(bench.run(delete("c0", "A-0")))
+    while bench.breaker.closed:  # noqa: ASYNC110  # nothing tells a test
+        await asyncio.sleep(0)
+    began = bench.time.now
+    await asyncio.gather(*(bench.run(delete(f"c{n}", f"A-{n}")) for n in range(1, 40)))
+    assert bench.time.now - began < 5.0
+    bench.fail = lambda _what, _count: None
+    assert (await poisoned).result == "confirmed"
+
+
+async def test_a_retry_after_of_a_day_stops_calls_for_a_minute_at_a_time(books: Path) -> None:
+    """Digital River says it again as long as it holds, and meanwhile a person is told."""
+    bench = Bench(books, at("call", 1, 2, error=Throttled("429", retry_after_seconds=86400.0)))
+    began = bench.time.now
+    problems: list[str | None] = []
+    bench.caller._probe = _note(lambda: problems.append(bench.caller.problem))
+    outcome = await bench.run(delete())
+    assert (outcome.result, bench.effects(), bench.time.now - began) == ("confirmed", 1, 120.0)
+    assert "ORDERFLOW_DIGITALRIVER_RATE" in str(problems[-1])
 
 
 def _note(say: Callable[[], None]) -> Callable[[str, str], asyncio.Future[None]]:
@@ -208,7 +360,7 @@ async def test_no_call_starts_while_leaving(books: Path) -> None:
     bench = Bench(books, leaving=True)
     pending = PendingCommand(0, delete())
     assert await bench.caller.carry_out(pending, bench) is None
-    assert (bench.effects(), bench.river.count("connect"), pending.maybe_tried) == (0, 0, False)
+    assert (bench.effects(), bench.river.count("connect"), pending.look_first) == (0, 0, False)
 
 
 async def test_a_call_that_is_cut_off_may_have_run(books: Path) -> None:
@@ -222,7 +374,8 @@ async def test_a_call_that_is_cut_off_may_have_run(books: Path) -> None:
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert pending.maybe_tried
+    assert pending.look_first
+    assert pending.settled_at == bench.time.now + bench.options.late_seconds
     assert bench.caller._slots._value == bench.options.concurrency  # type: ignore[attr-defined]  # the semaphore's
 
 

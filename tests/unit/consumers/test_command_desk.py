@@ -8,19 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from consumers.command_calls import CallOptions
 from consumers.command_desk import CommandDesk
-from consumers.command_doubts import Doubts
-from consumers.command_records import PendingCommand, outcome_event, read_command, unknown_outcome
-from consumers.progress import Left
+from consumers.command_records import PendingCommand, outcome_event, read_command
 from producers.encoding import encode_command
 from statemachine.decoding import decode
 from statemachine.envelope import Record
-from statemachine.errors import DecodeError
+from statemachine.errors import DecodeError, TransportFailure
 from statemachine.facts import Outcome
 from tests.unit.consumers.steady import Bench, delete
-
-OPTIONS = CallOptions(http_timeout_seconds=30.0, settle_seconds=30.0)
 
 
 class Desk:
@@ -29,8 +24,15 @@ class Desk:
     def __init__(self, books: Path) -> None:
         self.bench = Bench(books)
         self.outcomes: list[tuple[str, str]] = []
+        self.marked: list[int] = []
         self.wake = asyncio.Event()
-        self.desk = CommandDesk(self.bench.caller, self.bench.lease, finish=self._finish, wake=self.wake)
+        self.desk = CommandDesk(
+            self.bench.caller,
+            self.bench.lease,
+            mark=lambda pending: self.marked.append(pending.offset),
+            finish=self._finish,
+            wake=self.wake,
+        )
         self._partition = asyncio.create_task(self._work())
 
     def _finish(self, pending: PendingCommand, outcome: Outcome) -> None:
@@ -69,20 +71,88 @@ async def test_commands_of_one_order_run_strictly_in_order(tmp_path: Path) -> No
     await at.end()
 
 
-async def test_leaving_waits_for_calls_on_their_way_and_starts_no_other(tmp_path: Path) -> None:
-    """What was sent has its outcome; what waits behind it was never tried."""
+async def until_called(at: Desk, count: int = 1) -> None:
+    """Wait until so many calls are on their way."""
+    while at.bench.river.in_flight < count:  # noqa: ASYNC110  # nothing tells a test
+        await asyncio.sleep(0)
+
+
+async def test_leaving_does_not_wait_for_a_call_that_hangs_and_starts_no_other(tmp_path: Path) -> None:
+    """It is kept, with the moment until which it may take effect; what waits behind or beside it was never tried."""
+    at = Desk(tmp_path / "books")
+    at.bench.river._answer_seconds = 0.3
+    for n in (0, 1):
+        at.desk.add(PendingCommand(n, delete(f"c{n}")))
+    await until_called(at)
+    at.desk.add(PendingCommand(2, delete("c2", "A-2")))
+    began = asyncio.get_running_loop().time()
+    await at.desk.leave(0.05)
+    assert asyncio.get_running_loop().time() - began < 0.25
+    kept = [(one.offset, one.look_first, one.settled_at) for one in at.desk.unfinished()]
+    assert kept == [(0, True, at.bench.time.now + at.bench.options.late_seconds)]
+    await at.desk.calls_ended(5.0)
+    assert (at.outcomes, at.bench.effects("c1"), at.bench.effects("c2")) == ([("c0", "confirmed")], 0, 0)
+    assert not at.desk.active
+    await at.end()
+
+
+async def test_a_call_that_ends_soon_after_a_revoke_has_its_outcome(tmp_path: Path) -> None:
+    """Most answers take less than the moment that leaving gives them: nobody has to look those up."""
     at = Desk(tmp_path / "books")
     at.bench.river._answer_seconds = 0.05
-    first, second = PendingCommand(0, delete("c0")), PendingCommand(1, delete("c1"))
-    at.desk.add(first)
-    at.desk.add(second)
-    while not at.bench.river.in_flight:  # noqa: ASYNC110  # nothing tells a test
-        await asyncio.sleep(0)
-    await at.desk.leave()
-    assert at.outcomes == [("c0", "confirmed")]
-    assert [pending.maybe_tried for pending in at.desk.unfinished()] == [False]
+    at.desk.add(PendingCommand(0, delete("c0")))
+    await until_called(at)
+    await at.desk.leave(2.0)
+    assert (at.outcomes, at.desk.active) == ([("c0", "confirmed")], False)
     await at.end()
-    assert at.bench.effects("c1") == 0
+
+
+async def test_a_desk_that_comes_back_goes_on_with_what_it_kept(tmp_path: Path) -> None:
+    """A call without an answer is looked up there; commands of its order that are read again queue behind it."""
+    at = Desk(tmp_path / "books")
+    at.bench.fail = lambda what, count: TransportFailure("cut", sent=True) if (what, count) == ("after", 1) else None
+    at.bench.river._answer_seconds = 0.05
+    at.desk.add(PendingCommand(0, delete("c0")))
+    await until_called(at)
+    await at.desk.leave(0.0)
+    await at.desk.calls_ended(5.0)
+    assert [one.look_first for one in at.desk.unfinished()] == [True]
+    at.desk.come_back()
+    at.desk.add(PendingCommand(1, delete("c1")))
+    await at.until_idle()
+    assert at.outcomes == [("c0", "confirmed"), ("c1", "confirmed")]
+    assert (at.bench.effects("c0"), at.bench.effects("c1"), at.bench.river.count("look")) == (1, 1, 1)
+    await at.end()
+
+
+async def test_a_command_that_was_given_up_on_leaving_runs_nowhere_any_more(tmp_path: Path) -> None:
+    """It will be read again, and then there must be one task for it, not two."""
+    at = Desk(tmp_path / "books")
+    at.bench.fail = lambda what, _count: TransportFailure("refused", sent=False) if what == "connect" else None
+    at.desk.add(PendingCommand(0, delete("c0")))
+    while not at.bench.river.count("connect"):  # noqa: ASYNC110  # nothing tells a test
+        await asyncio.sleep(0)
+    await at.desk.leave(0.0)
+    at.desk.come_back()
+    at.bench.fail = lambda _what, _count: None
+    at.desk.add(PendingCommand(0, delete("c0")))
+    await at.until_idle()
+    await asyncio.sleep(0.05)
+    assert (at.outcomes, at.bench.effects("c0")) == ([("c0", "confirmed")], 1)
+    await at.end()
+
+
+async def test_a_command_is_marked_when_its_turn_comes(tmp_path: Path) -> None:
+    """What an earlier copy or attempt has met meanwhile is known only then."""
+    at = Desk(tmp_path / "books")
+    at.bench.river._answer_seconds = 0.05
+    for n in (0, 1):
+        at.desk.add(PendingCommand(n, delete(f"c{n}")))
+    await until_called(at)
+    assert at.marked == [0]
+    await at.until_idle()
+    assert at.marked == [0, 1]
+    await at.end()
 
 
 async def test_a_desk_that_is_dropped_has_no_lease(tmp_path: Path) -> None:
@@ -92,133 +162,6 @@ async def test_a_desk_that_is_dropped_has_no_lease(tmp_path: Path) -> None:
     await at.desk.drop()
     assert at.bench.lease.age == float("inf")
     await at.end()
-
-
-def pending(offset: int, command_id: str = "c1", attempt: int = 1) -> PendingCommand:
-    """A command that was just read."""
-    return PendingCommand(offset, delete(command_id, attempt=attempt))
-
-
-def test_what_an_earlier_owner_may_have_called_looks_first_and_waits() -> None:
-    """Below the bound: not before the earlier owner's requests are over. Above: at once."""
-    doubts = Doubts(OPTIONS)
-    doubts.begin(10, 135.0)
-    below, above = pending(9), pending(10)
-    doubts.mark(below, age=0.0, now=100.0)
-    doubts.mark(above, age=0.0, now=100.0)
-    assert (below.look_first, below.not_before) == (True, 135.0)
-    assert (above.look_first, above.not_before) == (False, float("-inf"))
-
-
-def test_a_later_attempt_looks_first_and_not_before_a_late_effect_would_show() -> None:
-    """HTTP time-out and 30 s after the last call of the attempt before."""
-    doubts = Doubts(OPTIONS)
-    first = pending(1)
-    first.tries, first.tried_at = 1, 100.0
-    doubts.learn(first, unknown_outcome(first.command))
-    again = pending(2, attempt=2)
-    doubts.mark(again, age=0.0, now=110.0)
-    assert (again.look_first, again.not_before) == (True, 160.0)
-
-
-def test_who_does_not_know_the_attempt_before_counts_from_the_record() -> None:
-    """The record of the second attempt was written after the first one's last call."""
-    doubts = Doubts(OPTIONS)
-    again = pending(2, attempt=2)
-    doubts.mark(again, age=20.0, now=110.0)
-    assert (again.look_first, again.not_before) == (True, 150.0)
-
-
-def test_an_attempt_after_an_answer_need_not_wait() -> None:
-    """A refusal for an unknown SKU leaves no call open."""
-    doubts = Doubts(OPTIONS)
-    first = pending(1)
-    first.tries, first.tried_at = 1, 100.0
-    doubts.learn(first, Outcome(command_id="c1", command="delete_checkout", attempt=1, result="rejected"))
-    again = pending(2, attempt=2)
-    doubts.mark(again, age=0.0, now=101.0)
-    assert again.look_first
-    assert again.not_before < 101.0
-
-
-def test_what_was_tried_before_leaving_is_looked_up_by_the_next_owner() -> None:
-    """When its request is over; what was never tried is not."""
-    doubts = Doubts(OPTIONS)
-    tried, untried = pending(4), pending(7)
-    tried.tries, tried.tried_at = 1, 40.0
-    doubts.note([tried, untried], watermark=3, now=50.0)
-    assert doubts.left(50.0) == Left(5, 20.0)
-    again = pending(4)
-    doubts.mark(again, age=0.0, now=50.0)
-    assert (again.look_first, again.not_before) == (True, 70.0)
-
-
-def test_who_tried_nothing_leaves_nothing_to_look_up() -> None:
-    """The next owner starts at once."""
-    doubts = Doubts(OPTIONS)
-    doubts.begin(3, 1000.0)
-    doubts.note([pending(7)], watermark=3, now=50.0)
-    assert doubts.left(50.0) == Left(0, 0.0, 980.0)
-
-
-def test_doubts_about_commands_that_were_not_even_read_are_handed_on() -> None:
-    """An owner that leaves before it has looked everything up leaves the rest of its doubts, and what is left of the wait."""
-    doubts = Doubts(OPTIONS)
-    doubts.begin(100, 80.0)
-    doubts.note([], watermark=40, now=50.0)
-    assert doubts.left(50.0) == Left(100, 30.0, 60.0)
-
-
-def test_a_later_attempt_after_an_answer_need_not_wait_at_the_next_owner_either() -> None:
-    """Who leaves in good order says when all that had no answer is settled; every call was answered here."""
-    doubts = Doubts(OPTIONS)
-    doubts.begin(0, 0.0)
-    first = pending(1)
-    first.tries, first.tried_at = 1, 100.0
-    doubts.learn(first, Outcome(command_id="c1", command="delete_checkout", attempt=1, result="rejected"))
-    heir = Doubts(OPTIONS)
-    heir.begin_after(doubts.left(102.0), 110.0)
-    again = pending(2, attempt=2)
-    heir.mark(again, age=9.0, now=110.0)
-    assert (again.look_first, again.not_before) == (True, 110.0)
-
-
-@pytest.mark.parametrize("learned", [True, False])
-def test_a_call_without_an_answer_is_waited_for_over_a_hand_over(learned: bool) -> None:
-    """HTTP time-out and 30 s after it, whether its outcome was written as unknown or it was given up."""
-    doubts = Doubts(OPTIONS)
-    doubts.begin(0, 0.0)
-    first = pending(1)
-    first.tries, first.tried_at = 1, 100.0
-    if learned:
-        doubts.learn(first, unknown_outcome(first.command))
-    else:
-        doubts.note([first], watermark=1, now=105.0)
-    heir = Doubts(OPTIONS)
-    heir.begin_after(doubts.left(105.0), 105.0)
-    again = pending(2, attempt=2)
-    heir.mark(again, age=1.0, now=130.0)
-    assert again.not_before == 160.0
-
-
-def test_an_heir_of_an_owner_that_did_not_say_waits_for_its_calls() -> None:
-    """Metadata of an earlier version has no word about it."""
-    heir = Doubts(OPTIONS)
-    heir.begin_after(Left(0), 100.0)
-    again = pending(2, attempt=2)
-    heir.mark(again, age=1.0, now=130.0)
-    assert again.not_before == 160.0
-
-
-def test_a_look_up_that_failed_is_no_call() -> None:
-    """An outcome that is unknown although nothing was called here: an earlier owner's call still counts from the record."""
-    doubts = Doubts(OPTIONS)
-    doubts.begin(10, 150.0)
-    first = pending(1)
-    doubts.learn(first, unknown_outcome(first.command))
-    again = pending(11, attempt=2)
-    doubts.mark(again, age=0.0, now=101.0)
-    assert again.not_before == 161.0
 
 
 def record(value: bytes | None, key: bytes | None = b"A-1") -> Record:

@@ -10,7 +10,8 @@ from aiokafka import TopicPartition
 
 from consumers.breaker import Breaker
 from consumers.command_calls import Caller, CallOptions
-from consumers.command_partition import CommandPartition, command_topics
+from consumers.command_partition import CommandPartition
+from consumers.command_topics import command_topics
 from consumers.options import LaneOptions
 from consumers.progress import Progress, read_progress
 from producers.connection import KafkaConnection
@@ -87,6 +88,9 @@ async def test_an_heir_asks_how_far_commands_reach_when_nobody_else_may_call_any
     told: list[object] = []
 
     class Reader:
+        async def beginnings(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+            return dict.fromkeys(partitions, 0)
+
         async def ends(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
             told.append("end")
             return dict.fromkeys(partitions, 40)
@@ -97,9 +101,9 @@ async def test_an_heir_asks_how_far_commands_reach_when_nobody_else_may_call_any
     partition = command_partition(Reader())
     monkeypatch.setattr(partition, "_rest", rest)
     fenced_at = partition._steady()
-    await partition._bound_the_unknown(Progress(12), fenced_at)
-    assert told == [5 - (partition._steady() - fenced_at), "end"]
-    assert partition._doubts.left(0.0).look_below == 40
+    await partition._begin_at(Progress(12), fenced_at)
+    assert told == ["end", 5 - (partition._steady() - fenced_at), "end"]
+    assert partition._doubts.left([], 0.0).look_below == 40
 
 
 async def test_a_commit_whose_answer_was_lost_is_progress_all_the_same() -> None:

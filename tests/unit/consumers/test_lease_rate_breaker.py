@@ -80,6 +80,30 @@ def test_a_429_stops_everything_for_its_time_also_without_a_rate() -> None:
     assert limit.reserve(1, 108.0) == 0.0
 
 
+def test_no_answer_stops_the_calls_for_more_than_a_minute() -> None:
+    """``Retry-After: 86400`` on one answer is not a day without calls."""
+    limit = RateLimit(0, lambda: 1.0)
+    limit.throttled(86400.0, now=100.0)
+    assert limit.reserve(1, 100.0) == 60.0
+
+
+def test_a_pause_that_lasts_is_a_problem_that_names_the_setting() -> None:
+    """A second of throttling is daily business; ten in a row, or a minute at once, are not. It is over when calls go again."""
+    limit = RateLimit(25, lambda: 1.0)
+    assert limit.problem(0.0) is None
+    for now in range(9):
+        assert limit.problem(float(now)) is None
+        limit.throttled(1.0, float(now))
+    limit.throttled(2.0, 9.0)
+    assert "ORDERFLOW_DIGITALRIVER_RATE" in str(limit.problem(9.0))
+    assert limit.problem(16.0) is None
+    limit.throttled(1.0, 30.0)
+    assert limit.problem(30.0) is None
+    limit.throttled(86400.0, 200.0)
+    assert "Retry-After 86400 s" in str(limit.problem(200.0))
+    assert limit.problem(270.0) is None
+
+
 def test_a_429_lowers_the_rate_which_comes_back() -> None:
     """The fleet's shares add up to too much: everybody sends less, and a minute later as much as before."""
     limit = RateLimit(100, lambda: 1.0)
@@ -179,3 +203,41 @@ def test_a_denied_key_opens_the_breaker_at_once() -> None:
     breaker = Breaker()
     breaker.denied("401", 0.0)
     assert (breaker.closed, breaker.problem) == (False, "401")
+
+
+def test_calls_that_are_forbidden_open_the_breaker_only_when_they_are_of_several_orders_in_a_row() -> None:
+    """One order's 403 is its command's trouble, however often it comes; an answered call in between shows a good key."""
+    breaker = Breaker()
+    for _ in range(5):
+        breaker.forbidden("403", 0.0, order_id="A-1")
+    breaker.forbidden("403", 0.0, order_id="A-2")
+    assert breaker.closed
+    breaker.answered()
+    for order_id in ("A-3", "A-4"):
+        breaker.forbidden("403", 0.0, order_id=order_id)
+        breaker.answered(called=False)  # a look-up says nothing about calls
+        assert breaker.closed
+    breaker.forbidden("403", 0.0, order_id="A-5")
+    assert (breaker.closed, breaker.problem) == (False, "403")
+    breaker.enter(1.0)
+    breaker.answered(called=False)
+    assert (breaker.closed, breaker.blocked(1.0)) == (False, False)
+    breaker.enter(1.0)
+    breaker.forbidden("403", 1.0, order_id="A-6", probe=True)
+    assert breaker.enter(1.0) == 2.0
+    breaker.enter(3.0)
+    breaker.answered()
+    assert (breaker.closed, breaker.problem) == (True, None)
+
+
+def test_the_command_that_opened_the_breaker_lets_others_probe_first() -> None:
+    """With nobody else it probes itself in the end: none is lost."""
+    breaker = Breaker()
+    breaker.denied("401", 0.0, who="c1")
+    assert breaker.enter(1.0, "c1") == 2.0
+    assert breaker.enter(1.0, "c2") == 0.0
+    breaker.failed("503", 1.0, who="c2", probe=True)
+    assert breaker.enter(3.0, "c2") == 2.0
+    assert breaker.enter(3.0, "c1") == 0.0
+    breaker.gave_up()
+    assert breaker.enter(5.0, "c2") == 0.0

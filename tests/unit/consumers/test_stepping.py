@@ -1,4 +1,4 @@
-"""A step that asks somebody else: cut off by a revoke, kept in its lease, stopped when the lease has run out."""
+"""Work that a revoke cuts off, and the lease of an heir."""
 
 from __future__ import annotations
 
@@ -6,60 +6,28 @@ import asyncio
 
 import pytest
 
-from consumers.lease import LeaseExpired, StepLease
-from consumers.stepping import step_until
-from statemachine.errors import Fenced, TransactionAborted
+from consumers.lease import StepLease
+from consumers.stepping import unless
+from statemachine.errors import TransactionAborted
 from tests.unit.consumers.steady import Steady
 
 
-async def never() -> None:
-    """A renewal that no step of the test takes long enough for."""
-    raise AssertionError("renewed")
-
-
-async def test_a_step_that_ends_is_finished_and_one_that_is_revoked_is_not() -> None:
+async def test_work_that_ends_is_done_and_work_that_is_revoked_is_not() -> None:
     """What was cut off is done again by whoever comes next."""
     leaving = asyncio.Event()
-    assert await step_until(asyncio.sleep(0), leaving, lease=None, renew=never)
+    assert await unless(leaving, asyncio.sleep(0))
     asyncio.get_running_loop().call_later(0.01, leaving.set)
-    assert not await step_until(asyncio.sleep(60), leaving, lease=None, renew=never)
+    assert not await unless(leaving, asyncio.sleep(60))
 
 
-async def test_a_long_step_keeps_its_lease() -> None:
-    """Renewed in time as long as the step lasts, and not after it."""
-    lease, renewed = StepLease(0.03, asyncio.get_running_loop().time), 0
+async def test_what_the_work_raises_comes_out() -> None:
+    """The partition acts on it."""
 
-    async def renew() -> None:
-        nonlocal renewed
-        renewed += 1
-
-    assert await step_until(asyncio.sleep(0.1), asyncio.Event(), lease=lease, renew=renew)
-    assert renewed >= 3
-    seen = renewed
-    await asyncio.sleep(0.05)
-    assert renewed == seen
-
-
-async def test_a_renewal_that_fails_ends_the_step() -> None:
-    """Its producer is dead: whatever the step would do next is somebody else's."""
-
-    async def renew() -> None:
+    async def work() -> None:
         raise TransactionAborted("fenced, perhaps")
 
     with pytest.raises(TransactionAborted):
-        await step_until(
-            asyncio.sleep(60), asyncio.Event(), lease=StepLease(0.03, asyncio.get_running_loop().time), renew=renew
-        )
-
-
-async def test_a_lease_that_ran_out_is_as_good_as_fenced() -> None:
-    """The process stood still: it waits for its revoke before it fences anybody."""
-
-    async def step() -> None:
-        raise LeaseExpired("too late")
-
-    with pytest.raises(Fenced, match="too late"):
-        await step_until(step(), asyncio.Event(), lease=None, renew=never)
+        await unless(asyncio.Event(), work())
 
 
 def test_an_heir_waits_until_the_old_owner_s_lease_is_over() -> None:

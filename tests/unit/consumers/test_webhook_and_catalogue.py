@@ -13,11 +13,12 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from consumers.asking_records import AskingOptions
 from consumers.catalogue_lane import CatalogueLogic
-from consumers.lease import Lease, LeaseExpired
+from consumers.lease import Lease
 from consumers.partition import Batch, Overlay
 from consumers.rate import RateLimit
-from consumers.reading import Asking, in_order
+from consumers.reading import Asking
 from consumers.store import DictStore
 from consumers.webhook_lane import OrderCache, WebhookLogic
 from producers.outbox import OutboundRecord, Outbox
@@ -65,18 +66,34 @@ class Lane:
     fail: Callable[[str, int], Exception | None] = lambda _what, _count: None
     store: DictStore = field(default_factory=DictStore)
     good: bytes | None = None
-    #: Seconds since the lease of a batch was renewed.
-    lease_age: float = 0.0
+    options: AskingOptions = field(default_factory=AskingOptions)
 
     def __post_init__(self) -> None:
         self.time = Steady()
         self.river = FileRiver(self.books, fail=self._fail)
+        self.river.clock = self.time
         self.asking = Asking(RateLimit(0, lambda: 1.0), clock=self.time, sleep=self.time.sleep, jitter=lambda: 1.0)
         self.cache = OrderCache()
+        self.lease = Lease(5.0, self.time)
         self.webhooks = WebhookLogic(
-            prefix="", provider=self.river, verify=self._verify, cache=self.cache, asking=self.asking, room=Room()
+            prefix="",
+            provider=self.river,
+            verify=self._verify,
+            cache=self.cache,
+            asking=self.asking,
+            room=Room(),
+            options=self.options,
         )
-        self.catalogue = CatalogueLogic(prefix="", provider=self.river, asking=self.asking, room=Room())
+        self.catalogue = CatalogueLogic(
+            prefix="",
+            provider=self.river,
+            asking=self.asking,
+            room=Room(),
+            lease=self.lease,
+            options=self.options,
+        )
+        self.lease.renew(self.time())
+        self.offset = 0
 
     def _fail(self, what: str, count: int) -> Exception | None:
         return self.fail(what, count)  # tests may set it later
@@ -84,15 +101,39 @@ class Lane:
     def _verify(self, _body: bytes, header: bytes | None) -> bool:
         return self.good is None or header == self.good
 
-    async def step(self, logic: WebhookLogic | CatalogueLogic, *records: Consumed) -> Outbox:
-        """One batch; the changes are folded into the store as after its commit."""
+    async def step(
+        self,
+        logic: WebhookLogic | CatalogueLogic,
+        *records: Consumed,
+        until: Callable[[Outbox], bool] = lambda _outbox: False,
+    ) -> Outbox:
+        """Transaction after transaction until nothing waits, or ``until`` it is as wanted; what all of them wrote."""
         outbox = Outbox({"orderflow.inbox": INBOX_COUNT, "orderflow.dead-letters": 1}, home=0, home_count=0)
-        overlay = Overlay(self.store)
-        lease = Lease(5.0, self.time)
-        lease.renew(self.time() - self.lease_age)
-        await logic.step(Batch(records, None, NOW, lease), overlay, outbox)
-        self.store.apply(overlay.changes)
-        return outbox
+        for record in records:
+            record.offset = record.offset or self.offset
+            self.offset = record.offset + 1
+        await logic.opened(self.store)
+        wake, batch = asyncio.Event(), Batch(records, None, NOW)
+        logic.desk.wake = wake.set
+        while True:
+            overlay = Overlay(self.store)
+            await logic.step(batch, overlay, outbox)
+            self.store.apply(overlay.changes)
+            self.lease.renew(self.time())
+            logic.committed(overlay.changes)
+            batch = Batch([], None, NOW)
+            while not logic.desk.ready:
+                if logic.desk.crash is not None:
+                    raise logic.desk.crash
+                if not logic.desk.busy or until(outbox):
+                    return outbox
+                wake.clear()
+                if logic.desk.calling:
+                    await wake.wait()
+                else:
+                    await self.time.sleep(logic.desk.due_in or 0.0)
+                    if logic is self.webhooks:
+                        logic.desk.start()
 
 
 def written(outbox: Outbox, topic: str) -> list[OutboundRecord]:
@@ -167,6 +208,7 @@ async def test_a_fact_that_does_not_fit_into_the_inbox_is_set_aside(lane: Lane) 
         cache=lane.cache,
         asking=lane.asking,
         room=Room(record_bytes_max=600),
+        options=lane.options,
     )
     outbox = await lane.step(
         lane.webhooks, Consumed(webhook("e" * 400, upstream="A-1")), Consumed(webhook(upstream="A-1"))
@@ -223,22 +265,98 @@ async def test_types_that_orders_have_no_use_for_are_counted_and_skipped(lane: L
     assert (outbox.count, lane.webhooks.counts["skipped"], reasons(outbox)) == (1, 1, ["undecodable"])
 
 
-@pytest.mark.parametrize("error", [Denied("401"), Unavailable("503"), TransportFailure("refused", sent=False)])
-async def test_while_digital_river_cannot_be_asked_the_lane_waits(lane: Lane, error: DigitalRiverError) -> None:
-    """The batch fails as a whole; nothing is set aside."""
+ALL_FAIL: list[DigitalRiverError] = [
+    Denied("401", status=401),
+    Denied("403", status=403),
+    Unavailable("503", status=503),
+    TransportFailure("refused", sent=False),
+    TransportFailure("no answer", sent=True),
+    OffContract("302", status=302),
+]
+
+
+@pytest.mark.parametrize("error", ALL_FAIL)
+async def test_while_digital_river_cannot_be_asked_nothing_is_set_aside(lane: Lane, error: DigitalRiverError) -> None:
+    """However long it takes: time in which nobody is answered is no age. Then all is handed over, in order."""
+    lane.options = AskingOptions(age_seconds_max=300)
+    lane.__post_init__()
+    orders = [f"DR{n}" for n in range(20)]
     lane.fail = lambda what, _count: error if what == "read" else None
-    with pytest.raises(type(error)):
-        await lane.step(lane.webhooks, Consumed(webhook(order="DR1")))
-    assert not [word for word in lane.webhooks.counts if word.startswith("dead")]
+    began = lane.time.now
+    bodies = [Consumed(webhook(f"{order}-{n}", order=order)) for n in range(2) for order in orders]
+    outbox = await lane.step(
+        lane.webhooks, *bodies, until=lambda _: lane.time.now > began + 2 * lane.options.age_seconds_max
+    )
+    assert outbox.count == 0
+    assert lane.webhooks.problem == str(error)
+    assert lane.river.count("read") < 2 * lane.options.age_seconds_max / 4, "one probe after the other, not all of them"
+    lane.fail = lambda _what, _count: None
+    lane.river.orders.update({order: f"A-{order}" for order in orders})
+    outbox = await lane.step(lane.webhooks)
+    ids = [json.loads(record.value or b"")["id"] for record in written(outbox, "orderflow.inbox")]
+    assert sorted(ids) == sorted(f"{order}-{n}" for order in orders for n in range(2))
+    assert all(ids.index(f"{order}-0") < ids.index(f"{order}-1") for order in orders)
+    assert reasons(outbox) == []
+    assert lane.webhooks.problem is None
 
 
-async def test_an_answer_that_cannot_be_understood_does_not_stop_the_lane(lane: Lane) -> None:
-    """One order's odd answer is that record's dead letter; the others go on."""
-    lane.river.orders["DR2"] = "A-2"
-    lane.fail = lambda what, count: OffContract("302") if (what, count) == ("read", 1) else None
-    outbox = await lane.step(lane.webhooks, Consumed(webhook("e1", order="DR1")), Consumed(webhook("e2", order="DR2")))
-    assert reasons(outbox) == ["unroutable"]
-    assert [record.key for record in written(outbox, "orderflow.inbox")] == [b"A-2"]
+def fail_for(lane: Lane, about: str, error: DigitalRiverError, what: str = "read") -> None:
+    """Let calls about one object fail."""
+    lane.river.fails = {f"{what} {about}": error}
+
+
+@pytest.mark.parametrize("error", ALL_FAIL[1:])
+async def test_an_order_that_alone_cannot_be_read_is_set_aside_by_name_at_its_age(
+    lane: Lane, error: DigitalRiverError
+) -> None:
+    """The others do not wait for it; its own webhooks do, and each becomes a dead letter that says why."""
+    fail_for(lane, "DR-bad", error)
+    bodies = [Consumed(webhook(f"bad-{n}", order="DR-bad")) for n in range(3)]
+    began = lane.time.now
+    outbox = await lane.step(lane.webhooks, *bodies, until=lambda _: lane.river.count("read") > 1)
+    with capture_logs() as logs:
+        for n in range(400):  # one good one every half minute
+            lane.river.orders[f"DR{n}"] = f"A-{n}"
+            came = lane.time.now
+            good = await lane.step(
+                lane.webhooks,
+                Consumed(webhook(f"e{n}", order=f"DR{n}")),
+                until=lambda _, came=came: lane.time.now >= came + 30,  # type: ignore[misc]  # the loop's value
+            )
+            assert [record.key for record in written(good, "orderflow.inbox")] == [f"A-{n}".encode()]
+            outbox = good
+            if reasons(good):
+                break
+    assert reasons(outbox) == ["unroutable"] * 3
+    assert lane.options.age_seconds_max <= lane.time.now - began < 2 * lane.options.age_seconds_max
+    details = [
+        (dict(letter.headers)["orderflow-detail"] or b"").decode()
+        for letter in written(outbox, "orderflow.dead-letters")
+    ]
+    assert all(str(error) in detail for detail in details)
+    [told] = [line for line in logs if line["event"] == "tried_beside_others"]
+    assert (told["dr_order_id"], told["topic"]) == ("DR-bad", "dr-webhooks")
+    assert not lane.webhooks.desk.busy
+
+
+async def test_an_order_that_can_be_read_again_loses_nothing(lane: Lane) -> None:
+    """Its webhooks are handed over in the order in which they came."""
+    fail_for(lane, "DR-bad", Unavailable("500", status=500))
+    lane.river.orders["DR-bad"] = "A-bad"
+    first = [Consumed(webhook(f"bad-{n}", order="DR-bad")) for n in range(2)]
+    await lane.step(lane.webhooks, *first, until=lambda _: lane.river.count("read") > 5)
+    lane.river.fails = {}
+    outbox = await lane.step(lane.webhooks, Consumed(webhook("bad-2", order="DR-bad")))
+    ids = [json.loads(record.value or b"")["id"] for record in written(outbox, "orderflow.inbox")]
+    assert ids == ["bad-0", "bad-1", "bad-2"]
+
+
+async def test_a_webhook_that_tells_whose_order_it_is_ends_the_wait_of_the_others(lane: Lane) -> None:
+    """What waited goes first."""
+    fail_for(lane, "DR1", Unavailable("500", status=500))
+    await lane.step(lane.webhooks, Consumed(webhook("e1", order="DR1")), until=lambda _: lane.river.count("read") > 2)
+    outbox = await lane.step(lane.webhooks, Consumed(webhook("e2", order="DR1", upstream="A-1")))
+    assert [json.loads(record.value or b"")["id"] for record in written(outbox, "orderflow.inbox")] == ["e1", "e2"]
 
 
 def test_the_cache_forgets_what_was_not_seen_for_longest() -> None:
@@ -335,13 +453,78 @@ async def test_short_troubles_are_waited_out(lane: Lane) -> None:
 
 
 async def test_a_denied_key_loses_no_sku(lane: Lane) -> None:
-    """The batch fails and is done again; what was done before is repeated, which is harmless."""
-    lane.fail = lambda what, count: Denied("401") if what == "put" and count == 2 else None
-    with pytest.raises(Denied):
-        await lane.step(lane.catalogue, sku("1", "first"), sku("2", "second"))
-    assert lane.store.get("S-1") is None
+    """What is denied was not done, and is done when the key is right; what was done is not repeated."""
+    lane.fail = lambda what, count: Denied("401", status=401) if what == "put" and 2 <= count <= 5 else None
     await lane.step(lane.catalogue, sku("1", "first"), sku("2", "second"))
-    assert names(lane) == ["first", "first", "second"]
+    assert names(lane) == ["first", "second"]
+
+
+UNANSWERED: list[DigitalRiverError] = [
+    TransportFailure("no answer", sent=True),
+    *(Unavailable(str(status), status=status) for status in (408, 500, 502, 503, 504)),
+]
+
+
+@pytest.mark.parametrize("error", UNANSWERED)
+async def test_after_an_unanswered_write_the_same_sku_is_written_again_only_when_the_request_is_over(
+    lane: Lane, error: DigitalRiverError
+) -> None:
+    """The old request might come late and undo the newer one; other SKUs do not wait for it."""
+    lane.river.fail_after_writing = {"put 1": error}
+    began = lane.time.now
+    await lane.step(lane.catalogue, sku("1", "first"), sku("2", "second"), sku("3", "other", key=b"S-2"))
+    assert [(name, at - began >= lane.options.over_seconds) for name, at in lane.river.written] == [
+        ("first", False),
+        ("other", False),
+        ("first", True),
+        ("second", True),
+    ]
+
+
+HARMLESS: list[DigitalRiverError] = [TransportFailure("refused", sent=False), Throttled("429", retry_after_seconds=1.0)]
+
+
+@pytest.mark.parametrize("error", HARMLESS)
+async def test_what_took_no_effect_is_written_again_soon(lane: Lane, error: DigitalRiverError) -> None:
+    """Nothing can come late."""
+    lane.fail = lambda what, count: error if (what, count) == ("put", 1) else None
+    began = lane.time.now
+    await lane.step(lane.catalogue, sku("1", "first"))
+    assert names(lane) == ["first"]
+    assert lane.time.now - began < 5
+
+
+async def test_a_sku_that_alone_fails_is_refused_at_its_age_and_the_others_are_written_once(lane: Lane) -> None:
+    """Its event is a dead letter, ``skus`` says why, and a later event of it is tried as ever."""
+    lane.options = AskingOptions(age_seconds_max=300)
+    lane.__post_init__()
+    fail_for(lane, "S-bad", Unavailable("PUT /skus/{id}: HTTP 500", status=500), "put")
+    good = [sku(f"g{n}", f"name-{n}", key=f"S-{n}".encode()) for n in range(20)]
+    outbox = await lane.step(
+        lane.catalogue,
+        sku("bad", "bad", key=b"S-bad"),
+        *good,
+        until=lambda _: all(lane.store.get(f"S-{n}") for n in range(20)) and lane.river.count("put S-bad") > 1,
+    )
+    assert reasons(outbox) == []
+    for n in range(20, 60):
+        came = lane.time.now
+        outbox = await lane.step(
+            lane.catalogue,
+            sku(f"g{n}", f"name-{n}", key=f"S-{n}".encode()),
+            until=lambda _, came=came: lane.time.now >= came + 30,  # type: ignore[misc]  # the loop's value
+        )
+        if reasons(outbox):
+            break
+    assert reasons(outbox) == ["expired"]
+    assert state(lane, "S-bad") == "refused"
+    problem = json.loads(lane.store.get("S-bad") or b"")["problem"]
+    assert (problem["code"], problem["status"]) == ("unanswered", 500)
+    told = [effect["name"] for effect in lane.river.effects()]
+    assert len(told) == len(set(told)) > 20, "a good SKU is written once"
+    lane.river.fails = {}
+    await lane.step(lane.catalogue, sku("bad", "mended", key=b"S-bad"))
+    assert state(lane, "S-bad") == "known"
 
 
 async def test_a_sku_that_none_of_ours_wrote_stops_its_partition(lane: Lane) -> None:
@@ -352,24 +535,11 @@ async def test_a_sku_that_none_of_ours_wrote_stops_its_partition(lane: Lane) -> 
     assert raised.value.disposition is Disposition.STOP_PARTITION
 
 
-async def test_skus_run_side_by_side_and_each_in_order() -> None:
+async def test_skus_run_side_by_side_and_each_in_order(lane: Lane) -> None:
     """A slow SKU does not hold up the others."""
-    seen: list[str] = []
-    gate = asyncio.Event()
-
-    async def slow() -> None:
-        await gate.wait()
-        seen.append("slow")
-
-    async def fast() -> None:
-        seen.append("fast")
-        gate.set()
-
-    async def last() -> None:
-        seen.append("last")
-
-    await in_order({"a": [slow, last], "b": [fast]})
-    assert seen == ["fast", "slow", "last"]
+    lane.river.slow = {"S-1": 0.05}
+    await lane.step(lane.catalogue, sku("1", "first"), sku("2", "last"), sku("3", "fast", key=b"S-2"))
+    assert [name for name, _ in lane.river.written] == ["fast", "first", "last"]
 
 
 def test_a_snapshot_keeps_the_contract_shape(lane: Lane) -> None:
@@ -383,7 +553,28 @@ def test_a_snapshot_keeps_the_contract_shape(lane: Lane) -> None:
 async def test_a_sku_is_not_written_once_the_lease_has_run_out(lane: Lane, name: str | None) -> None:
     """Frozen for so long, somebody else may have written newer things: safe to repeat is not safe to come late."""
     await lane.step(lane.catalogue, sku("1", "first"))
-    lane.lease_age = 5.0
-    with pytest.raises(LeaseExpired):
-        await lane.step(lane.catalogue, sku("2", name))
+    lane.time.now += 5.0
+    record = sku("2", name)
+    record.offset = lane.offset
+    await lane.catalogue.step(Batch([record], None, NOW), Overlay(lane.store), Outbox({}, home=0, home_count=0))
+    lane.catalogue.committed({})  # but the transaction that renews the lease is not there
+    for _ in range(500):
+        await asyncio.sleep(0)
+    assert lane.catalogue.desk.renewal_wanted
+    assert names(lane) == ["first"]
+    await lane.step(lane.catalogue)
+    assert names(lane) == ["first", name or ""], "with a new lease it is written"
+
+
+async def test_a_sku_is_not_written_before_its_record_is_named_in_committed_progress(lane: Lane) -> None:
+    """Else a successor could not know what may be on its way."""
+    record = sku("1", "first")
+    await lane.catalogue.step(Batch([record], None, NOW), Overlay(lane.store), Outbox({}, home=0, home_count=0))
+    for _ in range(500):
+        await asyncio.sleep(0)
+    assert lane.river.count("put") == 0
+    progress = lane.catalogue.desk.progress(1)
+    assert (progress.offset, progress.read_to, dict(progress.pending)) == (0, 1, {0: 0})
+    lane.catalogue.committed({})
+    await lane.step(lane.catalogue)
     assert names(lane) == ["first"]

@@ -107,7 +107,7 @@ class PaperCheckout:
 
     def view(self) -> RemoteCheckout:
         """As the API tells it."""
-        funded = self.method is not None
+        funded = self.method is not None or not self.total
         return RemoteCheckout(
             checkout_id=self.checkout_id,
             currency=self.currency,

@@ -47,3 +47,36 @@ def test_a_negative_amount_has_no_text() -> None:
     """The contract has no sign, so a negative amount is a fault of ours."""
     with pytest.raises(ValueError, match="never negative"):
         format_money(-1, "USD")
+
+
+#: ISO 4217, list one, as published on 2026-01-01: what has other than two digits, and the rest.
+OTHER_DIGITS = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+    4: "CLF UYW",
+}
+TWO_DIGITS = """
+AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF CHW CNY COP COU CRC
+CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR
+KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN
+PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS
+UAH USD USN UYU UZS VED VES WST XAD XCD XCG YER ZAR ZMW ZWG
+"""
+#: Metals, baskets and test codes have no minor unit, and no order is in them.
+NO_MONEY = "XAG XAU XBA XBB XBC XBD XDR XPD XPT XSU XTS XUA XXX"
+
+
+@pytest.mark.parametrize(
+    ("code", "digits"),
+    [(code, digits) for digits, codes in {**OTHER_DIGITS, 2: TWO_DIGITS}.items() for code in codes.split()],
+)
+def test_every_currency_of_iso_4217_has_its_digits(code: str, digits: int) -> None:
+    """The whole list, the Caribbean guilder and Zimbabwe Gold too."""
+    assert is_currency(code)
+    assert currency_digits(code) == digits
+
+
+@pytest.mark.parametrize("code", NO_MONEY.split())
+def test_a_code_without_minor_units_is_no_currency_of_an_order(code: str) -> None:
+    """There is nothing to count in."""
+    assert not is_currency(code)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from statemachine import snapshot
+from statemachine import upgrades
 from statemachine.decision import Parked
-from statemachine.errors import ConfigError, InvariantBroken
+from statemachine.errors import ConfigError, Disposition, InvariantBroken
 from statemachine.facts import Fact, RemoteOrder
 from statemachine.order import DEFINITION, Refund, Return, new_order
 from statemachine.snapshot import decode_snapshot, encode_snapshot
-from tests.unit.statemachine.story import BEGIN, Story
+from tests.unit.statemachine.story import BEGIN, Story, units
 
 PUBLIC = (
     "order_id", "state", "sequence", "payment", "amounts", "lines", "shipments", "refunds", "returns", "documents",
@@ -94,9 +96,9 @@ def test_a_newer_snapshot_stops_the_worker() -> None:
 
 def test_every_older_definition_has_its_upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each version has one function to the next; without it the worker says so."""
-    assert list(snapshot.UPGRADES) == list(range(1, DEFINITION))
+    assert list(upgrades.UPGRADES) == list(range(1, DEFINITION))
     old = document(Story().to_complete()) | {"definition": DEFINITION - 1}
-    monkeypatch.delitem(snapshot.UPGRADES, DEFINITION - 1)
+    monkeypatch.delitem(upgrades.UPGRADES, DEFINITION - 1)
     with pytest.raises(ConfigError, match="no upgrade"):
         decode_snapshot(msgspec.json.encode(old))
 
@@ -128,6 +130,84 @@ def test_an_order_of_definition_1_in_dispute_is_followed_from_the_next_report() 
     remote = RemoteOrder(dr_order_id, "dispute", "USD", 2200, checkout_id=story.order.digital_river.checkout_id)
     story.fact(Fact(type="order.dispute", dr_order_id=dr_order_id, order=remote))
     assert story.state == "disputed"
+
+
+@pytest.mark.parametrize("name", ["awaited", "shipping"])
+def test_a_recorded_snapshot_of_definition_2_is_read_as_what_it_was(name: str) -> None:
+    """Written by the code of that time: nothing changes but the definition."""
+    recorded = (SNAPSHOTS / f"definition-2-{name}.json").read_bytes()
+    order = decode_snapshot(recorded)
+    now, then = msgspec.json.decode(encode_snapshot(order)), msgspec.json.decode(recorded)
+    assert (then.pop("definition"), now.pop("definition")) == (2, DEFINITION)
+    for item in then["internal"].get("items", ()):
+        item.append(0)  # a line has its part of the order's discount since definition 3
+    assert now == then
+
+
+def test_a_price_of_definition_2_that_was_nothing_may_not_have_been_told() -> None:
+    """It is not taken for a line that costs nothing: a refund of it is Digital River's to refuse."""
+    made = msgspec.json.decode((SNAPSHOTS / "definition-2-shipping.json").read_bytes())
+    made["internal"]["items"][0][2:] = [0, 0]
+    assert [item.amount for item in decode_snapshot(msgspec.json.encode(made)).items] == [None]
+
+
+def test_what_waited_for_ever_in_an_order_of_definition_2_gets_a_deadline() -> None:
+    """An order at rest may never be heard of again: what it keeps must not depend on that."""
+    story = Story()
+    story.order = decode_snapshot((SNAPSHOTS / "definition-2-at-rest.json").read_bytes())
+    (entry,) = story.order.parked
+    assert [(one.name, one.due) for one in story.order.deadlines] == [("expire", entry.arrived + timedelta(days=7))]
+    assert decode_snapshot(encode_snapshot(story.order)) == story.order
+    story.fire("expire")
+    assert [(one.reason, one.cause.type) for one in story.set_aside] == [("refused", "fulfillment.return_received")]
+    assert len(story.attention) == 1
+
+
+def broken(change: Callable[[dict[str, Any]], object]) -> bytes:
+    """A snapshot of today in which somebody changed something."""
+    story = Story().to_placed()
+    story.ship()
+    story.tell("order.return_requested", return_id="t-1", items=units(l1=1))
+    assert story.order is not None
+    order = msgspec.structs.replace(
+        story.order, refunds=(Refund("r-1", "pending", 1260),), returns=(Return("t-1", "requested"),)
+    )
+    made: dict[str, Any] = msgspec.json.decode(encode_snapshot(order))
+    assert decode_snapshot(msgspec.json.encode(made)) == order
+    change(made)
+    return msgspec.json.encode(made)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda made: made["internal"].pop("refunds"),
+        lambda made: made["internal"].pop("returns"),
+        lambda made: made["internal"].pop("parked"),
+        lambda made: made["parked"].clear(),
+        lambda made: made["refunds"].clear() or made["returns"].append(made["returns"][0]),
+        lambda made: made["refunds"][0].update(amount="12.6"),
+        lambda made: made["refunds"][0].update(amount="-1.00"),
+        lambda made: made["amounts"].update(total="much"),
+        lambda made: made["amounts"].update(total="1"),
+        lambda made: made["amounts"].update(captured="-1.00"),
+        lambda made: made["amounts"].update(currency="XXX"),
+        lambda made: made["amounts"].update(currency=None),
+        lambda made: made["lines"].clear(),
+        lambda made: made.update(state="lost"),
+        lambda made: made.update(internal=[]),
+        lambda made: made.update(definition=2, deadlines=None),
+        lambda made: made.update(definition=2, state="complete", parked=[{"since": "soon"}]),
+        lambda made: made.update(definition=2, state="complete", parked=[{}]),
+        lambda made: made.update(definition=1, internal=[]),
+    ],
+)
+def test_a_snapshot_whose_parts_do_not_fit_together_is_a_fault(change: Callable[[dict[str, Any]], object]) -> None:
+    """Whatever is wrong with it, it is our error with its disposition, never one of a library's."""
+    data = broken(change)
+    with pytest.raises(InvariantBroken) as raised:
+        decode_snapshot(data)
+    assert raised.value.disposition is Disposition.DEAD_LETTER
 
 
 @pytest.mark.parametrize(

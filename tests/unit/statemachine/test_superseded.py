@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from statemachine.commands import AttachSource, Command, CreateCheckout, DeleteCheckout, name_of
-from statemachine.decision import Moved, Repeated
+from statemachine.decision import Moved, Parked, Repeated
 from statemachine.errors import InvariantBroken
 from statemachine.facts import Outcome, Problem
 from tests.unit.statemachine.story import Story, cart
@@ -217,3 +217,72 @@ def test_a_checkout_without_an_id_takes_no_source() -> None:
     )
     with pytest.raises(InvariantBroken):
         story.tell("checkout.source_provided", source_id="sim-card-1")
+
+
+def test_a_return_from_an_earlier_payment_never_declines_the_next_order() -> None:
+    """The page that the shopper came back by is loaded again while the next checkout is made: it stands for nothing then."""
+    story = Story().to_placed(method="redirect")
+    story.tell("order.payment_returned")
+    story.answer()
+    assert story.state == "declined"
+    story.tell("checkout.updated", **cart())
+    assert isinstance(story.tell("order.payment_returned", "the page, loaded again"), Repeated)
+    story.answer()
+    assert isinstance(story.tell("order.payment_returned", "and again"), Repeated)
+    story.tell("checkout.source_provided", source_id="sim-redirect-2")
+    story.answer()
+    assert isinstance(story.tell("order.payment_returned", "and again, now ready"), Repeated)
+    story.tell("order.placed", terms_accepted=True)
+    story.answer()
+    assert (story.state, story.commands) == ("pending_payment", type(story.commands)())
+    story.tell("order.payment_returned")
+    assert [name_of(one) for one in story.commands] == ["refresh_order"]
+
+
+def test_a_shopper_who_is_back_before_the_placement_is_answered_is_not_forgotten() -> None:
+    """It stands for the order that is being placed: refreshed once that is known to be pending."""
+    story = Story().to_ready(method="redirect")
+    story.tell("order.placed", terms_accepted=True)
+    assert isinstance(story.tell("order.payment_returned"), Parked)
+    story.outcome(story.river.answer(story.commands.popleft()))
+    assert [name_of(one) for one in story.commands] == ["refresh_order"]
+
+
+def test_what_waited_for_a_placement_that_failed_goes_with_it() -> None:
+    """The return was from that payment: the next one has its own."""
+    story = Story().to_ready(method="card_declined")
+    story.tell("order.placed", terms_accepted=True)
+    assert isinstance(story.tell("order.payment_returned"), Parked)
+    story.answer()
+    assert story.order is not None
+    assert (story.state, story.order.parked, story.set_aside) == ("declined", (), [])
+
+
+def test_a_return_that_names_its_checkout_stands_for_no_other() -> None:
+    """Whoever names it is told apart even while the next order is being paid."""
+    story = Story().to_placed(method="redirect")
+    assert story.order is not None
+    first = story.order.digital_river.checkout_id
+    story.tell("order.payment_returned", checkout_id=first)
+    story.answer()
+    assert story.state == "declined"
+    story.tell("checkout.updated", **cart())
+    story.answer()
+    story.tell("checkout.source_provided", source_id="sim-redirect-2")
+    story.answer()
+    story.tell("order.placed", terms_accepted=True)
+    assert isinstance(story.tell("order.payment_returned", checkout_id=first), Repeated)
+    story.answer()
+    assert isinstance(story.tell("order.payment_returned", checkout_id=first), Repeated)
+    assert isinstance(story.tell("order.payment_returned", checkout_id="nobody's"), Repeated)
+    story.tell("order.payment_returned", checkout_id=story.order.digital_river.checkout_id)
+    assert [name_of(one) for one in story.commands] == ["refresh_order"]
+
+
+def test_an_early_return_of_an_older_version_s_snapshot_is_dropped() -> None:
+    """It was kept where it stands for nothing: the order that comes next is not refreshed for it."""
+    story = Story()
+    assert isinstance(story.tell("order.payment_returned"), Parked)
+    story.request()
+    assert story.order is not None
+    assert (story.order.parked, story.set_aside) == ((), [])

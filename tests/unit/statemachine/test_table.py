@@ -45,7 +45,7 @@ EXPECTED = {
     "checkout.source_provided": "ppmmprrrrrrrrprrr",
     "checkout.abandoned": "pmmmmrrrrrrrrrsrr",
     "order.placed": "pppmprrrrrrrrprrr",
-    "order.payment_returned": "ppppsp" + "m" + "sssssssrss",
+    "order.payment_returned": "pssssp" + "m" + "sssssssrss",
     "order.cancel_requested": "pmmmmpppmrrrpmrrr",
     "order.refund_requested": "pppppppppp" + "pppprrr",
     "order.return_requested": "ppppppppp" + "rrrpprrr",

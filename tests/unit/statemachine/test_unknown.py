@@ -7,8 +7,8 @@ import pytest
 
 from statemachine.commands import CreateFulfillment, Inquire, PlaceOrder
 from statemachine.decision import Repeated
-from statemachine.facts import Outcome
-from tests.unit.statemachine.story import Story
+from statemachine.facts import Outcome, Problem
+from tests.unit.statemachine.story import Story, cart
 
 
 def unknown(story: Story) -> Outcome:
@@ -145,6 +145,71 @@ def test_an_unknown_answer_before_its_inquiry_is_answered_waits_for_it() -> None
     story.answer()
     assert story.state == "submitted"
     assert sum(isinstance(command, Inquire) for command in story.asked) == 1
+
+
+def forbidden(story: Story, *, had_no_effect: bool = True) -> Outcome:
+    """The outcome of the next command in the queue when Digital River answers 403."""
+    problem = Problem(code="forbidden", status=403) if had_no_effect else None
+    return msgspec.structs.replace(unknown(story), status=403, problem=problem)
+
+
+def test_a_forbidden_command_calls_a_person_and_is_asked_again_for_as_long_as_it_takes() -> None:
+    """403 holds that command only: nothing is lost, and once the key has its rights the order goes on without a person's help."""
+    story = placing()
+    for attempt in range(1, 12):
+        assert story.commands[0].attempt == attempt
+        story.outcome(forbidden(story))
+        assert story.attention == ["place_order: Digital River forbids it (HTTP 403): look at the rights of the key"]
+        assert (story.state, len(story.commands)) == ("placing", 0)
+        story.fire("ask_again")
+    story.answer()
+    assert (story.state, story.attention, len(story.river.orders)) == ("submitted", [], 1)
+
+
+def test_the_waits_of_a_forbidden_command_grow_to_an_hour() -> None:
+    """A key without rights is not hammered."""
+    story = placing()
+    waits = []
+    for _ in range(8):
+        story.outcome(forbidden(story))
+        assert story.order is not None
+        [deadline] = story.order.deadlines
+        waits.append((deadline.due - story.order.updated).total_seconds() / 60)
+        story.fire("ask_again")
+    assert waits == [2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_a_forbidden_look_up_calls_a_person_and_is_inquired_after() -> None:
+    """The command may have run before: it is not taken for one without effect."""
+    story = placing()
+    story.river.answer(story.commands[0])
+    story.river.facts.clear()
+    story.outcome(forbidden(story, had_no_effect=False))
+    assert story.attention == ["place_order: Digital River forbids it (HTTP 403): look at the rights of the key"]
+    story.fire("inquire")
+    story.answer()
+    assert (story.state, story.attention, len(story.river.orders)) == ("submitted", [], 1)
+
+
+def test_an_unwanted_command_that_is_forbidden_is_forgotten() -> None:
+    """Nothing was made, so there is nothing to delete."""
+    story = Story()
+    story.tell("checkout.requested", **cart())
+    command = story.commands.popleft()
+    story.tell("checkout.abandoned")
+    problem = Problem(code="forbidden", status=403)
+    story.outcome(
+        Outcome(
+            command_id=command.command_id,
+            command="create_checkout",
+            attempt=1,
+            result="unknown",
+            status=403,
+            problem=problem,
+        )
+    )
+    assert story.order is not None
+    assert (story.order.commands, len(story.commands)) == ((), 0)
 
 
 def test_an_unwanted_command_without_effect_is_forgotten() -> None:

@@ -1,0 +1,78 @@
+"""Whether Digital River answers at all: one line when it stops, one when it answers again, for all lanes of a process.
+
+A single failure says little: requests are lost, and one object may always fail while others are answered. What tells is a row of
+failures without an answer between them, from any lane. Texts name the call and the setting, never an address, a path or a value.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from statemachine.errors import Denied, DigitalRiverError, OffContract, Throttled, TransportFailure
+
+log = structlog.get_logger(__name__)
+
+#: So many failures in a row, or two and so many seconds without an answer, and it does not answer.
+FAILURES_MAX: Final = 5
+SILENT_SECONDS: Final = 15.0
+
+_URL, _KEY, _TIMEOUT = "ORDERFLOW_DIGITALRIVER_URL", "ORDERFLOW_DIGITALRIVER_KEY", "ORDERFLOW_DIGITALRIVER_TIMEOUT"
+
+
+class Reach:
+    """What the requests of a process say about Digital River; one per connection pool."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` is steady, in seconds."""
+        self.clock = clock
+        self._failures = 0
+        self._silent_since = 0.0
+        self._error: DigitalRiverError | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """What a person should know while it does not answer, in a line; None while it does."""
+        if self._error is None:
+            return None
+        return f"{_say(self._error)}, for {self._seconds():.0f} s now; look at {_settings(self._error)}"
+
+    def answered(self, route: str) -> None:
+        """It answered to a request, whatever it said."""
+        if self._error is not None:
+            log.info(
+                "digital_river_back", reason=f"Digital River answers again: {route}", seconds=round(self._seconds())
+            )
+        self._failures, self._error = 0, None
+
+    def failed(self, error: DigitalRiverError, began: float) -> None:
+        """A request that began at ``began`` brought no answer, or Digital River denied the key."""
+        if isinstance(error, Throttled | OffContract):  # it is there, whatever it means
+            self.answered(str(error))
+            return
+        if not self._failures:
+            self._silent_since = began
+        self._failures += 1
+        if self._error is not None:
+            self._error = error
+        elif self._failures >= FAILURES_MAX or (self._failures > 1 and self._seconds() >= SILENT_SECONDS):
+            self._error = error
+            log.error("digital_river_away", reason=_say(error), remedy=f"look at {_settings(error)}")
+
+    def _seconds(self) -> float:
+        return self.clock() - self._silent_since
+
+
+def _say(error: DigitalRiverError) -> str:
+    """The trouble with the last call, whose text begins with its route."""
+    return f"Digital River {'denies the key' if isinstance(error, Denied) else 'does not answer'}: {error}"
+
+
+def _settings(error: DigitalRiverError) -> str:
+    """The settings that such a trouble may come from."""
+    if isinstance(error, Denied):
+        return _KEY
+    return f"{_URL} and {_TIMEOUT}" if isinstance(error, TransportFailure) and error.sent else _URL

@@ -1,0 +1,260 @@
+"""Records that wait for Digital River: restarts, successors and crowds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from consumers.asking_desk import AskingDesk
+from consumers.asking_progress import PENDING_MAX, AskingProgress
+from consumers.asking_records import AskingOptions, GaveUp
+from consumers.lease import Lease
+from consumers.provider import MayWrite
+from consumers.rate import RateLimit
+from consumers.reading import Asking
+from statemachine.errors import Unavailable
+from tests.unit.consumers.steady import Steady
+
+BAD = Unavailable("500", status=500)
+
+
+class Endless(Lease):
+    """A lease that never runs out."""
+
+    def check(self) -> None:
+        """Pass."""
+
+
+class Bench:
+    """Desks of one process, or of several, on one clock."""
+
+    def __init__(self) -> None:
+        self.time = Steady()
+        self.asked: list[tuple[str, float]] = []
+        self.bad: set[str] = set()
+        self.hanging: set[str] = set()
+
+    def asking(self) -> Asking:
+        """A process' way to Digital River."""
+        return Asking(RateLimit(0, lambda: 1.0), clock=self.time, sleep=self.time.sleep, jitter=lambda: 1.0)
+
+    def desk(self, asking: Asking, by: str, *, writes: bool = True) -> AskingDesk[str, str]:
+        """A desk with a lease that never ends."""
+        lease = Endless(5.0, self.time)
+
+        async def ask(key: str, item: str, may_write: MayWrite) -> str:
+            if writes:
+                may_write()
+            self.asked.append((item, self.time()))
+            if key in self.hanging:
+                await asyncio.Event().wait()
+            if key in self.bad:
+                raise BAD
+            return item
+
+        return AskingDesk(
+            asking,
+            ask,
+            options=AskingOptions(),
+            incarnation=by,
+            place={},
+            about="sku_id",
+            lease=lease if writes else None,
+            whole=not writes,
+        )
+
+    async def run(self, desk: AskingDesk[str, str], until: Callable[[], bool]) -> list[str | GaveUp]:
+        """Commit and go on until it is as wanted; the answers."""
+        answers: list[str | GaveUp] = []
+        for _ in range(3000):
+            answers += [answer for _, answer in desk.take()]
+            desk.committed()
+            for _ in range(200):
+                await asyncio.sleep(0)
+            if until():
+                return answers
+            if not desk.ready:
+                await self.time.sleep(max(0.1, desk.due_in or 0.1))
+        raise AssertionError("never")
+
+
+def fill(desk: AskingDesk[str, str], *records: tuple[int, str]) -> list[int]:
+    """Read records; those that did not pass wait."""
+    taken = []
+    for offset, key in records:
+        if not desk.passes(offset):
+            desk.add(offset, key, f"{key}@{offset}")
+            taken.append(offset)
+    return taken
+
+
+async def test_a_restart_takes_what_is_not_done_and_nothing_else() -> None:
+    """Records around those that wait are done, and new ones are read."""
+    bench = Bench()
+    bench.bad = {"bad"}
+    asking = bench.asking()
+    desk = bench.desk(asking, "one")
+    desk.begin(0, None, None)
+    records = [(0, "a"), (1, "bad"), (2, "b"), (3, "bad"), (4, "c")]
+    assert fill(desk, *records) == [0, 1, 2, 3, 4]
+    await bench.run(desk, lambda: len(bench.asked) == 4)
+    await bench.run(desk, lambda: True)
+    progress = desk.progress(5)
+    assert (progress.offset, progress.read_to, list(progress.pending)) == (1, 5, [1, 3])
+    await desk.stop()
+    again = bench.desk(asking, "one")
+    again.begin(progress.offset, progress, None)
+    assert fill(again, *records[1:3]) == [1]
+    half = again.progress(3)
+    assert (half.offset, half.read_to, list(half.pending)) == (1, 5, [3, 1])
+    assert fill(again, *records[3:], (5, "d")) == [3, 5]
+    assert sorted(again.progress(6).pending) == [1, 3, 5]
+
+
+async def test_a_record_that_was_deleted_unread_is_forgotten() -> None:
+    """Nobody can have it any more; it must not hold the offset for ever."""
+    bench = Bench()
+    desk = bench.desk(bench.asking(), "one")
+    desk.begin(1, AskingProgress("one", 9, {1: 0, 5: 0}), None)
+    assert fill(desk, (5, "a")) == [5]
+    assert list(desk.progress(9).pending) == [5]
+
+
+@pytest.mark.parametrize(("by", "opened", "waits"), [("two", None, True), ("two", {1}, True), ("two", {0}, False)])
+async def test_a_successor_waits_for_what_its_predecessor_may_have_written(
+    by: str, opened: set[int] | None, waits: bool
+) -> None:
+    """For as long as the predecessor said, and for nothing else."""
+    bench = Bench()
+    desk = bench.desk(bench.asking(), by)
+    progress = AskingProgress("one", 3, {0: 0, 1: 0}, 99.0, None if opened is None else frozenset(opened))
+    desk.begin(0, progress, None)
+    fill(desk, (0, "x"), (1, "a"), (2, "passed"), (3, "new"))
+    began = bench.time.now
+    await bench.run(desk, lambda: len(bench.asked) == 3)
+    asked = dict(bench.asked)
+    assert asked["new@3"] - began < 1
+    assert (asked["a@1"] - began >= 99) == waits
+
+
+async def test_behind_somebody_unknown_all_that_was_there_waits() -> None:
+    """An older version wrote no metadata, an operator's tool neither; a successor of ours must know it, too."""
+    bench = Bench()
+    desk = bench.desk(bench.asking(), "two")
+    desk.begin(0, None, 2)
+    fill(desk, (0, "a"), (2, "new"))
+    assert desk.progress(1).doubtful_below == 0, "all of it has been read"
+    began = bench.time.now
+    await bench.run(desk, lambda: len(bench.asked) == 2)
+    assert [item for item, _ in bench.asked] == ["new@2", "a@0"]
+    assert bench.asked[1][1] - began >= 65
+    half = bench.desk(bench.asking(), "two")
+    half.begin(0, None, 9)
+    fill(half, (0, "a"))
+    assert half.progress(1).doubtful_below == 9
+
+
+async def test_who_leaves_in_good_order_names_what_may_still_take_effect() -> None:
+    """The request that hangs, not the SKU that was never tried."""
+    bench = Bench()
+    bench.hanging = {"slow"}
+    desk = bench.desk(bench.asking(), "one")
+    desk.begin(0, None, None)
+    fill(desk, (0, "slow"))
+    await bench.run(desk, lambda: len(bench.asked) == 1)
+    fill(desk, (1, "new"))
+    await desk.leave(0)
+    left = desk.progress(2, leaving=True)
+    assert (left.open, list(left.pending)) == (frozenset({0}), [0, 1])
+    assert 59 < left.wait_seconds <= 60
+    assert desk.progress(2).open is None, "but not before it leaves"
+
+
+async def test_what_hangs_in_our_own_process_is_known_over_a_resume() -> None:
+    """The same SKU waits until the request that was cut off is over."""
+    bench = Bench()
+    bench.hanging = {"slow"}
+    asking = bench.asking()
+    desk = bench.desk(asking, "one")
+    desk.begin(0, None, None)
+    fill(desk, (0, "slow"))
+    await bench.run(desk, lambda: len(bench.asked) == 1)
+    await desk.stop()
+    bench.hanging = set()
+    desk.begin(0, desk.progress(1), None)
+    fill(desk, (0, "slow"), (1, "other"))
+    await bench.run(desk, lambda: len(bench.asked) == 3)
+    assert [item for item, _ in bench.asked] == ["slow@0", "other@1", "slow@0"]
+    assert bench.asked[2][1] - bench.asked[0][1] >= 60
+
+
+async def test_age_is_kept_over_restarts() -> None:
+    """Else an object that always fails would stay for ever where workers come and go."""
+    bench = Bench()
+    bench.bad = {"bad"}
+    desk = bench.desk(bench.asking(), "two", writes=False)
+    desk.begin(0, AskingProgress("one", 1, {0: 3599}), None)
+    fill(desk, (0, "bad"))
+    answers: list[str | GaveUp] = []
+    for offset in range(1, 60):
+        fill(desk, (offset, f"good-{offset}"))
+        answers += await bench.run(desk, lambda offset=offset: f"good-{offset}@{offset}" in dict(bench.asked))  # type: ignore[misc]
+        await bench.time.sleep(1.0)
+        desk.start()
+    assert any(isinstance(answer, GaveUp) for answer in answers)
+
+
+async def test_a_crowd_of_failing_records_leaves_room_for_the_others() -> None:
+    """The partition would stand still, full of them: those that failed longest are set aside after a minute."""
+    bench = Bench()
+    desk = bench.desk(bench.asking(), "one", writes=False)
+    desk.begin(0, None, None)
+    bench.bad = {f"bad-{n}" for n in range(100)}
+    gave_up, offset = 0, 0
+    for number in range(100):
+        assert desk.room > 0
+        fill(desk, (offset, f"bad-{number}"), (offset + 1, f"good-{number}"))
+        good = f"good-{number}@{offset + 1}"
+        answers = await bench.run(desk, lambda good=good: good in dict(bench.asked))  # type: ignore[misc]
+        gave_up += sum(isinstance(answer, GaveUp) for answer in answers)
+        await bench.time.sleep(5.0)
+        desk.start()
+        offset += 2
+    assert 30 <= gave_up <= 50
+    assert desk.room >= PENDING_MAX // 2 - 6
+
+
+async def test_the_time_of_an_outage_is_no_age() -> None:
+    """What fails once more after it is not set aside for the hours in which nobody was answered."""
+    bench = Bench()
+    bench.bad = {f"o-{n}" for n in range(9)}
+    desk = bench.desk(bench.asking(), "one", writes=False)
+    desk.begin(0, None, None)
+    fill(desk, *((n, f"o-{n}") for n in range(9)))
+    began = bench.time.now
+    await bench.run(desk, lambda: bench.time.now > began + 7200)
+    bench.bad = {"o-8"}
+    failed = len([item for item, _ in bench.asked if item == "o-8@8"])
+    answers = await bench.run(desk, lambda: len([item for item, _ in bench.asked if item == "o-8@8"]) > failed + 2)
+    assert not any(isinstance(answer, GaveUp) for answer in answers)
+    bench.bad = set()
+    answers += await bench.run(desk, lambda: not desk.busy)
+    assert sorted(map(str, answers)) == [f"o-{n}@{n}" for n in range(9)]
+
+
+async def test_a_fault_of_ours_ends_the_period() -> None:
+    """It must not vanish in a task that nobody looks at."""
+    bench = Bench()
+
+    async def ask(_key: str, _item: str, _may_write: MayWrite) -> str:
+        raise ZeroDivisionError
+
+    desk = AskingDesk(
+        bench.asking(), ask, options=AskingOptions(), incarnation="one", place={}, about="sku_id", whole=True
+    )
+    desk.begin(0, None, None)
+    desk.add(0, "a", "a")
+    await bench.run(desk, lambda: desk.crash is not None)
+    assert isinstance(desk.crash, ZeroDivisionError)
