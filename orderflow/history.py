@@ -106,10 +106,6 @@ class Player:
         except InvariantBroken as error:
             yield Step(number, order_id, event.type, "dead letter failed", state, state, str(error))
             return
-        except OverflowError:
-            reason = "a deadline would be after the year 9999"
-            yield Step(number, order_id, event.type, "dead letter failed", state, state, reason)
-            return
         if not isinstance(decision, Repeated) and decision.order is not None:
             self.orders[order_id] = decision.order
         match decision:

@@ -7,7 +7,7 @@ from typing import Final
 
 from statemachine.draft import Draft
 from statemachine.facts import RemoteCharge
-from statemachine.money import MINOR_MAX, round_money
+from statemachine.money import round_money
 
 _ELSEWHERE: Final = "in another currency than the order's; it is not counted"
 
@@ -29,7 +29,5 @@ def charges_in_currency(draft: Draft, charges: tuple[RemoteCharge, ...]) -> tupl
 
 
 def readable_money(major: Decimal, currency: str) -> int | None:
-    """Minor units of what an inbox record tells in major units; None when that is no amount of money."""
-    if not major.is_finite() or not 0 <= major <= MINOR_MAX:
-        return None
-    return round_money(major, currency)
+    """Minor units of what an inbox record tells in major units, which decoding has bounded; None when it is below nothing."""
+    return None if major < 0 else round_money(major, currency)

@@ -87,7 +87,7 @@ def refunds_of(texts: tuple[RefundText, ...], records: tuple[RefundRecord, ...],
     """The refunds of which these are the two parts.
 
     Raises:
-        ValueError: Two parts that do not belong together, or money that is none.
+        ValueError: The parts are not of the same refunds, or an amount is none in ``currency``.
     """
     return tuple(
         Refund(

@@ -37,8 +37,14 @@ def _told_prices_and_ends(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "definition": 3, "deadlines": deadlines, "internal": internal}
 
 
+def _told_prices(document: dict[str, Any]) -> dict[str, Any]:
+    """Definition 2 had no word for a price that Digital River did not tell: it was 0."""
+    internal = dict(document.get("internal", {}))
+    if "items" in internal:
+        items = [Item(*item) for item in internal["items"]]
+        internal["items"] = [item if item.amount or item.tax else replace(item, amount=None) for item in items]
+    return {**_expiring_at_rest(document), "internal": internal}
+
+
 #: Version -> what makes a document of it one of the next version.
-UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
-    1: _followed_disputes,
-    2: _told_prices_and_ends,
-}
+UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _followed_disputes, 2: _told_prices}

@@ -139,9 +139,16 @@ def test_a_recorded_snapshot_of_definition_2_is_read_as_what_it_was(name: str) -
     order = decode_snapshot(recorded)
     now, then = msgspec.json.decode(encode_snapshot(order)), msgspec.json.decode(recorded)
     assert (then.pop("definition"), now.pop("definition")) == (2, DEFINITION)
-    if "items" in then["internal"]:
-        then["internal"]["items"] = [[*item, 0] for item in then["internal"]["items"]]
+    for item in then["internal"].get("items", ()):
+        item.append(0)  # a line has its part of the order's discount since definition 3
     assert now == then
+
+
+def test_a_price_of_definition_2_that_was_nothing_may_not_have_been_told() -> None:
+    """It is not taken for a line that costs nothing: a refund of it is Digital River's to refuse."""
+    made = msgspec.json.decode((SNAPSHOTS / "definition-2-shipping.json").read_bytes())
+    made["internal"]["items"][0][2:] = [0, 0]
+    assert [item.amount for item in decode_snapshot(msgspec.json.encode(made)).items] == [None]
 
 
 def test_what_waited_for_ever_in_an_order_of_definition_2_gets_a_deadline() -> None:
