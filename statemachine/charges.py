@@ -227,13 +227,12 @@ def is_authorisation_gone(order: Order) -> bool:
 
 def _cost_without(order: Order, cancelled: dict[str, int]) -> int:
     """The part of the order's total, in minor units, that is left when ``cancelled`` units of each line are not delivered."""
-    values = {item.line: (item.amount or 0) + item.tax for item in order.items}
-    whole = kept = 0
-    for line in order.lines:
-        value = values.get(line.line, 0)
-        whole += value
-        kept += value * (line.ordered - cancelled[line.line]) // line.ordered
-    return order.amounts.total * kept // whole if whole else 0
+    prices = {item.line: (item.amount or 0) + item.tax for item in order.items}
+    if not any(prices.values()):  # Digital River told none: by units
+        prices = {line.line: line.ordered for line in order.lines}
+    whole = sum(prices.values())
+    kept = sum(prices.get(line.line, 0) * (line.ordered - cancelled[line.line]) // line.ordered for line in order.lines)
+    return order.amounts.total * kept // whole
 
 
 def is_voided(order: Order) -> bool:
