@@ -189,12 +189,16 @@ def _order(snapshot: _Snapshot) -> Order:
         amounts=amounts_of(snapshot.amounts),
         lines=snapshot.lines,
         shipments=snapshot.shipments,
-        refunds=refunds_of(snapshot.refunds, internal.refunds, snapshot.amounts.currency or ""),
-        returns=returns_of(snapshot.returns, internal.returns),
+        refunds=refunds_of(snapshot.refunds, internal.refunds, snapshot.amounts.currency or "")
+        if snapshot.refunds or internal.refunds
+        else (),
+        returns=returns_of(snapshot.returns, internal.returns) if snapshot.returns or internal.returns else (),
         documents=snapshot.documents,
         digital_river=snapshot.digital_river,
         deadlines=snapshot.deadlines,
-        parked=parked_of(snapshot.order_id, snapshot.parked, internal.parked),
+        parked=parked_of(snapshot.order_id, snapshot.parked, internal.parked)
+        if snapshot.parked or internal.parked
+        else (),
         attention=snapshot.attention,
         updated=snapshot.updated,
         definition=DEFINITION,

@@ -21,20 +21,13 @@ def _followed_disputes(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "definition": 2, "internal": internal}
 
 
-def _told_prices_and_ends(document: dict[str, Any]) -> dict[str, Any]:
-    """Definition 2 had no word for a price that Digital River did not tell, which was 0, and no return was ever ``withdrawn``.
-
-    It let events wait for ever in an order at rest: they get the time that such events have by default.
-    """
-    internal = dict(document.get("internal", {}))
-    if "items" in internal:
-        items = [Item(*item) for item in internal["items"]]
-        internal["items"] = [item if item.amount or item.tax else replace(item, amount=None) for item in items]
+def _expiring_at_rest(document: dict[str, Any]) -> dict[str, Any]:
+    """Definition 2 let events wait for ever in an order at rest: they get the time that such events have by default."""
     deadlines, parked = list(document["deadlines"]), document["parked"]
     if document["state"] in RESTING and parked:
         since = min(datetime.fromisoformat(entry["since"]) for entry in parked)
         deadlines.append({"name": "expire", "due": since + Policy().parked_max_age})
-    return {**document, "definition": 3, "deadlines": deadlines, "internal": internal}
+    return {**document, "definition": 3, "deadlines": deadlines}
 
 
 def _told_prices(document: dict[str, Any]) -> dict[str, Any]:
