@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -63,7 +64,8 @@ def ask(story: Story, number: int, style: int, line: int, size: int) -> bool:
     return isinstance(story.tell("order.refund_requested", refund_id=f"r-{number}", items=[named]), Moved)
 
 
-@settings(max_examples=120, deadline=None)
+@pytest.mark.timeout(120)
+@settings(max_examples=80, deadline=None)
 @given(
     LINES,
     st.integers(0, 400),
@@ -98,7 +100,8 @@ def test_a_line_is_paid_back_to_the_cent_and_never_more(
 STEPS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2), st.integers(1, 4)), min_size=1, max_size=25)
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.timeout(120)
+@settings(max_examples=120, deadline=None)
 @given(LINES, STEPS, st.booleans())
 def test_no_unit_is_paid_back_twice(lines: Lines, steps: list[tuple[int, int, int]], pays: bool) -> None:
     """Law: refunds and returns, asked, received, withdrawn, answered and paid in any order, failing now and then."""
