@@ -151,6 +151,7 @@ def who_notices(mutant: Mutant, asked: dict[str, Callable[[], object]], first: l
 
 def main() -> None:
     """Find who notices each mutant, write it down, and print the ones that nobody notices."""
+    known: dict[str, str] = msgspec.json.decode(RECORDED.read_bytes())
     asked = {
         name: test for name, test in fast_tests().items() if not name.startswith("test_table.test_a_table_that_lost")
     }
@@ -158,7 +159,8 @@ def main() -> None:
     recent: list[str] = []
     unnoticed = []
     for mutant in mutants():
-        name = who_notices(mutant, asked, recent[-30:][::-1])
+        last = known.get(mutant.name)
+        name = who_notices(mutant, asked, [*([last] if last in asked else []), *recent[-30:][::-1]])
         if name is None:
             unnoticed.append(mutant.name)
             continue

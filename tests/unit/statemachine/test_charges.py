@@ -11,7 +11,16 @@ import pytest
 
 from statemachine.decision import Decision, Moved, Parked, Repeated
 from statemachine.events import Event
-from statemachine.facts import ChargeOperation, Fact, RemoteCharge, RemoteDocument, RemoteRefund
+from statemachine.facts import (
+    ChargeOperation,
+    Fact,
+    RemoteCharge,
+    RemoteDocument,
+    RemoteFulfillment,
+    RemoteFulfillmentItem,
+    RemoteRefund,
+    RemoteReturn,
+)
 from statemachine.snapshot import encode_snapshot
 from tests.unit.statemachine.story import Story, cart, units
 
@@ -130,7 +139,11 @@ def early_facts(dr_order_id: str) -> list[Fact]:
     remote = RemoteCharge("cha-9", "capturable", 2200, dr_order_id=dr_order_id)
     document = RemoteDocument("file-1", "customer_invoice", dr_order_id)
     refund = RemoteRefund("re-1", "pending", dr_order_id, 100)
+    parcel = RemoteFulfillment("ful-9", dr_order_id, (RemoteFulfillmentItem("not-ours", 1),))
+    returned = RemoteReturn("ret-9", "created", dr_order_id)
     return [
+        Fact(type="fulfillment.created", fulfillment=parcel),
+        Fact(type="return.created", returned=returned),
         Fact(type="order.charge.capturable", charge=remote),
         Fact(type="order.invoice.created", dr_order_id=dr_order_id, document=document),
         Fact(type="refund.pending", refund=refund),
@@ -152,6 +165,8 @@ def test_reports_before_the_order_s_id_is_known_wait_for_it() -> None:
     assert [one.file_id for one in story.order.documents] == ["file-1"]
     assert [one.taken for one in story.order.refunds] == [100]
     assert story.order.amounts.charged_back == 100
+    assert story.order.voids == ("ful-9",)  # of units that the order does not have
+    assert [one.remote_id for one in story.order.returns] == ["ret-9"]
     assert (story.order.parked, story.set_aside) == ((), [])
 
 
