@@ -317,3 +317,13 @@ def test_a_return_may_be_accepted_before_its_request_is_answered() -> None:
     story.fact(Fact(type="return.accepted", dr_order_id=story.dr_order_id, returned=told))
     assert story.order is not None
     assert [(one.state, one.remote_id) for one in story.order.returns] == [("accepted", "ret_1")]
+
+
+def test_a_return_made_and_accepted_at_digital_river_waits_for_its_refund_too() -> None:
+    """Nobody here asked for it, and still the shopper's money must come, or a person is called."""
+    story = captured(("1", 2, "10.00"))
+    items = (RemoteReturnItem("70050030031", 1, accepted=1),)
+    remote = RemoteReturn("ret-9", "accepted", story.dr_order_id, items=items)
+    story.fact(Fact(type="return.accepted", dr_order_id=story.dr_order_id, returned=remote))
+    story.fire("return")
+    assert any("is not paid back" in reason for reason in story.attention)
