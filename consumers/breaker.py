@@ -33,6 +33,8 @@ class Breaker:
         self._pause_seconds = pause_seconds
         self._pause_seconds_max = pause_seconds_max
         self._failures = 0
+        #: Answers so far. A call that was begun before the last one, and failed since, says nothing: Digital River was there.
+        self.answers = 0
         self._pauses = 0
         self._open_until: float | None = None
         self._probing = False
@@ -74,14 +76,23 @@ class Breaker:
     def answered(self, *, called: bool = True) -> None:
         """Digital River answered something: it is there. Not ``called``: which says nothing about what is forbidden."""
         self._failures = 0
+        self.answers += 1
         self._probing = False
         if called:
             self._forbidden.clear()
         if len(self._forbidden) < FORBIDDEN_MAX:
             self._pauses, self._open_until, self.problem = 0, None, None
 
-    def failed(self, problem: str, now: float, *, who: str | None = None, probe: bool = False) -> None:
-        """A call of ``who`` brought no answer; ``probe`` when it was let through an open breaker."""
+    def failed(
+        self, problem: str, now: float, *, who: str | None = None, probe: bool = False, answers: int | None = None
+    ) -> None:
+        """A call of ``who`` brought no answer; ``probe`` when it was let through an open breaker.
+
+        ``answers``: how many there were when it began. Time-outs of calls that began together end together, long after the
+        answers of the others: in a row they would look like an outage.
+        """
+        if not probe and answers is not None and answers < self.answers:
+            return
         self._failures += 1
         if probe or self._failures >= self._failures_max:
             self._open(problem, now, who=who, probe=probe)

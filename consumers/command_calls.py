@@ -158,6 +158,7 @@ class Caller:
 
     async def _attempt(self, pending: PendingCommand, desk: Desk) -> Outcome | None:
         """One look or one call; None when a look did not find the command's effect."""
+        pending.answers_before = self.breaker.answers
         if not pending.look_first and not isinstance(pending.command, Inquire):
             return await self._call(pending, desk)
         began = self.clock()
@@ -224,7 +225,9 @@ class Caller:
             log.warning("digital_river_off_contract", order_id=command.order_id, error=error)
             self.breaker.answered()
             return 0
-        self.breaker.failed(str(error), now, who=command.command_id, probe=pending.probing)
+        self.breaker.failed(
+            str(error), now, who=command.command_id, probe=pending.probing, answers=pending.answers_before
+        )
         # what never reached Digital River may be tried for ever
         return 0 if isinstance(error, TransportFailure) and not error.sent else 1
 

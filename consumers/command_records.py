@@ -70,6 +70,8 @@ class PendingCommand:
     tried_at: float | None = None
     #: A request of it was written and may be on its way: it must not be cut off.
     calling: bool = False
+    #: Answers that the breaker had counted when its last look or call began.
+    answers_before: int = 0
     #: It is the one that finds out whether Digital River is back.
     probing: bool = False
 

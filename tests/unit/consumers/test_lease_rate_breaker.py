@@ -142,6 +142,20 @@ def test_the_breaker_opens_after_failures_in_a_row_only() -> None:
     assert breaker.enter(0.0) > 0
 
 
+def test_time_outs_of_calls_that_began_before_an_answer_do_not_open_the_breaker() -> None:
+    """Of 64 calls that begin together 54 are answered at once and 10 time out together: Digital River is there."""
+    breaker = Breaker()
+    began = breaker.answers
+    for _ in range(54):
+        breaker.answered()
+    for _ in range(10):
+        breaker.failed("no answer in time", 2.0, answers=began)
+    assert breaker.closed
+    for _ in range(5):  # these were written after the last answer
+        breaker.failed("no answer in time", 4.0, answers=breaker.answers)
+    assert not breaker.closed
+
+
 def test_an_open_breaker_lets_one_probe_through_after_its_pause() -> None:
     """The others wait for what the probe finds."""
     breaker = Breaker(failures_max=1, pause_seconds=2.0)
