@@ -31,6 +31,7 @@ class Reach:
         self.clock = clock
         self._failures = 0
         self._silent_since = 0.0
+        self._answered_at = float("-inf")
         self._error: DigitalRiverError | None = None
 
     @property
@@ -47,12 +48,15 @@ class Reach:
                 "digital_river_back", reason=f"Digital River answers again: {route}", seconds=round(self._seconds())
             )
         self._failures, self._error = 0, None
+        self._answered_at = self.clock()
 
     def failed(self, error: DigitalRiverError, began: float) -> None:
         """A request that began at ``began`` brought no answer, or Digital River denied the key."""
         if isinstance(error, Throttled | OffContract):  # it is there, whatever it means
             self.answered(str(error))
             return
+        if began < self._answered_at:
+            return  # time-outs of requests that began together end together, long after the answers of the others
         if not self._failures:
             self._silent_since = began
         self._failures += 1

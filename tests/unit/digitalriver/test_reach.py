@@ -89,3 +89,19 @@ def test_an_answer_that_is_of_no_use_is_an_answer(error: DigitalRiverError) -> N
     told(reach, TROUBLES[0][0], FAILURES_MAX)
     assert [line["event"] for line in told(reach, error)] == ["digital_river_back"]
     assert reach.problem is None
+
+
+def test_time_outs_of_requests_that_began_before_an_answer_are_no_outage() -> None:
+    """They end together, long after the others were answered; those that began after the answer count."""
+    time = Steady()
+    reach = Reach(time)
+    began = time.now
+    time.now += 1
+    reach.answered("GET /orders/{id}")
+    time.now += 29
+    error = TROUBLES[1][0]
+    with capture_logs() as logs:
+        for _ in range(2 * FAILURES_MAX):
+            reach.failed(error, began)
+    assert (logs, reach.problem) == ([], None)
+    assert len(told(reach, error, FAILURES_MAX)) == 1
