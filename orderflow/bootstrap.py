@@ -43,7 +43,7 @@ from producers.topic_setup import TopicState, check_topics, read_topics, smalles
 from producers.topics import Lane, Topic, prefixed
 from producers.transaction import Probe
 from statemachine.envelope import Headers
-from statemachine.errors import ConfigError
+from statemachine.errors import ClientBroken, ConfigError
 
 log = structlog.get_logger(__name__)
 
@@ -150,17 +150,21 @@ async def _run_together(
     tasks = [asyncio.create_task(membership.run(leave)) for membership in memberships]
     beside = [asyncio.create_task(watching), asyncio.create_task(stop.wait())]
     watched: list[asyncio.Future[Any]] = [*tasks, *beside]
+    done: set[asyncio.Future[Any]] = set()
     try:
-        await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
     finally:
         leave.set()
         for task in beside:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
         looked = await asyncio.gather(*beside, return_exceptions=True)
+    ended = beside[0] in done and beside[0].cancelled()  # by itself: the topics would change unseen
     for result in (*results, looked[0]):
         if isinstance(result, BaseException) and not (result is looked[0] and beside[0].cancelled()):
             raise result
+    if ended:
+        raise ClientBroken("the look at the topics ended by itself; the worker ends, to be started again")
 
 
 def _provider(settings: Settings) -> DigitalRiverProvider:

@@ -85,6 +85,8 @@ class Publisher:
                 raise await unreachable(self._connection) from error
             if isinstance(error, KafkaError):
                 raise BrokerUnavailable(f"Kafka refused a producer: {type(error).__name__}") from error
+            if isinstance(error, (AssertionError, OSError)):  # aiokafka lets these through when a connection breaks
+                raise BrokerUnavailable("the connection to Kafka broke while a producer started") from error
             raise
         return producer
 

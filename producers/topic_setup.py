@@ -78,6 +78,8 @@ async def _admin(connection: KafkaConnection) -> AsyncIterator[AIOKafkaAdminClie
         raise await unreachable(connection) from error
     except KafkaError as error:
         raise BrokerUnavailable(f"Kafka at {where} refused: {said(error)}") from error
+    except (AssertionError, OSError) as error:  # aiokafka lets these through when a connection breaks
+        raise BrokerUnavailable(f"the connection to Kafka at {where} broke") from error
     finally:
         with suppress(BrokerUnavailable):  # what was done is done
             await within(limits.stop_seconds, admin.close(), "closing a client")

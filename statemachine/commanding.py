@@ -57,8 +57,9 @@ def ask(
 
 def ask_anew(draft: Draft, refused: OpenCommand) -> None:
     """Ask again for what was refused and had no effect; it is open once more, under its own id."""
-    draft.put(commands=(*draft.order.commands, replace(refused, inquiries=0)))
-    _ask_again(draft, refused)
+    again = replace(refused, inquiries=0, excused=refused.excused + 1)
+    draft.put(commands=(*draft.order.commands, again))
+    _ask_again(draft, again)
 
 
 def ask_delete(draft: Draft, checkout_id: str) -> None:
@@ -150,7 +151,8 @@ def _hold(draft: Draft, closing: OpenCommand) -> None:
         close(draft)  # nothing was made, so there is nothing to delete
         return
     wait = min(draft.policy.answer_wait * 2 ** min(closing.attempt - 1, 16), INQUIRY_WAIT_MAX)
-    change(draft, replace(closing, step="retry", due=draft.now + wait, inquired_by=None))
+    waiting = replace(closing, step="retry", due=draft.now + wait, inquired_by=None, excused=closing.excused + 1)
+    change(draft, waiting)
 
 
 def inquire_due(draft: Draft) -> None:
@@ -186,7 +188,7 @@ def ask_again_after_absence(draft: Draft) -> None:
     assert closing is not None  # decide fires this for open commands only
     if not closing.wanted:
         close(draft)  # nothing was made, so there is nothing to delete
-    elif closing.attempt >= draft.policy.attempts_max:
+    elif closing.attempt - closing.excused >= draft.policy.attempts_max:
         change(draft, replace(closing, step="stuck", due=None, inquired_by=None))
         draft.call_attention(f"{closing.name}: asked {closing.attempt} times without effect")
     else:
@@ -210,7 +212,8 @@ def retry_checkout(draft: Draft) -> None:
     assert closing is not None  # decide fires this for open commands only
     policy = draft.policy
     wait = min(policy.unknown_sku_first_wait * 2 ** min(closing.attempt - 1, 16), policy.unknown_sku_longest_wait)
-    change(draft, replace(closing, step="retry", due=draft.now + wait, inquired_by=None))
+    waiting = replace(closing, step="retry", due=draft.now + wait, inquired_by=None, excused=closing.excused + 1)
+    change(draft, waiting)
 
 
 def is_unknown_sku_retryable(draft: Draft) -> bool:

@@ -251,6 +251,8 @@ class OpenCommand(msgspec.Struct, frozen=True, omit_defaults=True):
     due: datetime | None = None
     wanted: bool = True
     inquiries: int = 0
+    #: Attempts that Digital River refused for what passes: a right that is missing, a SKU that is not known yet, a dispute.
+    excused: int = 0
     #: The inquiry about this command that is on its way.
     inquired_by: str | None = None
     units: tuple[Units, ...] = ()

@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 FAILURES_MAX: Final = 5
 SILENT_SECONDS: Final = 15.0
 
+_FORBIDDEN: Final = 403
 _URL, _KEY, _TIMEOUT = "ORDERFLOW_DIGITALRIVER_URL", "ORDERFLOW_DIGITALRIVER_KEY", "ORDERFLOW_DIGITALRIVER_TIMEOUT"
 
 
@@ -52,7 +53,8 @@ class Reach:
 
     def failed(self, error: DigitalRiverError, began: float) -> None:
         """A request that began at ``began`` brought no answer, or Digital River denied the key."""
-        if isinstance(error, Throttled | OffContract):  # it is there, whatever it means
+        if isinstance(error, Throttled | OffContract) or error.status == _FORBIDDEN:
+            # It is there, whatever it means. What is forbidden may be one call: the lane that made it judges.
             self.answered(str(error))
             return
         if began < self._answered_at:

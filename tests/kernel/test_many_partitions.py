@@ -18,8 +18,8 @@ from tests.kernel.members import eventually, member, part
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(280)]
 
-#: More of them take longer than a test may: PARTITIONS=400.
-PARTITIONS = int(os.environ.get("PARTITIONS", "100"))
+#: In each run three times as many as take over at once; the soak takes a fleet's, or as many as ``PARTITIONS`` says.
+FEW, MANY = 3 * TAKE_OVERS_MAX, int(os.environ.get("PARTITIONS", "100"))
 
 
 @contextlib.asynccontextmanager
@@ -41,8 +41,9 @@ async def longest_hold() -> AsyncIterator[list[float]]:
         ticking.cancel()
 
 
-async def test_a_hundred_partitions_are_taken_over_each_at_its_first_try(
-    apache_kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("partitions", [FEW, pytest.param(MANY, marks=pytest.mark.soak)])
+async def test_many_partitions_are_taken_over_each_at_its_first_try(
+    apache_kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch, partitions: int
 ) -> None:
     """As many inits at once as Kafka and one process stand; the others wait for their turn, and no limit runs meanwhile."""
     at_once, most = 0, 0
@@ -58,17 +59,17 @@ async def test_a_hundred_partitions_are_taken_over_each_at_its_first_try(
             at_once -= 1
 
     monkeypatch.setattr(TransactionalProducer, "start", counted)
-    await make_topics(apache_kafka, prefix, PARTITIONS)
+    await make_topics(apache_kafka, prefix, partitions)
     began = time.monotonic()
-    async with member(apache_kafka, prefix, PARTITIONS) as membership, longest_hold() as held:
+    async with member(apache_kafka, prefix, partitions) as membership, longest_hold() as held:
 
         def running() -> int:
             return sum(part(membership, number).state is PartitionState.RUNNING for number in membership.partitions)
 
-        await eventually(lambda: running() == PARTITIONS, 200)
-        print(f"{PARTITIONS} partitions in {time.monotonic() - began:.1f} s, loop held {held[0] * 1000:.0f} ms")  # noqa: T201
-        tries = [part(membership, number).counters.takeovers for number in range(PARTITIONS)]
-        assert tries == [1] * PARTITIONS, f"{sum(tries) - PARTITIONS} take-overs failed"
+        await eventually(lambda: running() == partitions, 200)
+        print(f"{partitions} partitions in {time.monotonic() - began:.1f} s, loop held {held[0] * 1000:.0f} ms")  # noqa: T201
+        tries = [part(membership, number).counters.takeovers for number in range(partitions)]
+        assert tries == [1] * partitions, f"{sum(tries) - partitions} take-overs failed"
         assert most <= TAKE_OVERS_MAX
         assert held[0] < 3.0, "heartbeats would miss the session"
 

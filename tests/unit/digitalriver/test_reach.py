@@ -105,3 +105,11 @@ def test_time_outs_of_requests_that_began_before_an_answer_are_no_outage() -> No
             reach.failed(error, began)
     assert (logs, reach.problem) == ([], None)
     assert len(told(reach, error, FAILURES_MAX)) == 1
+
+
+def test_calls_that_are_forbidden_are_no_outage() -> None:
+    """Digital River is there and knows the key; what one key may not do, the lane that asked tells."""
+    reach = Reach(Steady())
+    forbidden = Denied(f"{ROUTE}: HTTP 403", status=403)
+    assert told(reach, forbidden, 10 * FAILURES_MAX) == []
+    assert reach.problem is None

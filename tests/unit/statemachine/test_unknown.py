@@ -280,3 +280,28 @@ def test_only_the_command_whose_time_has_come_is_asked_again() -> None:
     story.commands.clear()
     story.fire("ask_again")
     assert [(one.command_id, one.attempt) for one in story.commands] == [(first.command_id, 2)]
+
+
+@pytest.mark.parametrize("times", [1, 5, 9])
+def test_attempts_that_were_forbidden_do_not_count_as_without_effect(times: int) -> None:
+    """The key has its rights again and one call has no answer: the order asks again, however long it was held."""
+    story = placing()
+    for _ in range(times):
+        story.outcome(forbidden(story))
+        story.fire("ask_again")
+    story.outcome(unknown(story))
+    story.fire("inquire")
+    inquiry = story.commands.popleft()
+    assert story.order is not None
+    command = story.order.commands[0]
+    story.outcome(
+        Outcome(
+            command_id=command.command_id,
+            command="place_order",
+            attempt=command.attempt,
+            result="absent",
+            inquired_by=inquiry.command_id,
+        )
+    )
+    assert [one.step for one in story.order.commands if one.name == "place_order"] != ["stuck"]
+    assert not any("without effect" in reason for reason in story.attention)
