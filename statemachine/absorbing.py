@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from statemachine.charges import absorb_charges, absorb_operations, capture_of
+from statemachine.charges import EARLIER_ORDER, absorb_charges, absorb_operations, capture_of, has_captured
 from statemachine.commanding import close_command
 from statemachine.decision import IndexEntry
 from statemachine.disputes import follow_dispute
@@ -89,8 +89,9 @@ def _heed_type(draft: Draft, kind: str, remote: RemoteOrder) -> None:
 def _note_earlier(draft: Draft, remote: RemoteOrder) -> None:
     """An earlier order, or one for an earlier checkout, never moves this one; but one that holds money is not passed over."""
     former = draft.order.former
-    if remote.state in _HOLDS_MONEY and (remote.dr_order_id in former or remote.checkout_id in former):
-        draft.call_attention("an earlier order at Digital River was accepted; money may be held or taken there")
+    if remote.dr_order_id in former or remote.checkout_id in former:
+        if remote.state in _HOLDS_MONEY or has_captured(remote.charges):
+            draft.call_attention(EARLIER_ORDER)
     elif remote.checkout_id is not None and remote.checkout_id == draft.order.digital_river.checkout_id:
         draft.call_attention(ORDERED_TWICE)
 

@@ -36,6 +36,7 @@ _ALL_CAPTURED: Final = ("complete", "returned")
 
 CAPTURE_FAILED: Final = "capture failed"
 VOID_FAILED: Final = "void failed"
+EARLIER_ORDER: Final = "an earlier order at Digital River was accepted; money may be held or taken there"
 
 
 def absorb_charge(draft: Draft) -> None:
@@ -44,6 +45,8 @@ def absorb_charge(draft: Draft) -> None:
     assert isinstance(data, Fact)
     assert data.charge is not None  # that is why it is a fact.charge
     about = data.charge.dr_order_id or data.dr_order_id
+    if about in draft.order.former and has_captured((data.charge,)):
+        draft.call_attention(EARLIER_ORDER)
     if about is not None and about == draft.order.digital_river.order_id:
         absorb_charges(draft, (data.charge,))
         if draft.state == "pending_payment" and data.charge.state == "failed":
@@ -122,6 +125,18 @@ def absorb_operations(draft: Draft) -> None:
         recount(draft)
 
 
+def has_captured(charges: tuple[RemoteCharge, ...]) -> bool:
+    """Whether a report tells of money that was captured."""
+    return any(capture.state == "complete" for charge in charges for capture in charge.captures)
+
+
+def is_money_there(order: Order) -> bool:
+    """Whether money of the order is held or kept at Digital River, as far as charges and sums tell."""
+    amounts = order.amounts
+    kept = amounts.captured > amounts.refunded + amounts.charged_back
+    return kept or any(charge.state in ("capturable", "processing") for charge in order.charges)
+
+
 def has_operations(charges: tuple[Charge, ...]) -> bool:
     """Whether anything was captured or given back, or is to be."""
     for charge in charges:  # noqa: SIM110 - asked twice in a decision; a generator costs twice as much
@@ -196,15 +211,19 @@ def has_pending_void(order: Order) -> bool:
 
 
 def has_lasting_news(before: tuple[Charge, ...], after: tuple[Charge, ...]) -> bool:
-    """Whether there is a new charge, or a charge, capture or void has ended, well or not: no later report need repeat it."""
+    """Whether a charge is new, or a charge, capture or void has ended, well or not, or is told with its fulfilment now.
+
+    No later report need repeat it.
+    """
     return not _lasting(after) <= _lasting(before)
 
 
-def _lasting(charges: tuple[Charge, ...]) -> set[tuple[bytes, str]]:
-    ends = {(charge.mark, charge.state if charge.state in _ENDED else "") for charge in charges}
+def _lasting(charges: tuple[Charge, ...]) -> set[tuple[bytes, str, bytes]]:
+    lasting = {(charge.mark, charge.state if charge.state in _ENDED else "", b"") for charge in charges}
     for charge in charges:
-        ends |= {(one.mark, one.state) for one in (*charge.captures, *charge.cancels) if one.state not in _PENDING}
-    return ends
+        operations = (*charge.captures, *charge.cancels)
+        lasting |= {(one.mark, one.state, one.fulfillment) for one in operations if one.state not in _PENDING}
+    return lasting
 
 
 def is_authorisation_gone(order: Order) -> bool:
@@ -219,9 +238,8 @@ def is_authorisation_gone(order: Order) -> bool:
     for command in order.commands:
         for units in command.units:
             cancelling[units.line] += units.cancel
-            leaving[units.line] -= units.cancel
     if not any(leaving.values()):
-        return False
+        return False  # what is being cancelled costs nothing, as the sum below says
     return order.amounts.captured + slack < _cost_without(order, cancelling)
 
 

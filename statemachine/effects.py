@@ -39,7 +39,7 @@ from statemachine.facts import Problem
 from statemachine.guards import requested_units
 from statemachine.identity import without_fact
 from statemachine.order import Amounts, Line, RemoteIds, Units
-from statemachine.reconciling import CONTRADICTION
+from statemachine.reconciling import CONTRADICTION, MONEY_KEPT
 from statemachine.rules import IMPLIED, REMOTE_RANKS
 
 
@@ -51,11 +51,17 @@ def take_cart(draft: Draft) -> None:
     if not draft.order.lines:  # the first cart: nothing stands yet
         draft.order = replace(draft.order, lines=lines, amounts=Amounts(cart.currency))
         return
+    told = any(reason.startswith((CONTRADICTION, MONEY_KEPT)) for reason in draft.order.attention)
+    if told or charges.is_money_there(draft.order):
+        draft.clear_attention(CONTRADICTION)
+        draft.clear_attention(MONEY_KEPT)
+        draft.call_attention(charges.EARLIER_ORDER)  # from here on nothing else of that order is known
     draft.put(
         lines=lines,
         amounts=Amounts(cart.currency),
         digital_river=RemoteIds(customer_id=draft.order.digital_river.customer_id),
         items=(),
+        refunds=(),
         charges=(),
         voids=(),
         placed=False,

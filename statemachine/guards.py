@@ -334,6 +334,7 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_placed_already": is_placed_already,
     "is_quote_sound": is_quote_sound,
     "is_redirect": is_redirect,
+    "is_refund_of_lines": refundable.is_refund_of_lines,
     "is_refused_before_a_dispute_ended": fulfilling.is_refused_before_a_dispute_ended,
     "is_refresh_in_flight": is_refresh_in_flight,
     "is_return_over": returnable.is_return_over,

@@ -50,15 +50,17 @@ _NOT_KNOWN: Final = "more was paid back at Digital River than the refunds known 
 def compare_refunded(draft: Draft, told: int) -> None:
     """``told`` is what Digital River's order says was refunded. What the refunds known here do not explain calls a person.
 
-    It is kept only while it is not explained: reports come in any order, and must end in the same bytes.
+    It is kept only while it is more than what is known to have been paid: reports come in any order, and must end in the same
+    bytes. A refund that is pending explains it for as long as it does not fail.
     """
     order = draft.order
-    told = max(told, order.remote_refunded)
+    told, slack = max(told, order.remote_refunded), len(order.lines)
     known = sum(refund.taken for refund in order.refunds if is_live(refund)) + order.amounts.charged_back
-    unexplained = told if told > known + len(order.lines) else 0
-    if unexplained != order.remote_refunded:
-        draft.put(remote_refunded=unexplained)
-    currency = order.amounts.currency
+    paid = sum(refund.taken for refund in order.refunds if refund.state == "succeeded") + order.amounts.charged_back
+    kept = told if told > paid + slack else 0
+    if kept != order.remote_refunded:
+        draft.put(remote_refunded=kept)
+    currency, unexplained = order.amounts.currency, told > known + slack
     figures = f"{format_money(told, currency)} of {format_money(known, currency)}" if unexplained else None
     draft.settle_attention(_NOT_KNOWN, figures)
 

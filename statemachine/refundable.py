@@ -93,6 +93,11 @@ def is_nothing_captured(draft: Draft) -> bool:
     return draft.order.amounts.captured == 0 < draft.order.amounts.total
 
 
+def is_refund_of_lines(draft: Draft) -> bool:
+    """The request names lines."""
+    return request_of(draft).items is not None
+
+
 def is_never_captured(draft: Draft) -> bool:
     """No capture is complete, whatever the order costs: asked where no capture is to come."""
     return draft.order.amounts.captured == 0

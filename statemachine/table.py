@@ -129,23 +129,32 @@ ORDER_RULES: Final = (
 )
 
 _BEFORE_SUBMITTED = ("awaited", *SHOPPING, *PAYING)
-#: States in which money may have been captured: also in an order that was cancelled or blocked, when its payment came late.
-_CAPTURED: Final[tuple[State, ...]] = (*GOING, "cancelled", "blocked")
+#: States of an order of which nothing is delivered, and for which money may still have been captured: a payment that came late.
+_NOTHING_SHIPPED: Final[tuple[State, ...]] = ("declined", "abandoned", "cancelled", "blocked")
+_CAPTURED: Final[tuple[State, ...]] = (*GOING, *_NOTHING_SHIPPED)
+_REFUNDED_LATER = tuple(state for state in _BEFORE_SUBMITTED if state != "declined")
 
 REFUND_RULES: Final = (
-    park("order.refund_requested", _BEFORE_SUBMITTED),
-    same("order.refund_requested", others(*_BEFORE_SUBMITTED), when="is_known_refund"),
+    park("order.refund_requested", _REFUNDED_LATER),
+    same("order.refund_requested", others(*_REFUNDED_LATER), when="is_known_refund"),
     refuse(
         "order.refund_requested",
-        others(*_BEFORE_SUBMITTED),
+        others(*_REFUNDED_LATER),
         "this refund_id came with other content",
         when="is_other_refund",
     ),
+    park("order.refund_requested", ("declined",), when="is_never_captured"),
     refuse(
         "order.refund_requested",
-        ("cancelled", "blocked"),
+        ("abandoned", "cancelled", "blocked"),
         "the order has ended, nothing was captured",
         when="is_never_captured",
+    ),
+    refuse(
+        "order.refund_requested",
+        _NOTHING_SHIPPED,
+        "no line was shipped; what was captured is refunded by amount, or all of it",
+        when="is_refund_of_lines",
     ),
     refuse("order.refund_requested", _CAPTURED, _UNKNOWN_LINE, when="has_unknown_line"),
     refuse(
@@ -164,7 +173,6 @@ REFUND_RULES: Final = (
     refuse("order.refund_requested", _CAPTURED, "more is asked for than is left to refund", when="is_above_left"),
     move("order.refund_requested", _CAPTURED, None, do="ask_refund remember_fact"),
     park("order.refund_requested", ("disputed",)),
-    refuse("order.refund_requested", ("abandoned",), "the order has ended, nothing was captured"),
 )
 
 RETURN_RULES: Final = (

@@ -55,6 +55,7 @@ def told(story: Story) -> dict[str, Any]:
     for name in ("updated", "sequence", "deadlines"):
         del document[name]
     del document["internal"]["seen"]
+    document["attention"].sort()
     return document
 
 
@@ -455,3 +456,157 @@ def _pay_back(story: Story) -> None:
 
 def _refund(story: Story, refund_id: str, **data: Any) -> Decision:
     return story.tell("order.refund_requested", refund_id=refund_id, **data)
+
+
+EARLIER = "an earlier order at Digital River was accepted; money may be held or taken there"
+KEPT = "the order has ended, and captured is more than was paid back: 0.00 of 22.00"
+
+
+def declined(captured: int = 0) -> Story:
+    """A redirect that failed; with ``captured``, money came after all."""
+    story = Story().to_placed(method="redirect")
+    story.river.fail_payment(story.dr_order_id)
+    story.report()
+    assert story.state == "declined"
+    if captured:
+        late_capture(story, captured)
+    return story
+
+
+def late_capture(story: Story, amount: int = 2200) -> None:
+    """Money is captured for an order that has ended."""
+    captures = (ChargeOperation("complete", amount, id="late"),)
+    story.river.orders[story.dr_order_id].captures.extend(captures)
+    remote = RemoteCharge("cha-9", "complete", amount, dr_order_id=story.dr_order_id, captures=captures)
+    story.fact(Fact(type="order.charge.capture.complete", charge=remote))
+
+
+def buy_anew(story: Story) -> None:
+    """The shopper takes another checkout, pays by card, and the order is shipped and captured."""
+    story.tell("checkout.updated", **cart())
+    story.answer()
+    story.tell("checkout.source_provided", source_id="sim-card-1")
+    story.answer()
+    story.tell("order.placed", terms_accepted=True)
+    story.answer()
+    story.river.facts.clear()
+    story.ship()
+    story.answer()
+    story.river.tick()
+    story.report()
+
+
+@pytest.mark.parametrize("end", ["declined", "abandoned", "blocked"])
+def test_money_captured_in_any_order_of_which_nothing_is_delivered_calls_a_person(end: str) -> None:
+    """However it ended; and it can be paid back as a whole or by amount, not by lines that were never shipped."""
+    if end == "blocked":
+        story = Story().to_placed(method="card_review")
+        story.river.block(story.dr_order_id)
+        story.report()
+        story.river.facts.clear()
+        late_capture(story)
+    else:
+        story = declined(2200)
+        if end == "abandoned":
+            story.fire("abandon")
+    assert (story.state, story.attention) == (end, [KEPT])
+    lines = _refund(story, "r0", items=[{"line": "1", "quantity": 1}])
+    story.refuses(lines, "no line was shipped")
+    assert isinstance(_refund(story, "r1"), Moved)
+
+
+def test_a_refund_for_a_declined_order_never_pays_back_the_next_one() -> None:
+    """It is asked for at once, of the order that it is about; the new order's money is its own."""
+    story = declined(2200)
+    assert isinstance(_refund(story, "r1", amount="22.00"), Moved)
+    asked = story.asked[-1]
+    assert getattr(asked, "dr_order_id", None) == story.dr_order_id
+    for _ in range(2):
+        story.answer()
+        story.river.pay_back()
+        story.report()
+    assert (story.state, story.attention) == ("declined", [])
+    buy_anew(story)
+    assert story.order is not None
+    assert (story.state, story.order.amounts.captured, story.order.amounts.refunded) == ("complete", 2200, 0)
+    assert (story.order.refunds, story.attention) == ((), [])
+
+
+def test_money_of_a_declined_order_is_not_forgotten_by_a_new_checkout() -> None:
+    """Captured there, paid again here: a person is called for as long as nobody has looked."""
+    story = declined(2200)
+    buy_anew(story)
+    assert story.state == "complete"
+    assert story.attention == [EARLIER]
+
+
+@pytest.mark.parametrize("told", ["before the new checkout", "after it", "as a capture", "in an order that ended"])
+def test_a_late_approval_of_a_declined_order_is_not_forgotten(told: str) -> None:
+    """The shopper approved the first payment after all and paid a second time, in whatever order that is told."""
+    story = declined()
+    first = story.dr_order_id
+    remote = story.river.orders[first].view()
+    approved = Fact(type="order.accepted", order=msgspec.structs.replace(remote, state="accepted"))
+    if told == "before the new checkout":
+        story.fact(approved)
+    buy_anew(story)
+    captures = (ChargeOperation("complete", 2200, id="late"),)
+    charge = RemoteCharge("cha-9", "complete", 2200, dr_order_id=first, captures=captures)
+    if told == "after it":
+        story.fact(approved)
+    elif told == "as a capture":
+        story.fact(Fact(type="order.charge.capture.complete", charge=charge))
+    elif told == "in an order that ended":
+        ended = msgspec.structs.replace(remote, state="cancelled", charges=(charge,))
+        story.fact(Fact(type="order.updated", order=ended))
+    assert (story.state, story.attention) == ("complete", [EARLIER])
+
+
+def test_the_fulfilment_of_a_capture_is_kept_whenever_it_is_told() -> None:
+    """Inside an order a capture does not name its fulfilment; its own report does, and may come before the answer."""
+    story = Story().to_placed()
+    mark = paper_charge(story)
+    story.ship(l1=1)
+    answer = story.river.answer(story.commands.popleft())
+    assert answer.fulfillment is not None
+    bare = ChargeOperation("complete", 1100, id="cap-1")
+    named = msgspec.structs.replace(bare, fulfillment_id=answer.fulfillment.fulfillment_id)
+    remote = RemoteCharge(mark, "capturable", 2200, dr_order_id=story.dr_order_id, captures=(named,))
+    order = story.river.orders[story.dr_order_id].view()
+    inside = (msgspec.structs.replace(remote, captures=(bare,)),)
+    events = (
+        story.event("digitalriver.x", Fact(type="order.updated", order=msgspec.structs.replace(order, charges=inside))),
+        story.event("digitalriver.y", Fact(type="order.charge.capture.complete", charge=remote)),
+        story.event("digitalriver.fulfillment_created", answer),
+    )
+    for end in in_every_order(story, events):
+        assert end.order is not None
+        assert (end.order.payment, [one.capture for one in end.order.shipments]) == ("authorized", ["complete"])
+
+
+def test_a_void_that_is_told_as_pending_for_ever_does_not_outlast_its_charge() -> None:
+    """The charge is complete, so nothing is pending any more, whatever the last report of the void said."""
+    story, shipped, voided = part_shipped_part_cancelled()
+    mark = paper_charge(story)
+    captures = (ChargeOperation("complete", 1100, id="k", fulfillment_id=shipped),)
+    pending = (ChargeOperation("pending", 1100, id="v", fulfillment_id=voided),)
+    remote = RemoteCharge(mark, "complete", 2200, story.dr_order_id, captures=captures, cancels=pending)
+    story.fact(Fact(type="order.charge.complete", charge=remote))
+    assert story.order is not None
+    assert (story.state, story.order.payment) == ("complete", "captured")
+
+
+def test_what_digital_river_says_it_paid_back_counts_in_every_order_of_reports() -> None:
+    """A pending refund explains it only until it fails."""
+    story = Story().to_complete()
+    order = story.river.orders[story.dr_order_id].view()
+    refund = RemoteRefund("re-9", "pending", story.dr_order_id, 500)
+    events = (
+        story.event("digitalriver.x", Fact(type="order.refunded", order=msgspec.structs.replace(order, refunded=500))),
+        story.event("digitalriver.y", Fact(type="refund.pending", refund=refund)),
+        story.event(
+            "digitalriver.z", Fact(type="refund.failed", refund=msgspec.structs.replace(refund, state="failed"))
+        ),
+    )
+    for end in in_every_order(story, events):
+        assert "more was paid back at Digital River than the refunds known here: 5.00 of 0.00" in end.attention
