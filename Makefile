@@ -14,7 +14,7 @@ DEV := $(VENV)/.dev
 # Any further words for pytest: make test ARGS="-k cancel"
 ARGS ?=
 
-.PHONY: help demo test check cover bench soak soak-calls format clean
+.PHONY: help demo test lint check cover bench soak soak-calls format clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -25,11 +25,13 @@ demo: $(RUNTIME) ## Watch orders go from cart to paid, with Python alone
 test: $(DEV) ## Run all tests but the soak; says which Kafka it ran on
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(DEV) ## What must hold before a push: format, lint, types, imports, fast tests
+lint: $(DEV) ## Format, lint, types and imports
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
+
+check: lint ## What must hold before a push: lint, and the tests that need no Kafka of their own
 	@$(BIN)/python -m pytest -q tests/unit tests/property tests/architecture tests/cli -m "not kafka and not soak" $(ARGS)
 
 cover: $(DEV) ## Prove that the tests reach every branch of the pure core
