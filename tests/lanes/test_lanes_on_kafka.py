@@ -14,6 +14,7 @@ import pytest
 from aiokafka import ConsumerRecord, TopicPartition
 
 import consumers.command_lane
+from consumers.asking_progress import PENDING_MAX, AskingProgress, read_asking_progress
 from consumers.asking_records import AskingOptions
 from consumers.breaker import Breaker
 from consumers.catalogue_lane import make_catalogue_lane
@@ -29,7 +30,7 @@ from consumers.webhook_lane import make_webhook_lane
 from producers.connection import KafkaConnection, Limits
 from producers.encoding import encode_command
 from producers.partitioner import partition_of
-from producers.topics import Topic, prefixed
+from producers.topics import Lane, Topic, group_id, prefixed
 from statemachine.commands import DeleteCheckout
 from statemachine.errors import BrokerUnavailable, ConfigError, Denied, TransportFailure, Unavailable
 from tests.lanes.kafka import group_options, make_topics, read_all, running, until, write
@@ -412,6 +413,42 @@ async def test_an_order_that_alone_cannot_be_read_stops_nobody_and_no_restart_re
     assert sorted(json.loads(record.value)["id"] for record in records) == sorted(f"e{one}" for one in range(n + 1))
     assert [json.loads(letter.value)["id"] for letter in letters] == ["bad-0", "bad-1"]
     assert "HTTP 500" in dict(letters[0].headers)["orderflow-detail"].decode()
+
+
+async def test_a_partition_full_of_webhooks_that_wait_goes_on_after_a_restart(
+    apache_kafka: str, prefix: str, river: FileRiver
+) -> None:
+    """Digital River was away while more came in than may wait; the next member hands over all of them, once."""
+    await webhook_topics(apache_kafka, prefix)
+    topic, count = prefixed(prefix, Topic.DR_WEBHOOKS), PENDING_MAX + 40
+    river.orders |= {f"DR{n}": f"A-{n}" for n in range(count)}
+    river._fail = lambda what, _count: Unavailable("503", status=503) if what == "read" else None
+    await write(apache_kafka, topic, [webhook(f"e{n}", order=f"DR{n}") for n in range(count)], partition=0)
+    async with running(webhooks_member(apache_kafka, prefix, river)):
+        await eventually_pending(apache_kafka, group_id(prefix, Lane.WEBHOOKS), TopicPartition(topic, 0), PENDING_MAX)
+    river._fail = lambda _what, _count: None
+    async with running(webhooks_member(apache_kafka, prefix, river)):
+        records = await until(apache_kafka, prefixed(prefix, Topic.INBOX), count)
+    assert sorted(json.loads(record.value)["id"] for record in records) == sorted(f"e{n}" for n in range(count))
+
+
+async def eventually_pending(bootstrap: str, group: str, partition: TopicPartition, count: int) -> None:
+    """Wait until so many records are named as not done."""
+    async with asyncio.timeout(20):
+        while (found := await told(bootstrap, group, partition)) is None or len(found.pending) != count:
+            await asyncio.sleep(0.2)
+
+
+async def told(bootstrap: str, group: str, partition: TopicPartition) -> AskingProgress | None:
+    """What a group has committed; None while that is nothing of ours, or Kafka does not tell."""
+    reader = CommandReader(KafkaConnection(bootstrap))
+    try:
+        found = await reader.committed(group, partition)
+    except BrokerUnavailable:  # the group is not there yet
+        return None
+    finally:
+        await reader.close()
+    return None if found is None else read_asking_progress(*found)
 
 
 def catalogue_member(

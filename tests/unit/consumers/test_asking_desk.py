@@ -258,3 +258,45 @@ async def test_a_fault_of_ours_ends_the_period() -> None:
     desk.add(0, "a", "a")
     await bench.run(desk, lambda: desk.crash is not None)
     assert isinstance(desk.crash, ZeroDivisionError)
+
+
+async def test_a_partition_full_of_records_that_wait_goes_on_after_a_restart() -> None:
+    """Records that are to be read again have their room already: else none of them would ever be read."""
+    bench = Bench()
+    asking = bench.asking()
+    desk = bench.desk(asking, "one", writes=False)
+    desk.begin(0, None, None)
+    bench.hanging = {f"o-{n}" for n in range(PENDING_MAX)}
+    fill(desk, *((n, f"o-{n}") for n in range(PENDING_MAX)))
+    left = desk.progress(PENDING_MAX)
+    await desk.stop()
+    assert (desk.room, len(left.pending)) == (0, PENDING_MAX)
+    bench.hanging = set()
+    for again in (desk, bench.desk(bench.asking(), "two", writes=False)):  # the same process, and a successor
+        again.begin(left.offset, left, None)
+        answers: list[str | GaveUp] = []
+        offset = 0
+        while offset < 2 * PENDING_MAX:
+            answers += await bench.run(again, lambda again=again: again.room > 0)  # type: ignore[misc]
+            room = again.room  # as a partition reads: no more than there is room for
+            fill(again, *((n, f"o-{n}") for n in range(offset, offset + room)))
+            offset += room
+            assert len(again.progress(offset).pending) <= PENDING_MAX
+        answers += await bench.run(again, lambda again=again: not again.busy)  # type: ignore[misc]
+        assert sorted(map(str, answers)) == sorted(f"o-{n}@{n}" for n in range(offset))
+
+
+async def test_records_that_are_read_again_never_name_more_than_the_metadata_takes() -> None:
+    """Between those that are not done lie any number that are; new ones come in only behind all of them."""
+    bench = Bench()
+    desk = bench.desk(bench.asking(), "two", writes=False)
+    bench.hanging = {"x"}
+    pending = {10 * n: 0 for n in range(PENDING_MAX)}
+    desk.begin(0, AskingProgress("one", 5000, pending), None)
+    offset = 0
+    while desk.room:
+        room = min(desk.room, 50)
+        fill(desk, *((n, f"x-{n}") for n in range(offset, offset + room)))
+        offset += room
+        assert len(desk.progress(offset).pending) == PENDING_MAX
+    assert sorted(desk.progress(offset).pending) == sorted(pending)
