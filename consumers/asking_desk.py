@@ -122,8 +122,8 @@ class AskingDesk(Generic[Item, Answer]):
     def room(self) -> int:
         """How many more records may be read.
 
-        Those that are to be read again have their place already. They come before all new records, so that with them, too, no more
-        than ``PENDING_MAX`` are pending.
+        Those that are to be read again have their place already. They come before all new records, so that with them, too, no
+        more than ``PENDING_MAX`` are pending.
         """
         return max(0, PENDING_MAX - sum(len(one.records) for one in self._objects.values()))
 

@@ -163,10 +163,7 @@ class AskingPartition(OwnedPartition):
         await self._rest(self._last_begin + self._options.batch_interval_seconds - self._steady())
         if self._leaving.is_set():
             return None
-        records = [
-            self._queue.popleft() for _ in range(min(len(self._queue), self._options.batch_records_max, desk.room))
-        ]
-        self._queued_bytes -= sum(len(record.value or b"") for record in records)
+        records = self._take_queued(min(self._options.batch_records_max, desk.room))
         self._last_begin = self._steady()
         return Batch(records, None, self._clock())
 

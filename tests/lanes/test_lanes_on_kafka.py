@@ -435,7 +435,7 @@ async def test_a_partition_full_of_webhooks_that_wait_goes_on_after_a_restart(
 async def eventually_pending(bootstrap: str, group: str, partition: TopicPartition, count: int) -> None:
     """Wait until so many records are named as not done."""
     async with asyncio.timeout(20):
-        while (found := await told(bootstrap, group, partition)) is None or len(found.pending) != count:
+        while (found := await told(bootstrap, group, partition)) is None or len(found.pending) != count:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
 
 
