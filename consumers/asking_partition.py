@@ -175,11 +175,12 @@ class AskingPartition(OwnedPartition):
         return max(0.0, self._lease.seconds / 3 - self._lease.age)
 
     def _offsets(self, reached: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int | tuple[int, str]]:
-        offset = reached[self._tp]
-        if self._begun and self._asker is not None:
-            self._offered = self._asker.desk.progress(offset, leaving=self._tidy)
+        assert self._asker is not None  # made when the store was opened
+        desk, offset = self._asker.desk, reached[self._tp]
+        if self._begun:
+            self._offered = desk.progress(offset, leaving=self._tidy)
         else:  # going on: as it was left
-            self._offered = self._last or AskingProgress(self._incarnation, offset, {})
+            self._offered = self._last or desk.unbegun(offset, self._end)
         return {self._tp: (self._offered.offset, self._offered.encode())}
 
     async def _transact(self, *given: Any) -> None:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 import consumers.command_lane
 from consumers.asking_progress import PENDING_MAX, AskingProgress, read_asking_progress
@@ -452,7 +452,12 @@ async def told(bootstrap: str, group: str, partition: TopicPartition) -> AskingP
 
 
 def catalogue_member(
-    bootstrap: str, prefix: str, river: FileRiver, partitions: int = 2, waits: AskingOptions = WAITS
+    bootstrap: str,
+    prefix: str,
+    river: FileRiver,
+    partitions: int = 2,
+    waits: AskingOptions = WAITS,
+    worker: str = "one",
 ) -> Membership:
     """A member of the catalogue lane."""
     return make_catalogue_lane(
@@ -460,7 +465,7 @@ def catalogue_member(
         prefix=prefix,
         partitions=partitions,
         incarnation=uuid.uuid4().hex,
-        group=group_options(),
+        group=group_options(worker),
         provider=river,
         rate=0,
         lease_seconds=LEASE,
@@ -555,6 +560,41 @@ async def test_a_successor_writes_a_sku_again_only_when_the_old_request_is_over(
     began = river.written[0][1]
     assert written["other"] - began < long.over_seconds - 1
     assert river.written[2][1] - began >= long.over_seconds
+
+
+async def test_a_doubt_outlives_a_resume_before_the_first_transaction(
+    apache_kafka: str, prefix: str, river: FileRiver
+) -> None:
+    """Behind an older version, which told nothing of its requests, the SKUs wait also when the fleet grows meanwhile."""
+    topic, skus = await catalogue_topics(apache_kafka, prefix)
+    group, waits = group_id(prefix, Lane.CATALOGUE), AskingOptions(http_timeout_seconds=1.5, settle_seconds=1.5)
+    for number in (0, 1):
+        await write(apache_kafka, topic, [sku(f"{number}", f"S-{number}", "name")], partition=number)
+    tps = [TopicPartition(topic, number) for number in (0, 1)]
+    older = AIOKafkaConsumer(bootstrap_servers=apache_kafka, group_id=group, enable_auto_commit=False)
+    await older.start()
+    try:
+        older.assign(tps)
+        await older.commit(dict.fromkeys(tps, 0))
+    finally:
+        await older.stop()
+    one = catalogue_member(apache_kafka, prefix, river, waits=waits)
+    two = catalogue_member(apache_kafka, prefix, river, waits=waits, worker="two")
+    async with running(one):
+        await eventually(lambda: [part.state for part in one.partitions.values()] == [PartitionState.RUNNING] * 2)
+        began, at = time.monotonic(), river.clock()
+        async with running(two):
+            await eventually(lambda: len(one.owned) == len(two.owned) == 1)
+            [number] = one.owned
+            await eventually(lambda: one.partitions[number].counters.resumes == 1)
+            assert time.monotonic() - began < LEASE, "its first transaction had to wait for the lease of the older one"
+            assert one.partitions[number].counters.takeovers == 1
+            async with asyncio.timeout(5):
+                while (found := await told(apache_kafka, group, tps[number])) is None:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            assert (found.offset, found.doubtful_below, found.wait_seconds) == (0, 1, LEASE + waits.over_seconds)
+            await until(apache_kafka, skus, 2)
+    assert [moment - at >= LEASE + waits.over_seconds for _, moment in river.written] == [True, True]
 
 
 async def test_skus_with_another_partition_count_stop_the_worker_with_a_line(
