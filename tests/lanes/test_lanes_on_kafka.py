@@ -32,7 +32,7 @@ from producers.encoding import encode_command
 from producers.partitioner import partition_of
 from producers.topics import Lane, Topic, group_id, prefixed
 from statemachine.commands import DeleteCheckout
-from statemachine.errors import BrokerUnavailable, ConfigError, Denied, TransportFailure, Unavailable
+from statemachine.errors import BrokerUnavailable, ConfigError, Denied, Throttled, TransportFailure, Unavailable
 from tests.lanes.kafka import group_options, make_topics, read_all, running, until, write
 from tests.lanes.river import FileRiver
 
@@ -560,6 +560,24 @@ async def test_a_successor_writes_a_sku_again_only_when_the_old_request_is_over(
     began = river.written[0][1]
     assert written["other"] - began < long.over_seconds - 1
     assert river.written[2][1] - began >= long.over_seconds
+
+
+@pytest.mark.parametrize("lane", [Lane.WEBHOOKS, Lane.CATALOGUE])
+async def test_a_long_pause_that_digital_river_asks_for_is_a_problem_of_the_lane(
+    apache_kafka: str, prefix: str, river: FileRiver, lane: Lane
+) -> None:
+    """Readiness says why nothing is asked: nobody sees it otherwise, since a 429 is an answer and opens no breaker."""
+    river._fail = lambda _what, _count: Throttled("429", retry_after_seconds=3600.0)
+    if lane is Lane.WEBHOOKS:
+        await webhook_topics(apache_kafka, prefix)
+        await write(apache_kafka, prefixed(prefix, Topic.DR_WEBHOOKS), [webhook("e1", order="DR1")])
+        member = webhooks_member(apache_kafka, prefix, river)
+    else:
+        topic, _ = await catalogue_topics(apache_kafka, prefix)
+        await write(apache_kafka, topic, [sku("1", "S-1", "name")])
+        member = catalogue_member(apache_kafka, prefix, river)
+    async with running(member):
+        await eventually(lambda: "throttles all calls (429, Retry-After 3600 s" in (member.problem or ""))
 
 
 async def test_a_doubt_outlives_a_resume_before_the_first_transaction(
