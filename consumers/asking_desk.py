@@ -120,8 +120,12 @@ class AskingDesk(Generic[Item, Answer]):
 
     @property
     def room(self) -> int:
-        """How many more records may wait."""
-        return max(0, PENDING_MAX - sum(len(one.records) for one in self._objects.values()) - len(self._expected))
+        """How many more records may be read.
+
+        Those that are to be read again have their place already. They come before all new records, so that with them, too, no
+        more than ``PENDING_MAX`` are pending.
+        """
+        return max(0, PENDING_MAX - sum(len(one.records) for one in self._objects.values()))
 
     @property
     def busy(self) -> bool:
@@ -151,12 +155,16 @@ class AskingDesk(Generic[Item, Answer]):
         if found is None:
             not_before = self._asking.over_at.get(key, float("-inf"))
             found = self._objects[key] = AskedObject(key, alone=alone, not_before=not_before)
-        if offset < self._doubtful_below or offset in self._doubtful:
+        if self._in_doubt(offset):
             found.not_before = max(found.not_before, self._doubtful_until)
             self._over(key, self._doubtful_until)
         found.records.append(Waiting(offset, item))
         if self._lease is None:
             self.start()
+
+    def _in_doubt(self, offset: int) -> bool:
+        """A predecessor's request about this record may take effect, or could until a moment that has passed."""
+        return offset < self._doubtful_below or offset in self._doubtful
 
     def waits(self, key: str) -> bool:
         """Whether records of the object wait."""
@@ -214,19 +222,33 @@ class AskingDesk(Generic[Item, Answer]):
             if over > 0:
                 opened.add(one.records[0].offset)
                 wait = max(wait, over)
-        doubtful_below = (
-            0 if self._doubtful_until <= now or self._doubtful_below <= self._read_to else self._doubtful_below
-        )
+        doubtful_below = self._unread_doubts()
         # of what has not been read again nobody knows its object, and so not whether a request of ours is over
         tidy = leaving and not self._expected and not doubtful_below
         return AskingProgress(
             self._incarnation,
             max(self._read_to, reached),
             pending,
-            wait if tidy else self._wait_seconds,
+            wait if tidy else max(self._wait_seconds, self._doubtful_until - now if doubtful_below else 0.0),
             frozenset(opened) if tidy else None,
             doubtful_below,
         )
+
+    def unbegun(self, offset: int, end: int | None) -> AskingProgress:
+        """What a transaction before the first record would leave behind; as for ``begin``, and nothing of ours is committed."""
+        return AskingProgress(self._incarnation, offset, {}, self._wait_seconds, None, end or 0)
+
+    def _unread_doubts(self) -> int:
+        """Below this offset are all records in doubt that have not been read again; 0 when there are none.
+
+        Of those that have, the object is known, and with it until when it waits. These nothing else remembers: our own next
+        period must find them in what is committed, too.
+        """
+        if self._doubtful_until <= self._asking.clock():
+            return 0
+        if self._doubtful_below > self._read_to:
+            return self._doubtful_below
+        return max((offset + 1 for offset in self._expected if self._in_doubt(offset)), default=0)
 
     def committed(self) -> None:
         """The transaction has committed: what was taken is done, and what waits may be asked about."""

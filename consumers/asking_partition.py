@@ -163,10 +163,7 @@ class AskingPartition(OwnedPartition):
         await self._rest(self._last_begin + self._options.batch_interval_seconds - self._steady())
         if self._leaving.is_set():
             return None
-        records = [
-            self._queue.popleft() for _ in range(min(len(self._queue), self._options.batch_records_max, desk.room))
-        ]
-        self._queued_bytes -= sum(len(record.value or b"") for record in records)
+        records = self._take_queued(min(self._options.batch_records_max, desk.room))
         self._last_begin = self._steady()
         return Batch(records, None, self._clock())
 
@@ -178,11 +175,12 @@ class AskingPartition(OwnedPartition):
         return max(0.0, self._lease.seconds / 3 - self._lease.age)
 
     def _offsets(self, reached: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int | tuple[int, str]]:
-        offset = reached[self._tp]
-        if self._begun and self._asker is not None:
-            self._offered = self._asker.desk.progress(offset, leaving=self._tidy)
+        assert self._asker is not None  # made when the store was opened
+        desk, offset = self._asker.desk, reached[self._tp]
+        if self._begun:
+            self._offered = desk.progress(offset, leaving=self._tidy)
         else:  # going on: as it was left
-            self._offered = self._last or AskingProgress(self._incarnation, offset, {})
+            self._offered = self._last or desk.unbegun(offset, self._end)
         return {self._tp: (self._offered.offset, self._offered.encode())}
 
     async def _transact(self, *given: Any) -> None:

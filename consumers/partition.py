@@ -417,12 +417,14 @@ class OwnedPartition(PartitionOwner):
         fire_until = self._barrier[0] if self._barrier is not None and self._barrier_reached() else None
         if self._leaving.is_set() or not (self._queue or fire_until):
             return None
-        count = min(len(self._queue), self._options.batch_records_max)
-        if count:  # in proportion: records are not measured twice
-            self._queued_bytes -= self._queued_bytes * count // len(self._queue)
-        records = [self._queue.popleft() for _ in range(count)]
         self._last_begin = loop.time()
-        return Batch(records, fire_until, self._clock())
+        return Batch(self._take_queued(self._options.batch_records_max), fire_until, self._clock())
+
+    def _take_queued(self, records_max: int) -> list[ConsumerRecord]:
+        """Take the first records out of the queue, at most so many, and their bytes, measured as ``feed`` did."""
+        records = [self._queue.popleft() for _ in range(min(len(self._queue), records_max))]
+        self._queued_bytes -= sum(map(record_bytes, records))
+        return records
 
     async def _carry_out(self, batch: Batch) -> None:
         producer, proven, logic = self._producer, self._proven, self._logic

@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 import consumers.command_lane
+from consumers.asking_progress import PENDING_MAX, AskingProgress, read_asking_progress
 from consumers.asking_records import AskingOptions
 from consumers.breaker import Breaker
 from consumers.catalogue_lane import make_catalogue_lane
@@ -29,9 +30,9 @@ from consumers.webhook_lane import make_webhook_lane
 from producers.connection import KafkaConnection, Limits
 from producers.encoding import encode_command
 from producers.partitioner import partition_of
-from producers.topics import Topic, prefixed
+from producers.topics import Lane, Topic, group_id, prefixed
 from statemachine.commands import DeleteCheckout
-from statemachine.errors import BrokerUnavailable, ConfigError, Denied, TransportFailure, Unavailable
+from statemachine.errors import BrokerUnavailable, ConfigError, Denied, Throttled, TransportFailure, Unavailable
 from tests.lanes.kafka import group_options, make_topics, read_all, running, until, write
 from tests.lanes.river import FileRiver
 
@@ -414,8 +415,49 @@ async def test_an_order_that_alone_cannot_be_read_stops_nobody_and_no_restart_re
     assert "HTTP 500" in dict(letters[0].headers)["orderflow-detail"].decode()
 
 
+async def test_a_partition_full_of_webhooks_that_wait_goes_on_after_a_restart(
+    apache_kafka: str, prefix: str, river: FileRiver
+) -> None:
+    """Digital River was away while more came in than may wait; the next member hands over all of them, once."""
+    await webhook_topics(apache_kafka, prefix)
+    topic, count = prefixed(prefix, Topic.DR_WEBHOOKS), PENDING_MAX + 40
+    river.orders |= {f"DR{n}": f"A-{n}" for n in range(count)}
+    river._fail = lambda what, _count: Unavailable("503", status=503) if what == "read" else None
+    await write(apache_kafka, topic, [webhook(f"e{n}", order=f"DR{n}") for n in range(count)], partition=0)
+    async with running(webhooks_member(apache_kafka, prefix, river)):
+        await eventually_pending(apache_kafka, group_id(prefix, Lane.WEBHOOKS), TopicPartition(topic, 0), PENDING_MAX)
+    river._fail = lambda _what, _count: None
+    async with running(webhooks_member(apache_kafka, prefix, river)):
+        records = await until(apache_kafka, prefixed(prefix, Topic.INBOX), count)
+    assert sorted(json.loads(record.value)["id"] for record in records) == sorted(f"e{n}" for n in range(count))
+
+
+async def eventually_pending(bootstrap: str, group: str, partition: TopicPartition, count: int) -> None:
+    """Wait until so many records are named as not done."""
+    async with asyncio.timeout(20):
+        while (found := await told(bootstrap, group, partition)) is None or len(found.pending) != count:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+
+
+async def told(bootstrap: str, group: str, partition: TopicPartition) -> AskingProgress | None:
+    """What a group has committed; None while that is nothing of ours, or Kafka does not tell."""
+    reader = CommandReader(KafkaConnection(bootstrap))
+    try:
+        found = await reader.committed(group, partition)
+    except BrokerUnavailable:  # the group is not there yet
+        return None
+    finally:
+        await reader.close()
+    return None if found is None else read_asking_progress(*found)
+
+
 def catalogue_member(
-    bootstrap: str, prefix: str, river: FileRiver, partitions: int = 2, waits: AskingOptions = WAITS
+    bootstrap: str,
+    prefix: str,
+    river: FileRiver,
+    partitions: int = 2,
+    waits: AskingOptions = WAITS,
+    worker: str = "one",
 ) -> Membership:
     """A member of the catalogue lane."""
     return make_catalogue_lane(
@@ -423,7 +465,7 @@ def catalogue_member(
         prefix=prefix,
         partitions=partitions,
         incarnation=uuid.uuid4().hex,
-        group=group_options(),
+        group=group_options(worker),
         provider=river,
         rate=0,
         lease_seconds=LEASE,
@@ -518,6 +560,59 @@ async def test_a_successor_writes_a_sku_again_only_when_the_old_request_is_over(
     began = river.written[0][1]
     assert written["other"] - began < long.over_seconds - 1
     assert river.written[2][1] - began >= long.over_seconds
+
+
+@pytest.mark.parametrize("lane", [Lane.WEBHOOKS, Lane.CATALOGUE])
+async def test_a_long_pause_that_digital_river_asks_for_is_a_problem_of_the_lane(
+    apache_kafka: str, prefix: str, river: FileRiver, lane: Lane
+) -> None:
+    """Readiness says why nothing is asked: nobody sees it otherwise, since a 429 is an answer and opens no breaker."""
+    river._fail = lambda _what, _count: Throttled("429", retry_after_seconds=3600.0)
+    if lane is Lane.WEBHOOKS:
+        await webhook_topics(apache_kafka, prefix)
+        await write(apache_kafka, prefixed(prefix, Topic.DR_WEBHOOKS), [webhook("e1", order="DR1")])
+        member = webhooks_member(apache_kafka, prefix, river)
+    else:
+        topic, _ = await catalogue_topics(apache_kafka, prefix)
+        await write(apache_kafka, topic, [sku("1", "S-1", "name")])
+        member = catalogue_member(apache_kafka, prefix, river)
+    async with running(member):
+        await eventually(lambda: "throttles all calls (429, Retry-After 3600 s" in (member.problem or ""))
+
+
+async def test_a_doubt_outlives_a_resume_before_the_first_transaction(
+    apache_kafka: str, prefix: str, river: FileRiver
+) -> None:
+    """Behind an older version, which told nothing of its requests, the SKUs wait also when the fleet grows meanwhile."""
+    topic, skus = await catalogue_topics(apache_kafka, prefix)
+    group, waits = group_id(prefix, Lane.CATALOGUE), AskingOptions(http_timeout_seconds=1.5, settle_seconds=1.5)
+    for number in (0, 1):
+        await write(apache_kafka, topic, [sku(f"{number}", f"S-{number}", "name")], partition=number)
+    tps = [TopicPartition(topic, number) for number in (0, 1)]
+    older = AIOKafkaConsumer(bootstrap_servers=apache_kafka, group_id=group, enable_auto_commit=False)
+    await older.start()
+    try:
+        older.assign(tps)
+        await older.commit(dict.fromkeys(tps, 0))
+    finally:
+        await older.stop()
+    one = catalogue_member(apache_kafka, prefix, river, waits=waits)
+    two = catalogue_member(apache_kafka, prefix, river, waits=waits, worker="two")
+    async with running(one):
+        await eventually(lambda: [part.state for part in one.partitions.values()] == [PartitionState.RUNNING] * 2)
+        began, at = time.monotonic(), river.clock()
+        async with running(two):
+            await eventually(lambda: len(one.owned) == len(two.owned) == 1)
+            [number] = one.owned
+            await eventually(lambda: one.partitions[number].counters.resumes == 1)
+            assert time.monotonic() - began < LEASE, "its first transaction had to wait for the lease of the older one"
+            assert one.partitions[number].counters.takeovers == 1
+            async with asyncio.timeout(5):
+                while (found := await told(apache_kafka, group, tps[number])) is None:  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)
+            assert (found.offset, found.doubtful_below, found.wait_seconds) == (0, 1, LEASE + waits.over_seconds)
+            await until(apache_kafka, skus, 2)
+    assert [moment - at >= LEASE + waits.over_seconds for _, moment in river.written] == [True, True]
 
 
 async def test_skus_with_another_partition_count_stop_the_worker_with_a_line(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from consumers.asking_desk import AskingDesk
-from consumers.asking_progress import PENDING_MAX, AskingProgress
+from consumers.asking_progress import PENDING_MAX, AskingProgress, read_asking_progress
 from consumers.asking_records import AskingOptions, GaveUp
 from consumers.lease import Lease
 from consumers.provider import MayWrite
@@ -258,3 +258,78 @@ async def test_a_fault_of_ours_ends_the_period() -> None:
     desk.add(0, "a", "a")
     await bench.run(desk, lambda: desk.crash is not None)
     assert isinstance(desk.crash, ZeroDivisionError)
+
+
+async def test_a_partition_full_of_records_that_wait_goes_on_after_a_restart() -> None:
+    """Records that are to be read again have their room already: else none of them would ever be read."""
+    bench = Bench()
+    asking = bench.asking()
+    desk = bench.desk(asking, "one", writes=False)
+    desk.begin(0, None, None)
+    bench.hanging = {f"o-{n}" for n in range(PENDING_MAX)}
+    fill(desk, *((n, f"o-{n}") for n in range(PENDING_MAX)))
+    left = desk.progress(PENDING_MAX)
+    await desk.stop()
+    assert (desk.room, len(left.pending)) == (0, PENDING_MAX)
+    bench.hanging = set()
+    for again in (desk, bench.desk(bench.asking(), "two", writes=False)):  # the same process, and a successor
+        again.begin(left.offset, left, None)
+        answers: list[str | GaveUp] = []
+        offset = 0
+        while offset < 2 * PENDING_MAX:
+            answers += await bench.run(again, lambda again=again: again.room > 0)  # type: ignore[misc]
+            room = again.room  # as a partition reads: no more than there is room for
+            fill(again, *((n, f"o-{n}") for n in range(offset, offset + room)))
+            offset += room
+            assert len(again.progress(offset).pending) <= PENDING_MAX
+        answers += await bench.run(again, lambda again=again: not again.busy)  # type: ignore[misc]
+        assert sorted(map(str, answers)) == sorted(f"o-{n}@{n}" for n in range(offset))
+
+
+async def test_records_that_are_read_again_never_name_more_than_the_metadata_takes() -> None:
+    """Between those that are not done lie any number that are; new ones come in only behind all of them."""
+    bench = Bench()
+    desk = bench.desk(bench.asking(), "two", writes=False)
+    bench.hanging = {"x"}
+    pending = {10 * n: 0 for n in range(PENDING_MAX)}
+    desk.begin(0, AskingProgress("one", 5000, pending), None)
+    offset = 0
+    while desk.room:
+        room = min(desk.room, 50)
+        fill(desk, *((n, f"x-{n}") for n in range(offset, offset + room)))
+        offset += room
+        assert len(desk.progress(offset).pending) == PENDING_MAX
+    assert sorted(desk.progress(offset).pending) == sorted(pending)
+
+
+@pytest.mark.parametrize("leaving", [False, True])
+async def test_a_doubt_about_a_record_outlives_a_period_that_ends_before_it_is_read_again(leaving: bool) -> None:
+    """Its SKU is not known yet, so nothing else remembers that a predecessor's request may still take effect."""
+    bench = Bench()
+    asking = bench.asking()
+    desk = bench.desk(asking, "two")
+    began = bench.time.now
+    desk.begin(0, AskingProgress("one", 203, {0: 0, 200: 0, 201: 0}, 99.0, frozenset({0, 200})), None)
+    fill(desk, (0, "p"), *((n, "done") for n in range(1, 100)))
+    half = desk.progress(100, leaving=leaving)
+    half = read_asking_progress(half.offset, half.encode()) or half
+    assert (half.by, half.doubtful_below) == ("two", 201)
+    assert half.wait_seconds >= 99.0 - (bench.time.now - began), "the predecessor's wait may be longer than ours"
+    await desk.stop()
+    desk.begin(half.offset, half, None)
+    fill(desk, (0, "p"), *((n, "done") for n in range(1, 200)), (200, "x"), (201, "free"), (203, "new"))
+    assert desk.progress(204).doubtful_below == 0, "all of it has been read: the SKUs are known"
+    await bench.run(desk, lambda: len(bench.asked) == 4)
+    asked = dict(bench.asked)
+    assert min(asked["p@0"], asked["x@200"]) - began >= 99
+    assert max(asked["free@201"], asked["new@203"]) - began < 1, "of these nobody has a doubt"
+
+
+async def test_a_doubt_that_is_over_is_not_kept() -> None:
+    """Else a partition that restarts would wait again for nothing."""
+    bench = Bench()
+    desk = bench.desk(bench.asking(), "two")
+    desk.begin(0, AskingProgress("one", 203, {0: 0, 200: 0}, 99.0), None)
+    fill(desk, (0, "p"))
+    await bench.time.sleep(99.0)
+    assert desk.progress(1).doubtful_below == 0

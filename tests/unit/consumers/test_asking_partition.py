@@ -1,0 +1,112 @@
+"""What partitions of both kinds hold unread, without Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from consumers.asking_desk import AskingDesk
+from consumers.asking_partition import AskingPartition
+from consumers.asking_records import AskingOptions
+from consumers.command_reader import CommandReader
+from consumers.lease import Lease, steady_clock
+from consumers.options import LaneOptions, LaneTopics
+from consumers.ownership import PartitionState
+from consumers.partition import Batch, Overlay, OwnedPartition
+from consumers.provider import MayWrite
+from consumers.rate import RateLimit
+from consumers.reading import Asking
+from consumers.store import DictStore, Store
+from consumers.unpacking import record_bytes
+from producers.connection import KafkaConnection
+from producers.outbox import Outbox
+
+TP = TopicPartition("input", 0)
+OPTIONS = LaneOptions(batch_records_max=7, batch_interval_seconds=0.0)
+TOPICS = LaneTopics(inputs={"input": "input"}, changelog=None, positions=None, outputs=())
+
+
+class Logic:
+    """Of a lane that does nothing with its records."""
+
+    problem: str | None = None
+
+    def __init__(self) -> None:
+        async def ask(_key: str, item: str, _may_write: MayWrite) -> str:
+            return item
+
+        asking = Asking(RateLimit(0, lambda: 1.0), clock=steady_clock)
+        self.desk: AskingDesk[Any, Any] = AskingDesk(
+            asking, ask, options=AskingOptions(), incarnation="one", place={}, about="sku_id"
+        )
+
+    async def opened(self, store: Store) -> None:
+        """Nothing is derived."""
+
+    async def step(self, batch: Batch, overlay: Overlay, outbox: Outbox) -> None:
+        """Nothing is written."""
+
+    def committed(self, changes: Mapping[str, bytes | None]) -> None:
+        """Nothing was."""
+
+    def next_due(self) -> datetime | None:
+        """There are no deadlines."""
+        return None
+
+
+def make_asking(_number: int, _lease: Lease | None) -> Logic:
+    """Makes the logic."""
+    return Logic()
+
+
+@pytest.fixture(params=[OwnedPartition, AskingPartition])
+async def partition(request: pytest.FixtureRequest) -> AsyncIterator[OwnedPartition]:
+    """A partition of each kind, as it is once it has taken over."""
+    connection = KafkaConnection("127.0.0.1:1")
+    consumer = AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1")
+    more: dict[str, Any] = {
+        "partitions": 1,
+        "group": "g",
+        "topics": TOPICS,
+        "options": OPTIONS,
+        "connection": connection,
+        "consumer": consumer,
+        "reader": CommandReader(connection),
+        "incarnation": "one",
+        "make_store": lambda _number: DictStore(),
+        "clock": lambda: datetime.now(UTC),
+    }
+    kind = request.param
+    made: OwnedPartition = kind(0, make_logic=make_asking if kind is AskingPartition else lambda _: Logic(), **more)
+    made._logic = made._make_logic(0)
+    made._queued = {TP: 0}
+    made._become(PartitionState.RUNNING)
+    yield made
+    await consumer.stop()
+
+
+def record(offset: int, size: int) -> ConsumerRecord:
+    """A record with a value of so many bytes, a key and a header."""
+    value, headers = b"v" * size, (("DigitalRiver-Signature", b"s" * 100),)
+    return ConsumerRecord("input", 0, offset, 0, 0, b"key", value, None, 3, size, headers)
+
+
+async def test_what_a_partition_holds_unread_is_what_lies_in_its_queue(partition: OwnedPartition) -> None:
+    """Keys, headers and the record itself count when they come in and when they go: else it asks for no more one day."""
+    offset = 0
+    for _ in range(3):
+        partition.feed(TP, [record(offset + n, 10_000 if n % 7 == 6 else 10) for n in range(40)])
+        offset += 40
+        for _ in range(6):
+            assert partition._queued_bytes == sum(map(record_bytes, partition._queue)) > 0
+            batch = await asyncio.wait_for(partition._next_batch(), 5.0)
+            assert batch is not None
+            assert batch.records
+        assert (len(partition._queue), partition._queued_bytes) == (0, 0)
+    partition.queue_bytes_max = 1
+    assert partition.hungry, "with nothing unread it asks for more"
