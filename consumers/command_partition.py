@@ -37,6 +37,7 @@ from consumers.lease import Lease
 from consumers.options import LaneOptions
 from consumers.ownership import PartitionOwner, PartitionState
 from consumers.progress import Footprint, InDoubt, Left, Progress, Waits, Watermark
+from consumers.unpacking import record_bytes
 from producers.connection import KafkaConnection, within
 from producers.dead_letters import dead_letter, log_fields
 from producers.outbox import Outbox
@@ -127,6 +128,7 @@ class CommandPartition(PartitionOwner):
             and not self._caller.breaker.blocked(self._steady())
             and not self._watermark.full
             and self._watermark.pending < self._options.queue_records_max
+            and self._watermark.pending_bytes < self.queue_bytes_max
         )
 
     def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
@@ -140,7 +142,7 @@ class CommandPartition(PartitionOwner):
                 self._consumer.pause(partition)
                 self._consumer.seek(partition, record.offset)
                 break
-            if self._watermark.take(record.offset):
+            if self._watermark.take(record.offset, record_bytes(record)):
                 self._take(record)
             elif (done := command_id_of(record.value)) is not None:
                 self._seen.read(record.offset, done)
