@@ -161,12 +161,12 @@ class CommandPartition(PartitionOwner):
     async def close(self) -> None:
         """Close the producer for good, once the calls on their way have ended.
 
-        Their outcomes are still written if nobody has taken over meanwhile, which the producer would be told.
+        Their outcomes are still written if nobody has taken over meanwhile, which the producer would be told. A producer that
+        would have to be initialised first writes nothing: it would fence the rightful successor.
         """
-        if self._desk.active and self._can_write():
+        if (self._desk.active or self._finished) and self._can_write():
             await self._desk.calls_ended(self._caller.options.http_timeout_seconds)
-            if self._finished:
-                await self._write_last()
+            await self._write_last(given_away=True)
         await self._desk.cut()
         await self._scan.stop()
         producer, self._producer = self._producer, None
@@ -352,14 +352,26 @@ class CommandPartition(PartitionOwner):
         self._pause_reading()
         await self._desk.leave(_GRACE_SECONDS)
         if self._can_write():
-            await self._write_last()
+            await self._write_last(given_away=False)
 
-    async def _write_last(self) -> None:
-        """Write what is finished, and with it what the next owner has to know."""
+    async def _write_last(self, *, given_away: bool) -> None:
+        """Write what is finished, and with it what the next owner has to know.
+
+        ``given_away``: the next owner may be there, so the producer must not be initialised any more. Before that it is replaced
+        at once if it met a lost answer: the outcomes of the calls that go on can be written only by one that need not be.
+        """
+        producer, written = self._producer, given_away
         try:
-            while len(self._finished) > self._options.batch_records_max:
-                await self._transact()
-            await self._transact(leaving=True)
+            while producer is not None and (self._finished or not written):
+                if given_away and producer.unanswered:
+                    log.warning(
+                        "outcomes_not_written", partition=self.number, group=self._group, count=len(self._finished)
+                    )
+                    return
+                await self._transact(leaving=True)
+                written = True
+            if producer is not None and not given_away:
+                await producer.renew()
         except (OrderflowError, KafkaError) as error:  # the next owner is there, or waits and looks as after a crash
             log.warning("partition_left_untidily", partition=self.number, group=self._group, error=error)
 

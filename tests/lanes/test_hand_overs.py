@@ -11,7 +11,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaConsumer
+from structlog.testing import capture_logs
 
+import consumers.membership
+from consumers.command_partition import CommandPartition
 from consumers.membership import Membership
 from consumers.provider import MayWrite
 from producers.partitioner import partition_of
@@ -262,3 +266,102 @@ async def test_the_last_worker_that_ends_still_writes_the_outcomes_of_its_calls(
         await ask(apache_kafka, prefix, 1000, 8)
         await until(apache_kafka, prefixed(prefix, Topic.INBOX), 8 + len(hung))
     assert holding.looked == []
+
+
+async def test_outcomes_of_calls_that_end_while_the_worker_leaves_the_group_are_written(
+    apache_kafka: str, prefix: str, holding: HoldingRiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They end after the last transaction, and before the producer is closed no call is on its way any more."""
+    await command_topics(apache_kafka, prefix)
+    one = commands_member(apache_kafka, prefix, holding, "one")
+    leave_group = consumers.membership.stop_consumer
+
+    async def leave_slowly(consumer: AIOKafkaConsumer, seconds: float) -> None:
+        await leave_group(consumer, seconds)
+        holding.gate.set()
+        await eventually(lambda: not any(part._desk.active for part in parts(one)))
+
+    async with running(one):
+        await eventually(lambda: state(one) == PARTITIONS)
+        hung = await hang(apache_kafka, prefix, holding)
+        monkeypatch.setattr(consumers.membership, "stop_consumer", leave_slowly)
+    assert await outcomes(apache_kafka, prefix) == Counter(dict.fromkeys(hung, 1))
+
+
+def lose_an_answer_of_the_last_transaction(part: CommandPartition, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when aiokafka has repeated one of its requests: it has committed all the same."""
+    transact = part._transact
+
+    async def lose(*, leaving: bool = False) -> None:
+        await transact(leaving=leaving)
+        if leaving:
+            monkeypatch.setattr(part, "_transact", transact)
+            assert part._producer is not None
+            assert part._producer._watch is not None
+            part._producer._watch.unanswered += 1
+
+    monkeypatch.setattr(part, "_transact", lose)
+
+
+async def test_a_worker_that_leaves_never_fences_its_successor(
+    apache_kafka: str, prefix: str, holding: HoldingRiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last transactions met lost answers, and its calls end after another worker has taken over: that one goes on."""
+    await command_topics(apache_kafka, prefix)
+    one, two = (commands_member(apache_kafka, prefix, holding, worker) for worker in ("one", "two"))
+    stop = asyncio.Event()
+    leaving = asyncio.create_task(one.run(stop))
+    await eventually(lambda: state(one) == PARTITIONS)
+    hung = await hang(apache_kafka, prefix, holding)
+    for part in parts(one):
+        lose_an_answer_of_the_last_transaction(part, monkeypatch)
+    stop.set()
+    async with running(two):
+        await eventually(lambda: state(two) == PARTITIONS)
+        await ask(apache_kafka, prefix, 1000, 20)
+        await until(apache_kafka, prefixed(prefix, Topic.INBOX), 20)
+        assert not leaving.done()
+        holding.gate.set()
+        await asyncio.wait_for(leaving, 10)
+        await ask(apache_kafka, prefix, 1020, 20)
+        await until(apache_kafka, prefixed(prefix, Topic.INBOX), 40 + len(hung))
+        assert [part.counters.takeovers for part in parts(two)] == [1] * PARTITIONS
+    asked = [*hung, *(f"c{number}" for number in range(1000, 1040))]
+    assert Counter(effects(holding)) == Counter(dict.fromkeys(asked, 1))
+    assert await outcomes(apache_kafka, prefix) == Counter(dict.fromkeys(asked, 1))
+
+
+async def test_a_worker_that_joins_while_another_ends_gets_no_partition_before_its_last_transaction(
+    apache_kafka: str, prefix: str, holding: HoldingRiver
+) -> None:
+    """Or the last word would be fenced, and all that lies in the partition would be waited for as after a crash."""
+    await command_topics(apache_kafka, prefix)
+    one, two = (commands_member(apache_kafka, prefix, holding, worker) for worker in ("one", "two"))
+    stop = asyncio.Event()
+    leaving = asyncio.create_task(one.run(stop))
+    await eventually(lambda: state(one) == PARTITIONS)
+    hung = await hang(apache_kafka, prefix, holding)
+    with capture_logs() as lines:
+        stop.set()
+        async with running(two):
+            await eventually(lambda: state(two) == PARTITIONS)
+            assert [line for line in lines if line["event"] == "partition_left_untidily"] == []
+            holding.gate.set()
+            await asyncio.wait_for(leaving, 10)
+            await until(apache_kafka, prefixed(prefix, Topic.INBOX), len(hung))
+    assert await outcomes(apache_kafka, prefix) == Counter(dict.fromkeys(hung, 1))
+
+
+async def test_the_last_worker_writes_the_outcomes_of_its_calls_also_after_a_lost_answer(
+    apache_kafka: str, prefix: str, holding: HoldingRiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its producers are renewed at once, while the group waits: later nobody could tell whether that fences a successor."""
+    await command_topics(apache_kafka, prefix)
+    one = commands_member(apache_kafka, prefix, holding, "one")
+    async with running(one):
+        await eventually(lambda: state(one) == PARTITIONS)
+        hung = await hang(apache_kafka, prefix, holding)
+        for part in parts(one):
+            lose_an_answer_of_the_last_transaction(part, monkeypatch)
+        asyncio.get_running_loop().call_later(2.0, holding.gate.set)
+    assert await outcomes(apache_kafka, prefix) == Counter(dict.fromkeys(hung, 1))
