@@ -219,6 +219,8 @@ class CommandPartition(PartitionOwner):
         doubt, self._in_doubt = self._in_doubt, None
         if not self._proven or found is None or found.footprint is None:
             return False
+        if found.left is not None:  # before the next call a transaction has to take our last word back
+            self._desk.lease.drop()
         if doubt is not None and found.footprint == doubt.footprint:
             self._written(doubt)
             return True

@@ -1,4 +1,4 @@
-"""What a partition of commands still writes when its process ends."""
+"""What a partition of commands still writes when its process ends, and on which lease it goes on when it comes back."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, cast
 from consumers.command_partition import CommandPartition
 from consumers.command_records import PendingCommand
 from consumers.command_topics import Finished
+from consumers.progress import Left, Progress
 from producers.outbox import OutboundRecord
 from producers.transaction import TransactionalProducer
 from tests.unit.consumers.steady import delete
@@ -108,3 +109,21 @@ async def test_a_producer_without_all_its_answers_is_renewed_while_the_group_sti
     partition._finished.append(Finished(0, "orderflow.inbox", OutboundRecord(b"A-1", b"{}")))
     await partition.close()
     assert (len(producer.written), producer.renewed_after) == (2, [1])
+
+
+async def test_who_said_that_it_starts_no_call_starts_none_before_a_transaction_takes_that_back() -> None:
+    """The last word was committed, only its answer was lost, and the partition came back: a successor would believe it."""
+    partition = command_partition()
+    partition._proven = True
+    for left, age in ((None, 0.0), (Left(0, settle_seconds=0.0), float("inf"))):
+        partition._desk.lease.renew(0.0)
+        partition._footprint = partition._footprint or (await written_footprint(partition))
+        assert partition._is_ours(Progress(0, footprint=partition._footprint, left=left))
+        assert partition._desk.lease.age == age
+
+
+async def written_footprint(partition: CommandPartition) -> Any:
+    """That of a transaction which has committed."""
+    partition._producer = cast("TransactionalProducer", producer := PaperProducer())
+    await partition._transact()
+    return producer.written[-1].footprint
