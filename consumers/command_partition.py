@@ -52,7 +52,7 @@ log = structlog.get_logger(__name__)
 TRANSACTION_TIMEOUT_MS = 10_000
 #: Calls on their way may end for so long after a revoke, so that most of them need no look-up. The fleet stands still meanwhile.
 _GRACE_SECONDS = 0.5
-#: So long a take-over waits until the commands before are known; then it goes on, and looks up all until they are.
+#: So long a take-over waits until the commands before are known; then it goes on, and looks all up until they are.
 _SCAN_SECONDS = 1.0
 #: After so long without a command, a position that has only passed transaction markers is committed.
 _IDLE_SECONDS = 30.0
@@ -93,7 +93,7 @@ class CommandPartition(PartitionOwner):
         calls = caller.options
         self._doubts = Doubts(Waits(lease_seconds, calls.http_timeout_seconds, calls.settle_seconds))
         lease = Lease(lease_seconds, caller.clock)
-        self._desk = CommandDesk(caller, lease, mark=self._doubts.mark, finish=self._take_outcome, wake=self._wake)
+        self._desk = CommandDesk(caller, lease, mark=self._mark, finish=self._take_outcome, wake=self._wake)
         self._producer: TransactionalProducer | None = None
         self._watermark = Watermark(0)
         #: Watermark, desk and outcomes are what the last transaction under our footprint says, and more of ours.
@@ -110,6 +110,7 @@ class CommandPartition(PartitionOwner):
             beginning=self._beginning,
             scan=lambda begin, end: reader.scan_ids(self._tp, begin, end, self._seen.scanned),
             backoff_seconds=options.backoff_seconds_max,
+            done=self._desk.past_is_known,
         )
         self._last_begin = 0.0
         self._paused = True
@@ -293,6 +294,11 @@ class CommandPartition(PartitionOwner):
         age = max(0.0, self._clock().timestamp() - consumed.timestamp / 1000)
         seen = self._seen.read(consumed.offset, command.command_id)
         self._desk.add(PendingCommand(consumed.offset, command, asked_at=self._steady() - age, seen=seen))
+
+    def _mark(self, pending: PendingCommand) -> None:
+        if pending.seen is None:
+            pending.seen = self._seen.told(pending.offset)
+        self._doubts.mark(pending)
 
     def _take_outcome(self, pending: PendingCommand, outcome: Outcome) -> None:
         record, outcome = outcome_record(pending.command, outcome, time=self._clock(), room=self._connection.room)

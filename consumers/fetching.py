@@ -143,7 +143,7 @@ class Fetching:
             self._read_again(tp)
 
     def _read_again(self, tp: TopicPartition) -> None:
-        """Set the position back to what was handed over, whether more is wanted now or later: what was lost is missing then too."""
+        """Set the position back to what was handed over, also when no more is wanted now: later it would be passed over."""
         partition = self._partitions[tp.partition]
         if tp in self._consumer.assignment() and partition.state is PartitionState.RUNNING:
             self._consumer.seek(tp, partition.fed_to(tp))
