@@ -75,6 +75,10 @@ class Desk(Protocol):
         """Wait until the lease is fresh because a transaction has committed; may give up, so look at the lease."""
         ...
 
+    async def scanned(self, pending: PendingCommand) -> None:
+        """Wait until it is known whether the command was there before, but not past its ``unsure_until``."""
+        ...
+
 
 class Slots(Protocol):
     """What bounds the calls on their way, for example ``asyncio.Semaphore``."""
@@ -125,6 +129,9 @@ class Caller:
         began = self.clock()
         failures = setbacks = 0
         while not desk.leaving:
+            if pending.waits_for_scan:
+                pending.waits_for_scan = False
+                await desk.scanned(pending)
             await self._sleep_for(pending.not_before - self.clock())
             if not await self._enter(pending, desk):
                 continue
@@ -159,7 +166,7 @@ class Caller:
     async def _attempt(self, pending: PendingCommand, desk: Desk) -> Outcome | None:
         """One look or one call; None when a look did not find the command's effect."""
         pending.answers_before = self.breaker.answers
-        if not pending.look_first and not isinstance(pending.command, Inquire):
+        if not pending.must_look and not isinstance(pending.command, Inquire):
             return await self._call(pending, desk)
         began = self.clock()
         found = await self._provider.look(pending.command)
@@ -171,6 +178,11 @@ class Caller:
             pending.not_before = min(pending.settled_at, self.clock() + pending.look_wait)
             pending.look_wait *= 2
             return None
+        if pending.seen is None:
+            if began < pending.unsure_until:
+                pending.waits_for_scan = True
+                return None
+            pending.seen = False  # whoever had it before: no call of that time can come any more
         pending.look_first = False
         return found
 
@@ -198,7 +210,7 @@ class Caller:
         """What to report after an error; None when the command is tried again."""
         problem: Problem | None = None
         if isinstance(error, Denied) and error.status == FORBIDDEN:
-            if not pending.look_first:  # it was not carried out, and no call of it is open
+            if not pending.must_look:  # it was not carried out, and no call of it is open
                 problem = Problem(code="forbidden", status=FORBIDDEN)
         # An answer that is off contract is never guessed; too many failures are the core's to ask about again.
         elif not isinstance(error, OffContract) and failures < self.options.tries_max:
@@ -280,6 +292,6 @@ def _is_old(lease: Lease) -> bool:
 def _requests(pending: PendingCommand) -> int:
     """How many requests the next step of a command takes at Digital River."""
     command: Command = pending.command
-    if not pending.look_first and isinstance(command, CreateCheckout | AttachSource):
+    if not pending.must_look and isinstance(command, CreateCheckout | AttachSource):
         return 2  # customer and checkout; attaching and reading the checkout again
     return 1

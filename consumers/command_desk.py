@@ -47,6 +47,7 @@ class CommandDesk:
         self._finish = finish
         self._wake = wake
         self._renewed = asyncio.Event()
+        self._scanned = asyncio.Event()
         self._orders: dict[str, deque[PendingCommand]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -110,6 +111,19 @@ class CommandDesk:
         self.lease.renew(begun_at)
         self.renewal_wanted = False
         waiting, self._renewed = self._renewed, asyncio.Event()
+        waiting.set()
+
+    async def scanned(self, pending: PendingCommand) -> None:
+        """Return once the past of the partition is known and the command is marked by it, or at its ``unsure_until``."""
+        self._mark(pending)
+        if pending.seen is None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._scanned.wait(), max(0.0, pending.unsure_until - self._caller.clock()))
+            self._mark(pending)
+
+    def past_is_known(self) -> None:
+        """A scan of the partition's past is done."""
+        waiting, self._scanned = self._scanned, asyncio.Event()
         waiting.set()
 
     def stop_calls(self) -> None:

@@ -106,6 +106,8 @@ class Doubts:
             pending.doubt(self._settled_from if last is None else last + self._own.late_seconds)
         elif command.attempt > 1:
             pending.doubt(self._settled_at(command.command_id, pending.asked_at))
+        elif pending.seen is None:  # no doubt yet: only one of a hundred was there before
+            pending.unsure_until = self._settled_from
         elif pending.seen:
             last = self._last_calls.get(command.command_id)
             pending.doubt(self._settled_from if last is None else last + self._own.late_seconds)

@@ -37,6 +37,7 @@ from consumers.lease import Lease
 from consumers.options import LaneOptions
 from consumers.ownership import PartitionOwner, PartitionState
 from consumers.progress import Footprint, InDoubt, Left, Progress, Waits, Watermark
+from consumers.unpacking import record_bytes
 from producers.connection import KafkaConnection, within
 from producers.dead_letters import dead_letter, log_fields
 from producers.outbox import Outbox
@@ -51,7 +52,7 @@ log = structlog.get_logger(__name__)
 TRANSACTION_TIMEOUT_MS = 10_000
 #: Calls on their way may end for so long after a revoke, so that most of them need no look-up. The fleet stands still meanwhile.
 _GRACE_SECONDS = 0.5
-#: So long a take-over waits until the commands before are known; then it goes on, and looks up all until they are.
+#: So long a take-over waits until the commands before are known; then it goes on, and looks all up until they are.
 _SCAN_SECONDS = 1.0
 #: After so long without a command, a position that has only passed transaction markers is committed.
 _IDLE_SECONDS = 30.0
@@ -92,7 +93,7 @@ class CommandPartition(PartitionOwner):
         calls = caller.options
         self._doubts = Doubts(Waits(lease_seconds, calls.http_timeout_seconds, calls.settle_seconds))
         lease = Lease(lease_seconds, caller.clock)
-        self._desk = CommandDesk(caller, lease, mark=self._doubts.mark, finish=self._take_outcome, wake=self._wake)
+        self._desk = CommandDesk(caller, lease, mark=self._mark, finish=self._take_outcome, wake=self._wake)
         self._producer: TransactionalProducer | None = None
         self._watermark = Watermark(0)
         #: Watermark, desk and outcomes are what the last transaction under our footprint says, and more of ours.
@@ -109,6 +110,7 @@ class CommandPartition(PartitionOwner):
             beginning=self._beginning,
             scan=lambda begin, end: reader.scan_ids(self._tp, begin, end, self._seen.scanned),
             backoff_seconds=options.backoff_seconds_max,
+            done=self._desk.past_is_known,
         )
         self._last_begin = 0.0
         self._paused = True
@@ -127,6 +129,7 @@ class CommandPartition(PartitionOwner):
             and not self._caller.breaker.blocked(self._steady())
             and not self._watermark.full
             and self._watermark.pending < self._options.queue_records_max
+            and self._watermark.pending_bytes < self.queue_bytes_max
         )
 
     def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
@@ -140,7 +143,7 @@ class CommandPartition(PartitionOwner):
                 self._consumer.pause(partition)
                 self._consumer.seek(partition, record.offset)
                 break
-            if self._watermark.take(record.offset):
+            if self._watermark.take(record.offset, record_bytes(record)):
                 self._take(record)
             elif (done := command_id_of(record.value)) is not None:
                 self._seen.read(record.offset, done)
@@ -159,12 +162,12 @@ class CommandPartition(PartitionOwner):
     async def close(self) -> None:
         """Close the producer for good, once the calls on their way have ended.
 
-        Their outcomes are still written if nobody has taken over meanwhile, which the producer would be told.
+        Their outcomes are still written if nobody has taken over meanwhile, which the producer would be told. A producer that
+        would have to be initialised first writes nothing: it would fence the rightful successor.
         """
-        if self._desk.active and self._can_write():
+        if (self._desk.active or self._finished) and self._can_write():
             await self._desk.calls_ended(self._caller.options.http_timeout_seconds)
-            if self._finished:
-                await self._write_last()
+            await self._write_last(given_away=True)
         await self._desk.cut()
         await self._scan.stop()
         producer, self._producer = self._producer, None
@@ -217,6 +220,8 @@ class CommandPartition(PartitionOwner):
         doubt, self._in_doubt = self._in_doubt, None
         if not self._proven or found is None or found.footprint is None:
             return False
+        if found.left is not None:  # before the next call a transaction has to take our last word back
+            self._desk.lease.drop()
         if doubt is not None and found.footprint == doubt.footprint:
             self._written(doubt)
             return True
@@ -290,6 +295,11 @@ class CommandPartition(PartitionOwner):
         seen = self._seen.read(consumed.offset, command.command_id)
         self._desk.add(PendingCommand(consumed.offset, command, asked_at=self._steady() - age, seen=seen))
 
+    def _mark(self, pending: PendingCommand) -> None:
+        if pending.seen is None:
+            pending.seen = self._seen.told(pending.offset)
+        self._doubts.mark(pending)
+
     def _take_outcome(self, pending: PendingCommand, outcome: Outcome) -> None:
         record, outcome = outcome_record(pending.command, outcome, time=self._clock(), room=self._connection.room)
         self._finished.append(Finished(pending.offset, self._topics.inbox, record))
@@ -350,14 +360,26 @@ class CommandPartition(PartitionOwner):
         self._pause_reading()
         await self._desk.leave(_GRACE_SECONDS)
         if self._can_write():
-            await self._write_last()
+            await self._write_last(given_away=False)
 
-    async def _write_last(self) -> None:
-        """Write what is finished, and with it what the next owner has to know."""
+    async def _write_last(self, *, given_away: bool) -> None:
+        """Write what is finished, and with it what the next owner has to know.
+
+        ``given_away``: the next owner may be there, so the producer must not be initialised any more. Before that it is replaced
+        at once if it met a lost answer: the outcomes of the calls that go on can be written only by one that need not be.
+        """
+        producer, written = self._producer, given_away
         try:
-            while len(self._finished) > self._options.batch_records_max:
-                await self._transact()
-            await self._transact(leaving=True)
+            while producer is not None and (self._finished or not written):
+                if given_away and producer.unanswered:
+                    log.warning(
+                        "outcomes_not_written", partition=self.number, group=self._group, count=len(self._finished)
+                    )
+                    return
+                await self._transact(leaving=True)
+                written = True
+            if producer is not None and not given_away:
+                await producer.renew()
         except (OrderflowError, KafkaError) as error:  # the next owner is there, or waits and looks as after a crash
             log.warning("partition_left_untidily", partition=self.number, group=self._group, error=error)
 

@@ -54,14 +54,18 @@ class PendingCommand:
     command: Command
     #: When its record was written.
     asked_at: float = float("-inf")
-    #: The same command id was read before, or may have been.
-    seen: bool = False
+    #: The same command id was read before, or may have been; None: not known yet.
+    seen: bool | None = False
     #: It may have been called: look before calling.
     look_first: bool = False
     #: Neither looked up nor called before this moment: a look would come too early to tell.
     not_before: float = float("-inf")
     #: A call that had no answer takes no effect after this moment; until then it is looked up, never called.
     settled_at: float = float("-inf")
+    #: As long as ``seen`` is not known it is looked up first, and called after this moment although nothing was found.
+    unsure_until: float = float("-inf")
+    #: It was looked up and not found, and may go on once that is known.
+    waits_for_scan: bool = False
     #: Seconds until the next look while nothing is found; grows.
     look_wait: float = 1.0
     #: Requests that were written for it by this process.
@@ -74,6 +78,11 @@ class PendingCommand:
     answers_before: int = 0
     #: It is the one that finds out whether Digital River is back.
     probing: bool = False
+
+    @property
+    def must_look(self) -> bool:
+        """It is looked up before it is called: it may have been called, or that is not known."""
+        return self.look_first or self.seen is None
 
     def doubt(self, settled_at: float) -> None:
         """It may have been called, and that call takes no effect after ``settled_at``."""

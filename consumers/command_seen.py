@@ -1,7 +1,7 @@
 """Which command ids a partition of commands has held before, so that the same record again is looked up before it is called.
 
 A Bloom filter of the ids: small, never forgets one, and says of a few others that they were there, which costs them a look-up. A
-new owner fills it from the whole partition; until that is done every command counts as seen.
+new owner fills it from the whole partition; until that is done it is not known of a command whether it was there before.
 
 Pure but for ``Scan``, which has its reader handed in.
 """
@@ -9,7 +9,7 @@ Pure but for ``Scan``, which has its reader handed in.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from hashlib import blake2b
 
 import structlog
@@ -46,17 +46,30 @@ class IdFilter:
 
     def add(self, command_id: str) -> bool:
         """Put an id in; whether it was there, perhaps."""
-        digest = blake2b(command_id.encode(), digest_size=16).digest()
-        at, step = int.from_bytes(digest[:8]), int.from_bytes(digest[8:]) | 1
-        bits, mask, there = self._bits, self._mask, True
-        for _ in range(_PROBES):
-            bit = at & mask
+        bits, there = self._bits, True
+        for bit in self._probes(command_id):
             if not bits[bit >> 3] & 1 << (bit & 7):
                 bits[bit >> 3] |= 1 << (bit & 7)
                 there = False
-            at += step
         self.count += not there
         return there
+
+    def __contains__(self, command_id: str) -> bool:
+        return all(self._bits[bit >> 3] & 1 << (bit & 7) for bit in self._probes(command_id))
+
+    def merge(self, other: IdFilter) -> None:
+        """Put all ids of a filter of the same capacity in."""
+        assert self._mask == other._mask
+        both = int.from_bytes(self._bits) | int.from_bytes(other._bits)
+        self._bits = bytearray(both.to_bytes(len(self._bits)))
+        self.count += other.count
+
+    def _probes(self, command_id: str) -> Iterator[int]:
+        digest = blake2b(command_id.encode(), digest_size=16).digest()
+        at, step = int.from_bytes(digest[:8]), int.from_bytes(digest[8:]) | 1
+        for _ in range(_PROBES):
+            yield at & self._mask
+            at += step
 
 
 class SeenCommands:
@@ -66,7 +79,9 @@ class SeenCommands:
         self._ids = self._next = IdFilter(0)
         #: All records of the partition below those that were read have been noted.
         self.complete = False
-        self._read_to = 0
+        self._read_to = self._scan_to = 0
+        # Ids that were read while the scan of the past was not done, by their offsets.
+        self._unsure: dict[int, str] = {}
         # Offsets of records that count as seen, in case they are read again.
         self._again: set[int] = set()
 
@@ -83,41 +98,57 @@ class SeenCommands:
     def begin(self, beginning: int, read_to: int) -> None:
         """A new owner: reading goes on at ``read_to``, and what lies before it is to be scanned from ``beginning`` on."""
         self._again.clear()
-        self._read_to = read_to
+        self._unsure.clear()
+        self._read_to = self._scan_to = read_to
         self.complete = beginning >= read_to
-        self.begin_scan(beginning)
-        self._ids = self._next
+        self._ids = self._next = IdFilter(self._capacity(beginning))
 
     def begin_scan(self, beginning: int) -> int:
         """Fill a new filter; where the scan has to end: what comes behind is noted as it is read."""
-        self._next = IdFilter(max(_CAPACITY_MIN, 2 * (self._read_to - beginning)))
+        if not self.complete:  # what was read since then is kept apart: it must not be found to be its own copy
+            self._next = IdFilter(self._ids.capacity)
+            return self._scan_to
+        self._next = IdFilter(self._capacity(beginning))
         return self._read_to
+
+    def _capacity(self, beginning: int) -> int:
+        return max(_CAPACITY_MIN, 2 * (self._read_to - beginning))
 
     def scanned(self, command_id: str) -> None:
         """A record that the scan has met."""
         self._next.add(command_id)
 
     def end_scan(self) -> None:
-        """The scan has met all of them."""
+        """The scan has met all of them: now it is known which of those that were read meanwhile it has met too."""
+        if not self.complete:
+            self._again.update(offset for offset, command_id in self._unsure.items() if command_id in self._next)
+            self._unsure.clear()
+            self._next.merge(self._ids)
         self._ids, self.complete = self._next, True
 
-    def read(self, offset: int, command_id: str) -> bool:
-        """Whether a record that is read may hold a command that was there before; records come in order, and may come again."""
-        if offset < self._read_to:
-            return offset in self._again
-        self._read_to = offset + 1
-        there = self._ids.add(command_id)
-        if self._next is not self._ids:
-            self._next.add(command_id)
-        if there or not self.complete:
-            self._again.add(offset)
-            return True
-        return False
+    def read(self, offset: int, command_id: str) -> bool | None:
+        """Note a record, and say as ``told``; records come in order, and may come again."""
+        if offset >= self._read_to:
+            self._read_to = offset + 1
+            there = self._ids.add(command_id)
+            if self.complete and self._next is not self._ids:
+                self._next.add(command_id)
+            if there:
+                self._again.add(offset)
+            elif not self.complete:
+                self._unsure[offset] = command_id
+        return self.told(offset)
+
+    def told(self, offset: int) -> bool | None:
+        """Whether a record that was read may hold a command that was there before; None as long as that is not known."""
+        return None if offset in self._unsure else offset in self._again
 
     def passed(self, watermark: int) -> None:
         """Nothing below ``watermark`` is read again."""
         if len(self._again) > _AGAIN_MAX:
             self._again = {offset for offset in self._again if offset >= watermark}
+        if len(self._unsure) > _AGAIN_MAX:
+            self._unsure = {offset: one for offset, one in self._unsure.items() if offset >= watermark}
 
 
 class Scan:
@@ -131,13 +162,18 @@ class Scan:
         beginning: Callable[[], Awaitable[int]],
         scan: Callable[[int, int], Awaitable[None]],
         backoff_seconds: float,
+        done: Callable[[], None] = lambda: None,
     ) -> None:
-        """``beginning`` tells where the partition begins now; ``scan`` hands the ids from there to an end to the filters."""
+        """``beginning`` tells where the partition begins now; ``scan`` hands the ids from there to an end to the filters.
+
+        ``done`` is called after each scan.
+        """
         self._seen = seen
         self._number = number
         self._beginning = beginning
         self._scan = scan
         self._backoff_seconds = backoff_seconds
+        self._done = done
         self._task: asyncio.Task[None] | None = None
 
     def look_after(self) -> None:
@@ -168,4 +204,5 @@ class Scan:
                 await asyncio.sleep(self._backoff_seconds)
             else:
                 self._seen.end_scan()
+                self._done()
                 return

@@ -24,7 +24,7 @@ from aiokafka.errors import (
 )
 
 from consumers.client_watch import ClientWatch
-from consumers.ownership import PartitionOwner
+from consumers.ownership import PartitionOwner, PartitionState
 from consumers.unpacking import BATCH_BYTES_MAX, CALL_BYTES_MAX, BatchTooLarge, record_bytes, room_of
 from statemachine.errors import ConfigError
 
@@ -143,8 +143,9 @@ class Fetching:
             self._read_again(tp)
 
     def _read_again(self, tp: TopicPartition) -> None:
+        """Set the position back to what was handed over, also when no more is wanted now: later it would be passed over."""
         partition = self._partitions[tp.partition]
-        if tp in self._consumer.assignment() and partition.hungry:
+        if tp in self._consumer.assignment() and partition.state is PartitionState.RUNNING:
             self._consumer.seek(tp, partition.fed_to(tp))
 
     async def _read_one(self, tp: TopicPartition) -> None:

@@ -261,6 +261,9 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         if numbers:
             log.info("partitions_revoked", group=self._group, partitions=sorted(numbers))
         await self._drain(numbers | set(self._running))
+        # also for those that `_leave` is draining: the rebalance must not give them away before their last transaction
+        if draining := [self._draining[number] for number in numbers if number in self._draining]:
+            await asyncio.wait(draining)
 
     async def _own(self, number: int, partition: PartitionOwner) -> None:
         try:

@@ -105,7 +105,7 @@ _encoder = msgspec.json.Encoder()
 class Watermark:
     """The next offset to commit and what is done above it."""
 
-    __slots__ = ("_at_hand", "_done", "_pending", "offset", "read_to")
+    __slots__ = ("_at_hand", "_done", "_pending", "offset", "pending_bytes", "read_to")
 
     def __init__(self, offset: int, done: frozenset[int] = frozenset()) -> None:
         #: The low watermark: every command below it is done.
@@ -113,8 +113,10 @@ class Watermark:
         #: The next offset that has not been read.
         self.read_to = offset
         self._done = set(done)
-        # In the order of reading, so the first is the lowest.
-        self._pending: dict[int, None] = {}
+        # Their sizes, in the order of reading, so the first is the lowest.
+        self._pending: dict[int, int] = {}
+        #: What the commands that were taken and are not done take in memory, in bytes.
+        self.pending_bytes = 0
         self._at_hand: frozenset[int] = frozenset()
 
     @property
@@ -133,19 +135,20 @@ class Watermark:
         self._advance()
         return not self.full
 
-    def take(self, offset: int) -> bool:
-        """A command was read; False when it needs nothing any more. Offsets come in order, with gaps."""
+    def take(self, offset: int, size: int = 0) -> bool:
+        """A command of ``size`` bytes was read; False when it needs nothing any more. Offsets come in order, with gaps."""
         self.read_to = offset + 1
         done = offset in self._done
         if not done:
-            self._pending[offset] = None
+            self._pending[offset] = size
+            self.pending_bytes += size
         self._advance()
         return not done and offset not in self._at_hand
 
     def finish(self, offsets: list[int]) -> None:
         """These are done."""
         for offset in offsets:
-            self._pending.pop(offset, None)
+            self.pending_bytes -= self._pending.pop(offset, 0)
             self._done.add(offset)
         self._advance()
         self._done = {offset for offset in self._done if offset >= self.offset}
@@ -154,7 +157,7 @@ class Watermark:
         """The same with ``offsets`` done, this one left as it is: what a transaction would write."""
         after = Watermark(self.offset, frozenset(self._done))
         after.read_to = self.read_to
-        after._pending = dict(self._pending)
+        after._pending, after.pending_bytes = dict(self._pending), self.pending_bytes
         after.finish(offsets)
         return after
 
@@ -165,7 +168,7 @@ class Watermark:
     def rewind(self, at_hand: list[int]) -> None:
         """Start reading at the watermark again. What is done stays done; ``at_hand`` has an outcome that waits to be written."""
         self.read_to = self.offset
-        self._pending = {}
+        self._pending, self.pending_bytes = {}, 0
         self._at_hand = frozenset(at_hand)
 
     def encode(self, footprint: Footprint, left: Left | None, waits: Waits) -> str:

@@ -110,6 +110,11 @@ class TransactionalProducer:
         """Started, and nothing has failed since."""
         return self._producer is not None
 
+    @property
+    def unanswered(self) -> bool:
+        """A request met no answer: nothing more is written before an init, by ``renew`` or by the next transaction."""
+        return self._watch is not None and self._watch.unanswered > 0
+
     async def start(self) -> None:
         """Init: fences the partition's earlier producer and aborts its open transaction.
 

@@ -9,9 +9,16 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
+from structlog.testing import capture_logs
 
+import consumers.membership
+from consumers.changelog import stop_consumer
+from consumers.command_partition import CommandPartition
+from consumers.command_reader import CommandReader
 from consumers.membership import Membership
 from consumers.provider import MayWrite
 from producers.partitioner import partition_of
@@ -262,3 +269,136 @@ async def test_the_last_worker_that_ends_still_writes_the_outcomes_of_its_calls(
         await ask(apache_kafka, prefix, 1000, 8)
         await until(apache_kafka, prefixed(prefix, Topic.INBOX), 8 + len(hung))
     assert holding.looked == []
+
+
+async def test_outcomes_of_calls_that_end_while_the_worker_leaves_the_group_are_written(
+    apache_kafka: str, prefix: str, holding: HoldingRiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They end after the last transaction, and before the producer is closed no call is on its way any more."""
+    await command_topics(apache_kafka, prefix)
+    one = commands_member(apache_kafka, prefix, holding, "one")
+
+    async def leave_slowly(consumer: AIOKafkaConsumer, seconds: float) -> None:
+        await stop_consumer(consumer, seconds)
+        holding.gate.set()
+        await eventually(lambda: not any(part._desk.active for part in parts(one)))
+
+    async with running(one):
+        await eventually(lambda: state(one) == PARTITIONS)
+        hung = await hang(apache_kafka, prefix, holding)
+        monkeypatch.setattr(consumers.membership, "stop_consumer", leave_slowly)
+    assert await outcomes(apache_kafka, prefix) == Counter(dict.fromkeys(hung, 1))
+
+
+def lose_an_answer_of_the_last_transaction(part: CommandPartition, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when aiokafka has repeated one of its requests: it has committed all the same."""
+    transact = part._transact
+
+    async def lose(*, leaving: bool = False) -> None:
+        await transact(leaving=leaving)
+        if leaving:
+            monkeypatch.setattr(part, "_transact", transact)
+            assert part._producer is not None
+            assert part._producer._watch is not None
+            part._producer._watch.unanswered += 1
+
+    monkeypatch.setattr(part, "_transact", lose)
+
+
+async def test_a_worker_that_leaves_never_fences_its_successor(
+    apache_kafka: str, prefix: str, holding: HoldingRiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last transactions met lost answers, and its calls end after another worker has taken over: that one goes on."""
+    await command_topics(apache_kafka, prefix)
+    one, two = (commands_member(apache_kafka, prefix, holding, worker) for worker in ("one", "two"))
+    stop = asyncio.Event()
+    leaving = asyncio.create_task(one.run(stop))
+    await eventually(lambda: state(one) == PARTITIONS)
+    hung = await hang(apache_kafka, prefix, holding)
+    for part in parts(one):
+        lose_an_answer_of_the_last_transaction(part, monkeypatch)
+    stop.set()
+    async with running(two):
+        await eventually(lambda: state(two) == PARTITIONS)
+        await ask(apache_kafka, prefix, 1000, 20)
+        await until(apache_kafka, prefixed(prefix, Topic.INBOX), 20)
+        assert not leaving.done()
+        holding.gate.set()
+        await asyncio.wait_for(leaving, 10)
+        await ask(apache_kafka, prefix, 1020, 20)
+        await until(apache_kafka, prefixed(prefix, Topic.INBOX), 40 + len(hung))
+        assert [part.counters.takeovers for part in parts(two)] == [1] * PARTITIONS
+    asked = [*hung, *(f"c{number}" for number in range(1000, 1040))]
+    assert Counter(effects(holding)) == Counter(dict.fromkeys(asked, 1))
+    assert await outcomes(apache_kafka, prefix) == Counter(dict.fromkeys(asked, 1))
+
+
+async def test_a_worker_that_joins_while_another_ends_gets_no_partition_before_its_last_transaction(
+    apache_kafka: str, prefix: str, holding: HoldingRiver
+) -> None:
+    """Or the last word would be fenced, and all that lies in the partition would be waited for as after a crash."""
+    await command_topics(apache_kafka, prefix)
+    one, two = (commands_member(apache_kafka, prefix, holding, worker) for worker in ("one", "two"))
+    stop = asyncio.Event()
+    leaving = asyncio.create_task(one.run(stop))
+    await eventually(lambda: state(one) == PARTITIONS)
+    hung = await hang(apache_kafka, prefix, holding)
+    with capture_logs() as lines:
+        stop.set()
+        async with running(two):
+            await eventually(lambda: state(two) == PARTITIONS)
+            assert [line for line in lines if line["event"] == "partition_left_untidily"] == []
+            holding.gate.set()
+            await asyncio.wait_for(leaving, 10)
+            await until(apache_kafka, prefixed(prefix, Topic.INBOX), len(hung))
+    assert await outcomes(apache_kafka, prefix) == Counter(dict.fromkeys(hung, 1))
+
+
+async def test_the_last_worker_writes_the_outcomes_of_its_calls_also_after_a_lost_answer(
+    apache_kafka: str, prefix: str, holding: HoldingRiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its producers are renewed at once, while the group waits: later nobody could tell whether that fences a successor."""
+    await command_topics(apache_kafka, prefix)
+    one = commands_member(apache_kafka, prefix, holding, "one")
+    async with running(one):
+        await eventually(lambda: state(one) == PARTITIONS)
+        hung = await hang(apache_kafka, prefix, holding)
+        for part in parts(one):
+            lose_an_answer_of_the_last_transaction(part, monkeypatch)
+        asyncio.get_running_loop().call_later(2.0, holding.gate.set)
+    assert await outcomes(apache_kafka, prefix) == Counter(dict.fromkeys(hung, 1))
+
+
+SCAN_SECONDS = 4.0
+
+
+async def test_a_call_that_hangs_stops_no_other_order_while_the_past_of_its_partition_is_read(
+    apache_kafka: str, prefix: str, holding: HoldingRiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The successor needs some seconds for the past: then the others are called within 2 s, and a copy is not called again."""
+    scanned_at: list[float] = []
+    scan_ids = CommandReader.scan_ids
+
+    async def scan_slowly(self: CommandReader, *given: Any) -> None:
+        await asyncio.sleep(SCAN_SECONDS)
+        await scan_ids(self, *given)
+        scanned_at.append(time.monotonic())
+
+    await command_topics(apache_kafka, prefix)
+    one, two = (commands_member(apache_kafka, prefix, holding, worker) for worker in ("one", "two"))
+    async with running(one):
+        await ask(apache_kafka, prefix, 1000, 20)
+        await until(apache_kafka, prefixed(prefix, Topic.INBOX), 20)
+        hung = await hang(apache_kafka, prefix, holding)
+        asyncio.get_running_loop().call_later(30.0, holding.gate.set)
+        monkeypatch.setattr(CommandReader, "scan_ids", scan_slowly)
+        async with running(two):
+            await eventually(lambda: len(two.owned) == PARTITIONS // 2 == state(two))
+            await ask(apache_kafka, prefix, 1010, 30)  # the first ten are copies
+            await until(apache_kafka, prefixed(prefix, Topic.INBOX), 50)
+            assert len(scanned_at) == PARTITIONS // 2
+            assert holding.acted_at[-1] - scanned_at[-1] < STANDSTILL_SECONDS_MAX
+            assert not set(hung) & set(effects(holding))
+            holding.gate.set()
+            await until(apache_kafka, prefixed(prefix, Topic.INBOX), 50 + len(hung))
+    assert Counter(effects(holding)) == Counter([*hung, *(f"c{number}" for number in range(1000, 1040))])

@@ -34,6 +34,9 @@ class Desk:
     async def renew(self) -> None:
         """It is fresh."""
 
+    async def scanned(self, pending: PendingCommand) -> None:
+        """All that the partition has held is known."""
+
 
 async def carry_out(bench: Bench, command: Command) -> Outcome:
     """As the lane does, on the real clock."""

@@ -60,6 +60,8 @@ class Bench:
     rate: float = 0.0
     leaving: bool = False
     renewals: int = 0
+    scan_seconds: float = 3.0
+    was_there: bool = False
 
     def __post_init__(self) -> None:
         self.time = Steady()
@@ -85,6 +87,13 @@ class Bench:
         self.renewals += 1
         self.lease.renew(self.time.now)
         await asyncio.sleep(0)
+
+    async def scanned(self, pending: PendingCommand) -> None:
+        """Some seconds later it is known whether the command was there before; if so it waits as ``Doubts`` would have it."""
+        await self.time.sleep(self.scan_seconds)
+        pending.seen = self.was_there
+        if self.was_there:
+            pending.doubt(pending.unsure_until)
 
     async def run(self, command: Command, **marks: object) -> Outcome:
         """Carry a command out to its outcome."""

@@ -411,3 +411,33 @@ async def test_a_probe_that_is_cut_off_leaves_its_place_to_another(books: Path) 
     async with asyncio.timeout(5.0):
         outcome = await bench.run(delete("c2", "A-2"))
     assert (outcome.result, bench.breaker.closed) == ("confirmed", True)
+
+
+@pytest.mark.parametrize(("was_there", "waits"), [(False, 3.0), (True, 60.0)])
+async def test_a_command_of_which_it_is_not_known_whether_it_was_there_waits_for_that_alone(
+    books: Path, was_there: bool, waits: float
+) -> None:
+    """One look at once; when the scan is done it is called at once, but for a copy: that waits for the calls that are open."""
+    bench = Bench(books, was_there=was_there)
+    began = bench.time.now
+    outcome = await bench.run(delete(), seen=None, unsure_until=began + 60.0)
+    assert (outcome.result, outcome.tries, bench.effects()) == ("confirmed", 1, 1)
+    assert began + waits <= bench.time.now < began + waits + 5.0
+    assert (bench.river.count("look") == 1) is not was_there
+
+
+async def test_without_open_calls_nobody_waits_for_the_scan(books: Path) -> None:
+    """One look, and then the call: what was there before has had its effect by now."""
+    bench = Bench(books)
+    began = bench.time.now
+    await bench.run(delete(), seen=None, unsure_until=began)
+    assert (bench.time.now, bench.effects(), bench.river.count("look")) == (began, 1, 1)
+
+
+async def test_a_copy_of_which_it_is_not_known_yet_is_found_and_not_called(books: Path) -> None:
+    """The look comes before the scan is done."""
+    bench = Bench(books)
+    bench.river._write(command_id="c1", order_id="A-1")
+    began = bench.time.now
+    outcome = await bench.run(delete(), seen=None, unsure_until=began + 60.0)
+    assert (outcome.result, outcome.tries, bench.effects(), bench.time.now) == ("confirmed", 0, 1, began)

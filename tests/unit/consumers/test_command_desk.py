@@ -25,15 +25,24 @@ class Desk:
         self.bench = Bench(books)
         self.outcomes: list[tuple[str, str]] = []
         self.marked: list[int] = []
+        #: What the scan of the past has said, by offset.
+        self.known: dict[int, bool] = {}
         self.wake = asyncio.Event()
         self.desk = CommandDesk(
             self.bench.caller,
             self.bench.lease,
-            mark=lambda pending: self.marked.append(pending.offset),
+            mark=self._mark,
             finish=self._finish,
             wake=self.wake,
         )
         self._partition = asyncio.create_task(self._work())
+
+    def _mark(self, pending: PendingCommand) -> None:
+        self.marked.append(pending.offset)
+        if pending.seen is None:
+            pending.seen = self.known.get(pending.offset)
+            if pending.seen:
+                pending.doubt(pending.unsure_until)
 
     def _finish(self, pending: PendingCommand, outcome: Outcome) -> None:
         self.outcomes.append((pending.command.command_id, outcome.result))
@@ -152,6 +161,43 @@ async def test_a_command_is_marked_when_its_turn_comes(tmp_path: Path) -> None:
     assert at.marked == [0]
     await at.until_idle()
     assert at.marked == [0, 1]
+    await at.end()
+
+
+def unsure(at: Desk, offset: int) -> PendingCommand:
+    """A command that is read while the past of its partition is not known and an earlier owner has a call on its way."""
+    command = delete(f"c{offset}", f"A-{offset}")
+    return PendingCommand(offset, command, seen=None, unsure_until=at.bench.time.now + 60.0)
+
+
+async def test_commands_go_on_as_soon_as_the_past_of_their_partition_is_known(tmp_path: Path) -> None:
+    """They were looked up meanwhile, once; each is asked again then, and only those that were there before wait on."""
+    at = Desk(tmp_path / "books")
+    commands = [unsure(at, offset) for offset in range(3)]
+    for one in commands:
+        at.desk.add(one)
+    while at.bench.river.count("look") < 3:  # noqa: ASYNC110  # nothing tells a test
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.05)
+    assert (at.outcomes, at.bench.river.count("look")) == ([], 3)
+    at.known = {0: False, 1: True, 2: False}
+    at.desk.past_is_known()
+    await asyncio.sleep(0.05)
+    assert [name for name, _ in at.outcomes[:2]] == ["c0", "c2"]
+    assert [one.look_first for one in commands[1:2]] == [True]
+    await at.until_idle()
+    assert at.bench.time.now >= 1060.0
+    await at.end()
+
+
+async def test_a_command_that_waited_for_the_past_alone_is_not_left_as_called(tmp_path: Path) -> None:
+    """The next owner would wait for it, although nobody has called it."""
+    at = Desk(tmp_path / "books")
+    at.desk.add(unsure(at, 0))
+    while not at.bench.river.count("look"):  # noqa: ASYNC110  # nothing tells a test
+        await asyncio.sleep(0)
+    await at.desk.leave(0.05)
+    assert list(at.desk.unfinished()) == []
     await at.end()
 
 

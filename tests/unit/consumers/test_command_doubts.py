@@ -214,3 +214,13 @@ def test_calls_that_are_too_many_to_remember_are_waited_for_all_the_same(monkeyp
         one = called(n, at, f"c{n}")
         doubts.learn(one, unknown_outcome(one.command))
     assert marked(doubts, pending(9, "c0", attempt=2, asked_at=150.0)) == (True, 160.0)
+
+
+def test_a_command_is_in_no_doubt_because_the_past_is_not_known_yet() -> None:
+    """It is looked up, and goes on when all calls of earlier owners are over, or when it is known that it was not there."""
+    doubts = heir_of(fresh(), [called(4, 40.0)], 50.0)
+    other = pending(5, "c9")
+    other.seen = None
+    assert marked(doubts, other) == (False, NEVER)
+    assert (other.must_look, other.unsure_until) == (True, 100.0)
+    assert doubts.left([], 55.0).open == {4}

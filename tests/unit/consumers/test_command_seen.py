@@ -44,19 +44,31 @@ def test_the_same_command_again_is_seen_and_a_record_that_is_read_again_is_not()
     assert first == again == [False, False, True]
 
 
-def test_until_the_scan_is_done_every_command_counts_as_seen() -> None:
-    """Also the one that is read again later: what lay before it was not known when it came."""
+def test_whether_a_command_was_there_before_is_told_when_the_scan_is_done() -> None:
+    """Until then it is not known, except of a copy of one that was read meanwhile."""
     seen = fresh(0, 10)
-    assert seen.read(10, "new")
+    assert [seen.read(10, "new"), seen.read(11, "a"), seen.read(12, "new")] == [None, None, True]
+    assert seen.begin_scan(0) == 10
     for command_id in ("a", "b"):
         seen.scanned(command_id)
+    assert [seen.told(offset) for offset in (10, 11, 12)] == [None, None, True]
     seen.end_scan()
-    assert [seen.read(11, "a"), seen.read(12, "c"), seen.read(10, "new"), seen.read(13, "new")] == [
-        True,
-        False,
-        True,
-        True,
-    ]
+    assert [seen.told(offset) for offset in (10, 11, 12)] == [False, True, True]
+    assert [seen.read(offset, command_id) for offset, command_id in ((10, "new"), (11, "a"))] == [False, True]
+    later = [seen.read(13, "b"), seen.read(14, "c"), seen.read(15, "new"), seen.read(16, "c")]
+    assert later == [True, False, True, True]
+
+
+def test_a_scan_that_begins_again_does_not_take_a_command_for_its_own_copy() -> None:
+    """The first one failed, and commands were read meanwhile: it ends where it would have ended."""
+    seen = fresh(0, 10)
+    seen.begin_scan(0)
+    seen.scanned("a")
+    seen.read(10, "new")
+    assert seen.begin_scan(0) == 10
+    seen.scanned("a")
+    seen.end_scan()
+    assert [seen.told(10), seen.read(11, "a"), seen.read(12, "new")] == [False, True, True]
 
 
 def test_what_is_done_is_not_kept_for_reading_again() -> None:
@@ -65,7 +77,7 @@ def test_what_is_done_is_not_kept_for_reading_again() -> None:
     for offset in range(10, 5_010):
         seen.read(offset, new_id(offset))
     seen.passed(5_000)
-    assert len(seen._again) == 10
+    assert len(seen._unsure) == 10
 
 
 async def test_a_full_filter_is_replaced_by_a_scan_of_what_kafka_still_has() -> None:
@@ -115,7 +127,7 @@ async def test_a_scan_that_fails_is_tried_again_and_marks_all_until_then() -> No
 
     scanning = Scan(seen, number=0, beginning=beginning, scan=scan, backoff_seconds=0.001)
     scanning.look_after()
-    assert seen.read(1, "b")
+    assert seen.read(1, "b") is None
     await scanning.wait(5.0)
     assert (tries, seen.complete, seen.read(2, "a"), seen.read(3, "c")) == (3, True, True, False)
     await scanning.stop()
