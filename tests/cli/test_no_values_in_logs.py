@@ -34,7 +34,7 @@ from consumers.partition import Batch, Overlay
 from consumers.store import DictStore
 from orderflow import faults
 from orderflow.cli.outcome import run
-from orderflow.logs import configure_logging
+from orderflow.logs import ALLOWED, configure_logging
 from producers.connection import said
 from producers.outbox import Outbox
 from producers.sizes import Room
@@ -130,6 +130,21 @@ def test_an_exception_is_logged_as_classes_and_places(log: Log, error: Exception
         assert expected in written
     assert "test_no_values_in_logs.py" in written
     assert "A-1" in written
+
+
+@pytest.mark.parametrize("field", sorted(name for name in ALLOWED if name.endswith("_id")))
+@pytest.mark.parametrize("value", [POISON, "Ada Lovelace", "1 Main Street, 55401 Minneapolis", "A-1\n", "a" * 129, ""])
+def test_an_id_that_does_not_have_the_form_of_one_is_withheld(log: Log, field: str, value: str) -> None:
+    """Law: an id that a payload holds may be anything; only letters, digits and ``. _ -`` are shown, 128 at most."""
+    log.begin()
+    say = structlog.get_logger()
+    say.warning("one", **{field: value})
+    say.warning("several", offsets={field: [value, "A-2"]}, **{field: ["A-1", value]})
+    written = log.written()
+    assert not value.strip() or value.strip() not in written.replace("A-1", "").replace("A-2", "")
+    assert written.count("[withheld]") == 3
+    assert "A-1" in written
+    assert "A-2" in written
 
 
 def test_our_own_errors_keep_their_words(log: Log) -> None:
