@@ -1,9 +1,9 @@
 """Logging: structlog, readable on a terminal, one JSON object a line elsewhere, always to stderr.
 
 Secrets and personal data are never logged. That rests on three things: only the fields in ``ALLOWED`` get through, whatever
-code passes, and of those only texts and numbers, of ids only what has the form of one; code logs ids, coordinates and counts, never payloads; errors, and what
-libraries log, are told by ``orderflow.faults``. A field that is not allowed shows as ``[withheld]``, so that its absence is seen
-and somebody adds the field here or mends the call.
+code passes, of those only texts and numbers, and of ids only what has the form of one; code logs ids, coordinates and counts,
+never payloads; errors, and what libraries log, are told by ``orderflow.faults``. A field that is not allowed shows as
+``[withheld]``, so that its absence is seen and somebody adds the field here or mends the call.
 """
 
 from __future__ import annotations
