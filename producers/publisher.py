@@ -246,8 +246,10 @@ class Publisher:
 
     async def stop(self) -> None:
         """Flush and close; never longer than the stop limit."""
-        for look in (*self._looks.values(), *self._readings.values()):
+        for look in self._looks.values():
             await look.stop()
+        for reading in self._readings.values():
+            await reading.stop()
         renewal, self._renewal = self._renewal, None
         if renewal is not None:
             renewal.cancel()
