@@ -49,7 +49,7 @@ _GRACE_SECONDS: Final = 0.2
 _PLACE_SECONDS: Final = 0.02
 #: After an accept that failed, such as for want of file descriptors.
 _ACCEPT_PAUSE_SECONDS: Final = 0.2
-#: Connections that the kernel holds for us until they are taken: what finds no place there is lost, and comes again a second later.
+#: Connections that the kernel holds for us until they are taken: what finds no place there is tried again a second later.
 _BACKLOG: Final = 2048
 
 

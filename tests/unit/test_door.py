@@ -109,10 +109,15 @@ async def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_open() -> Non
                 pass
 
 
+def _queue_max() -> int:
+    """The longest queue of a listening socket that this machine allows."""
+    return int(Path("/proc/sys/net/core/somaxconn").read_text())
+
+
 async def test_a_thousand_connections_that_come_at_once_are_all_let_in() -> None:
     """Law: no connection is lost, to be tried again a second later, while the server is busy with another one."""
     count = 1000
-    if int(Path("/proc/sys/net/core/somaxconn").read_text()) < count:
+    if _queue_max() < count:
         pytest.skip("this machine allows no queue as long")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < 2 * count + 200:
@@ -120,7 +125,7 @@ async def test_a_thousand_connections_that_come_at_once_are_all_let_in() -> None
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * count + 200), hard))
     made = [socket.socket() for _ in range(count)]
     try:
-        async with small_server(Bounds(8)) as port:
+        async with small_server(Bounds(count)) as port:
             connecting = select.epoll()
             for one in made:
                 one.setblocking(False)
