@@ -9,6 +9,8 @@ import asyncio
 import gc
 import json
 import logging
+import socket
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -428,3 +430,47 @@ def test_a_deep_recursion_is_told_by_its_ends() -> None:
     assert len(told.splitlines()) < 60
     assert " more" in told
     assert POISON not in told
+
+
+@pytest.mark.parametrize("how", ["causes", "groups"])
+def test_an_error_with_thousands_of_errors_behind_it_is_told_by_the_nearest_and_the_first(how: str) -> None:
+    """Law: at most 20 causes are told, of groups in groups at most five, and the telling itself does not fail."""
+    error: Exception = LookupError(POISON)
+    for _ in range(3000):
+        after: Exception = ValueError(POISON) if how == "causes" else ExceptionGroup(POISON, [error])
+        after.__cause__ = error if how == "causes" else None
+        error = after
+    lines = faults.trace(error).splitlines()
+    assert sum(line.lstrip(" |") in {"ValueError", "ExceptionGroup", "LookupError"} for line in lines) in {6, 21}
+    assert any(" more" in line for line in lines)
+    assert ("LookupError" in lines) == (how == "causes")
+    assert POISON not in "".join(lines)
+
+
+def test_a_wide_group_is_told_by_its_first_errors() -> None:
+    """Law: of a group of hundreds twenty are told, and how many more there are."""
+    lines = faults.trace(ExceptionGroup(POISON, [ValueError(POISON) for _ in range(300)])).splitlines()
+    assert sum("ValueError" in line for line in lines) == 20
+    assert lines[-1] == "  | ... 280 more"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ConnectionRefusedError(111, POISON), "ConnectionRefusedError: ECONNREFUSED"),
+        (OSError(28, POISON, POISON), "OSError: ENOSPC"),
+        (OSError(987654, POISON), "OSError"),
+        (OSError(POISON), "OSError"),
+        (OSError([POISON], POISON), "OSError"),
+        (socket.gaierror(1, POISON), "socket.gaierror"),
+        (ssl.SSLError(1, POISON), "ssl.SSLError"),
+        (ModuleNotFoundError(POISON, name="zstandard.backend"), "ModuleNotFoundError: zstandard.backend"),
+        (ModuleNotFoundError(POISON, name=POISON), "ModuleNotFoundError"),
+        (ModuleNotFoundError(POISON), "ModuleNotFoundError"),
+    ],
+)
+def test_an_error_of_the_system_is_told_with_its_symbol_and_a_missing_module_by_name(
+    error: Exception, expected: str
+) -> None:
+    """Law: what a person needs and is no value is told: which error of the system it is, and what is not installed."""
+    assert faults.told(error) == expected
