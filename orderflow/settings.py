@@ -105,9 +105,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    kafka_bootstrap: str = Field(
-        "localhost:9092", description="Kafka brokers, host:port, separated by commas", min_length=1
-    )
+    kafka_bootstrap: str = Field("localhost:9092", description="brokers, host:port, separated by commas", min_length=1)
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="how to talk to the brokers"
     )
@@ -167,9 +165,7 @@ class Settings(BaseSettings):
     )
     store: str = Field("memory", description="where orders are kept between events: only memory is there yet")
 
-    parked_max_age: Duration = _duration(
-        "7d", "how long events of an order that was never requested, or that wait in an order at rest, are kept"
-    )
+    parked_max_age: Duration = _duration("7d", "how long events of an order not requested or at rest are kept")
     checkout_open_wait: Duration = _duration("24h", "checkout_open becomes abandoned after")
     checkout_ready_wait: Duration = _duration("24h", "checkout_ready becomes abandoned after")
     checkout_rejected_wait: Duration = _duration("24h", "checkout_rejected becomes abandoned after")
