@@ -42,6 +42,15 @@ def _warn_of_public_secrets(settings: Settings) -> None:
         log.warning("public_secrets", name=", ".join(settings.public_secrets), remedy="set those of your account")
 
 
+def _warn_of_unchecked_signatures(settings: Settings) -> None:
+    """Say so when anybody who reaches the relay, or writes to its topic, is believed."""
+    import structlog
+
+    if not settings.signing_tokens:
+        log = structlog.get_logger(__name__)
+        log.warning("signatures_not_checked", name="ORDERFLOW_WEBHOOK_TOKENS", remedy="set the tokens of your account")
+
+
 @click.command(epilog="Example: orderflow worker --lanes orders,webhooks")
 @click.option(
     "--lanes",
@@ -61,6 +70,8 @@ def worker(lanes: tuple[Lane, ...]) -> None:
         raise UsageProblem(f"ORDERFLOW_STORE={settings.store}: this version keeps orders in memory only")
     configure_logging(level=settings.log_level, style=settings.log_format)
     _warn_of_public_secrets(settings)
+    if Lane.WEBHOOKS in lanes:
+        _warn_of_unchecked_signatures(settings)
     settle_collector()
     run(run_worker(settings, lanes))
 
@@ -79,6 +90,7 @@ def relay(port: int, host: str) -> None:
     settings = settings_or_usage()
     configure_logging(level=settings.log_level, style=settings.log_format)
     _warn_of_public_secrets(settings)
+    _warn_of_unchecked_signatures(settings)
     run(run_relay(settings, port, host=host))
 
 
