@@ -105,6 +105,11 @@ def _processors() -> list[Processor]:
     ]
 
 
+def writes_json(style: str) -> bool:
+    """Whether the log of this process is JSON in this style: ``auto`` is text on a terminal only."""
+    return not sys.stderr.isatty() if style == "auto" else style == "json"
+
+
 def configure_logging(*, level: str = "info", style: str = "auto") -> None:
     """Set logging up for this process; ``style`` is ``auto``, ``text`` or ``json``.
 
@@ -112,10 +117,12 @@ def configure_logging(*, level: str = "info", style: str = "auto") -> None:
     is a literal in their source. So do errors that nobody caught, where ``faults.install_hooks`` was called.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
-    text = sys.stderr.isatty() if style == "auto" else style == "text"
+    text = not writes_json(style)
     render: Processor = (
         # The exception is a text already: rich's own traceback would print local variables.
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback) if text else _render_json
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        if text
+        else _render_json
     )
     structlog.configure(
         processors=[*_processors(), render],

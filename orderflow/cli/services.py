@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from orderflow.cli.outcome import UsageProblem, run, settings_or_usage
+from orderflow.cli.outcome import UsageProblem, ending_of, run, settings_or_usage
 from producers.topics import Lane
+from statemachine.errors import OrderflowError
 
 if TYPE_CHECKING:
     from orderflow.settings import Settings
@@ -31,6 +33,22 @@ class Lanes(click.ParamType[tuple[Lane, ...]]):
         if not names:
             self.fail(f"name one or more of {', '.join(known)}", param, ctx)
         return tuple(dict.fromkeys(Lane(name) for name in names))
+
+
+def _serve(settings: Settings, work: Coroutine[Any, Any, None]) -> None:
+    """Run a service to its end; where its log is JSON, so is the line that says why it ended."""
+    from orderflow.logs import writes_json
+
+    try:
+        run(work)
+    except OrderflowError as error:
+        if not writes_json(settings.log_format):
+            raise
+        import structlog
+
+        ending = ending_of(error, logged=True)
+        structlog.get_logger(__name__).error("stopped_by", reason=ending.message, code=ending.exit_code)
+        raise ending from error
 
 
 def _warn_of_public_secrets(settings: Settings) -> None:
@@ -73,7 +91,7 @@ def worker(lanes: tuple[Lane, ...]) -> None:
     if Lane.WEBHOOKS in lanes:
         _warn_of_unchecked_signatures(settings)
     settle_collector()
-    run(run_worker(settings, lanes))
+    _serve(settings, run_worker(settings, lanes))
 
 
 @click.command(epilog="Example: orderflow relay --port 8500")
@@ -91,7 +109,7 @@ def relay(port: int, host: str) -> None:
     configure_logging(level=settings.log_level, style=settings.log_format)
     _warn_of_public_secrets(settings)
     _warn_of_unchecked_signatures(settings)
-    run(run_relay(settings, port, host=host))
+    _serve(settings, run_relay(settings, port, host=host))
 
 
 def _check_url(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
@@ -142,4 +160,4 @@ def simulator(
         review_delay=review_delay,
         refund_delay=refund_delay,
     )
-    run(run_simulator(options))
+    _serve(settings, run_simulator(options))
