@@ -8,6 +8,8 @@ from typing import Final
 
 from orderflow.sigterm import SERVICES, end_on_sigterm
 
+#: Our packages with names that others may use, too.
+_PACKAGES: Final = ("statemachine", "producers", "consumers")
 #: A project on PyPI that is imported under the name of one of our packages.
 _NAMESAKE: Final = "python-statemachine"
 _USAGE: Final = 2
@@ -20,7 +22,7 @@ def main() -> None:
     """
     if set(sys.argv[1:2]) & set(SERVICES):
         end_on_sigterm()
-    fault = foreign_statemachine()
+    fault = next((fault for fault in map(foreign, _PACKAGES) if fault is not None), None)
     if fault is not None:
         sys.stderr.write(f"orderflow: {fault}\n")
         sys.exit(_USAGE)
@@ -31,10 +33,10 @@ def main() -> None:
     command_line(prog_name="orderflow")
 
 
-def foreign_statemachine() -> str | None:
-    """Why the package ``statemachine`` that Python finds is not ours, and what helps, in one line; None when it is ours."""
+def foreign(package: str) -> str | None:
+    """Why the package of this name that Python finds is not ours, and what helps, in one line; None when it is ours."""
     try:
-        found = importlib.import_module("statemachine")
+        found = importlib.import_module(package)
     except Exception as error:  # noqa: BLE001  # whatever a mixture of two packages raises
         what, where = f"cannot be imported ({type(error).__name__})", ""
     else:
@@ -42,9 +44,14 @@ def foreign_statemachine() -> str | None:
             return None
         what, where = "is not orderflow's", next(iter(getattr(found, "__path__", ())), "")
     place = f" in {where}" if where else ""
+    if package == "statemachine":
+        return (
+            f"the package {package}{place} {what}: {_NAMESAKE} uses the same name, and the two cannot be installed side by side; "
+            f"uninstall {_NAMESAKE}, then install orderflow again, best into an environment of its own"
+        )
     return (
-        f"the package statemachine{place} {what}: {_NAMESAKE} uses the same name, and the two cannot be installed side by side; "
-        f"uninstall {_NAMESAKE}, then install orderflow again, best into an environment of its own"
+        f"the package {package}{place} {what}: Python finds another one of the same name first; start orderflow in another "
+        "folder, without PYTHONPATH, and install it into an environment of its own"
     )
 
 

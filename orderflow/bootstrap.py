@@ -38,7 +38,8 @@ from orderflow.settings import Settings
 from orderflow.simulator import SimulatorOptions
 from orderflow.stopping import stopping, unless_stopped
 from producers.connection import KafkaConnection
-from producers.publisher import Publisher
+from producers.publisher import LOOK_SHARED_SECONDS, Publisher
+from producers.shared import Shared
 from producers.topic_setup import TopicState, check_topics, read_topics, smallest_output
 from producers.topics import Lane, Topic, prefixed
 from producers.transaction import Probe
@@ -317,9 +318,14 @@ async def serve_relay(settings: Settings, port: int, *, host: str = "127.0.0.1")
     topic, there = prefixed(settings.topic_prefix, Topic.DR_WEBHOOKS), False
     async with Publisher(settings.connection()) as publisher:
 
+        async def look() -> bool:
+            return Topic.DR_WEBHOOKS in await read_topics(settings.connection(), settings.topic_prefix)
+
+        shared = Shared(look, LOOK_SHARED_SECONDS)
+
         async def is_there() -> bool:
             nonlocal there
-            there = there or Topic.DR_WEBHOOKS in await read_topics(settings.connection(), settings.topic_prefix)
+            there = there or await shared.result()
             return there
 
         async def publish(key: bytes | None, body: bytes, headers: Headers) -> None:
@@ -336,6 +342,7 @@ async def serve_relay(settings: Settings, port: int, *, host: str = "127.0.0.1")
                 found = await stack.enter_async_context(serving(app, host, port, BOUNDS.within_limit(0.5)))
             except OSError as error:
                 raise _cannot_listen(host, port, error) from error
+            stack.push_async_callback(shared.stop)
             yield f"http://{host}:{found}"
 
 

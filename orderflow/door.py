@@ -49,6 +49,8 @@ _GRACE_SECONDS: Final = 0.2
 _PLACE_SECONDS: Final = 0.02
 #: After an accept that failed, such as for want of file descriptors.
 _ACCEPT_PAUSE_SECONDS: Final = 0.2
+#: Connections that the kernel holds for us until they are taken: what finds no place there is tried again a second later.
+_BACKLOG: Final = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +217,7 @@ class Door:
 
 @asynccontextmanager
 async def serving(
-    app: web.Application, host: str, port: int, bounds: Bounds, *, backlog: int = 128, shutdown_timeout: float = 3.0
+    app: web.Application, host: str, port: int, bounds: Bounds, *, shutdown_timeout: float = 3.0
 ) -> AsyncIterator[int]:
     """Serve ``app`` while the context lasts; yields the port, a free one for 0.
 
@@ -224,7 +226,7 @@ async def serving(
     """
     door = Door(bounds)
     app.middlewares.insert(0, door.watch)
-    listening = await _listen(host, port, backlog)
+    listening = await _listen(host, port)
     runner = web.AppRunner(
         app,
         access_log_class=_Unread.told_to(app.get(UNREADABLE)),
@@ -248,7 +250,7 @@ async def serving(
         await runner.cleanup()
 
 
-async def _listen(host: str, port: int, backlog: int) -> list[socket.socket]:
+async def _listen(host: str, port: int) -> list[socket.socket]:
     """A listening socket for each address of ``host``.
 
     Raises:
@@ -265,7 +267,7 @@ async def _listen(host: str, port: int, backlog: int) -> list[socket.socket]:
                 one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             one.setblocking(False)
             one.bind(address)
-            one.listen(backlog)
+            one.listen(_BACKLOG)
     except OSError:
         for one in made:
             one.close()

@@ -11,7 +11,9 @@ The standard library only, so that the command line can take this in before anyt
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import re
 import sys
 import threading
 import traceback
@@ -25,6 +27,12 @@ WITHHELD: Final = "[withheld]"
 
 #: Frames of one traceback that are told: the outermost and the innermost ones of a deep recursion.
 _FRAMES_FIRST, _FRAMES_LAST = 15, 35
+#: Causes of one error that are told, those nearest to it and the very first; errors of one group, and groups in groups.
+_CAUSES_MAX, _GROUP_MAX, _DEPTH_MAX = 20, 20, 5
+#: A name of a module, which is no value.
+_MODULE: Final = re.compile(r"[A-Za-z_]\w{0,63}(\.[A-Za-z_]\w{0,63}){0,7}", re.ASCII)
+#: Modules whose errors are errors of the system with numbers that are none of the system's.
+_NUMBERS_OF_THEIR_OWN: Final = frozenset({"ssl", "socket"})
 #: A beginning of a library's text that is shorter tells nothing.
 _BEGINNING_MIN: Final = 8
 #: What asyncio says to a loop's exception handler, and what we do; the text behind such a beginning may quote a value.
@@ -49,34 +57,73 @@ Report = Callable[[str, str | None, BaseException | None], None]
 
 
 def told(error: BaseException) -> str:
-    """The error in one line: its class, and its message when that is in words of ours."""
+    """The error in one line: its class, and its message when that is in words of ours.
+
+    Of an error of the system also the symbol of its number, such as ``ECONNREFUSED``; of a module that is missing its name.
+    """
     name = _class_name(type(error))
-    if isinstance(error, OrderflowError) and str(error):
-        return f"{name}: {' '.join(str(error).split())}"
-    return name
+    more = _more(error)
+    return f"{name}: {more}" if more else name
+
+
+def _more(error: BaseException) -> str | None:
+    """What is known to be no value."""
+    match error:
+        case OrderflowError():
+            return " ".join(str(error).split())
+        case ModuleNotFoundError(name=str(name)) if _MODULE.fullmatch(name):
+            return name
+        case OSError(errno=int(number)) if not any(
+            base.__module__ in _NUMBERS_OF_THEIR_OWN for base in type(error).mro()
+        ):
+            return errno.errorcode.get(number)
+        case _:
+            return None
 
 
 def trace(error: BaseException) -> str:
-    """The error with its causes, as Python would print it but for source lines and messages of others."""
-    return "\n".join(_trace(error, set()))
+    """The error with its causes, as Python would print it but for source lines and messages of others; 20 causes at most."""
+    return "\n".join(_trace(error, set(), 0))
 
 
-def _trace(error: BaseException, seen: set[int]) -> Iterator[str]:
-    seen.add(id(error))
-    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    if before is not None and id(before) not in seen:
-        yield from _trace(before, seen)
-        yield ""
-        yield "which led to" if error.__cause__ is not None else "while this was handled"
-        yield ""
-    if error.__traceback__ is not None:
-        yield "Traceback (most recent call last):"
-        yield from _frames(error.__traceback__)
-    yield told(error)
-    if isinstance(error, BaseExceptionGroup):
-        for one in error.exceptions:
-            if id(one) not in seen:
-                yield from (f"  | {line}" for line in _trace(one, seen))
+def _trace(error: BaseException, seen: set[int], depth: int) -> Iterator[str]:
+    chain = _chain(error, seen)
+    left_out = len(chain) - 1 - _CAUSES_MAX
+    for number, one in enumerate(chain):
+        if 0 < number <= left_out:
+            if number == 1:
+                yield f"... {left_out} more"
+            continue
+        if number:
+            yield ""
+            yield "which led to" if one.__cause__ is not None else "while this was handled"
+            yield ""
+        if one.__traceback__ is not None:
+            yield "Traceback (most recent call last):"
+            yield from _frames(one.__traceback__)
+        yield told(one)
+        if isinstance(one, BaseExceptionGroup):
+            yield from _group(one, seen, depth + 1)
+
+
+def _chain(error: BaseException, seen: set[int]) -> list[BaseException]:
+    """The error and the causes behind it, the first cause first; each error once."""
+    chain: list[BaseException] = []
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        chain.append(one)
+        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
+    return chain[::-1]
+
+
+def _group(group: BaseExceptionGroup[BaseException], seen: set[int], depth: int) -> Iterator[str]:
+    inside = [one for one in group.exceptions if id(one) not in seen]
+    told_of = inside[:_GROUP_MAX] if depth <= _DEPTH_MAX else []
+    for one in told_of:
+        yield from (f"  | {line}" for line in _trace(one, seen, depth))
+    if len(inside) > len(told_of):
+        yield f"  | ... {len(inside) - len(told_of)} more"
 
 
 def _frames(trail: TracebackType) -> Iterator[str]:

@@ -1,14 +1,15 @@
 """Logging: structlog, readable on a terminal, one JSON object a line elsewhere, always to stderr.
 
 Secrets and personal data are never logged. That rests on three things: only the fields in ``ALLOWED`` get through, whatever
-code passes, and of those only texts and numbers; code logs ids, coordinates and counts, never payloads; errors, and what
-libraries log, are told by ``orderflow.faults``. A field that is not allowed shows as ``[withheld]``, so that its absence is seen
-and somebody adds the field here or mends the call.
+code passes, of those only texts and numbers, and of ids only what has the form of one; code logs ids, coordinates and counts,
+never payloads; errors, and what libraries log, are told by ``orderflow.faults``. A field that is not allowed shows as
+``[withheld]``, so that its absence is seen and somebody adds the field here or mends the call.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -45,6 +46,9 @@ ALLOWED: Final = frozenset(
 #: What a field may hold beside words of ours; anything else would be written by a ``repr`` that nobody has looked at.
 _PLAIN: Final = (str, bool, int, float, Enum, datetime, timedelta, type(None))
 _SEVERAL: Final = (list, tuple, set, frozenset)
+#: Fields that end so hold an id. Where it comes from a payload it may be anything: only what has the form of an id is shown.
+_ID_ENDING: Final = "_id"
+_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 def withhold(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
@@ -60,7 +64,7 @@ def describe_error(_logger: WrappedLogger, _method: str, fields: EventDict) -> E
     error = _error_in(fields.pop("exc_info", None))
     for name, value in fields.items():
         if not name.startswith("_"):
-            fields[name] = _shown(value)
+            fields[name] = _shown(value, is_id=name.endswith(_ID_ENDING))
     if error is not None:
         fields["exception"] = trace(error)
     return fields
@@ -75,13 +79,15 @@ def _error_in(found: object) -> BaseException | None:
     return sys.exc_info()[1] if found else None
 
 
-def _shown(value: object) -> object:
+def _shown(value: object, *, is_id: bool) -> object:
     if isinstance(value, BaseException):
         return told(value)
     if isinstance(value, Mapping):
-        return {str(name): _shown(one) for name, one in value.items()}
+        return {str(name): _shown(one, is_id=is_id or str(name).endswith(_ID_ENDING)) for name, one in value.items()}
     if isinstance(value, _SEVERAL):
-        return [_shown(one) for one in value]
+        return [_shown(one, is_id=is_id) for one in value]
+    if is_id and isinstance(value, str) and not _ID.fullmatch(value):
+        return WITHHELD
     return value if isinstance(value, _PLAIN) else WITHHELD
 
 
@@ -99,6 +105,11 @@ def _processors() -> list[Processor]:
     ]
 
 
+def writes_json(style: str) -> bool:
+    """Whether the log of this process is JSON in this style: ``auto`` is text on a terminal only."""
+    return not sys.stderr.isatty() if style == "auto" else style == "json"
+
+
 def configure_logging(*, level: str = "info", style: str = "auto") -> None:
     """Set logging up for this process; ``style`` is ``auto``, ``text`` or ``json``.
 
@@ -106,10 +117,12 @@ def configure_logging(*, level: str = "info", style: str = "auto") -> None:
     is a literal in their source. So do errors that nobody caught, where ``faults.install_hooks`` was called.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
-    text = sys.stderr.isatty() if style == "auto" else style == "text"
+    text = not writes_json(style)
     render: Processor = (
         # The exception is a text already: rich's own traceback would print local variables.
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback) if text else _render_json
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        if text
+        else _render_json
     )
     structlog.configure(
         processors=[*_processors(), render],

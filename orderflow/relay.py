@@ -95,20 +95,20 @@ class _Refusals:
         #: The kinds that were logged within the last interval, with what will look after them again.
         self._quiet: dict[_Refusal, asyncio.TimerHandle] = {}
 
-    def add(self, status: int, reason: str, *, signed: bool) -> None:
-        """One webhook was refused."""
+    def add(self, status: int, reason: str, *, signed: bool, error: Exception | None = None) -> None:
+        """One webhook was refused; an ``error`` that nobody expected is told with the first one of its kind."""
         refusal = _Refusal(status, reason, "signed" if signed else "unsigned")
         self.counts[refusal] += 1
         if refusal not in self._quiet:
-            self._tell(refusal)
+            self._tell(refusal, error)
 
-    def _tell(self, refusal: _Refusal) -> None:
+    def _tell(self, refusal: _Refusal, error: Exception | None = None) -> None:
         """Log what has come since the last line, if anything has, and be quiet for an interval."""
         self._quiet.pop(refusal, None)
         count = self.counts[refusal] - self._told[refusal]
         if count:
             self._told[refusal] += count
-            log.warning("webhook_refused", **refusal._asdict(), count=count)
+            log.warning("webhook_refused", **refusal._asdict(), count=count, exc_info=error)
             self._quiet[refusal] = asyncio.get_running_loop().call_later(self._logged_seconds, self._tell, refusal)
 
     def lines(self) -> str:
@@ -173,10 +173,12 @@ class _Relay:
             return self._refuse(413, "the event is larger than its topic takes", header)
         except OrderflowError:
             return self._refuse(503, "the event could not be stored, send it again", header)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the event is to be sent again
+            return self._refuse(503, "a fault in orderflow, send the event again", header, error)
         return web.Response(status=202)
 
-    def _refuse(self, status: int, reason: str, header: str | None) -> web.Response:
-        self._refusals.add(status, reason, signed=header is not None)
+    def _refuse(self, status: int, reason: str, header: str | None, error: Exception | None = None) -> web.Response:
+        self._refusals.add(status, reason, signed=header is not None, error=error)
         return web.Response(status=status, text=f"{reason}\n")
 
     async def healthy(self, _: web.Request) -> web.Response:

@@ -105,7 +105,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    kafka_bootstrap: str = Field("localhost:9092", description="Kafka brokers, host:port, comma between", min_length=1)
+    kafka_bootstrap: str = Field("localhost:9092", description="brokers, host:port, separated by commas", min_length=1)
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="how to talk to the brokers"
     )
@@ -138,7 +138,8 @@ class Settings(BaseSettings):
     digitalriver_timeout: Duration = _duration("30s", "longest wait for an answer of Digital River", gt=_POSITIVE)
     digitalriver_connections: int = Field(100, ge=1, le=10_000, description="connections of one process at most")
     webhook_tokens: SecretStr = Field(
-        SecretStr(PUBLIC_SECRETS[1]), description="signing tokens, current first, comma between; empty: not checked"
+        SecretStr(PUBLIC_SECRETS[1]),
+        description="signing tokens, current first, separated by commas; empty: not checked",
     )
 
     group_session_timeout: Duration = _duration(
@@ -164,7 +165,7 @@ class Settings(BaseSettings):
     )
     store: str = Field("memory", description="where orders are kept between events: only memory is there yet")
 
-    parked_max_age: Duration = _duration("7d", "how long events of an order that was never requested are kept")
+    parked_max_age: Duration = _duration("7d", "how long events of an order not requested or at rest are kept")
     checkout_open_wait: Duration = _duration("24h", "checkout_open becomes abandoned after")
     checkout_ready_wait: Duration = _duration("24h", "checkout_ready becomes abandoned after")
     checkout_rejected_wait: Duration = _duration("24h", "checkout_rejected becomes abandoned after")
@@ -209,7 +210,7 @@ class Settings(BaseSettings):
     def _check_bootstrap(cls, value: str) -> str:
         for server in value.split(","):
             if not re.fullmatch(r"\s*\S+:\d{1,5}\s*", server):
-                raise ValueError("must be host:port, several with a comma between")
+                raise ValueError("must be host:port, several separated by commas")
         return ",".join(server.strip() for server in value.split(","))
 
     @field_validator("digitalriver_url")

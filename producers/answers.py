@@ -82,6 +82,6 @@ class AnswerWatch:
 
 def _unfit() -> ConfigError:
     return ConfigError(
-        f"aiokafka {aiokafka.__version__} does not send its requests where orderflow watches for answers, so a request that "
-        "arrives late could tear a transaction: install the version that orderflow's requirements name"
+        f"aiokafka {aiokafka.__version__} is not supported: orderflow cannot observe its requests, so a request that arrives "
+        "late could tear a transaction; install the version that orderflow's requirements name"
     )

@@ -115,7 +115,9 @@ async def unreachable(connection: KafkaConnection) -> BrokerUnavailable:
     except ssl.SSLCertVerificationError as error:
         return BrokerUnavailable(f"Kafka at {where} has a certificate that is not trusted: {error.verify_message}")
     except ssl.SSLError as error:
-        return BrokerUnavailable(f"Kafka at {where} and we find no common TLS: {error.reason or 'handshake failed'}")
+        return BrokerUnavailable(
+            f"the TLS handshake with Kafka at {where} failed: {error.reason or 'no reason was given'}"
+        )
     except (SaslAuthenticationFailed, AuthenticationFailedError, UnsupportedSaslMechanismError):
         return BrokerUnavailable(f"Kafka at {where} refuses the login (user, password or mechanism)")
     except (KafkaError, OSError, ValueError, BrokerUnavailable):

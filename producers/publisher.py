@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -21,6 +22,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLarg
 from producers.connection import KafkaConnection, unreachable, within
 from producers.outbox import HeaderList
 from producers.partitioner import partition_of
+from producers.shared import Shared
 from producers.sizes import SMALL_BYTES, batch_bytes
 from producers.topic_setup import WritingTerms, read_writing_terms
 from statemachine.errors import BrokerUnavailable, RecordTooLarge
@@ -34,6 +36,8 @@ _REQUEST_BYTES_MAX: Final = 100 * 1024 * 1024
 _BATCH_BYTES: Final = 64 * 1024
 #: How long a readiness check may take.
 _LOOK_SECONDS: Final = 2.0
+#: The result of one counts for so long, for all who ask: each takes a connection to Kafka, and anybody may ask.
+LOOK_SHARED_SECONDS: Final = 1.0
 #: The writing terms of a topic are asked for again after this long; none that are older than the second refuse a record.
 _TERMS_SECONDS: Final = 60.0
 _TERMS_SECONDS_TO_REFUSE: Final = 5.0
@@ -52,6 +56,8 @@ class Publisher:
         self._renewal: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._terms: dict[str, tuple[WritingTerms, float]] = {}
+        self._readings: dict[str, Shared[WritingTerms]] = {}
+        self._looks: dict[str | None, Shared[bool]] = {}
         #: When the last write failed, in the loop's time; None after one that succeeded.
         self._failed_at: float | None = None
 
@@ -101,7 +107,7 @@ class Publisher:
         await self._check_size(topic, size)
         producer = await self._sound_producer()
         limit = self._connection.limits.operation_seconds
-        done = False
+        done = too_large = False
         try:
             partitions = await within(limit, producer.partitions_for(topic), f"a look at topic {topic}")
             partition = None if key is None else partition_of(key, len(partitions))
@@ -109,6 +115,7 @@ class Publisher:
             metadata = await within(limit, sending, f"a write to {topic}")
             done = True
         except (MessageSizeTooLargeError, RecordListTooLargeError) as error:
+            too_large = True
             terms, _ = self._terms.pop(topic, (None, 0.0))
             if terms is None or terms.record_bytes_max is None:
                 raise RecordTooLarge(f"Kafka refuses a record of {size} bytes for {topic}: it is too large") from error
@@ -119,6 +126,8 @@ class Publisher:
         finally:
             if not done:  # also when it was cut off: the record is in doubt, and so is the sequence of its partition
                 self._give_up(producer)
+                if not too_large:  # which says nothing about the next record
+                    self._failed_at = asyncio.get_running_loop().time()
         self._failed_at = None
         offset: int = metadata.offset
         return offset
@@ -144,11 +153,23 @@ class Publisher:
         if read_at is not None and now - read_at <= age_seconds_max:
             return known
         try:
-            read = await read_writing_terms(self._connection, topic)
+            return await self._read_terms(topic)
         except BrokerUnavailable:
             return known  # the write itself will say what is wrong
-        self._terms[topic] = (read, now)
-        return read
+
+    async def _read_terms(self, topic: str) -> WritingTerms:
+        """The terms of a topic as they are now, by one reading for all who ask meanwhile.
+
+        Raises:
+            BrokerUnavailable: Kafka does not tell them.
+        """
+
+        async def read() -> WritingTerms:
+            terms = await read_writing_terms(self._connection, topic)
+            self._terms[topic] = (terms, asyncio.get_running_loop().time())
+            return terms
+
+        return await self._readings.setdefault(topic, Shared(read)).result()
 
     # -- the producer and its successors
 
@@ -167,7 +188,6 @@ class Publisher:
 
     def _give_up(self, producer: AIOKafkaProducer) -> None:
         """Never use ``producer`` again: close it aside, so that what others have on it may still end, and make a new one."""
-        self._failed_at = asyncio.get_running_loop().time()
         if self._producer is not producer:
             return  # another record that failed with it was first
         self._producer = None
@@ -198,25 +218,27 @@ class Publisher:
     async def answers(self, topic: str | None = None) -> bool:
         """Whether a record can be written now, as far as that is known without writing one; takes two seconds at most.
 
+        What was found out within the last second counts, so that any number of questions costs Kafka one look.
+
         There is a producer, a broker answers, each partition of ``topic`` (which must exist) has a leader and as many replicas in
         sync as a write needs, and no write has failed within the last ``DISTRUST_SECONDS`` without one after it that succeeded.
         """
-        producer = self._producer
-        if producer is None or self._distrusted():
+        if self._distrusted():
             return False
+        look = self._looks.setdefault(topic, Shared(partial(self._look, topic), LOOK_SHARED_SECONDS))
+        return await look.result() and not self._distrusted()
+
+    async def _look(self, topic: str | None) -> bool:
         try:
-            return await within(_LOOK_SECONDS, self._look(producer, topic), "a look at the brokers")
+            return await within(_LOOK_SECONDS, self._writable(topic), "a look at the brokers")
         except (BrokerUnavailable, KafkaError):
             return False
 
-    async def _look(self, producer: AIOKafkaProducer, topic: str | None) -> bool:
+    async def _writable(self, topic: str | None) -> bool:
+        producer = await self._sound_producer()
         if not await producer.client.force_metadata_update():
             return False
-        if topic is None:
-            return True
-        terms = await read_writing_terms(self._connection, topic)
-        self._terms[topic] = (terms, asyncio.get_running_loop().time())
-        return terms.writable
+        return topic is None or (await self._read_terms(topic)).writable
 
     def _distrusted(self) -> bool:
         now = asyncio.get_running_loop().time()
@@ -224,6 +246,10 @@ class Publisher:
 
     async def stop(self) -> None:
         """Flush and close; never longer than the stop limit."""
+        for look in self._looks.values():
+            await look.stop()
+        for reading in self._readings.values():
+            await reading.stop()
         renewal, self._renewal = self._renewal, None
         if renewal is not None:
             renewal.cancel()

@@ -182,7 +182,7 @@ class TransactionalProducer:
         if found != before.next:
             self._drop()
             raise TransactionAborted(f"{self.transactional_id} was initialised by somebody else meanwhile")
-        log.info("producer_renewed", transactional_id=self.transactional_id, unanswered=unanswered)
+        log.info("producer_renewed", transactional_id=self.transactional_id, count=unanswered)
 
     async def transact(
         self, outbox: Outbox, offsets: Mapping[TopicPartition, int | tuple[int, str]], *, timestamp_ms: int

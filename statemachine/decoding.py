@@ -64,11 +64,11 @@ _outcome_decoder = msgspec.json.Decoder(Outcome)
 _fact_decoder = msgspec.json.Decoder(Fact)
 
 # Built once: building an adapter costs a thousand times its use.
-_ADAPTERS: Final[dict[str, dict[str, TypeAdapter[Model]]]] = {
-    topic: {name: TypeAdapter(model) for name, model in types.items()} for topic, types in REGISTRY.items()
+_ADAPTERS: Final[dict[type[Model], TypeAdapter[Model]]] = {
+    model: TypeAdapter(model) for types in REGISTRY.values() for model in types.values()
 }
 _ANY_TOPIC: Final = {
-    name: adapter for topic, adapters in _ADAPTERS.items() if topic != CATALOGUE for name, adapter in adapters.items()
+    name: model for topic, types in REGISTRY.items() if topic != CATALOGUE for name, model in types.items()
 }
 _NOTHING: Final = msgspec.Raw(b"{}")
 #: What says that there is no data, as an event without the member does.
@@ -274,15 +274,15 @@ def _data(topic: str, kind: str, payload: msgspec.Raw) -> Model | Outcome | Fact
     if topic == INBOX:
         if kind.startswith(_WEBHOOK_PREFIX):
             return _digital_river_data(kind, payload)
-        adapter = _ANY_TOPIC.get(kind)
+        model = _ANY_TOPIC.get(kind)
     else:
-        adapter = _ADAPTERS.get(topic, {}).get(kind)
-    if adapter is None:
+        model = REGISTRY.get(topic, {}).get(kind)
+    if model is None:
         raise DecodeError("refused", f"type: is not one of the topic {topic}")
     try:
-        return adapter.validate_json(bytes(payload))
+        return _ADAPTERS[model].validate_json(bytes(payload))
     except ValidationError as error:
-        reason, detail = explain(error)
+        reason, detail = explain(error, model)
         raise DecodeError(reason, detail) from None
 
 

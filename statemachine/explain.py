@@ -1,11 +1,17 @@
-"""Why data was refused, as one line for a person: the place and the rule, never the value."""
+"""Why data was refused, as one line for a person: the place and the rule, never the value.
+
+A member that an event does not have is named where it is plausibly a misspelling. What else a sender calls a member may be an
+address or a name of somebody, so it is not told.
+"""
 
 from __future__ import annotations
 
+import difflib
 import re
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from statemachine.errors import Reason
 
@@ -29,7 +35,6 @@ _WORDS: Final[dict[str, str]] = {
     "union_tag_not_found": "must have a kind",
     "union_tag_invalid": "kind must be one of {expected_tags}",
     "json_invalid": "is not JSON",
-    "extra_forbidden": "is not a member of this event",
 }
 
 #: What a pattern stands for, by the field that has it.
@@ -44,21 +49,26 @@ _FORMATS: Final[dict[str, str]] = {
     "weight": "must be a plain decimal string",
 }
 
-#: A name that is no personal data, whoever gave it.
-_NAME = re.compile(r"[A-Za-z_\[][A-Za-z0-9_.\]-]{0,63}\Z")
+#: What may be written into a line at all, if it is near to a member.
+_WORD: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+#: What a person may have meant as a member: no address, no number, no sentence.
+_PLAUSIBLE: Final = re.compile(r"[A-Za-z_]{1,24}")
+#: How near a name must be to that of a member, from 0 to 1, to be taken for it.
+_NEAR: Final = 0.75
 
 #: Tags of unions and branches of pydantic, which are no field of ours.
 _NOT_FIELDS: Final = frozenset({"guest", "registered", "[key]", "str", "int", "bool"})
 
 
-def explain(error: ValidationError) -> tuple[Reason, str]:
-    """Reason and detail of a model's refusal; further faults are counted, the first one is told."""
+def explain(error: ValidationError, model: type[BaseModel]) -> tuple[Reason, str]:
+    """Reason and detail of the refusal of ``model``; further faults are counted, the first one is told."""
     faults = error.errors(include_url=False, include_input=False)
     # A list all of whose entries are bad is also reported as too short, which would only confuse.
     real = [one for one in faults if one["type"] != "too_short" or len(faults) == 1] or faults
     # Who misspelt a member is helped by its name, not by that of the member which is missing for it.
     fault = next((one for one in real if one["type"] == "extra_forbidden"), real[0])
-    place = _place(fault["loc"])
+    unknown = fault["type"] == "extra_forbidden"
+    place = _place(fault["loc"][:-1] if unknown else fault["loc"])
     context = {name: str(value) for name, value in fault.get("ctx", {}).items()}
     kind = fault["type"]
     if kind == "value_error":
@@ -70,8 +80,11 @@ def explain(error: ValidationError) -> tuple[Reason, str]:
         words = "is nested too deeply"
     else:
         words = _WORDS.get(kind, "is not allowed").format_map(context)
-    # A rule between fields names its place itself: "items[0].price: must ...".
-    detail = f"{place}.{words}" if place == "data" and ": " in words else f"{place}: {words}"
+    if unknown:
+        detail = f"{place}{_unknown(fault['loc'], model)}"
+    else:
+        # A rule between fields names its place itself: "items[0].price: must ...".
+        detail = f"{place}.{words}" if place == "data" and ": " in words else f"{place}: {words}"
     more = len(real) - 1
     # The contract refuses an order without acceptance; as an event it is sound.
     reason: Reason = "refused" if place == "data.terms_accepted" else "invalid"
@@ -81,8 +94,6 @@ def explain(error: ValidationError) -> tuple[Reason, str]:
 def _place(parts: tuple[int | str, ...]) -> str:
     place = "data"
     for part in parts:
-        if isinstance(part, str) and not _NAME.match(part):
-            return f"{place}: a member"  # a name of the sender's own, which may be anything
         if isinstance(part, int):
             place += f"[{part}]"
         elif part not in _NOT_FIELDS:
@@ -90,3 +101,29 @@ def _place(parts: tuple[int | str, ...]) -> str:
         if part == "metadata":  # its keys are the sender's own words
             break
     return place
+
+
+def _unknown(parts: Sequence[int | str], model: type[BaseModel]) -> str:
+    """What follows the place of a member that is not known: its name, or that it has one."""
+    name = str(parts[-1])
+    near = difflib.get_close_matches(name, _model_at(parts[:-1], model).model_fields, n=1, cutoff=_NEAR)
+    if near and _WORD.fullmatch(name):
+        return f".{name}: is not a member of this event (is {near[0]} meant?)"
+    if _PLAUSIBLE.fullmatch(name):
+        return f".{name}: is not a member of this event"
+    return ": has a member that this event does not have"
+
+
+def _model_at(parts: Sequence[int | str], model: type[BaseModel]) -> type[BaseModel]:
+    """The model at a place inside of ``model``."""
+    for part in parts:
+        if isinstance(part, str):
+            model = _model_in(model.model_fields[part].annotation) or model
+    return model
+
+
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    """The first model that a field's type is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((one for one in map(_model_in, get_args(annotation)) if one is not None), None)

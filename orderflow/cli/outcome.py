@@ -30,11 +30,15 @@ class CommandError(click.ClickException):
 
     exit_code = 1
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, logged: bool = False) -> None:
+        """``logged``: the log has the line already, in its own format."""
         super().__init__(" ".join(message.split()))
+        self._logged = logged
 
     def show(self, file: Any = None) -> None:
-        """One line on stderr."""
+        """One line on stderr, unless the log has it."""
+        if self._logged:
+            return
         click.echo(f"orderflow: {self.format_message()}", err=True, file=file)
 
 
@@ -119,10 +123,10 @@ def _drop_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def ending_of(error: OrderflowError) -> CommandError:
+def ending_of(error: OrderflowError, *, logged: bool = False) -> CommandError:
     """How a command ends with an error of ours."""
     kind = Unreachable if isinstance(error, BrokerUnavailable | TransportFailure) else CommandError
-    return kind(str(error))
+    return kind(str(error), logged=logged)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from orderflow.cli.outcome import UsageProblem, run, settings_or_usage
+from orderflow.cli.outcome import UsageProblem, ending_of, run, settings_or_usage
 from producers.topics import Lane
+from statemachine.errors import OrderflowError
 
 if TYPE_CHECKING:
     from orderflow.settings import Settings
@@ -33,6 +35,22 @@ class Lanes(click.ParamType[tuple[Lane, ...]]):
         return tuple(dict.fromkeys(Lane(name) for name in names))
 
 
+def _serve(settings: Settings, work: Coroutine[Any, Any, None]) -> None:
+    """Run a service to its end; where its log is JSON, so is the line that says why it ended."""
+    from orderflow.logs import writes_json
+
+    try:
+        run(work)
+    except OrderflowError as error:
+        if not writes_json(settings.log_format):
+            raise
+        import structlog
+
+        ending = ending_of(error, logged=True)
+        structlog.get_logger(__name__).error("stopped_by", reason=ending.message, code=ending.exit_code)
+        raise ending from error
+
+
 def _warn_of_public_secrets(settings: Settings) -> None:
     """Say so when Digital River would be called, or believed, with a secret that everybody knows."""
     import structlog
@@ -40,6 +58,15 @@ def _warn_of_public_secrets(settings: Settings) -> None:
     log = structlog.get_logger(__name__)
     if settings.public_secrets:
         log.warning("public_secrets", name=", ".join(settings.public_secrets), remedy="set those of your account")
+
+
+def _warn_of_unchecked_signatures(settings: Settings) -> None:
+    """Say so when anybody who reaches the relay, or writes to its topic, is believed."""
+    import structlog
+
+    if not settings.signing_tokens:
+        log = structlog.get_logger(__name__)
+        log.warning("signatures_not_checked", name="ORDERFLOW_WEBHOOK_TOKENS", remedy="set the tokens of your account")
 
 
 @click.command(epilog="Example: orderflow worker --lanes orders,webhooks")
@@ -61,8 +88,10 @@ def worker(lanes: tuple[Lane, ...]) -> None:
         raise UsageProblem(f"ORDERFLOW_STORE={settings.store}: this version keeps orders in memory only")
     configure_logging(level=settings.log_level, style=settings.log_format)
     _warn_of_public_secrets(settings)
+    if Lane.WEBHOOKS in lanes:
+        _warn_of_unchecked_signatures(settings)
     settle_collector()
-    run(run_worker(settings, lanes))
+    _serve(settings, run_worker(settings, lanes))
 
 
 @click.command(epilog="Example: orderflow relay --port 8500")
@@ -79,7 +108,8 @@ def relay(port: int, host: str) -> None:
     settings = settings_or_usage()
     configure_logging(level=settings.log_level, style=settings.log_format)
     _warn_of_public_secrets(settings)
-    run(run_relay(settings, port, host=host))
+    _warn_of_unchecked_signatures(settings)
+    _serve(settings, run_relay(settings, port, host=host))
 
 
 def _check_url(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
@@ -130,4 +160,4 @@ def simulator(
         review_delay=review_delay,
         refund_delay=refund_delay,
     )
-    run(run_simulator(options))
+    _serve(settings, run_simulator(options))

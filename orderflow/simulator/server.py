@@ -34,8 +34,6 @@ ROUTES: Final = (
 #: The largest body that is read: a cart of 500 lines is well below it.
 BODY_BYTES_MAX: Final = 4 * 1024 * 1024
 
-#: Connections that the kernel holds for us: a worker opens its whole pool at once.
-BACKLOG: Final = 512
 #: Workers, each with a pool of connections that it keeps.
 BOUNDS: Final = Bounds(4096)
 
@@ -84,7 +82,7 @@ async def serve_simulator(options: SimulatorOptions) -> AsyncIterator[Served]:
         OSError: The port is taken.
     """
     app, bounds = make_simulator(options), BOUNDS.within_limit(0.75)
-    async with serving(app, options.host, options.port, bounds, backlog=BACKLOG, shutdown_timeout=1.0) as port:
+    async with serving(app, options.host, options.port, bounds, shutdown_timeout=1.0) as port:
         yield Served(f"http://{options.host}:{port}", port)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from consumers.lease import LeaseExpired
+from orderflow.logs import ALLOWED
 from statemachine import errors
 from tests.architecture.sources import PACKAGES, name_of, python_files, tree
 
@@ -51,6 +52,18 @@ def _log_calls(path: Path) -> Iterator[ast.Call]:
             owner = node.func.value
             if isinstance(owner, ast.Name) and owner.id in {"log", "_log", "say"}:
                 yield node
+
+
+def test_every_field_that_is_logged_is_one_that_is_shown() -> None:
+    """Law: no line of ours has a field that the log withholds, whatever its value is."""
+    withheld, seen = set(), set()
+    for path in _sources():
+        for call in _log_calls(path):
+            names = {keyword.arg for keyword in call.keywords if keyword.arg is not None}
+            seen |= names
+            withheld |= {f"{name_of(path)}:{call.lineno}: {name}" for name in names - ALLOWED - {"exc_info"}}
+    assert withheld == set()
+    assert {"order_id", "partition", "count", "error"} <= seen
 
 
 def test_no_text_of_an_error_is_given_to_the_log() -> None:

@@ -225,6 +225,7 @@ def test_a_simulator_refuses_what_is_no_address_for_webhooks(orderflow: Command,
 
 def test_a_host_that_is_unknown_is_named(orderflow: Command) -> None:
     """The port is not to blame."""
+    orderflow.set(log_format="text")
     told = orderflow("simulator", "--host", "nosuch.invalid", "--port", "0")
     assert told.exit_code == 1
     assert told.stderr.startswith("orderflow: host nosuch.invalid cannot be used: ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ import structlog
 
 from orderflow.faults import WITHHELD
 from orderflow.logs import ALLOWED, configure_logging
+from tests.cli.command import Command
 
 
 @pytest.fixture(autouse=True)
@@ -107,3 +109,32 @@ def test_no_allowed_field_is_one_of_payloads() -> None:
         "body",
     }
     assert not ALLOWED & (personal | secret)
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_colours_are_written_to_a_terminal_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    """A log in text that goes to a file, or through a pipe, has no codes of a terminal."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    configure_logging(style="text")
+    structlog.get_logger().warning("partition running", partition=3)
+    assert ("\x1b[" in capsys.readouterr().err) == terminal
+
+
+@pytest.mark.parametrize("words", [("worker",), ("relay", "--port", "0")], ids=" ".join)
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_why_a_service_ended_is_told_in_the_format_of_its_log(
+    orderflow: Command, words: tuple[str, ...], style: str
+) -> None:
+    """In JSON every line is an object and the last one has the reason and the exit code; in text it is one line for a person."""
+    orderflow.set(kafka_bootstrap="127.0.0.1:1", log_format=style)
+    told = orderflow(*words)
+    assert told.exit_code == 4
+    lines = told.stderr.splitlines()
+    if style == "text":
+        assert lines[-1].startswith("orderflow: Kafka is not reachable at 127.0.0.1:1")
+        return
+    last = [json.loads(line) for line in lines][-1]
+    assert (last["event"], last["level"], last["code"]) == ("stopped_by", "error", 4)
+    assert str(last["reason"]).startswith("Kafka is not reachable at 127.0.0.1:1")

@@ -1,4 +1,4 @@
-"""Another project's package ``statemachine`` in the place of ours: a clear line at the start instead of strange errors."""
+"""Another project's package in the place of one of ours: a clear line at the start instead of strange errors."""
 
 from __future__ import annotations
 
@@ -50,6 +50,20 @@ def test_a_foreign_package_of_the_same_name_is_named(tmp_path: Path) -> None:
     done = _start(tmp_path, ROOT, at=tmp_path)
     _said_so(done)
     assert str(tmp_path / "statemachine") in done.stderr
+
+
+@pytest.mark.parametrize("package", ["producers", "consumers"])
+@pytest.mark.parametrize("text", ["", "VERSION = 1\n", "raise RuntimeError('ours')\n"])
+def test_a_foreign_package_earlier_on_the_path_is_named(tmp_path: Path, package: str, text: str) -> None:
+    """Law: somebody's folder of the same name is one line and exit code 2, not a traceback of a module that is not found."""
+    _write(tmp_path / package, {"__init__.py": text})
+    done = _start(tmp_path, ROOT, at=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"orderflow: the package {package}")
+    assert "start orderflow in another folder" in line
+    assert ("RuntimeError" in line) == text.startswith("raise")
+    assert (str(tmp_path / package) in line) != text.startswith("raise")
 
 
 @pytest.mark.parametrize("left", ["mixed", "broken", "uninstalled"])

@@ -9,6 +9,8 @@ import asyncio
 import gc
 import json
 import logging
+import socket
+import ssl
 import subprocess
 import sys
 import textwrap
@@ -34,7 +36,7 @@ from consumers.partition import Batch, Overlay
 from consumers.store import DictStore
 from orderflow import faults
 from orderflow.cli.outcome import run
-from orderflow.logs import configure_logging
+from orderflow.logs import ALLOWED, configure_logging
 from producers.connection import said
 from producers.outbox import Outbox
 from producers.sizes import Room
@@ -130,6 +132,21 @@ def test_an_exception_is_logged_as_classes_and_places(log: Log, error: Exception
         assert expected in written
     assert "test_no_values_in_logs.py" in written
     assert "A-1" in written
+
+
+@pytest.mark.parametrize("field", sorted(name for name in ALLOWED if name.endswith("_id")))
+@pytest.mark.parametrize("value", [POISON, "Ada Lovelace", "1 Main Street, 55401 Minneapolis", "A-1\n", "a" * 129, ""])
+def test_an_id_that_does_not_have_the_form_of_one_is_withheld(log: Log, field: str, value: str) -> None:
+    """Law: an id that a payload holds may be anything; only letters, digits and ``. _ -`` are shown, 128 at most."""
+    log.begin()
+    say = structlog.get_logger()
+    say.warning("one", **{field: value})
+    say.warning("several", offsets={field: [value, "A-2"]}, **{field: ["A-1", value]})
+    written = log.written()
+    assert not value.strip() or value.strip() not in written.replace("A-1", "").replace("A-2", "")
+    assert written.count("[withheld]") == 3
+    assert "A-1" in written
+    assert "A-2" in written
 
 
 def test_our_own_errors_keep_their_words(log: Log) -> None:
@@ -413,3 +430,47 @@ def test_a_deep_recursion_is_told_by_its_ends() -> None:
     assert len(told.splitlines()) < 60
     assert " more" in told
     assert POISON not in told
+
+
+@pytest.mark.parametrize("how", ["causes", "groups"])
+def test_an_error_with_thousands_of_errors_behind_it_is_told_by_the_nearest_and_the_first(how: str) -> None:
+    """Law: at most 20 causes are told, of groups in groups at most five, and the telling itself does not fail."""
+    error: Exception = LookupError(POISON)
+    for _ in range(3000):
+        after: Exception = ValueError(POISON) if how == "causes" else ExceptionGroup(POISON, [error])
+        after.__cause__ = error if how == "causes" else None
+        error = after
+    lines = faults.trace(error).splitlines()
+    assert sum(line.lstrip(" |") in {"ValueError", "ExceptionGroup", "LookupError"} for line in lines) in {6, 21}
+    assert any(" more" in line for line in lines)
+    assert ("LookupError" in lines) == (how == "causes")
+    assert POISON not in "".join(lines)
+
+
+def test_a_wide_group_is_told_by_its_first_errors() -> None:
+    """Law: of a group of hundreds twenty are told, and how many more there are."""
+    lines = faults.trace(ExceptionGroup(POISON, [ValueError(POISON) for _ in range(300)])).splitlines()
+    assert sum("ValueError" in line for line in lines) == 20
+    assert lines[-1] == "  | ... 280 more"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ConnectionRefusedError(111, POISON), "ConnectionRefusedError: ECONNREFUSED"),
+        (OSError(28, POISON, POISON), "OSError: ENOSPC"),
+        (OSError(987654, POISON), "OSError"),
+        (OSError(POISON), "OSError"),
+        (OSError([POISON], POISON), "OSError"),
+        (socket.gaierror(1, POISON), "socket.gaierror"),
+        (ssl.SSLError(1, POISON), "ssl.SSLError"),
+        (ModuleNotFoundError(POISON, name="zstandard.backend"), "ModuleNotFoundError: zstandard.backend"),
+        (ModuleNotFoundError(POISON, name=POISON), "ModuleNotFoundError"),
+        (ModuleNotFoundError(POISON), "ModuleNotFoundError"),
+    ],
+)
+def test_an_error_of_the_system_is_told_with_its_symbol_and_a_missing_module_by_name(
+    error: Exception, expected: str
+) -> None:
+    """Law: what a person needs and is no value is told: which error of the system it is, and what is not installed."""
+    assert faults.told(error) == expected

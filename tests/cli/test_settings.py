@@ -121,6 +121,19 @@ def test_public_secrets_with_a_real_account_are_warned_of(orderflow: Command, wo
     assert load_settings().public_secrets == ()
 
 
+@pytest.mark.parametrize(
+    ("words", "warned"),
+    [(("worker",), True), (("relay", "--port", "0"), True), (("worker", "--lanes", "orders,commands"), False)],
+    ids=str,
+)
+def test_who_checks_no_signatures_is_warned_once(orderflow: Command, words: tuple[str, ...], warned: bool) -> None:
+    """Without tokens anybody's webhooks are taken for Digital River's; who reads none is not concerned."""
+    orderflow.set(webhook_tokens=" , ", kafka_bootstrap="127.0.0.1:1", log_format="json")
+    lines = [json.loads(line) for line in orderflow(*words).stderr.splitlines() if line.startswith("{")]
+    found = [(line["level"], line["name"]) for line in lines if line["event"] == "signatures_not_checked"]
+    assert found == [("warning", "ORDERFLOW_WEBHOOK_TOKENS")] * warned
+
+
 def test_every_setting_is_documented(orderflow: Command) -> None:
     """``orderflow settings`` says what each variable means, and shows no secret."""
     orderflow.set(digitalriver_key="sk_live_geheim", webhook_tokens="wh_eins,wh_zwei", kafka_sasl_password="passwort")

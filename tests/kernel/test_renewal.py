@@ -73,7 +73,7 @@ async def test_an_aiokafka_that_sends_past_the_watch_does_not_start(
     monkeypatch.setattr(BaseHandler, "do", do)
     await make_topics(kafka, prefix, 1)
     producer = make(kafka, prefix)
-    with pytest.raises(ConfigError, match="does not send its requests where orderflow watches"):
+    with pytest.raises(ConfigError, match="is not supported: orderflow cannot observe its requests"):
         await producer.start()
     assert not producer.alive
 

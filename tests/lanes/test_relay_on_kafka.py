@@ -180,7 +180,7 @@ async def test_readiness_follows_a_broker_that_goes_and_comes_back(own_kafka: Ka
         assert await relay.takes(b'{"id":"before"}')
         assert await relay.becomes(200)
         await asyncio.to_thread(own_kafka.kill)
-        assert await relay.readiness() == 503
+        assert await relay.becomes(503, seconds=2)
         assert await relay.post(b'{"id":"meanwhile"}') == 503
         await asyncio.to_thread(own_kafka.restart)
         assert await relay.becomes(200)
@@ -193,7 +193,7 @@ async def test_readiness_fails_while_too_few_replicas_are_in_sync(apache_kafka: 
     async with served(apache_kafka, prefix) as relay:
         assert await relay.readiness() == 200
         await configure(apache_kafka, topic, min_insync_replicas="2")
-        assert await relay.readiness() == 503
+        assert await relay.becomes(503, seconds=2)
         await configure(apache_kafka, topic, min_insync_replicas="1")
         assert await relay.becomes(200)
         assert await relay.post(b'{"id":"after"}') == 202

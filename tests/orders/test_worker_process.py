@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -68,8 +69,12 @@ async def test_an_input_topic_with_another_partition_count_is_a_clear_refusal_to
     code, out, err = await _ended(await _orderflow(kafka, prefix, "worker", "--lanes", "orders"))
     assert (code, out) == (1, "")
     assert err.count("\n") == 1, err
-    assert err.startswith("orderflow: ")
-    assert f"topic {prefix}order-events: has {PARTITIONS + 1} partitions, {prefix}orders has {PARTITIONS}" in err
+    line = json.loads(err)
+    assert (line["event"], line["code"]) == ("stopped_by", 1)
+    assert (
+        f"topic {prefix}order-events: has {PARTITIONS + 1} partitions, {prefix}orders has {PARTITIONS}"
+        in line["reason"]
+    )
     assert (await read_outputs(kafka, prefix)).orders == {}
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import resource
+import select
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -103,3 +107,37 @@ async def test_a_port_that_is_taken_is_an_error_and_leaves_nothing_open() -> Non
         with pytest.raises(OSError, match="ddress already in use"):
             async with serving(web.Application(), "127.0.0.1", port, TIGHT):
                 pass
+
+
+def _queue_max() -> int:
+    """The longest queue of a listening socket that this machine allows."""
+    return int(Path("/proc/sys/net/core/somaxconn").read_text())
+
+
+async def test_a_thousand_connections_that_come_at_once_are_all_let_in() -> None:
+    """Law: no connection is lost, to be tried again a second later, while the server is busy with another one."""
+    count = 1000
+    if _queue_max() < count:
+        pytest.skip("this machine allows no queue as long")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2 * count + 200:
+        pytest.skip(f"this process may have {hard} open files only")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * count + 200), hard))
+    made = [socket.socket() for _ in range(count)]
+    try:
+        async with small_server(Bounds(count)) as port:
+            connecting = select.epoll()
+            for one in made:
+                one.setblocking(False)
+                one.connect_ex(("127.0.0.1", port))
+                connecting.register(one, select.EPOLLOUT | select.EPOLLET)
+            # Nothing is awaited until here, so the server has accepted none of them.
+            let_in, until = 0, time.monotonic() + 0.8  # before the first SYN is sent again
+            while let_in < count and time.monotonic() < until:
+                let_in += len(connecting.poll(0.1))
+            connecting.close()
+            assert let_in == count
+    finally:
+        for one in made:
+            one.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

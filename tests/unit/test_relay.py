@@ -176,6 +176,12 @@ def _refusals(logs: Sequence[EventDict]) -> list[tuple[int, str, str, int]]:
             sign(TOKEN, str(int(NOW)), BODY),
             (503, "the event could not be stored in time, send it again", "signed", 1),
         ),
+        (
+            Topic(RuntimeError("nobody expects this")),
+            BODY,
+            sign(TOKEN, str(int(NOW)), BODY),
+            (503, "a fault in orderflow, send the event again", "signed", 1),
+        ),
     ],
 )
 async def test_a_refused_webhook_is_logged_without_what_it_holds(
@@ -368,3 +374,15 @@ async def test_the_time_of_a_signature_may_have_a_fraction(moment: str) -> None:
     async with door(topic) as url:
         assert (await _post(url, BODY, sign(TOKEN, moment, BODY)))[0] == 202
     assert len(topic.records) == 1
+
+
+async def test_a_fault_that_nobody_expected_is_told_once_and_counted() -> None:
+    """Law: each webhook is answered 503 and counted; the first line has the error, and a flood of it does not fill a disk."""
+    topic = Topic(RuntimeError("nobody expects this"))
+    with capture_logs() as logs:
+        async with door(topic) as url:
+            header = sign(TOKEN, str(int(NOW)), BODY)
+            assert [(await _post(url, BODY, header))[0] for _ in range(3)] == [503] * 3
+    lines = [line for line in logs if line["event"] == "webhook_refused"]
+    assert [line["count"] for line in lines] == [1, 2]
+    assert [isinstance(line["exc_info"], RuntimeError) for line in lines] == [True, False]

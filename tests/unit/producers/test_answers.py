@@ -104,5 +104,5 @@ def test_an_aiokafka_that_cannot_be_watched_is_refused_with_a_line() -> None:
     """Without the watch a late request could tear a transaction, and nobody would know."""
     with pytest.raises(ConfigError, match="install the version that orderflow's requirements name"):
         AnswerWatch(object())
-    with pytest.raises(ConfigError, match="does not send its requests where orderflow watches"):
+    with pytest.raises(ConfigError, match="is not supported: orderflow cannot observe its requests"):
         AnswerWatch(Producer()).attached()

@@ -453,11 +453,44 @@ def test_a_misspelt_member_of_a_cancel_or_refund_is_invalid_by_name(kind: str, d
         assert error.detail.startswith(f"{place}: is not a member of this event")
 
 
-@pytest.mark.parametrize("name", ["pat@example.org", "", "a b", "a\nb", "x" * 65])
+@pytest.mark.parametrize(
+    ("data", "detail"),
+    [
+        ({"refund_id": "r", "amout": "5"}, "data.amout: is not a member of this event (is amount meant?)"),
+        ({"refund_id2": "r"}, "data.refund_id2: is not a member of this event (is refund_id meant?) (and 1 more)"),
+        (
+            {"refund_id": "r", "items": [{"line": "1", "quantitiy_of_it": 1}]},
+            "data.items[0].quantitiy_of_it: is not a member of this event",
+        ),
+        ({"refund_id": "r", "sum_in_cents": 5}, "data.sum_in_cents: is not a member of this event"),
+    ],
+)
+def test_who_misspelt_a_member_is_told_which_one_may_be_meant(data: Any, detail: str) -> None:
+    """The name that is near to it, where there is one at that place."""
+    assert refusal(record("order.refund_requested", data)).detail == detail
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pat@example.org",
+        "",
+        "a b",
+        "a\nb",
+        "x" * 65,
+        "Main_Street_12_Minneapolis_55401",
+        "Ada_Lovelace_of_Minneapolis",
+        "reason\n",
+        "items@",
+        "5551234567",
+    ],
+)
 def test_a_member_s_name_that_may_be_personal_is_not_told(name: str) -> None:
-    """A name of the sender's own may be anything."""
+    """A name of the sender's own may be anything; only what is plausibly a misspelling is named."""
     error = refusal(record("order.cancel_requested", {name: 1}))
-    assert error.detail == "data: a member: is not a member of this event"
+    assert (error.reason, error.detail) == ("invalid", "data: has a member that this event does not have")
+    inside = refusal(record("order.cancel_requested", {"items": [{"line": "1", "quantity": 1, name: 1}]}))
+    assert inside.detail == "data.items[0]: has a member that this event does not have"
 
 
 @pytest.mark.parametrize(
