@@ -48,7 +48,7 @@ def _serve(settings: Settings, work: Coroutine[Any, Any, None]) -> None:
 
         ending = ending_of(error, logged=True)
         log = structlog.get_logger(__name__)
-        log.error("stopped_by", reason=ending.message, code=ending.exit_code)
+        log.error("stopped_by", reason=ending.message, code=ending.exit_code)  # noqa: TRY400  # the reason is enough
         raise ending from error
 
 
