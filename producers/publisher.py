@@ -223,7 +223,8 @@ class Publisher:
         There is a producer, a broker answers, each partition of ``topic`` (which must exist) has a leader and as many replicas in
         sync as a write needs, and no write has failed within the last ``DISTRUST_SECONDS`` without one after it that succeeded.
         """
-        if self._distrusted():
+        stopped = self._producer is None and self._renewal is None
+        if stopped or self._distrusted():
             return False
         look = self._looks.setdefault(topic, Shared(partial(self._look, topic), LOOK_SHARED_SECONDS))
         return await look.result() and not self._distrusted()

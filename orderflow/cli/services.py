@@ -47,7 +47,8 @@ def _serve(settings: Settings, work: Coroutine[Any, Any, None]) -> None:
         import structlog
 
         ending = ending_of(error, logged=True)
-        structlog.get_logger(__name__).error("stopped_by", reason=ending.message, code=ending.exit_code)
+        log = structlog.get_logger(__name__)
+        log.error("stopped_by", reason=ending.message, code=ending.exit_code)  # noqa: TRY400  # the reason is enough
         raise ending from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -123,9 +124,11 @@ async def test_topics_that_change_under_a_worker_stop_it_with_the_line_of_a_new_
     async with worker(apache_kafka, prefix) as running:
         await _change(apache_kafka, prefix, change)
         assert await running.ended(60) == 1
-        line = running.lines[-1]
+        line = json.loads(running.lines[-1])["reason"]
     new = await _orderflow(apache_kafka, prefix, "worker")
-    assert await _ended(new) == (1, "", line + "\n")
+    code, out, err = await _ended(new)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert json.loads(err)["reason"] == line
     expected = {
         "raised": f"topic {prefix}order-events: has 4 partitions, {prefix}orders has 2",
         "commands raised": f"topic {prefix}dr-commands: has 4 partitions, {prefix}orders has 2",

@@ -14,7 +14,7 @@ from orderflow.bootstrap import serve_relay
 from orderflow.broker import EmbeddedKafka
 from orderflow.settings import Settings
 from producers.connection import KafkaConnection
-from producers.publisher import Publisher
+from producers.publisher import LOOK_SHARED_SECONDS, Publisher
 from producers.topic_setup import create_topics
 from producers.topics import Topic
 from statemachine.errors import BrokerUnavailable
@@ -27,6 +27,7 @@ async def test_a_publisher_knows_when_its_broker_has_gone() -> None:
     async with Publisher(KafkaConnection(broker.bootstrap)) as publisher:
         assert await publisher.answers()
         await broker.stop()
+        await asyncio.sleep(LOOK_SHARED_SECONDS)
         assert not await publisher.answers()
     assert not await publisher.answers()
 
@@ -75,4 +76,5 @@ async def test_a_relay_takes_nothing_before_its_topic_is_made() -> None:
 
             assert [await status("GET", "/readyz"), await status("POST", "/webhooks")] == [503, 503]
             await create_topics(settings.connection(), "", partitions=1)
+            await asyncio.sleep(LOOK_SHARED_SECONDS)
             assert [await status("GET", "/readyz"), await status("POST", "/webhooks")] == [200, 202]
