@@ -36,7 +36,7 @@ from consumers.command_topics import CommandTopics, Finished, check_offset
 from consumers.lease import Lease
 from consumers.options import LaneOptions
 from consumers.ownership import PartitionOwner, PartitionState
-from consumers.progress import Footprint, InDoubt, Left, Progress, Waits, Watermark
+from consumers.progress import Footprint, InDoubt, Left, Progress, Waits, Watermark, is_behind
 from consumers.unpacking import record_bytes
 from producers.connection import KafkaConnection, within
 from producers.dead_letters import dead_letter, log_fields
@@ -99,6 +99,8 @@ class CommandPartition(PartitionOwner):
         #: Watermark, desk and outcomes are what the last transaction under our footprint says, and more of ours.
         self._proven = False
         self._footprint: Footprint | None = None
+        #: The last transaction of this process that has committed, whatever was forgotten since.
+        self._last_committed: Footprint | None = None
         # Never set back: a footprint that is used twice would let a transaction that did not land pass for one that did.
         self._transactions = 0
         self._in_doubt: InDoubt | None = None
@@ -240,7 +242,7 @@ class CommandPartition(PartitionOwner):
             self._doubts.begin_after(Left(0, settle_seconds=0.0), fenced_at, Waits())
             return
         self._watermark = Watermark(found.offset, found.done)
-        if found.left is not None:
+        if found.left is not None and not is_behind(found, self._last_committed):
             self._doubts.begin_after(found.left, self._steady(), found.waits)
             return
         self._doubts.begin_after_crash(0, fenced_at, found.waits)
@@ -416,4 +418,4 @@ class CommandPartition(PartitionOwner):
         self._worked()
         self._watermark.finish(done.offsets)
         del self._finished[: done.written]
-        self._footprint = done.footprint
+        self._footprint = self._last_committed = done.footprint

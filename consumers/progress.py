@@ -194,6 +194,18 @@ class Progress(msgspec.Struct, frozen=True):
     waits: Waits | None = None
 
 
+def is_behind(found: Progress, last: Footprint | None) -> bool:
+    """Whether ``last``, a transaction of ours that has committed, is missing in what Kafka has now.
+
+    A lone broker that is killed may lose the offsets of a transaction that it has answered. What such an offset says of the end
+    of its writer is then out of date.
+    """
+    wrote = found.footprint
+    if last is None:
+        return False
+    return wrote is None or (wrote.incarnation == last.incarnation and wrote.transaction < last.transaction)
+
+
 def read_progress(offset: int, metadata: str) -> Progress:
     """Read a committed offset. Metadata that is not ours stands for a writer of whom nothing is known."""
     if metadata == NOTHING_CALLED:

@@ -234,12 +234,9 @@ def is_authorisation_gone(order: Order) -> bool:
     if not all(charge.state in _ENDED or _is_used_up(charge, slack) for charge in order.charges):
         return False
     cancelling = {line.line: line.cancelled for line in order.lines}
-    leaving = {line.line: line.ordered - line.cancelled - line.shipped for line in order.lines}
     for command in order.commands:
         for units in command.units:
             cancelling[units.line] += units.cancel
-    if not any(leaving.values()):
-        return False  # what is being cancelled costs nothing, as the sum below says
     return order.amounts.captured + slack < _cost_without(order, cancelling)
 
 

@@ -12,8 +12,10 @@ from consumers.progress import (
     WINDOW_OFFSETS,
     Footprint,
     Left,
+    Progress,
     Waits,
     Watermark,
+    is_behind,
     read_progress,
 )
 
@@ -162,3 +164,13 @@ def test_no_command_is_lost_or_repeated_whatever_ends_first(steps: list[tuple[in
     again = Watermark(found.offset, found.done)
     ran = [offset for offset in offsets if offset >= found.offset and again.take(offset)]
     assert ran == [offset for offset in offsets if offset not in done]
+
+
+def test_an_offset_from_before_a_transaction_of_ours_that_committed_is_not_believed() -> None:
+    """A lone broker that was killed lost it: what the older offset says of its writer's end is out of date."""
+    last = Footprint("us", 7)
+    assert is_behind(Progress(0), last)
+    assert is_behind(Progress(0, footprint=Footprint("us", 6)), last)
+    assert not is_behind(Progress(0, footprint=last), last)
+    assert not is_behind(Progress(0, footprint=Footprint("another", 1)), last)
+    assert not is_behind(Progress(0), None)

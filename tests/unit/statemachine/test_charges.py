@@ -350,6 +350,20 @@ def test_a_parcel_on_its_way_to_an_order_whose_authorisation_ended_calls_a_perso
     assert cancelling.attention == []
 
 
+def test_units_without_a_price_are_paid_for_by_their_number() -> None:
+    """Digital River told no price of any line: half of the units cost half of the order."""
+    story = Story().to_placed(("1", 2, "10.00"))
+    story.tell("order.cancel_requested", items=units(l1=1))
+    story.answer()
+    assert story.order is not None
+    items = tuple(msgspec.structs.replace(item, amount=None, tax=0) for item in story.order.items)
+    story.order = msgspec.structs.replace(story.order, items=items)
+    captures = (ChargeOperation("complete", 500, id="k", fulfillment_id="ful-x"),)
+    remote = RemoteCharge(paper_charge(story), "complete", 2200, dr_order_id=story.dr_order_id, captures=captures)
+    story.fact(Fact(type="order.charge.complete", charge=remote))
+    assert "units are open whose authorisation has ended, captured is 5.00 of 22.00" in story.attention
+
+
 @pytest.mark.parametrize(("captured", "calls"), [(2200, False), (1100, False), (1000, True)])
 def test_a_charge_that_ended_with_enough_captured_calls_nobody(captured: int, calls: bool) -> None:
     """Some methods capture all at once; what is cancelled needs no money, what is still to leave does."""
