@@ -314,9 +314,8 @@ class CommandPartition(PartitionOwner):
         while not self._leaving.is_set():
             if self._desk.crash is not None:
                 raise self._desk.crash
-            if (
-                self._producer is not None
-            ):  # before the wait: what is still on its way may arrive while nothing is written
+            if self._producer is not None:
+                # Before the wait: what is still on its way may arrive while nothing is written.
                 await self._producer.renew()
             self.problem = self._caller.problem or self._watch.problem
             if self._paused and self.hungry:

@@ -390,9 +390,8 @@ class OwnedPartition(PartitionOwner):
 
     async def _work(self) -> None:
         while not self._leaving.is_set():
-            if (
-                self._producer is not None
-            ):  # before the wait: what is still on its way may arrive while nothing is written
+            if self._producer is not None:
+                # Before the wait: what is still on its way may arrive while nothing is written.
                 await self._producer.renew()
             batch = await self._next_batch()
             if batch is not None:
