@@ -11,10 +11,10 @@ import time
 from benchmarks.workload import EVENTS_PER_ORDER, START, generate
 from orderflow.collector import settle_collector
 from statemachine.decide import decide
-from statemachine.decision import Moved
-from statemachine.decoding import decode
-from statemachine.envelope import Record
-from statemachine.order import Order
+from statemachine.messages.decoding import decode
+from statemachine.messages.envelope import Record
+from statemachine.order.decision import Moved
+from statemachine.order.order import Order
 
 _ORDERS = 2_000
 _PASSES = 7

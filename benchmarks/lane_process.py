@@ -23,14 +23,14 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.workload import EVENTS_PER_ORDER, OneOrder, Written
-from consumers.membership import GroupOptions
-from consumers.options import LaneOptions
-from consumers.order_lane import make_order_lane
-from consumers.partition import OwnedPartition
+from consumers.group.membership import GroupOptions
+from consumers.orders.lane import make_order_lane
+from consumers.ownership.options import LaneOptions
+from consumers.ownership.partition import OwnedPartition
 from orderflow.collector import settle_collector
 from producers.connection import KafkaConnection
 from producers.transaction import BATCH_BYTES
-from statemachine.policy import Policy
+from statemachine.order.policy import Policy
 
 
 class Meter:

@@ -15,12 +15,11 @@ from datetime import UTC, datetime
 import msgspec
 
 from producers.encoding import encode_command, encode_event, encode_index_entry, encode_state_change
-from statemachine.commands import Command, name_of
 from statemachine.decide import decide
-from statemachine.decision import IndexEntry, Moved, SetAside, StateChange
-from statemachine.decoding import decode
-from statemachine.envelope import CloudEvent, Record
-from statemachine.facts import (
+from statemachine.messages.commands import Command, name_of
+from statemachine.messages.decoding import decode
+from statemachine.messages.envelope import CloudEvent, Record
+from statemachine.messages.facts import (
     Outcome,
     QuotedLine,
     RemoteCharge,
@@ -31,8 +30,9 @@ from statemachine.facts import (
     Session,
     outcome_type,
 )
-from statemachine.order import Order
-from statemachine.snapshot import encode_snapshot
+from statemachine.order.decision import IndexEntry, Moved, SetAside, StateChange
+from statemachine.order.order import Order
+from statemachine.order.snapshot import encode_snapshot
 
 EVENTS_PER_ORDER = 6
 WINDOW = 2_000

@@ -11,8 +11,8 @@ from typing import Protocol
 
 import msgspec
 
-from statemachine.commands import Command
-from statemachine.facts import Fact, Outcome, Problem
+from statemachine.messages.commands import Command
+from statemachine.messages.facts import Fact, Outcome, Problem
 
 #: Called as the last act before the bytes of a writing request go out; raises to stop the call while nothing has been written.
 MayWrite = Callable[[], None]

@@ -6,7 +6,7 @@ import importlib
 import sys
 from typing import Final
 
-from orderflow.sigterm import SERVICES, end_on_sigterm
+from orderflow.process.sigterm import SERVICES, end_on_sigterm
 
 #: Our packages with names that others may use, too.
 _PACKAGES: Final = ("statemachine", "producers", "consumers")
@@ -27,7 +27,7 @@ def main() -> None:
         sys.stderr.write(f"orderflow: {fault}\n")
         sys.exit(_USAGE)
     from orderflow.cli import main as command_line
-    from orderflow.faults import install_hooks
+    from orderflow.process.faults import install_hooks
 
     install_hooks()
     command_line(prog_name="orderflow")

@@ -18,33 +18,33 @@ from typing import Any
 import structlog
 from aiokafka.errors import KafkaError
 
-from consumers.asking_records import AskingOptions
-from consumers.catalogue_lane import make_catalogue_lane
-from consumers.command_calls import CallOptions, CallProbe
-from consumers.command_lane import make_command_lane
-from consumers.membership import GroupOptions, Membership
-from consumers.options import LaneOptions
-from consumers.order_lane import make_order_lane
-from consumers.topic_watch import watch_topics
-from consumers.webhook_lane import make_webhook_lane
+from consumers.catalogue.lane import make_catalogue_lane
+from consumers.commands.calls import CallOptions, CallProbe
+from consumers.commands.lane import make_command_lane
+from consumers.group.membership import GroupOptions, Membership
+from consumers.group.topic_watch import watch_topics
+from consumers.orders.lane import make_order_lane
+from consumers.ownership.options import LaneOptions
+from consumers.requests.records import AskingOptions
+from consumers.webhooks.lane import make_webhook_lane
 from orderflow import simulator
 from orderflow.digitalriver.provider import DigitalRiverProvider
 from orderflow.digitalriver.signature import verify
-from orderflow.door import serving
-from orderflow.faults import report_of_the_loop
-from orderflow.health import serve_health
+from orderflow.process.door import serving
+from orderflow.process.faults import report_of_the_loop
+from orderflow.process.health import serve_health
+from orderflow.process.stopping import stopping, unless_stopped
 from orderflow.relay import BOUNDS, make_relay
 from orderflow.settings import Settings
 from orderflow.simulator import SimulatorOptions
-from orderflow.stopping import stopping, unless_stopped
 from producers.connection import KafkaConnection
 from producers.publisher import LOOK_SHARED_SECONDS, Publisher
 from producers.shared import Shared
 from producers.topic_setup import TopicState, check_topics, read_topics, smallest_output
 from producers.topics import Lane, Topic, prefixed
 from producers.transaction import Probe
-from statemachine.envelope import Headers
 from statemachine.errors import ClientBroken, ConfigError
+from statemachine.messages.envelope import Headers
 
 log = structlog.get_logger(__name__)
 

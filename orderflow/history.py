@@ -8,16 +8,16 @@ from typing import Any
 
 import msgspec
 
-from statemachine.amounts import AmountsText, amounts_text
-from statemachine.commands import CommandBase, name_of
-from statemachine.deadlines import deadline_event
 from statemachine.decide import decide as decide_event
-from statemachine.decision import Decision, Moved, Parked, Refused, Repeated, SetAside, StateChange
-from statemachine.decoding import decode
-from statemachine.envelope import Record
+from statemachine.effects.deadlines import deadline_event
 from statemachine.errors import DecodeError, InvariantBroken
-from statemachine.events import Event
-from statemachine.order import Order
+from statemachine.messages.commands import CommandBase, name_of
+from statemachine.messages.decoding import decode
+from statemachine.messages.envelope import Record
+from statemachine.messages.events import Event
+from statemachine.order.amounts import AmountsText, amounts_text
+from statemachine.order.decision import Decision, Moved, Parked, Refused, Repeated, SetAside, StateChange
+from statemachine.order.order import Order
 
 _data = msgspec.json.Decoder(dict[str, Any])
 _START = datetime(1970, 1, 1, tzinfo=UTC)

@@ -20,9 +20,9 @@ from aiohttp.http import HttpProcessingError
 
 from orderflow.digitalriver.signature import SIGNATURE_HEADER, signed_at, verify
 from orderflow.digitalriver.webhook import key_of
-from orderflow.door import UNREADABLE, Bounds, Unreadable
-from statemachine.envelope import Headers
+from orderflow.process.door import UNREADABLE, Bounds, Unreadable
 from statemachine.errors import OrderflowError, RecordTooLarge
+from statemachine.messages.envelope import Headers
 
 log = structlog.get_logger(__name__)
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 
-from consumers import acceptance, command_acceptance
-from consumers.acceptance import Use
-from consumers.command_acceptance import CommandsUse
+from consumers.commands import offset_repair as command_acceptance
+from consumers.commands.offset_repair import CommandsUse
+from consumers.orders import offset_repair as acceptance
+from consumers.orders.offset_repair import Use
 from orderflow.settings import Settings
 from producers.topic_setup import check_topics
 from producers.topics import Topic
 
 
 async def accept_partition(settings: Settings, number: int, *, use: Use, reason: str, apply: bool) -> list[str]:
-    """``orderflow partitions accept``: the lines that tell what was, and what is or would be; see ``consumers.acceptance``."""
+    """``orderflow partitions accept``: the lines that tell what was, and what is or would be; see its ``offset_repair``."""
     topics = await check_topics(settings.connection(), settings.topic_prefix)
     found = await acceptance.accept_partition(
         settings.connection(),

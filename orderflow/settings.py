@@ -30,7 +30,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 
 from producers.connection import KafkaConnection, Limits
 from statemachine.errors import ConfigError
-from statemachine.policy import Policy
+from statemachine.order.policy import Policy
 
 PREFIX: Final = "ORDERFLOW_"
 

@@ -11,8 +11,8 @@ from typing import Final
 
 from producers.outbox import OutboundRecord
 from producers.sizes import Room, fits
-from statemachine.envelope import Headers, Record
 from statemachine.errors import Reason
+from statemachine.messages.envelope import Headers, Record
 
 DETAIL_CHARACTERS_MAX = 500
 _PLAIN: Final = Room()

@@ -6,10 +6,10 @@ from datetime import datetime
 
 import msgspec
 
-from statemachine.commands import Command, name_of
-from statemachine.decision import IndexEntry, StateChange
-from statemachine.envelope import Cause, CloudEvent
-from statemachine.identity import name_id
+from statemachine.messages.commands import Command, name_of
+from statemachine.messages.envelope import Cause, CloudEvent
+from statemachine.messages.identity import name_id
+from statemachine.order.decision import IndexEntry, StateChange
 
 #: ``source`` of what the order lane writes.
 ORDERS_SOURCE = "orderflow/orders"

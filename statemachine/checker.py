@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from statemachine.machines import MACHINES, Defined
-from statemachine.rules import Machine, Rule, cells
+from statemachine.tables.rules import Machine, Rule, cells
 
 _ORDER: Final = MACHINES["order"]
 

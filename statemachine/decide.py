@@ -13,29 +13,31 @@ from typing import Final, Literal
 
 from msgspec.structs import replace
 
-from statemachine.attention import mark_too_large
-from statemachine.changes import Beside, state_change
-from statemachine.charges import has_lasting_news
-from statemachine.commanding import find_closing
-from statemachine.deadlines import deadlines_of
-from statemachine.decision import Decision, Effect, Moved, Parked, Refused, Repeated, SetAside
-from statemachine.decoding import cause_of_parked, decode
-from statemachine.draft import Draft
-from statemachine.effects import EFFECTS
+from statemachine.drafts.commanding import find_closing
+from statemachine.drafts.draft import Draft
+from statemachine.drafts.parked import cause_of_parked
+from statemachine.effects.attention import mark_too_large
+from statemachine.effects.changes import Beside, state_change
+from statemachine.effects.charges import has_lasting_news
+from statemachine.effects.deadlines import deadlines_of
+from statemachine.effects.effects import EFFECTS
+from statemachine.effects.expiring import with_expiry
+from statemachine.effects.guards import GUARDS
+from statemachine.effects.payment import payment_of
+from statemachine.effects.reconciling import reconcile
 from statemachine.errors import InvariantBroken, OrderflowError
-from statemachine.events import Cart, DeadlineDue, Event, Shipped
-from statemachine.expiring import with_expiry
-from statemachine.facts import CHARGEBACK, Fact, Outcome, outcome_type
-from statemachine.guards import GUARDS
-from statemachine.identity import holds, mark_of, without
-from statemachine.machine import build_machine
 from statemachine.machines import ORDER
-from statemachine.order import Order, State, new_order
-from statemachine.order import Parked as ParkedEvent
-from statemachine.payment import payment_of
-from statemachine.policy import Policy
-from statemachine.reconciling import reconcile
-from statemachine.rules import ALL, IMPLIED, PAYING, REMOTE_RANKS, SHOPPING, cells
+from statemachine.messages.decoding import decode
+from statemachine.messages.events import Cart, DeadlineDue, Event, Shipped
+from statemachine.messages.facts import CHARGEBACK, Fact, Outcome, outcome_type
+from statemachine.messages.identity import holds, mark_of, without
+from statemachine.order.decision import Decision, Effect, Moved, Parked, Refused, Repeated, SetAside
+from statemachine.order.order import Order, State, new_order
+from statemachine.order.order import Parked as ParkedEvent
+from statemachine.order.policy import Policy
+from statemachine.order.states import ALL, PAYING, SHOPPING
+from statemachine.tables.machine import build_machine
+from statemachine.tables.rules import IMPLIED, REMOTE_RANKS, cells
 
 _machine: Final = build_machine(ORDER, GUARDS, EFFECTS)
 

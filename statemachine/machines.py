@@ -10,14 +10,15 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from statemachine import refunds, returns
-from statemachine.effects import EFFECTS
-from statemachine.events import ORDER_EVENT_TYPES
-from statemachine.facts import OUTCOME_TYPES
-from statemachine.guards import GUARDS
-from statemachine.order import DeadlineName, State
-from statemachine.rules import ALL, FINAL, OTHER_WAITS, REMOTE_RANKS, RESTING, WAITS, Machine
-from statemachine.table import RULES
+from statemachine.aftersale import refunds, returns
+from statemachine.effects.effects import EFFECTS
+from statemachine.effects.guards import GUARDS
+from statemachine.messages.events import ORDER_EVENT_TYPES
+from statemachine.messages.facts import OUTCOME_TYPES
+from statemachine.order.order import DeadlineName, State
+from statemachine.order.states import ALL, FINAL, RESTING
+from statemachine.tables.life_cycle import RULES
+from statemachine.tables.rules import OTHER_WAITS, REMOTE_RANKS, WAITS, Machine
 
 FACT_KINDS: Final = ("order", "charge", "fulfillment", "document", "refund", "return", "note", "chargeback")
 

@@ -17,8 +17,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from statemachine.facts import Problem
-from statemachine.identity import MARK_BYTES, holds, mark_of
+from statemachine.messages.facts import Problem
+from statemachine.messages.identity import MARK_BYTES, holds, mark_of
 
 SkuState = Literal["known", "refused", "removed"]
 SkuEvent = Literal["sku.upserted", "sku.removed"]

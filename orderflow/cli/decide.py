@@ -16,7 +16,7 @@ from producers.topics import Topic
 
 if TYPE_CHECKING:
     from orderflow.history import Step
-    from statemachine.order import Order
+    from statemachine.order.order import Order
 
 _decoder = msgspec.json.Decoder(EventLine)
 #: Whose events the order lane reads.
@@ -34,7 +34,7 @@ def decide(file: IO[bytes], as_json: bool) -> None:
     next event fires. Exit code 1 when a line cannot be read.
     """
     from orderflow.history import Player
-    from statemachine.envelope import Record
+    from statemachine.messages.envelope import Record
 
     player, others, unreadable = Player(), 0, 0
     for number, text in enumerate(file, 1):
@@ -81,7 +81,7 @@ def _told(step: Step) -> str:
 
 def _tell_waits(orders: Iterable[Order]) -> None:
     """What each order waits for: the answers of its open commands, its deadlines, events that it keeps."""
-    from statemachine.facts import OUTCOME_TYPES
+    from statemachine.messages.facts import OUTCOME_TYPES
 
     answers_of = {str(name): by_result for name, by_result in OUTCOME_TYPES.items()}
     rows = []

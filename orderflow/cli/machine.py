@@ -13,8 +13,8 @@ from orderflow.cli.output import out, print_json, print_table, quiet_libraries, 
 from orderflow.screen import counted
 
 if TYPE_CHECKING:
-    from statemachine.diagram import Taken
-    from statemachine.rules import Machine, Rule
+    from statemachine.drawing.diagram import Taken
+    from statemachine.tables.rules import Machine, Rule
 
 #: Told here, so that help does not load the tables; a test compares them.
 NAMES = ("order", "refund", "return")
@@ -78,8 +78,8 @@ def diagram(name: str, kind: Literal["mermaid", "svg"], order_id: str | None) ->
 
     With --order the moves that the order made are numbered as its changes are; exit code 3 when Kafka has none of it.
     """
-    from statemachine.diagram import mermaid
-    from statemachine.diagram_svg import svg
+    from statemachine.drawing.diagram import mermaid
+    from statemachine.drawing.diagram_svg import svg
     from statemachine.machines import MACHINES
 
     machine = MACHINES[name].machine
@@ -89,9 +89,9 @@ def diagram(name: str, kind: Literal["mermaid", "svg"], order_id: str | None) ->
 
 def _path(machine: Machine[Any], order_id: str) -> list[Taken]:
     """The moves that an order's changes made, as far as the topic still has them."""
-    from consumers.tables import read_history
+    from consumers.group.table_reader import read_history
     from producers.topics import Topic
-    from statemachine.diagram import path_of
+    from statemachine.drawing.diagram import path_of
 
     quiet_libraries()
     settings = settings_or_usage()
@@ -170,7 +170,7 @@ def _rows(rules: list[Rule[Any]], state: str | None) -> Iterator[Row]:
 
 def _shown(machine: Machine[Any], rule: Rule[Any], state: str | None) -> tuple[str, ...]:
     """One rule for a person, in one state or in all of its own."""
-    from statemachine.describing import then_of, when_of, where_of
+    from statemachine.drawing.describing import then_of, when_of, where_of
 
     return (
         rule.trigger,

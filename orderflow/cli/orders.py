@@ -61,7 +61,7 @@ def show_order(order_id: str, as_json: bool) -> None:
 def _check_states(states: tuple[str, ...]) -> None:
     from typing import get_args
 
-    from statemachine.order import State
+    from statemachine.order.order import State
 
     known = get_args(State)
     for state in states:
@@ -71,7 +71,7 @@ def _check_states(states: tuple[str, ...]) -> None:
 
 def _read(order_id: str | None = None) -> list[dict[str, Any]]:
     """The orders of the topic ``orders`` without what is the worker's own."""
-    from consumers.tables import read_table
+    from consumers.group.table_reader import read_table
     from producers.topics import Topic
 
     quiet_libraries()

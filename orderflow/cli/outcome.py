@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from orderflow.faults import report_of_the_loop
+from orderflow.process.faults import report_of_the_loop
 from statemachine.errors import BrokerUnavailable, ConfigError, OrderflowError, TransportFailure
 
 if TYPE_CHECKING:

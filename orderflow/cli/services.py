@@ -37,7 +37,7 @@ class Lanes(click.ParamType[tuple[Lane, ...]]):
 
 def _serve(settings: Settings, work: Coroutine[Any, Any, None]) -> None:
     """Run a service to its end; where its log is JSON, so is the line that says why it ended."""
-    from orderflow.logs import writes_json
+    from orderflow.process.logs import writes_json
 
     try:
         run(work)
@@ -82,7 +82,7 @@ def worker(lanes: tuple[Lane, ...]) -> None:
     """Run lanes until SIGTERM: then finish, commit, leave, exit 0."""
     from orderflow.bootstrap import run_worker
     from orderflow.collector import settle_collector
-    from orderflow.logs import configure_logging
+    from orderflow.process.logs import configure_logging
 
     settings = settings_or_usage()
     if settings.rocksdb_folder is not None:
@@ -104,7 +104,7 @@ def relay(port: int, host: str) -> None:
     A webhook is acknowledged once Kafka has it; with a wrong signature it is refused.
     """
     from orderflow.bootstrap import run_relay
-    from orderflow.logs import configure_logging
+    from orderflow.process.logs import configure_logging
 
     settings = settings_or_usage()
     configure_logging(level=settings.log_level, style=settings.log_format)
@@ -143,8 +143,8 @@ def simulator(
 ) -> None:
     """Stand in for Digital River: its API, its webhooks, its books. Says one line when it is ready."""
     from orderflow.bootstrap import run_simulator
-    from orderflow.logs import configure_logging
-    from orderflow.simulator.options import SimulatorOptions
+    from orderflow.process.logs import configure_logging
+    from orderflow.simulator.state.options import SimulatorOptions
 
     settings = settings_or_usage()
     configure_logging(level=settings.log_level, style=settings.log_format)

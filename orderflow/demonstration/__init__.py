@@ -5,7 +5,7 @@
 ``reciting`` tells it live. Only the Kafka and Digital River are stand-ins; the worker is the real one.
 """
 
-from orderflow.demonstration.reciting import list_scenarios, run_scenario
-from orderflow.demonstration.staging import run_demo
+from orderflow.demonstration.demo import run_demo
+from orderflow.demonstration.scenario_output import list_scenarios, run_scenario
 
 __all__ = ["list_scenarios", "run_demo", "run_scenario"]

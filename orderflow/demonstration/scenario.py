@@ -21,7 +21,7 @@ import msgspec
 
 from orderflow.event_lines import WRITABLE, EventLine
 from statemachine.errors import ConfigError
-from statemachine.order import Payment, State
+from statemachine.order.order import Payment, State
 
 #: In the source tree, and where an installation has them.
 FOLDERS: Final = (

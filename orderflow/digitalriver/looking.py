@@ -15,7 +15,8 @@ import msgspec
 
 from orderflow.digitalriver import reading, wire
 from orderflow.digitalriver.connection import Answer, Connection
-from statemachine.commands import (
+from statemachine.errors import OffContract
+from statemachine.messages.commands import (
     AcceptReturn,
     AttachSource,
     Command,
@@ -29,8 +30,14 @@ from statemachine.commands import (
     RefreshOrder,
     name_of,
 )
-from statemachine.errors import OffContract
-from statemachine.facts import Outcome, RemoteCheckout, RemoteFulfillment, RemoteOrder, RemoteRefund, RemoteReturn
+from statemachine.messages.facts import (
+    Outcome,
+    RemoteCheckout,
+    RemoteFulfillment,
+    RemoteOrder,
+    RemoteRefund,
+    RemoteReturn,
+)
 
 Item = TypeVar("Item")
 

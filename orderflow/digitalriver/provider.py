@@ -17,7 +17,16 @@ from consumers.provider import MayWrite, SkuAnswer
 from orderflow.digitalriver import reading, webhook, wire, writing
 from orderflow.digitalriver.connection import REQUEST_TIMEOUT_SECONDS, Answer, Connection
 from orderflow.digitalriver.looking import Finder
-from statemachine.commands import (
+from statemachine.errors import (
+    DecodeError,
+    Denied,
+    DigitalRiverError,
+    OffContract,
+    Throttled,
+    TransportFailure,
+    Unavailable,
+)
+from statemachine.messages.commands import (
     AcceptReturn,
     AttachSource,
     Command,
@@ -32,16 +41,7 @@ from statemachine.commands import (
     decode_command,
     name_of,
 )
-from statemachine.errors import (
-    DecodeError,
-    Denied,
-    DigitalRiverError,
-    OffContract,
-    Throttled,
-    TransportFailure,
-    Unavailable,
-)
-from statemachine.facts import (
+from statemachine.messages.facts import (
     Fact,
     Outcome,
     Problem,

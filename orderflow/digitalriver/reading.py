@@ -1,4 +1,4 @@
-"""Digital River's objects and refusals, read into the structs of ``statemachine.facts``.
+"""Digital River's objects and refusals, read into the structs of ``statemachine.messages.facts``.
 
 Pure. Amounts are decimals in major units on the wire and become integer minor units, rounded half up to the currency's digits
 (Digital River's doubles carry binary noise: ``53.769999999999996``). What cannot be read is ``OffContract``: never guessed.
@@ -16,7 +16,7 @@ import msgspec
 from orderflow.digitalriver import wire
 from orderflow.digitalriver.connection import Answer
 from statemachine.errors import OffContract
-from statemachine.facts import (
+from statemachine.messages.facts import (
     ChargeOperation,
     NextAction,
     Problem,
@@ -34,7 +34,7 @@ from statemachine.facts import (
     SellingEntity,
     Session,
 )
-from statemachine.money import MINOR_MAX, round_money
+from statemachine.messages.money import MINOR_MAX, round_money
 
 #: Item metadata under which our line id travels, and metadata of every create under which our command id does.
 LINE_KEY: Final = "line"

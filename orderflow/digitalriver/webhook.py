@@ -13,8 +13,8 @@ import msgspec
 
 from orderflow.digitalriver import reading, wire
 from statemachine.errors import DecodeError, OffContract
-from statemachine.facts import Fact, RemoteDocument
-from statemachine.times import read_time
+from statemachine.messages.facts import Fact, RemoteDocument
+from statemachine.messages.times import read_time
 
 _ORDER_TYPES: Final = frozenset(
     f"order.{name}"

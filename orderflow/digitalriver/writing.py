@@ -15,10 +15,10 @@ import msgspec
 from pydantic import ValidationError
 
 from orderflow.digitalriver.reading import COMMAND_KEY, LINE_KEY, REFUND_KEY, RETURN_KEY
-from statemachine.commands import CreateCheckout, CreateFulfillment, CreateRefund, CreateReturn
 from statemachine.errors import DecodeError
-from statemachine.events import Address, Cart, CartItem, Discount, Origin
-from statemachine.money import format_money, parse_money
+from statemachine.messages.commands import CreateCheckout, CreateFulfillment, CreateRefund, CreateReturn
+from statemachine.messages.events import Address, Cart, CartItem, Discount, Origin
+from statemachine.messages.money import format_money, parse_money
 
 Json = dict[str, object]
 

@@ -5,7 +5,7 @@ documented and where it is an assumption. Resources are synchronous functions ov
 in ``front.py``, time is in ``clock.py``. A new resource is one module with a ``ROUTES`` table, named in ``server.py``.
 """
 
-from orderflow.simulator.options import SimulatorOptions
 from orderflow.simulator.server import Served, make_simulator, run_simulator, serve_simulator
+from orderflow.simulator.state.options import SimulatorOptions
 
 __all__ = ["Served", "SimulatorOptions", "make_simulator", "run_simulator", "serve_simulator"]

@@ -11,15 +11,16 @@ from typing import Final, Literal
 import msgspec
 from aiohttp import web
 
-from orderflow.simulator import disputes, listing, orders, refunds
 from orderflow.simulator.books import books
-from orderflow.simulator.clock import fine_stamp
 from orderflow.simulator.front import ADMIN_PREFIX, Front, answer_of
-from orderflow.simulator.methods import method_of
-from orderflow.simulator.records import Order, Source
-from orderflow.simulator.rendering import source_json
+from orderflow.simulator.resources import disputes, orders, refunds
+from orderflow.simulator.resources.rendering import source_json
+from orderflow.simulator.state import listing
+from orderflow.simulator.state.clock import fine_stamp
+from orderflow.simulator.state.methods import method_of
+from orderflow.simulator.state.records import Order, Source
 from orderflow.simulator.webhooks import WebhookSender
-from statemachine.money import has_exact_digits, parse_money
+from statemachine.messages.money import has_exact_digits, parse_money
 
 #: A clock moved further than this is a slip of the pen.
 ADVANCE_SECONDS_MAX: Final = 10 * 365 * 86_400

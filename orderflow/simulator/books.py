@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orderflow.simulator.fields import Json
-from orderflow.simulator.world import World
-from statemachine.money import format_money
+from orderflow.simulator.state.fields import Json
+from orderflow.simulator.state.world import World
+from statemachine.messages.money import format_money
 
 
 @dataclass(slots=True)

@@ -18,11 +18,11 @@ from typing import Final
 import msgspec
 from aiohttp import hdrs, web
 
-from orderflow.simulator.call import Call, Route
 from orderflow.simulator.faults import RETRY_AFTER_SECONDS, Faults, Gates, RateLimit
-from orderflow.simulator.fields import Json
-from orderflow.simulator.refusal import TYPES, Refused
-from orderflow.simulator.world import World
+from orderflow.simulator.resources.call import Call, Route
+from orderflow.simulator.state.fields import Json
+from orderflow.simulator.state.refusal import TYPES, Refused
+from orderflow.simulator.state.world import World
 
 Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -11,13 +11,13 @@ from typing import Final
 
 from aiohttp import web
 
-from orderflow.door import Bounds, serving
-from orderflow.simulator import catalogue, checkouts, events, fulfillments, orders, refunds, returns, sources
+from orderflow.process.door import Bounds, serving
 from orderflow.simulator.admin import Admin
 from orderflow.simulator.front import Front
-from orderflow.simulator.options import SimulatorOptions
+from orderflow.simulator.resources import catalogue, checkouts, events, fulfillments, orders, refunds, returns, sources
+from orderflow.simulator.state.options import SimulatorOptions
+from orderflow.simulator.state.world import World
 from orderflow.simulator.webhooks import WebhookSender
-from orderflow.simulator.world import World
 
 #: Every resource that is served under a Digital River path. A new resource is one module and one name here.
 ROUTES: Final = (

@@ -14,8 +14,8 @@ import aiohttp
 
 from orderflow.digitalriver.signature import SIGNATURE_HEADER, sign
 from orderflow.simulator.faults import Faults
-from orderflow.simulator.records import Event
-from orderflow.simulator.world import World
+from orderflow.simulator.state.records import Event
+from orderflow.simulator.state.world import World
 
 ANSWER_SECONDS_MAX: Final = 3.0
 RETRY_SECONDS_MIN: Final = 1.0

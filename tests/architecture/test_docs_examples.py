@@ -10,9 +10,9 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from statemachine.decoding import decode
-from statemachine.envelope import Record
-from statemachine.events import REGISTRY
+from statemachine.messages.decoding import decode
+from statemachine.messages.envelope import Record
+from statemachine.messages.events import REGISTRY
 from tests.architecture.sources import ROOT
 from tests.unit.statemachine.story import Story
 

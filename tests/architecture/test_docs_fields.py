@@ -11,7 +11,10 @@ import pytest
 from pydantic import BaseModel
 
 from producers import encoding
-from statemachine import changes, events, kept, sku, snapshot
+from statemachine import sku
+from statemachine.effects import changes
+from statemachine.messages import events
+from statemachine.order import kept, snapshot
 from tests.architecture.sources import ROOT
 
 _TABLE: Final = re.compile(r"^\| (\w+) \| .*\|\n\|---\|---\|\n((?:\| `.*\|\n)+)", re.MULTILINE)

@@ -19,7 +19,7 @@ def _logged() -> set[str]:
     return {
         str(node.args[0].value)
         for path in python_files("consumers", "producers", "orderflow")
-        if "broker" not in path.parts
+        if "embedded_kafka" not in path.parts
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from statemachine.describing import page
-from statemachine.diagram_svg import svg
+from statemachine.drawing.describing import page
+from statemachine.drawing.diagram_svg import svg
 from statemachine.machines import MACHINES
 from tests.architecture.sources import ROOT
 

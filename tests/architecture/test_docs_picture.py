@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from statemachine.diagram import mermaid
+from statemachine.drawing.diagram import mermaid
 from tests.architecture.sources import ROOT
 
 README: Final = ROOT / "README.md"

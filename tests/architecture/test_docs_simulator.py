@@ -7,9 +7,9 @@ import re
 import msgspec
 
 from orderflow.simulator.faults import Faults
-from orderflow.simulator.methods import CARDS, LAST_NAMES, METHODS
-from orderflow.simulator.options import SimulatorOptions
 from orderflow.simulator.server import make_simulator
+from orderflow.simulator.state.methods import CARDS, LAST_NAMES, METHODS
+from orderflow.simulator.state.options import SimulatorOptions
 from tests.architecture.sources import ROOT
 
 PAGE = (ROOT / "docs" / "simulator.md").read_text()

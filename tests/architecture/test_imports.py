@@ -37,7 +37,7 @@ def test_kafka_is_spoken_where_records_are_read_and_written() -> None:
     allowed = (
         "producers/",
         "consumers/",
-        "orderflow/broker/",
+        "orderflow/embedded_kafka/",
         "orderflow/cli/",
         "orderflow/bootstrap",
         "orderflow/demonstration/",

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from consumers.lease import LeaseExpired
-from orderflow.logs import ALLOWED
+from consumers.ownership.lease import LeaseExpired
+from orderflow.process.logs import ALLOWED
 from statemachine import errors
 from tests.architecture.sources import PACKAGES, name_of, python_files, tree
 

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import structlog
 
-from consumers.command_calls import CallPoint
-from consumers.lease import Lease
+from consumers.commands.calls import CallPoint
+from consumers.ownership.lease import Lease
 from orderflow.bootstrap import Worker, run_worker
 from orderflow.settings import load_settings
 from producers.topics import Lane

@@ -11,8 +11,8 @@ import pytest
 import structlog
 from click.testing import CliRunner
 
-from orderflow.broker import EmbeddedKafka
-from orderflow.faults import LibraryLogs
+from orderflow.embedded_kafka import EmbeddedKafka
+from orderflow.process.faults import LibraryLogs
 from tests.cli.command import Command
 
 

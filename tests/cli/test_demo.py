@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from orderflow.demonstration import player
+from orderflow.demonstration import scenario_runner as player
+from orderflow.demonstration.rendering import books_compared
 from orderflow.demonstration.scenario import available
 from orderflow.demonstration.shop import SCENARIOS, make_orders
-from orderflow.demonstration.telling import books_compared
-from orderflow.demonstration.watching import Change, Watch
+from orderflow.demonstration.watch import Change, Watch
 from tests.cli.command import Command
 
 

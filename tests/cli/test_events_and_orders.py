@@ -15,8 +15,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from producers.connection import KafkaConnection
 from producers.partitioner import partition_of
 from producers.publisher import Publisher
-from statemachine.order import Amounts, Deadline, Line, Order, RemoteIds, Shipment
-from statemachine.snapshot import encode_snapshot
+from statemachine.order.order import Amounts, Deadline, Line, Order, RemoteIds, Shipment
+from statemachine.order.snapshot import encode_snapshot
 from tests.cli.command import Command
 
 PARTITIONS = 3

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from orderflow.faults import WITHHELD
-from orderflow.logs import ALLOWED, configure_logging
+from orderflow.process.faults import WITHHELD
+from orderflow.process.logs import ALLOWED, configure_logging
 from tests.cli.command import Command
 
 

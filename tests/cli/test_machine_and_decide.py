@@ -12,11 +12,11 @@ from orderflow.cli.machine import NAMES
 from producers.connection import KafkaConnection
 from producers.publisher import Publisher
 from statemachine import checker
-from statemachine.diagram import mermaid
-from statemachine.diagram_svg import svg
+from statemachine.drawing.diagram import mermaid
+from statemachine.drawing.diagram_svg import svg
 from statemachine.machines import MACHINES
-from statemachine.rules import ALL
-from statemachine.table import RULES
+from statemachine.order.states import ALL
+from statemachine.tables.life_cycle import RULES
 from tests.architecture.sources import ROOT
 from tests.cli.command import Command
 

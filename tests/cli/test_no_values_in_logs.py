@@ -29,22 +29,22 @@ from aiohttp import web
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import KafkaError
 
-from consumers import order_batch
-from consumers.fuse import Fuse
-from consumers.order_batch import OrderLogic
-from consumers.partition import Batch, Overlay
-from consumers.store import DictStore
-from orderflow import faults
+from consumers.orders import logic as order_batch
+from consumers.orders.fuse import Fuse
+from consumers.orders.logic import OrderLogic
+from consumers.ownership.partition import Batch, Overlay
+from consumers.ownership.store import DictStore
 from orderflow.cli.outcome import run
-from orderflow.logs import ALLOWED, configure_logging
+from orderflow.process import faults
+from orderflow.process.logs import ALLOWED, configure_logging
 from producers.connection import said
 from producers.outbox import Outbox
 from producers.sizes import Room
 from producers.topics import Topic
 from statemachine.errors import BrokerUnavailable, InvariantBroken
-from statemachine.order import Deadline
-from statemachine.policy import Policy
-from statemachine.snapshot import encode_snapshot
+from statemachine.order.order import Deadline
+from statemachine.order.policy import Policy
+from statemachine.order.snapshot import encode_snapshot
 from tests.unit.statemachine.story import Story, cart, record
 
 POISON: Final = "ada.lovelace@example.org"
@@ -367,7 +367,7 @@ async def lose():
 def broken(how):
     email = POISON
     if how != "plain":
-        from orderflow.logs import configure_logging
+        from orderflow.process.logs import configure_logging
         configure_logging(level="debug", style=how)
     from orderflow.cli.outcome import run
     run(lose())

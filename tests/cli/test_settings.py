@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from orderflow.settings import Settings, format_duration, load_settings, parse_duration, unknown_variables, variable
 from statemachine.errors import ConfigError
-from statemachine.policy import Policy
+from statemachine.order.policy import Policy
 from tests.architecture.sources import ROOT
 from tests.cli.command import Command
 

@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 
 import pytest
 
-from orderflow.broker import EmbeddedKafka
+from orderflow.embedded_kafka import EmbeddedKafka
 from tests.kafka.cluster import KafkaCluster, container_cluster, jar_cluster
 from tests.kafka.container import ContainerKafka, check_engine
 from tests.kafka.jars import JarKafka, check_java

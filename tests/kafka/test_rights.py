@@ -12,7 +12,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.protocol.admin import CreateAclsRequest
 
-from consumers.tables import read_table
+from consumers.group.table_reader import read_table
 from orderflow.bootstrap import run_worker, serve_relay
 from orderflow.event_lines import EventLine
 from orderflow.settings import Settings, load_settings

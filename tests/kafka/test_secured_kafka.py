@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from orderflow.demonstration.player import play_all, playing
+from orderflow.demonstration.environment import set_stage
 from orderflow.demonstration.scenario import available, load
-from orderflow.demonstration.stage import set_stage
+from orderflow.demonstration.scenario_runner import play_all, playing
 from tests.kafka.secured import PASSWORD, USER, SecuredKafka
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]

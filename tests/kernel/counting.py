@@ -12,11 +12,11 @@ from datetime import UTC, datetime, timedelta
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from consumers.changelog import ChangelogReader
-from consumers.membership import GroupOptions, Membership, make_consumer
-from consumers.options import LaneOptions, LaneTopics
-from consumers.partition import Batch, Overlay, OwnedPartition
-from consumers.store import DictStore, Store
+from consumers.group.membership import GroupOptions, Membership, make_consumer
+from consumers.ownership.changelog import ChangelogReader
+from consumers.ownership.options import LaneOptions, LaneTopics
+from consumers.ownership.partition import Batch, Overlay, OwnedPartition
+from consumers.ownership.store import DictStore, Store
 from producers.connection import KafkaConnection
 from producers.outbox import Outbox
 from producers.transaction import Probe

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable
 from aiokafka import AIOKafkaProducer
 from aiokafka.record.util import calc_crc32c
 
-from consumers.membership import Membership
-from consumers.options import LaneOptions
-from consumers.partition import OwnedPartition
+from consumers.group.membership import Membership
+from consumers.ownership.options import LaneOptions
+from consumers.ownership.partition import OwnedPartition
 from producers.connection import KafkaConnection, Limits
 from producers.transaction import Probe
 from tests.kernel.counting import make_membership

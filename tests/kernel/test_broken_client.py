@@ -13,8 +13,8 @@ from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.producer.sender import Sender
 
-from consumers.membership import Membership
-from consumers.ownership import PartitionState
+from consumers.group.membership import Membership
+from consumers.ownership.owner import PartitionState
 from orderflow.cli.outcome import ending_of
 from producers.connection import KafkaConnection, Limits
 from statemachine.errors import ClientBroken

@@ -13,9 +13,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.admin.records_to_delete import RecordsToDelete
 
-from consumers.ownership import PartitionState
-from consumers.partition import OwnedPartition
-from consumers.positions import Standing, standing
+from consumers.ownership.owner import PartitionState
+from consumers.ownership.partition import OwnedPartition
+from consumers.ownership.positions import Standing, standing
 from producers.connection import KafkaConnection
 from producers.outbox import OutboundRecord, Outbox
 from producers.transaction import Step, TransactionalProducer
@@ -115,7 +115,7 @@ async def test_without_the_fold_the_store_is_behind_what_was_committed(
         found = standing(*arguments, **more)
         return Standing.CURRENT if found is Standing.FOLD else found
 
-    monkeypatch.setattr("consumers.partition.standing", never_fold)
+    monkeypatch.setattr("consumers.ownership.partition.standing", never_fold)
     found, _ = await with_a_transaction_that_fails(kafka, prefix, Step.COMMIT_IN_FLIGHT)
     assert any("came from state" in fault for fault in found)
 
@@ -214,7 +214,7 @@ async def test_with_an_offset_reset_deleted_records_would_be_passed_over(
     def careless(**options: Any) -> AIOKafkaConsumer:  # whatever a consumer takes
         return AIOKafkaConsumer(**(options | {"auto_offset_reset": "earliest"}))
 
-    monkeypatch.setattr("consumers.membership.AIOKafkaConsumer", careless)
+    monkeypatch.setattr("consumers.group.membership.AIOKafkaConsumer", careless)
     assert await lose_what_is_to_be_read(kafka, prefix, lambda owned: owned.counters.records == 48) == []
 
 

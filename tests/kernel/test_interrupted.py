@@ -12,8 +12,8 @@ from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import CorruptRecordException
 
-from consumers.changelog import ChangelogReader
-from consumers.ownership import PartitionState
+from consumers.ownership.changelog import ChangelogReader
+from consumers.ownership.owner import PartitionState
 from producers.partitioner import partition_of
 from producers.transaction import Step
 from statemachine.errors import BrokerUnavailable

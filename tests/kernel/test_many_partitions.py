@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from consumers.ownership import TAKE_OVERS_MAX, PartitionState
-from consumers.partition import OwnedPartition
+from consumers.ownership.owner import TAKE_OVERS_MAX, PartitionState
+from consumers.ownership.partition import OwnedPartition
 from producers.transaction import TransactionalProducer
 from tests.kernel.counting import make_topics
 from tests.kernel.members import eventually, member, part

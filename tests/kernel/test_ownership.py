@@ -9,10 +9,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-import consumers.partition
-from consumers.membership import Membership
-from consumers.ownership import PartitionState
-from consumers.partition import OwnedPartition
+import consumers.ownership.partition
+from consumers.group.membership import Membership
+from consumers.ownership.owner import PartitionState
+from consumers.ownership.partition import OwnedPartition
 from producers.connection import KafkaConnection
 from producers.publisher import Publisher
 from statemachine.errors import ConfigError
@@ -161,7 +161,7 @@ async def test_positions_pass_markers_before_retention_overtakes_them(
     apache_kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a quiet spell retention deletes all that was read, markers too: nothing is lost, so the partition starts again."""
-    monkeypatch.setattr(consumers.partition, "_IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(consumers.ownership.partition, "_IDLE_SECONDS", 0.3)
     await make_topics(apache_kafka, prefix, PARTITIONS)
     left = TopicPartition(f"{prefix}left", 0)
     writer = AIOKafkaProducer(bootstrap_servers=apache_kafka, transactional_id=f"{prefix}writer")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 
-from consumers.ownership import PartitionState
-from consumers.unpacking import BATCH_BYTES_MAX
+from consumers.group.unpacking import BATCH_BYTES_MAX
+from consumers.ownership.owner import PartitionState
 from tests.kernel.counting import make_topics
 from tests.kernel.members import eventually, member, part
 from tests.kernel.process import Worker, faults, publish, read_changes, workers

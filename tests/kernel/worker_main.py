@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import structlog
 
-import consumers.partition
+import consumers.ownership.partition
 import producers.transaction
-from consumers.positions import Standing
+from consumers.ownership.positions import Standing
 from producers.connection import KafkaConnection, Limits
 from producers.transaction import Step
 from tests.kernel.counting import make_membership
@@ -90,7 +90,7 @@ def _always_current(*_arguments: object, **_more: object) -> Standing:
 #: Name -> what is replaced by what.
 MUTANTS: dict[str, tuple[object, str, object]] = {
     "id_without_partition": (producers.transaction, "transactional_id", _without_partition_in_id),
-    "store_not_proven": (consumers.partition, "standing", _always_current),
+    "store_not_proven": (consumers.ownership.partition, "standing", _always_current),
 }
 
 

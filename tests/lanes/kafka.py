@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager, suppress
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from consumers.membership import GroupOptions, Membership
+from consumers.group.membership import GroupOptions, Membership
 from producers.beginnings import commit_beginnings
 from producers.connection import KafkaConnection
 from producers.topics import TOPICS, Topic, prefixed
-from statemachine.envelope import Headers
+from statemachine.messages.envelope import Headers
 from tests.visible import visible_ends
 
 #: Short enough for tests, long enough for a busy machine.

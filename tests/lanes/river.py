@@ -15,9 +15,9 @@ from pathlib import Path
 import msgspec
 
 from consumers.provider import MayWrite, SkuAnswer
-from statemachine.commands import Command, Inquire, decode_command, name_of
 from statemachine.errors import DecodeError
-from statemachine.facts import Fact, Outcome, Problem
+from statemachine.messages.commands import Command, Inquire, decode_command, name_of
+from statemachine.messages.facts import Fact, Outcome, Problem
 
 
 class FileRiver:

@@ -15,7 +15,7 @@ import pytest
 
 from producers.encoding import encode_command
 from producers.topics import Topic, prefixed
-from statemachine.commands import DeleteCheckout
+from statemachine.messages.commands import DeleteCheckout
 from tests.kafka.server import KafkaServer
 from tests.lanes.kafka import make_topics, read_all, until, write
 from tests.lanes.river import FileRiver

@@ -20,7 +20,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from orderflow.broker import EmbeddedKafka
+from orderflow.embedded_kafka import EmbeddedKafka
 from producers.connection import KafkaConnection
 from producers.publisher import Publisher
 from producers.topic_setup import create_topics

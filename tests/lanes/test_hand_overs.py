@@ -15,16 +15,16 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from structlog.testing import capture_logs
 
-import consumers.membership
-from consumers.changelog import stop_consumer
-from consumers.command_partition import CommandPartition
-from consumers.command_reader import CommandReader
-from consumers.membership import Membership
+import consumers.group.membership
+from consumers.commands.partition import CommandPartition
+from consumers.commands.reader import CommandReader
+from consumers.group.membership import Membership
+from consumers.ownership.changelog import stop_consumer
 from consumers.provider import MayWrite
 from producers.partitioner import partition_of
 from producers.topics import Topic, prefixed
-from statemachine.commands import Command
-from statemachine.facts import Outcome
+from statemachine.messages.commands import Command
+from statemachine.messages.facts import Outcome
 from tests.lanes.kafka import read_all, running, until
 from tests.lanes.river import FileRiver
 from tests.lanes.test_lanes_on_kafka import (
@@ -286,7 +286,7 @@ async def test_outcomes_of_calls_that_end_while_the_worker_leaves_the_group_are_
     async with running(one):
         await eventually(lambda: state(one) == PARTITIONS)
         hung = await hang(apache_kafka, prefix, holding)
-        monkeypatch.setattr(consumers.membership, "stop_consumer", leave_slowly)
+        monkeypatch.setattr(consumers.group.membership, "stop_consumer", leave_slowly)
     assert await outcomes(apache_kafka, prefix) == Counter(dict.fromkeys(hung, 1))
 
 

@@ -13,26 +13,26 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-import consumers.command_lane
-from consumers.asking_progress import PENDING_MAX, AskingProgress, read_asking_progress
-from consumers.asking_records import AskingOptions
-from consumers.breaker import Breaker
-from consumers.catalogue_lane import make_catalogue_lane
-from consumers.command_calls import CallOptions
-from consumers.command_lane import make_command_lane
-from consumers.command_partition import CommandPartition
-from consumers.command_reader import CommandReader
-from consumers.membership import Membership
-from consumers.options import LaneOptions
-from consumers.ownership import PartitionState
-from consumers.progress import Progress
-from consumers.webhook_lane import make_webhook_lane
+import consumers.commands.lane
+from consumers.catalogue.lane import make_catalogue_lane
+from consumers.commands.calls import CallOptions
+from consumers.commands.lane import make_command_lane
+from consumers.commands.partition import CommandPartition
+from consumers.commands.progress import Progress
+from consumers.commands.reader import CommandReader
+from consumers.group.membership import Membership
+from consumers.ownership.options import LaneOptions
+from consumers.ownership.owner import PartitionState
+from consumers.requests.breaker import Breaker
+from consumers.requests.progress import PENDING_MAX, AskingProgress, read_asking_progress
+from consumers.requests.records import AskingOptions
+from consumers.webhooks.lane import make_webhook_lane
 from producers.connection import KafkaConnection, Limits
 from producers.encoding import encode_command
 from producers.partitioner import partition_of
 from producers.topics import Lane, Topic, group_id, prefixed
-from statemachine.commands import DeleteCheckout
 from statemachine.errors import BrokerUnavailable, ConfigError, Denied, Throttled, TransportFailure, Unavailable
+from statemachine.messages.commands import DeleteCheckout
 from tests.lanes.kafka import group_options, make_topics, read_all, running, until, write
 from tests.lanes.river import FileRiver
 
@@ -197,7 +197,7 @@ async def test_commands_that_cannot_be_taken_over_for_long_are_a_problem(
                 raise BrokerUnavailable("Kafka did not tell its committed offsets")
             return await super().progress(group, partition)
 
-    monkeypatch.setattr(consumers.command_lane, "CommandReader", Reader)
+    monkeypatch.setattr(consumers.commands.lane, "CommandReader", Reader)
     await command_topics(apache_kafka, prefix)
     options = LaneOptions(heartbeat_seconds=0.3, backoff_seconds_max=0.5, trouble_seconds_max=1.0)
     member = commands_member(apache_kafka, prefix, river, options=options)

@@ -17,21 +17,21 @@ import pytest
 from aiokafka import TopicPartition
 from structlog.testing import capture_logs
 
-from consumers.catalogue_lane import make_catalogue_lane
-from consumers.command_calls import CallOptions
-from consumers.command_lane import make_command_lane
-from consumers.command_reader import CommandReader
-from consumers.membership import Membership
-from consumers.order_lane import make_order_lane
-from consumers.ownership import PartitionOwner, PartitionState
-from consumers.webhook_lane import make_webhook_lane
+from consumers.catalogue.lane import make_catalogue_lane
+from consumers.commands.calls import CallOptions
+from consumers.commands.lane import make_command_lane
+from consumers.commands.reader import CommandReader
+from consumers.group.membership import Membership
+from consumers.orders.lane import make_order_lane
+from consumers.ownership.owner import PartitionOwner, PartitionState
+from consumers.webhooks.lane import make_webhook_lane
 from producers.connection import KafkaConnection, Limits
 from producers.encoding import encode_command
 from producers.topics import Lane, Topic, group_id, prefixed
 from producers.transaction import TransactionalProducer
-from statemachine.commands import DeleteCheckout
-from statemachine.envelope import Headers
-from statemachine.policy import Policy
+from statemachine.messages.commands import DeleteCheckout
+from statemachine.messages.envelope import Headers
+from statemachine.order.policy import Policy
 from tests.kafka.frames import FrameProxy, Held, Kind
 from tests.lanes.kafka import group_options, make_topics, read_all, running, until, write
 from tests.lanes.river import FileRiver

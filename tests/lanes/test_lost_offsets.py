@@ -10,8 +10,8 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
-from consumers.command_acceptance import CommandsAcceptance, CommandsUse, accept_commands
-from consumers.ownership import PartitionState
+from consumers.commands.offset_repair import CommandsAcceptance, CommandsUse, accept_commands
+from consumers.ownership.owner import PartitionState
 from producers.beginnings import NOTHING_CALLED, commit_beginnings
 from producers.connection import KafkaConnection
 from producers.topic_setup import create_topics

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from orderflow.bootstrap import serve_relay
-from orderflow.broker import EmbeddedKafka
+from orderflow.embedded_kafka import EmbeddedKafka
 from orderflow.settings import Settings
 from producers import publisher
 from producers.connection import KafkaConnection

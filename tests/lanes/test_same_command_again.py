@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from consumers.command_seen import SeenCommands
+from consumers.commands.seen import SeenCommands
 from producers.beginnings import NOTHING_CALLED
 from producers.encoding import encode_command
 from producers.topics import Lane, Topic, group_id, prefixed
-from statemachine.commands import DeleteCheckout
+from statemachine.messages.commands import DeleteCheckout
 from tests.lanes.kafka import read_all, running, until, write
 from tests.lanes.river import FileRiver
 from tests.lanes.test_lanes_on_kafka import (

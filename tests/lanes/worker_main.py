@@ -22,16 +22,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import structlog
 
-from consumers.command_calls import CallOptions
-from consumers.command_doubts import Doubts
-from consumers.command_lane import make_command_lane
-from consumers.lease import Lease
-from consumers.options import LaneOptions
+from consumers.commands.calls import CallOptions
+from consumers.commands.lane import make_command_lane
+from consumers.commands.uncertain import Doubts
+from consumers.ownership.lease import Lease
+from consumers.ownership.options import LaneOptions
 from consumers.provider import MayWrite
 from producers.connection import KafkaConnection, Limits
 from producers.transaction import Step
-from statemachine.commands import Command
-from statemachine.facts import Outcome
+from statemachine.messages.commands import Command
+from statemachine.messages.facts import Outcome
 from tests.lanes.kafka import HEARTBEAT_MS, group_options
 from tests.lanes.river import FileRiver
 

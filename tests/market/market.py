@@ -15,11 +15,11 @@ from typing import Any, Final
 
 import msgspec
 
-from consumers.command_records import unknown_outcome
+from consumers.commands.records import unknown_outcome
 from orderflow.digitalriver.webhook import read_webhook
-from statemachine.commands import Command
 from statemachine.errors import DigitalRiverError
-from statemachine.facts import Fact
+from statemachine.messages.commands import Command
+from statemachine.messages.facts import Fact
 from tests.contract.provider.bench import CART, Bench
 from tests.unit.statemachine.story import BEGIN, Story
 

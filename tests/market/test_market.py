@@ -7,8 +7,8 @@ from collections import Counter
 import msgspec
 import pytest
 
-from statemachine.money import format_money
-from statemachine.snapshot import encode_snapshot
+from statemachine.messages.money import format_money
+from statemachine.order.snapshot import encode_snapshot
 from tests.contract.provider.bench import open_bench
 from tests.market.market import RESTING, Market, Trade
 

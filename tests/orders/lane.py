@@ -18,20 +18,21 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from consumers.command_records import outcome_event, read_command, record_of
-from consumers.membership import GroupOptions, Membership
-from consumers.options import LaneOptions
-from consumers.order_batch import OrderLogic
-from consumers.order_lane import make_order_lane
-from consumers.ownership import PartitionState
-from consumers.partition import OwnedPartition
+from consumers.commands.records import outcome_event, read_command
+from consumers.group.membership import GroupOptions, Membership
+from consumers.orders.lane import make_order_lane
+from consumers.orders.logic import OrderLogic
+from consumers.ownership.options import LaneOptions
+from consumers.ownership.owner import PartitionState
+from consumers.ownership.partition import OwnedPartition
+from consumers.ownership.records import record_of
 from producers.connection import KafkaConnection
 from producers.encoding import encode_event
 from producers.partitioner import partition_of
 from producers.sizes import RECORD_BYTES_MAX
 from producers.topics import INPUT_BYTES_MAX, ORDER_INPUTS, TOPICS, Topic, prefixed
-from statemachine.envelope import CloudEvent
-from statemachine.policy import Policy
+from statemachine.messages.envelope import CloudEvent
+from statemachine.order.policy import Policy
 from tests.unit.statemachine.river import River
 from tests.visible import visible_ends
 

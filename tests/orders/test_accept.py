@@ -10,9 +10,9 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from consumers.acceptance import Acceptance, Use, accept_partition
-from consumers.ownership import PartitionState
-from consumers.positions import PositionRecord, encode_position
+from consumers.orders.offset_repair import Acceptance, Use, accept_partition
+from consumers.ownership.owner import PartitionState
+from consumers.ownership.positions import PositionRecord, encode_position
 from producers.connection import KafkaConnection
 from producers.topics import ORDER_INPUTS, Lane, Topic, group_id, prefixed
 from statemachine.errors import ConfigError

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from orderflow.broker import EmbeddedKafka
+from orderflow.embedded_kafka import EmbeddedKafka
 from producers.topics import Topic
 from tests.orders.bad_records import CANARY, Bad, bad_records
 from tests.orders.lane import Outputs, Place, given, key_on, make_topics, order_lane

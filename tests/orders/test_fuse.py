@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from consumers.ownership import PartitionState
+from consumers.ownership.owner import PartitionState
 from producers.topics import Topic
 from tests.orders.lane import Given, event, given, key_on, make_topics, order_lane, read_outputs
 from tests.unit.statemachine.story import cart

@@ -10,8 +10,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
-from consumers.acceptance import accept_partition
-from consumers.ownership import PartitionState
+from consumers.orders.offset_repair import accept_partition
+from consumers.ownership.owner import PartitionState
 from producers.connection import KafkaConnection
 from producers.topics import OUTPUT_MARGIN_BYTES, Lane, Topic, group_id, prefixed
 from statemachine.errors import ConfigError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from producers.partitioner import partition_of
 from producers.topics import Topic
-from statemachine.decoding import ORIGIN_HEADER
+from statemachine.messages.decoding import ORIGIN_HEADER
 from tests.orders.bad_records import largest
 from tests.orders.lane import Given, Place, event, given, key_on, make_topics, order_lane
 from tests.unit.statemachine.story import cart

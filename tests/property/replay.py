@@ -7,9 +7,9 @@ from hashlib import sha256
 
 import msgspec
 
-from statemachine.decision import Moved
-from statemachine.facts import Fact
-from statemachine.snapshot import encode_snapshot
+from statemachine.messages.facts import Fact
+from statemachine.order.decision import Moved
+from statemachine.order.snapshot import encode_snapshot
 from tests.unit.statemachine.story import Story, units
 
 

@@ -9,10 +9,10 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from statemachine.decoding import decode
-from statemachine.envelope import Record
 from statemachine.errors import DecodeError
-from statemachine.events import REGISTRY, Event
+from statemachine.messages.decoding import decode
+from statemachine.messages.envelope import Record
+from statemachine.messages.events import REGISTRY, Event
 from tests.unit.statemachine.story import cart
 
 TOPICS = [*REGISTRY, "orderflow.inbox"]

@@ -13,11 +13,11 @@ import msgspec
 import pytest
 
 from statemachine.decide import decide
-from statemachine.decision import Moved, Parked, Refused, Repeated
-from statemachine.events import Event
-from statemachine.facts import RemoteDocument
-from statemachine.order import Order
-from statemachine.snapshot import decode_snapshot, encode_snapshot
+from statemachine.messages.events import Event
+from statemachine.messages.facts import RemoteDocument
+from statemachine.order.decision import Moved, Parked, Refused, Repeated
+from statemachine.order.order import Order
+from statemachine.order.snapshot import decode_snapshot, encode_snapshot
 from tests.unit.statemachine.story import Story
 
 

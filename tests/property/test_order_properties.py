@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from statemachine.decide import decide
-from statemachine.decision import Moved, Repeated
-from statemachine.events import Event
-from statemachine.order import Order
-from statemachine.rules import FINAL
-from statemachine.snapshot import encode_snapshot
+from statemachine.messages.events import Event
+from statemachine.order.decision import Moved, Repeated
+from statemachine.order.order import Order
+from statemachine.order.snapshot import encode_snapshot
+from statemachine.order.states import FINAL
 from tests.unit.statemachine.story import BEGIN, Story, cart, units
 
 PUBLIC_AFTER_ALL = (

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from statemachine.decision import Moved
-from statemachine.money import format_money
-from statemachine.refundable import left_to_refund, line_left
-from statemachine.repaid import is_live, units_taken
+from statemachine.aftersale.refundable import left_to_refund, line_left
+from statemachine.aftersale.repaid import is_live, units_taken
+from statemachine.messages.money import format_money
+from statemachine.order.decision import Moved
 from tests.unit.statemachine.river import PaperOrder
 from tests.unit.statemachine.story import Story, cart, units
 

@@ -9,8 +9,8 @@ import pytest
 
 from orderflow.demonstration.scenario import Scenario, available, load
 from orderflow.event_lines import EventLine
-from orderflow.simulator.methods import CARDS, LAST_NAMES, METHODS, Method, method_of
-from orderflow.simulator.sources import PREFIX
+from orderflow.simulator.resources.sources import PREFIX
+from orderflow.simulator.state.methods import CARDS, LAST_NAMES, METHODS, Method, method_of
 
 
 def _behaviour(method: Method) -> Method:

@@ -6,9 +6,9 @@ from typing import Final
 
 import pytest
 
-from orderflow.demonstration.player import play_all, playing
+from orderflow.demonstration.environment import set_stage
 from orderflow.demonstration.scenario import Scenario, available, load
-from orderflow.demonstration.stage import set_stage
+from orderflow.demonstration.scenario_runner import play_all, playing
 
 #: Short, because a story waits for each of the simulator's steps; long enough that what is "pending" is seen as that.
 DELAY_SECONDS: Final = 0.5

@@ -13,10 +13,10 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from orderflow.digitalriver.signature import SIGNATURE_HEADER, sign
-from orderflow.door import Bounds, serving
+from orderflow.process.door import Bounds, serving
 from orderflow.relay import make_relay
-from statemachine.envelope import Headers
 from statemachine.errors import BrokerUnavailable
+from statemachine.messages.envelope import Headers
 
 TOKEN = "whsec_simulator"
 NOW = 1_893_456_000.0

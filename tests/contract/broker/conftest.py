@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiokafka.errors import KafkaError
 
-from orderflow.broker import EmbeddedKafka
+from orderflow.embedded_kafka import EmbeddedKafka
 from tests.contract.broker.cluster import Cluster
 
 

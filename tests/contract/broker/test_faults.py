@@ -12,8 +12,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaConnectionError, ProducerFenced
 from aiokafka.protocol.group import JoinGroupRequest
 
-from orderflow.broker import EmbeddedKafka
-from orderflow.broker.batches import control_batch
+from orderflow.embedded_kafka import EmbeddedKafka
+from orderflow.embedded_kafka.log.batches import control_batch
 from tests.contract.broker.cluster import Cluster, eventually
 
 COMMITTED = "read_committed"

@@ -13,7 +13,7 @@ import msgspec
 from orderflow.digitalriver.provider import DigitalRiverProvider
 from orderflow.digitalriver.webhook import read_webhook
 from orderflow.simulator import SimulatorOptions, serve_simulator
-from statemachine.commands import (
+from statemachine.messages.commands import (
     AttachSource,
     Command,
     CreateCheckout,
@@ -23,7 +23,7 @@ from statemachine.commands import (
     PlaceOrder,
     RefundItem,
 )
-from statemachine.facts import Fact, Outcome, RemoteCheckout, RemoteOrder
+from statemachine.messages.facts import Fact, Outcome, RemoteCheckout, RemoteOrder
 
 ADDRESS: Mapping[str, object] = {
     "name": "Pat Doe",

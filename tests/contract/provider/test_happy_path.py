@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from statemachine.commands import DeleteCheckout, RefreshOrder
+from statemachine.messages.commands import DeleteCheckout, RefreshOrder
 from tests.contract.provider.bench import CART, Bench, attach, cart_with, create, fulfil, place
 
 

@@ -9,13 +9,13 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from consumers.breaker import Breaker
-from consumers.command_calls import Caller, CallOptions
-from consumers.command_records import PendingCommand
-from consumers.lease import Lease
-from consumers.rate import RateLimit
-from statemachine.commands import Command, DeleteCheckout
-from statemachine.facts import Outcome
+from consumers.commands.calls import Caller, CallOptions
+from consumers.commands.records import PendingCommand
+from consumers.ownership.lease import Lease
+from consumers.requests.breaker import Breaker
+from consumers.requests.rate_limit import RateLimit
+from statemachine.messages.commands import Command, DeleteCheckout
+from statemachine.messages.facts import Outcome
 from tests.contract.provider.bench import Bench, cart_with, create, fulfil, open_bench, place, refund
 
 #: HTTP time-out, late-effect wait, and for how long the first request is held: longer than the one, less than both.

@@ -10,7 +10,6 @@ import pytest
 from orderflow.digitalriver.looking import PAGES_MAX
 from orderflow.digitalriver.provider import DigitalRiverProvider
 from orderflow.simulator import SimulatorOptions
-from statemachine.commands import AttachSource, Command, CreateFulfillment, Inquire, PlaceOrder, RefreshOrder
 from statemachine.errors import (
     DecodeError,
     Denied,
@@ -20,7 +19,8 @@ from statemachine.errors import (
     TransportFailure,
     Unavailable,
 )
-from statemachine.facts import Outcome
+from statemachine.messages.commands import AttachSource, Command, CreateFulfillment, Inquire, PlaceOrder, RefreshOrder
+from statemachine.messages.facts import Outcome
 from tests.contract.provider.bench import Bench, attach, cart_with, create, fulfil, open_bench, place
 from tests.contract.provider.raw_server import http, raw_server
 

@@ -7,10 +7,10 @@ from typing import Final, NamedTuple
 import msgspec
 import pytest
 
-from orderflow.simulator.methods import CARDS, LAST_NAMES
-from orderflow.simulator.orders import FUNDS_WAIT_SECONDS
-from statemachine.commands import RefreshOrder
-from statemachine.facts import Outcome, RemoteOrder
+from orderflow.simulator.resources.orders import FUNDS_WAIT_SECONDS
+from orderflow.simulator.state.methods import CARDS, LAST_NAMES
+from statemachine.messages.commands import RefreshOrder
+from statemachine.messages.facts import Outcome, RemoteOrder
 from tests.contract.provider.bench import (
     ADDRESS,
     Bench,

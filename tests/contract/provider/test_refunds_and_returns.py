@@ -7,7 +7,8 @@ from typing import Literal
 import msgspec
 import pytest
 
-from statemachine.commands import (
+from statemachine.errors import DigitalRiverError, TransportFailure, Unavailable
+from statemachine.messages.commands import (
     AcceptReturn,
     Command,
     CreateReturn,
@@ -15,8 +16,7 @@ from statemachine.commands import (
     RefundItem,
     ReturnItem,
 )
-from statemachine.errors import DigitalRiverError, TransportFailure, Unavailable
-from statemachine.facts import Outcome, RemoteOrder, RemoteRefund
+from statemachine.messages.facts import Outcome, RemoteOrder, RemoteRefund
 from tests.contract.provider.bench import Bench, facts, fulfil, refund
 
 KEY = {"Authorization": "Bearer sk_test_simulator"}

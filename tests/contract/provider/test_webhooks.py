@@ -12,7 +12,7 @@ from aiohttp import web
 
 from orderflow.digitalriver.signature import SIGNATURE_HEADER, verify
 from orderflow.simulator import SimulatorOptions
-from statemachine.facts import Fact
+from statemachine.messages.facts import Fact
 from tests.contract.provider.bench import Bench, fulfil, open_bench
 
 TOKEN = "whsec_test"

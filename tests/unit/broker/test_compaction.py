@@ -8,9 +8,9 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderflow.broker.batches import Batch, control_batch, read_batch, records_of
-from orderflow.broker.compaction import compact
-from orderflow.broker.log import PartitionLog
+from orderflow.embedded_kafka.log.batches import Batch, control_batch, read_batch, records_of
+from orderflow.embedded_kafka.log.compaction import compact
+from orderflow.embedded_kafka.log.log import PartitionLog
 
 PRODUCERS = 3
 DELAY_MS = 10

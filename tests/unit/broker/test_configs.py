@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from orderflow.broker.codes import Code, Refused
-from orderflow.broker.configs import DEFAULTS, TopicConfig
+from orderflow.embedded_kafka.codes import Code, Refused
+from orderflow.embedded_kafka.log.configs import DEFAULTS, TopicConfig
 
 
 def test_the_defaults_are_kafkas() -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from orderflow.broker.batches import HEADER, Batch, control_batch, read_batch, records_of
-from orderflow.broker.codes import Code, Refused
-from orderflow.broker.log import PartitionLog
+from orderflow.embedded_kafka.codes import Code, Refused
+from orderflow.embedded_kafka.log.batches import HEADER, Batch, control_batch, read_batch, records_of
+from orderflow.embedded_kafka.log.log import PartitionLog
 
 NOW_MS = 1_700_000_000_000
 

@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaTimeoutError
 from pydantic import SecretStr
 
 from orderflow.bootstrap import serve_relay
-from orderflow.broker import EmbeddedKafka
+from orderflow.embedded_kafka import EmbeddedKafka
 from orderflow.settings import Settings
 from producers.connection import KafkaConnection
 from producers.publisher import LOOK_SHARED_SECONDS, Publisher

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from consumers.breaker import Breaker
-from consumers.command_calls import Caller, CallOptions
-from consumers.command_records import PendingCommand
-from consumers.lease import Lease
-from consumers.rate import RateLimit
-from statemachine.commands import Command, DeleteCheckout
-from statemachine.facts import Outcome
+from consumers.commands.calls import Caller, CallOptions
+from consumers.commands.records import PendingCommand
+from consumers.ownership.lease import Lease
+from consumers.requests.breaker import Breaker
+from consumers.requests.rate_limit import RateLimit
+from statemachine.messages.commands import Command, DeleteCheckout
+from statemachine.messages.facts import Outcome
 from tests.lanes.river import FileRiver
 
 

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import pytest
 
-from consumers.asking_desk import AskingDesk
-from consumers.asking_progress import PENDING_MAX, AskingProgress, read_asking_progress
-from consumers.asking_records import AskingOptions, GaveUp
-from consumers.lease import Lease
+from consumers.ownership.lease import Lease
 from consumers.provider import MayWrite
-from consumers.rate import RateLimit
-from consumers.reading import Asking
+from consumers.requests.progress import PENDING_MAX, AskingProgress, read_asking_progress
+from consumers.requests.queues import AskingDesk
+from consumers.requests.rate_limit import RateLimit
+from consumers.requests.records import AskingOptions, GaveUp
+from consumers.requests.retrying import Asking
 from statemachine.errors import Unavailable
 from tests.unit.consumers.steady import Steady
 

@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from consumers.asking_desk import AskingDesk
-from consumers.asking_partition import AskingPartition
-from consumers.asking_records import AskingOptions
-from consumers.command_reader import CommandReader
-from consumers.lease import Lease, steady_clock
-from consumers.options import LaneOptions, LaneTopics
-from consumers.ownership import PartitionState
-from consumers.partition import Batch, Overlay, OwnedPartition
+from consumers.commands.reader import CommandReader
+from consumers.ownership.lease import Lease, steady_clock
+from consumers.ownership.options import LaneOptions, LaneTopics
+from consumers.ownership.owner import PartitionState
+from consumers.ownership.partition import Batch, Overlay, OwnedPartition
+from consumers.ownership.records import record_bytes
+from consumers.ownership.store import DictStore, Store
 from consumers.provider import MayWrite
-from consumers.rate import RateLimit
-from consumers.reading import Asking
-from consumers.store import DictStore, Store
-from consumers.unpacking import record_bytes
+from consumers.requests.partition import AskingPartition
+from consumers.requests.queues import AskingDesk
+from consumers.requests.rate_limit import RateLimit
+from consumers.requests.records import AskingOptions
+from consumers.requests.retrying import Asking
 from producers.connection import KafkaConnection
 from producers.outbox import Outbox
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from consumers.asking_progress import PENDING_MAX, AskingProgress, read_asking_progress
+from consumers.requests.progress import PENDING_MAX, AskingProgress, read_asking_progress
 
 PROGRESS = [
     AskingProgress("me", 7, {}),

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import pytest
 from aiokafka import ConsumerRecord, TopicPartition
 
-from consumers.command_partition import CommandPartition
-from consumers.ownership import PartitionState
-from consumers.unpacking import record_bytes
+from consumers.commands.partition import CommandPartition
+from consumers.ownership.owner import PartitionState
+from consumers.ownership.records import record_bytes
 from producers.encoding import encode_command
-from statemachine.commands import DeleteCheckout
+from statemachine.messages.commands import DeleteCheckout
 from tests.unit.consumers.test_footprints import command_partition
 
 SHARE = 1024 * 1024

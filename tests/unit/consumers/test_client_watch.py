@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from consumers.client_watch import SILENCE_SECONDS_MAX, ClientWatch, Contact, check_client
+from consumers.group.client_watch import SILENCE_SECONDS_MAX, ClientWatch, Contact, check_client
 from statemachine.errors import ClientBroken, ConfigError
 
 SOON, LATE = SILENCE_SECONDS_MAX - 1, SILENCE_SECONDS_MAX + 1

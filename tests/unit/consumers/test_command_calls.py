@@ -9,15 +9,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from consumers.command_calls import CallOptions
-from consumers.command_doubts import Doubts
-from consumers.command_records import PendingCommand
-from consumers.lease import LeaseExpired
-from consumers.progress import Waits
+from consumers.commands.calls import CallOptions
+from consumers.commands.progress import Waits
+from consumers.commands.records import PendingCommand
+from consumers.commands.uncertain import Doubts
+from consumers.ownership.lease import LeaseExpired
 from consumers.provider import MayWrite
-from statemachine.commands import Command, Inquire
 from statemachine.errors import Denied, OffContract, Throttled, TransportFailure, Unavailable
-from statemachine.facts import Outcome, Problem
+from statemachine.messages.commands import Command, Inquire
+from statemachine.messages.facts import Outcome, Problem
 from tests.lanes.river import FileRiver
 from tests.unit.consumers.steady import Bench, Steady, delete
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from consumers.command_desk import CommandDesk
-from consumers.command_records import PendingCommand, outcome_event, read_command
+from consumers.commands.queues import CommandDesk
+from consumers.commands.records import PendingCommand, outcome_event, read_command
 from producers.encoding import encode_command
-from statemachine.decoding import decode
-from statemachine.envelope import Record
 from statemachine.errors import DecodeError, TransportFailure
-from statemachine.facts import Outcome
+from statemachine.messages.decoding import decode
+from statemachine.messages.envelope import Record
+from statemachine.messages.facts import Outcome
 from tests.unit.consumers.steady import Bench, delete
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from consumers.command_doubts import Doubts
-from consumers.command_records import PendingCommand, unknown_outcome
-from consumers.progress import Left, Waits
-from statemachine.commands import Inquire
-from statemachine.facts import Outcome, Problem
+from consumers.commands.progress import Left, Waits
+from consumers.commands.records import PendingCommand, unknown_outcome
+from consumers.commands.uncertain import Doubts
+from statemachine.messages.commands import Inquire
+from statemachine.messages.facts import Outcome, Problem
 from tests.unit.consumers.steady import delete
 
 #: L, HTTP time-out and late-effect wait of all but the heirs with other settings.
@@ -208,7 +208,7 @@ def test_an_heir_of_an_owner_that_did_not_say_waits_for_its_calls() -> None:
 
 def test_calls_that_are_too_many_to_remember_are_waited_for_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """The forgotten ones move the moment from which nothing is open."""
-    monkeypatch.setattr("consumers.command_doubts._CALLS_REMEMBERED", 1)
+    monkeypatch.setattr("consumers.commands.uncertain._CALLS_REMEMBERED", 1)
     doubts = fresh()
     for n, at in enumerate((100.0, 101.0)):
         one = called(n, at, f"c{n}")

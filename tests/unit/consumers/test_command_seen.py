@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 
-from consumers.command_seen import IdFilter, Scan, SeenCommands
+from consumers.commands.seen import IdFilter, Scan, SeenCommands
 from statemachine.errors import BrokerUnavailable
 
 

@@ -7,10 +7,10 @@ from typing import Any, cast
 import pytest
 from aiokafka import TopicPartition
 
-from consumers.client_watch import ClientWatch
-from consumers.fetching import Fetching
-from consumers.ownership import PartitionOwner, PartitionState
-from consumers.unpacking import Room
+from consumers.group.client_watch import ClientWatch
+from consumers.group.fetching import Fetching
+from consumers.group.unpacking import Room
+from consumers.ownership.owner import PartitionOwner, PartitionState
 
 TP = TopicPartition("orderflow.dr-commands", 0)
 

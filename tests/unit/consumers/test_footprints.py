@@ -8,12 +8,12 @@ from typing import Any, cast
 import pytest
 from aiokafka import TopicPartition
 
-from consumers.breaker import Breaker
-from consumers.command_calls import Caller, CallOptions
-from consumers.command_partition import CommandPartition
-from consumers.command_topics import command_topics
-from consumers.options import LaneOptions
-from consumers.progress import Progress, read_progress
+from consumers.commands.calls import Caller, CallOptions
+from consumers.commands.partition import CommandPartition
+from consumers.commands.progress import Progress, read_progress
+from consumers.commands.topics import command_topics
+from consumers.ownership.options import LaneOptions
+from consumers.requests.breaker import Breaker
 from producers.connection import KafkaConnection
 from producers.transaction import TransactionalProducer
 from statemachine.errors import TransactionAborted

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from consumers.breaker import Breaker
-from consumers.lease import Lease, LeaseExpired, steady_clock
-from consumers.rate import RateLimit
+from consumers.ownership.lease import Lease, LeaseExpired, steady_clock
+from consumers.requests.breaker import Breaker
+from consumers.requests.rate_limit import RateLimit
 from tests.unit.consumers.steady import Steady
 
 

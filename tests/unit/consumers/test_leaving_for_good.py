@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, cast
 
-from consumers.command_partition import CommandPartition
-from consumers.command_records import PendingCommand
-from consumers.command_topics import Finished
-from consumers.progress import Left, Progress
+from consumers.commands.partition import CommandPartition
+from consumers.commands.progress import Left, Progress
+from consumers.commands.records import PendingCommand
+from consumers.commands.topics import Finished
 from producers.outbox import OutboundRecord
 from producers.transaction import TransactionalProducer
 from tests.unit.consumers.steady import delete

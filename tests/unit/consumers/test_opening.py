@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from consumers.fuse import Fuse
-from consumers.order_batch import OrderLogic
-from consumers.store import DictStore
+from consumers.orders.fuse import Fuse
+from consumers.orders.logic import OrderLogic
+from consumers.ownership.store import DictStore
 from producers.sizes import Room
 from statemachine.errors import UnreadableTable
-from statemachine.order import DEFINITION
-from statemachine.policy import Policy
+from statemachine.order.order import DEFINITION
+from statemachine.order.policy import Policy
 
 ORDERS = 30_000
 BEGIN = datetime(2031, 1, 1, tzinfo=UTC)

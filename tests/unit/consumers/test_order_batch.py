@@ -8,16 +8,16 @@ import msgspec
 import pytest
 from aiokafka import ConsumerRecord
 
-from consumers.fuse import Fuse
-from consumers.order_batch import OrderLogic
-from consumers.partition import Batch, Overlay
-from consumers.store import DictStore
+from consumers.orders.fuse import Fuse
+from consumers.orders.logic import OrderLogic
+from consumers.ownership.partition import Batch, Overlay
+from consumers.ownership.store import DictStore
 from producers.outbox import Outbox
 from producers.sizes import Room
 from producers.topics import Topic
 from statemachine.errors import Disposition, UnreadableTable
-from statemachine.policy import Policy
-from statemachine.snapshot import encode_snapshot
+from statemachine.order.policy import Policy
+from statemachine.order.snapshot import encode_snapshot
 from tests.unit.statemachine.story import TOPICS, Story, record, units
 
 COUNTS = {topic.value: 1 for topic in Topic}

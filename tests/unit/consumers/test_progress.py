@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.progress import (
+from consumers.commands.progress import (
     METADATA_BYTES_MAX,
     WINDOW_OFFSETS,
     Footprint,

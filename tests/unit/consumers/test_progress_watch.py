@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from consumers.progress_watch import ProgressWatch, RebalanceWatch
+from consumers.ownership.progress_watch import ProgressWatch, RebalanceWatch
 from statemachine.errors import BrokerUnavailable, TransactionAborted, TransactionOpen
 
 AWAY = BrokerUnavailable("Kafka is not reachable")

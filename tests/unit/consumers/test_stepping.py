@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from consumers.lease import StepLease
-from consumers.stepping import unless
+from consumers.ownership.interruption import unless
+from consumers.ownership.lease import StepLease
 from statemachine.errors import TransactionAborted
 from tests.unit.consumers.steady import Steady
 

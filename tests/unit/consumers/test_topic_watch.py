@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from consumers.topic_watch import compare
+from consumers.group.topic_watch import compare
 from producers.topic_setup import TopicState
 from producers.topics import ALIGNED, Topic
 from statemachine.errors import BrokerUnavailable, ConfigError

@@ -14,8 +14,8 @@ from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBat
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
-from consumers import unpacking
-from consumers.unpacking import BatchTooLarge, Room, bound_unpacking
+from consumers.group import unpacking
+from consumers.group.unpacking import BatchTooLarge, Room, bound_unpacking
 from statemachine.errors import ConfigError
 
 LIMIT = 100_000

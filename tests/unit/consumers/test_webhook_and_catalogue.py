@@ -13,19 +13,17 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from consumers.asking_records import AskingOptions
-from consumers.catalogue_lane import CatalogueLogic
-from consumers.lease import Lease
-from consumers.partition import Batch, Overlay
-from consumers.rate import RateLimit
-from consumers.reading import Asking
-from consumers.store import DictStore
-from consumers.webhook_lane import OrderCache, WebhookLogic
+from consumers.catalogue.lane import CatalogueLogic
+from consumers.ownership.lease import Lease
+from consumers.ownership.partition import Batch, Overlay
+from consumers.ownership.store import DictStore
+from consumers.requests.rate_limit import RateLimit
+from consumers.requests.records import AskingOptions
+from consumers.requests.retrying import Asking
+from consumers.webhooks.lane import OrderCache, WebhookLogic
 from producers.outbox import OutboundRecord, Outbox
 from producers.partitioner import partition_of
 from producers.sizes import Room
-from statemachine.decoding import decode
-from statemachine.envelope import Record
 from statemachine.errors import (
     Denied,
     DigitalRiverError,
@@ -36,7 +34,9 @@ from statemachine.errors import (
     Unavailable,
     UnreadableTable,
 )
-from statemachine.facts import Fact, Problem
+from statemachine.messages.decoding import decode
+from statemachine.messages.envelope import Record
+from statemachine.messages.facts import Fact, Problem
 from statemachine.sku import decode_sku
 from tests.lanes.river import FileRiver
 from tests.unit.consumers.steady import Steady

@@ -7,8 +7,8 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from orderflow.demonstration.expectations import Standing, book_differences, differences
 from orderflow.demonstration.scenario import Expected
-from orderflow.demonstration.standing import Standing, book_differences, differences
 
 FIRST: Final = {
     "to": "submitted",

@@ -8,9 +8,9 @@ from typing import Any, Final
 import pytest
 from rich.console import Console
 
-from orderflow.demonstration.standing import Standing
-from orderflow.demonstration.telling import beside, books_compared, story
-from orderflow.demonstration.watching import Change, Watch
+from orderflow.demonstration.expectations import Standing
+from orderflow.demonstration.rendering import beside, books_compared, story
+from orderflow.demonstration.watch import Change, Watch
 from orderflow.screen import Screen
 
 AMOUNTS: Final = {

@@ -10,7 +10,7 @@ import pytest
 from orderflow.digitalriver import reading, wire
 from orderflow.digitalriver.connection import Answer
 from statemachine.errors import OffContract
-from statemachine.facts import Outcome
+from statemachine.messages.facts import Outcome
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orderflow.digitalriver.webhook import key_of, read_webhook
 from statemachine.errors import DecodeError
-from statemachine.facts import Fact
+from statemachine.messages.facts import Fact
 
 ORDER: dict[str, object] = {
     "id": "9001",

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from orderflow.digitalriver import writing
-from statemachine.commands import CreateFulfillment, CreateRefund, FulfillmentItem, RefundItem, Tracking
 from statemachine.errors import DecodeError
+from statemachine.messages.commands import CreateFulfillment, CreateRefund, FulfillmentItem, RefundItem, Tracking
 from tests.contract.provider.bench import ADDRESS, cart_with, create
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from orderflow.simulator.clock import Clock, fine_stamp, stamp
 from orderflow.simulator.faults import Faults
-from orderflow.simulator.listing import page
+from orderflow.simulator.state.clock import Clock, fine_stamp, stamp
+from orderflow.simulator.state.listing import page
 
 START = 1_000_000.0
 

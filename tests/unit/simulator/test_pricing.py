@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderflow.simulator.fields import Json
-from orderflow.simulator.pricing import Price, price_cart, split
-from orderflow.simulator.records import OrderLine
-from orderflow.simulator.refusal import Refused
+from orderflow.simulator.state.fields import Json
+from orderflow.simulator.state.pricing import Price, price_cart, split
+from orderflow.simulator.state.records import OrderLine
+from orderflow.simulator.state.refusal import Refused
 
 MINNEAPOLIS: Json = {"country": "US", "postalCode": "55401", "state": "MN"}
 

@@ -22,11 +22,11 @@ import msgspec
 from msgspec.structs import replace
 
 from statemachine import decide as deciding
-from statemachine import refunds, returns
+from statemachine.aftersale import refunds, returns
 from statemachine.checker import check
-from statemachine.machine import build_machine
 from statemachine.machines import MACHINES, Defined
-from statemachine.rules import Machine, Rule, cells
+from statemachine.tables.machine import build_machine
+from statemachine.tables.rules import Machine, Rule, cells
 
 RECORDED: Final = Path(__file__).parent / "mutants.json"
 CHECKER: Final = "checker"

@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from statemachine.commands import (
+from statemachine.messages.commands import (
     AcceptReturn,
     AttachSource,
     Command,
@@ -28,7 +28,7 @@ from statemachine.commands import (
     decode_command,
     name_of,
 )
-from statemachine.facts import (
+from statemachine.messages.facts import (
     ChargeOperation,
     Fact,
     NextAction,
@@ -48,7 +48,7 @@ from statemachine.facts import (
     SellingEntity,
     Session,
 )
-from statemachine.money import parse_money
+from statemachine.messages.money import parse_money
 
 Method = Literal[
     "card",

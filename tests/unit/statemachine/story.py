@@ -9,18 +9,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from statemachine.commands import Command, CommandBase
-from statemachine.deadlines import deadline_event
 from statemachine.decide import decide
-from statemachine.decision import Decision, Moved, Parked, Refused, Repeated, SetAside, StateChange
-from statemachine.decoding import decode
-from statemachine.envelope import Record
-from statemachine.events import REGISTRY, DeadlineDue, Event
-from statemachine.facts import Fact, Outcome, outcome_type
-from statemachine.order import Order
-from statemachine.policy import Policy
-from statemachine.rules import OTHER_WAITS, WAITS
-from statemachine.snapshot import decode_snapshot, encode_snapshot
+from statemachine.effects.deadlines import deadline_event
+from statemachine.messages.commands import Command, CommandBase
+from statemachine.messages.decoding import decode
+from statemachine.messages.envelope import Record
+from statemachine.messages.events import REGISTRY, DeadlineDue, Event
+from statemachine.messages.facts import Fact, Outcome, outcome_type
+from statemachine.order.decision import Decision, Moved, Parked, Refused, Repeated, SetAside, StateChange
+from statemachine.order.order import Order
+from statemachine.order.policy import Policy
+from statemachine.order.snapshot import decode_snapshot, encode_snapshot
+from statemachine.tables.rules import OTHER_WAITS, WAITS
 from tests.unit.statemachine.river import River
 
 BEGIN = datetime(2031, 3, 4, 10, 0, tzinfo=UTC)

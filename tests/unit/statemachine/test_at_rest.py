@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from statemachine.attention import mark_too_large
-from statemachine.deadlines import deadline_event
 from statemachine.decide import decide
-from statemachine.decision import Moved, Parked, Repeated
-from statemachine.draft import LEFT_OUT, Draft
-from statemachine.facts import RemoteCharge
-from statemachine.policy import Policy
+from statemachine.drafts.draft import LEFT_OUT, Draft
+from statemachine.effects.attention import mark_too_large
+from statemachine.effects.deadlines import deadline_event
+from statemachine.messages.facts import RemoteCharge
+from statemachine.order.decision import Moved, Parked, Repeated
+from statemachine.order.policy import Policy
 from tests.unit.statemachine.story import Story, cart, units
 from tests.unit.statemachine.test_traps import told
 

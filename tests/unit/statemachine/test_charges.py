@@ -9,9 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from statemachine.decision import Decision, Moved, Parked, Repeated
-from statemachine.events import Event
-from statemachine.facts import (
+from statemachine.messages.events import Event
+from statemachine.messages.facts import (
     ChargeOperation,
     Fact,
     RemoteCharge,
@@ -21,7 +20,8 @@ from statemachine.facts import (
     RemoteRefund,
     RemoteReturn,
 )
-from statemachine.snapshot import encode_snapshot
+from statemachine.order.decision import Decision, Moved, Parked, Repeated
+from statemachine.order.snapshot import encode_snapshot
 from tests.unit.statemachine.story import Story, cart, units
 
 TWO_LINES = (("1", 1, "10.00"), ("2", 1, "10.00"))

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from statemachine.decision import Moved, Repeated
 from statemachine.errors import DecodeError
-from statemachine.facts import ChargeOperation, Fact, RemoteRefund
+from statemachine.messages.facts import ChargeOperation, Fact, RemoteRefund
+from statemachine.order.decision import Moved, Repeated
 from tests.unit.statemachine.story import Story
 from tests.unit.statemachine.test_refunds import amount, captured, refunds
 

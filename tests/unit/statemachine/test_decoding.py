@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from statemachine.decoding import cause_of, decode
-from statemachine.envelope import Record
 from statemachine.errors import DecodeError
-from statemachine.events import REGISTRY, CancelRequested, Cart, OrderPlaced, SkuUpserted
-from statemachine.facts import Fact, Outcome
+from statemachine.messages.decoding import cause_of, decode
+from statemachine.messages.envelope import Record
+from statemachine.messages.events import REGISTRY, CancelRequested, Cart, OrderPlaced, SkuUpserted
+from statemachine.messages.facts import Fact, Outcome
 from tests.unit.statemachine.story import cart, record, units
 
 

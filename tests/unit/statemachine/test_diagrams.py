@@ -9,13 +9,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from statemachine.describing import page, where_of
-from statemachine.diagram import Edge, Taken, edges_of, mermaid, path_of
-from statemachine.diagram_svg import note_of, svg
+from statemachine.aftersale.refunds import REFUND
+from statemachine.aftersale.returns import RETURN
+from statemachine.drawing.describing import page, where_of
+from statemachine.drawing.diagram import Edge, Taken, edges_of, mermaid, path_of
+from statemachine.drawing.diagram_svg import note_of, svg
 from statemachine.machines import MACHINES, ORDER
-from statemachine.refunds import REFUND
-from statemachine.returns import RETURN
-from statemachine.rules import Machine
+from statemachine.tables.rules import Machine
 
 SVG: Final = "{http://www.w3.org/2000/svg}"
 ALL: Final[list[Machine[Any]]] = [defined.machine for defined in MACHINES.values()]

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from statemachine.decision import Parked, Repeated
-from statemachine.facts import Fact, RemoteCharge, RemoteDocument, RemoteRefund
+from statemachine.messages.facts import Fact, RemoteCharge, RemoteDocument, RemoteRefund
+from statemachine.order.decision import Parked, Repeated
 from tests.unit.statemachine.story import Story, units
 
 

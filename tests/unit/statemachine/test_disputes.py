@@ -7,8 +7,8 @@ import itertools
 import msgspec
 import pytest
 
-from statemachine.decision import Moved, Parked, Repeated
-from statemachine.facts import Fact
+from statemachine.messages.facts import Fact
+from statemachine.order.decision import Moved, Parked, Repeated
 from tests.unit.statemachine.story import Story, units
 from tests.unit.statemachine.test_refunds import amount, captured, refunds
 from tests.unit.statemachine.test_returns import returns

@@ -5,8 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from statemachine.decision import Moved, Repeated
-from statemachine.facts import (
+from statemachine.messages.facts import (
     ChargeOperation,
     Fact,
     RemoteCharge,
@@ -14,6 +13,7 @@ from statemachine.facts import (
     RemoteFulfillment,
     RemoteFulfillmentItem,
 )
+from statemachine.order.decision import Moved, Repeated
 from tests.unit.statemachine.story import Story, cart
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from statemachine.identity import content_of, holds, mark_of, name_id, without, without_fact
+from statemachine.messages.identity import content_of, holds, mark_of, name_id, without, without_fact
 
 
 def test_a_name_is_the_uuid5_of_its_parts() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from statemachine.decision import Moved, Repeated
-from statemachine.facts import ChargeOperation, Fact, RemoteCharge, RemoteFulfillment, RemoteFulfillmentItem
-from statemachine.snapshot import encode_snapshot
+from statemachine.messages.facts import ChargeOperation, Fact, RemoteCharge, RemoteFulfillment, RemoteFulfillmentItem
+from statemachine.order.decision import Moved, Repeated
+from statemachine.order.snapshot import encode_snapshot
 from tests.unit.statemachine.story import Story, units
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from statemachine.decision import Moved
-from statemachine.facts import Fact, RemoteRefund, RemoteRefundItem
-from statemachine.refundable import left_to_refund
+from statemachine.aftersale.refundable import left_to_refund
+from statemachine.messages.facts import Fact, RemoteRefund, RemoteRefundItem
+from statemachine.order.decision import Moved
 from tests.unit.statemachine.story import Story, cart
 from tests.unit.statemachine.test_refunds import amount, captured, refunds
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from statemachine.money import currency_digits, format_money, has_exact_digits, is_currency, parse_money
+from statemachine.messages.money import currency_digits, format_money, has_exact_digits, is_currency, parse_money
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from statemachine.commands import CreateFulfillment
-from statemachine.decision import Moved, Repeated
-from statemachine.facts import Fact
-from statemachine.fulfilling import FULFILLMENT_REFUSED, PARCEL_DROPPED, REFUSED_MAX
-from statemachine.snapshot import encode_snapshot
+from statemachine.drafts.fulfilling import FULFILLMENT_REFUSED, PARCEL_DROPPED, REFUSED_MAX
+from statemachine.messages.commands import CreateFulfillment
+from statemachine.messages.facts import Fact
+from statemachine.order.decision import Moved, Repeated
+from statemachine.order.snapshot import encode_snapshot
 from tests.unit.statemachine.story import Story, units
 from tests.unit.statemachine.test_traps import told
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from statemachine.commands import (
+from statemachine.messages.commands import (
     AttachSource,
     CreateCheckout,
     CreateFulfillment,
@@ -15,7 +15,7 @@ from statemachine.commands import (
     PlaceOrder,
     RefreshOrder,
 )
-from statemachine.decision import Moved, Parked, Repeated
+from statemachine.order.decision import Moved, Parked, Repeated
 from tests.unit.statemachine.story import Story, units
 
 
@@ -52,7 +52,7 @@ def test_a_registered_customer_s_id_is_kept() -> None:
 
 def test_the_quote_and_the_session_go_into_checkout_open() -> None:
     """The shopper reviews entity, tax and total; the secret is in the change and never in the order."""
-    from statemachine.snapshot import encode_snapshot
+    from statemachine.order.snapshot import encode_snapshot
 
     story = Story().to_open()
     assert story.last["quote"]["total"] == "22.00"
@@ -83,7 +83,7 @@ def test_an_attached_source_may_change_the_quote() -> None:
 
 def test_personal_data_leaves_the_order_with_the_command() -> None:
     """The cart is kept while create_checkout is open and no longer."""
-    from statemachine.snapshot import encode_snapshot
+    from statemachine.order.snapshot import encode_snapshot
 
     story = Story()
     story.request()
@@ -268,7 +268,7 @@ def test_a_refused_source_is_told_and_another_one_is_welcome() -> None:
 
 def test_an_idle_order_is_small() -> None:
     """At most a kilobyte for an ordinary order at rest."""
-    from statemachine.snapshot import encode_snapshot
+    from statemachine.order.snapshot import encode_snapshot
 
     story = Story().to_complete()
     assert story.order is not None

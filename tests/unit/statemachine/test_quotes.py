@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from statemachine.commands import AttachSource, PlaceOrder
-from statemachine.decision import Moved, Parked
-from statemachine.facts import Outcome
+from statemachine.messages.commands import AttachSource, PlaceOrder
+from statemachine.messages.facts import Outcome
+from statemachine.order.decision import Moved, Parked
 from tests.unit.statemachine.story import Story
 
 

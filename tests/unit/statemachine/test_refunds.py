@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from statemachine.decide import decide
-from statemachine.decision import Moved, Parked, Repeated
 from statemachine.errors import InvariantBroken
-from statemachine.facts import ChargeOperation, Fact, RemoteRefund, RemoteRefundItem
-from statemachine.order import Order
-from statemachine.snapshot import encode_snapshot
+from statemachine.messages.facts import ChargeOperation, Fact, RemoteRefund, RemoteRefundItem
+from statemachine.order.decision import Moved, Parked, Repeated
+from statemachine.order.order import Order
+from statemachine.order.snapshot import encode_snapshot
 from tests.unit.statemachine.story import Story, units
 
 

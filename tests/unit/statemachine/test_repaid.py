@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from statemachine.decision import Moved, Refused, Repeated
-from statemachine.facts import Fact, RemoteRefund, RemoteRefundItem, RemoteReturn, RemoteReturnItem
+from statemachine.messages.facts import Fact, RemoteRefund, RemoteRefundItem, RemoteReturn, RemoteReturnItem
+from statemachine.order.decision import Moved, Refused, Repeated
 from tests.unit.statemachine.story import Story, units
 from tests.unit.statemachine.test_refunds import amount, captured, refunds
 from tests.unit.statemachine.test_returns import asked, returns

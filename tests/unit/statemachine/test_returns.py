@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from statemachine.decision import Moved, Parked, Repeated
-from statemachine.facts import Fact, RemoteReturn, RemoteReturnItem
-from statemachine.snapshot import encode_snapshot
+from statemachine.messages.facts import Fact, RemoteReturn, RemoteReturnItem
+from statemachine.order.decision import Moved, Parked, Repeated
+from statemachine.order.snapshot import encode_snapshot
 from tests.unit.statemachine.story import Story, units
 from tests.unit.statemachine.test_refunds import captured, refunds
 

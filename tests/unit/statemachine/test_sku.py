@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from statemachine.facts import Problem
+from statemachine.messages.facts import Problem
 from statemachine.sku import REMEMBERED_MAX, TABLE, Sku, SkuEvent, decode_sku, driven, encode_sku, is_repeated
 
 NOW = datetime(2031, 3, 4, 10, 0, tzinfo=UTC)

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from statemachine import upgrades
-from statemachine.decision import Parked
 from statemachine.errors import ConfigError, Disposition, InvariantBroken
-from statemachine.facts import Fact, RemoteOrder
-from statemachine.order import DEFINITION, Refund, Return, new_order
-from statemachine.snapshot import decode_snapshot, encode_snapshot
+from statemachine.messages.facts import Fact, RemoteOrder
+from statemachine.order import upgrades
+from statemachine.order.decision import Parked
+from statemachine.order.order import DEFINITION, Refund, Return, new_order
+from statemachine.order.snapshot import decode_snapshot, encode_snapshot
 from tests.unit.statemachine.story import BEGIN, Story, units
 
 PUBLIC = (

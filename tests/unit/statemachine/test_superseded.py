@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from statemachine.commands import AttachSource, Command, CreateCheckout, DeleteCheckout, name_of
-from statemachine.decision import Moved, Parked, Repeated
 from statemachine.errors import InvariantBroken
-from statemachine.facts import Outcome, Problem
+from statemachine.messages.commands import AttachSource, Command, CreateCheckout, DeleteCheckout, name_of
+from statemachine.messages.facts import Outcome, Problem
+from statemachine.order.decision import Moved, Parked, Repeated
 from tests.unit.statemachine.story import Story, cart
 
 

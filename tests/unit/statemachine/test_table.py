@@ -9,17 +9,18 @@ import pytest
 
 from statemachine import decide as deciding
 from statemachine.checker import check, check_all
-from statemachine.diagram import mermaid
-from statemachine.effects import EFFECTS
-from statemachine.envelope import Record
+from statemachine.drawing.diagram import mermaid
+from statemachine.effects.effects import EFFECTS
+from statemachine.effects.guards import GUARDS
 from statemachine.errors import InvariantBroken
-from statemachine.events import REGISTRY
-from statemachine.guards import GUARDS
-from statemachine.machine import NoRule, build_machine
 from statemachine.machines import MACHINES, ORDER, TRIGGERS
-from statemachine.order import Amounts, Order, State
-from statemachine.rules import ALL, FINAL, Rule, cells, move, others
-from statemachine.table import RULES
+from statemachine.messages.envelope import Record
+from statemachine.messages.events import REGISTRY
+from statemachine.order.order import Amounts, Order, State
+from statemachine.order.states import ALL, FINAL
+from statemachine.tables.life_cycle import RULES
+from statemachine.tables.machine import NoRule, build_machine
+from statemachine.tables.rules import Rule, cells, move, others
 from tests.unit.statemachine.story import BEGIN, Story, cart, record, units
 
 #: One sound event of each public type.

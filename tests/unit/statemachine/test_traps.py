@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from statemachine.decision import Moved, Repeated
-from statemachine.facts import ChargeOperation, Fact, RemoteFulfillment, RemoteFulfillmentItem, RemoteOrder
-from statemachine.order import Deadline
+from statemachine.messages.facts import ChargeOperation, Fact, RemoteFulfillment, RemoteFulfillmentItem, RemoteOrder
+from statemachine.order.decision import Moved, Repeated
+from statemachine.order.order import Deadline
 from tests.unit.statemachine.story import Story, cart, units
 from tests.unit.statemachine.test_refunds import amount, captured
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from statemachine.commands import CreateFulfillment, Inquire, PlaceOrder
-from statemachine.decision import Repeated
-from statemachine.facts import Outcome, Problem
+from statemachine.messages.commands import CreateFulfillment, Inquire, PlaceOrder
+from statemachine.messages.facts import Outcome, Problem
+from statemachine.order.decision import Repeated
 from tests.unit.statemachine.story import Story, cart
 
 

@@ -7,14 +7,14 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from statemachine.commands import CreateFulfillment, DeleteCheckout, PlaceOrder, name_of
-from statemachine.deadlines import deadline_event
 from statemachine.decide import decide
-from statemachine.decision import Moved, Parked, Refused, Repeated, SetAside
-from statemachine.expiring import is_empty_shell
-from statemachine.facts import Fact
-from statemachine.order import new_order
-from statemachine.policy import Policy
+from statemachine.effects.deadlines import deadline_event
+from statemachine.effects.expiring import is_empty_shell
+from statemachine.messages.commands import CreateFulfillment, DeleteCheckout, PlaceOrder, name_of
+from statemachine.messages.facts import Fact
+from statemachine.order.decision import Moved, Parked, Refused, Repeated, SetAside
+from statemachine.order.order import new_order
+from statemachine.order.policy import Policy
 from tests.unit.statemachine.river import River
 from tests.unit.statemachine.story import BEGIN, Story, cart, units
 
@@ -404,7 +404,7 @@ def test_a_shopper_who_stays_away_abandons_the_order(stretch: str) -> None:
 
 def test_a_deadline_that_moved_does_not_fire() -> None:
     """A deadline is looked up in the order as it is now, not as it was when it was set."""
-    from statemachine.deadlines import deadline_event
+    from statemachine.effects.deadlines import deadline_event
 
     story = Story().to_open()
     assert story.order is not None
@@ -445,7 +445,7 @@ def test_an_event_without_a_record_is_never_parked() -> None:
 
 def test_a_failed_decision_marks_that_order_once() -> None:
     """The lane marks an order after an exception: attention with a change, and no second one for the same fault."""
-    from statemachine.attention import mark_failed
+    from statemachine.effects.attention import mark_failed
 
     story = Story().to_open()
     event = story.event("checkout.source_provided", {"source_id": "sim-card-1"})
@@ -488,7 +488,7 @@ def test_a_parked_event_for_an_order_that_contradicts_itself_is_set_aside_by_its
     import msgspec
 
     from statemachine import decide as deciding
-    from statemachine.order import Parked as ParkedEvent
+    from statemachine.order.order import Parked as ParkedEvent
 
     story = Story().to_open()
     story.tell("order.placed", "e-1", terms_accepted=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from statemachine.decision import Decision, Moved, Parked, Repeated
-from statemachine.facts import Fact, RemoteReturn, RemoteReturnItem
+from statemachine.messages.facts import Fact, RemoteReturn, RemoteReturnItem
+from statemachine.order.decision import Decision, Moved, Parked, Repeated
 from tests.unit.statemachine.story import Story, units
 from tests.unit.statemachine.test_refunds import captured
 from tests.unit.statemachine.test_repaid import CONTESTED, receive, refund

@@ -1,0 +1,82 @@
+"""Repair of a partition of commands whose committed offset is gone or not there any more.
+
+Nobody knows which of its commands were carried out, so an operator decides where the lane goes on. At the end nothing is carried
+out again, and an order that still waits for a command asks again by itself; from the beginning every command is looked up and,
+where its effect is not to be found, called. The init fences whoever still works on the partition.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+from aiokafka import TopicPartition
+
+from consumers.commands.reader import CommandReader
+from consumers.commands.topics import command_topics
+from producers.connection import KafkaConnection
+from producers.outbox import Outbox
+from producers.topics import Lane, group_id
+from producers.transaction import TransactionalProducer
+from statemachine.errors import ConfigError
+
+CommandsUse = Literal["end", "beginning"]
+
+#: Letters of the reason that are kept beside the offset.
+_REASON_MAX = 1000
+
+
+class CommandsAcceptance(msgspec.Struct, frozen=True):
+    """What is there and what would be."""
+
+    topic: str
+    #: None: the group has no offset.
+    committed: int | None
+    #: First and next-to-come offset that Kafka has.
+    available: tuple[int, int]
+    #: The offset to go on with.
+    accepted: int
+    applied: bool
+
+
+async def accept_commands(
+    connection: KafkaConnection,
+    prefix: str,
+    number: int,
+    *,
+    partitions: int,
+    use: CommandsUse,
+    reason: str,
+    apply: bool,
+    timestamp_ms: int,
+) -> CommandsAcceptance:
+    """Show, or with ``apply`` write, the offset at which the command lane goes on.
+
+    Raises:
+        ConfigError: There is no such partition.
+        BrokerError: Kafka did not answer or refused; nothing is half done.
+    """
+    if not 0 <= number < partitions:
+        raise ConfigError(f"there is no partition {number}: the topic has 0 to {partitions - 1}")
+    group, topics = group_id(prefix, Lane.COMMANDS), command_topics(prefix)
+    partition = TopicPartition(topics.commands, number)
+    producer = TransactionalProducer(connection, group=group, partition=number, topics=())
+    reader = CommandReader(connection)
+    try:
+        if apply:
+            await producer.start()  # before anything is read, as every owner does
+        found = await reader.progress(group, partition)
+        begin = (await reader.beginnings([partition]))[partition]
+        end = (await reader.ends([partition]))[partition]
+        accepted = end if use == "end" else begin
+        if apply:
+            # Metadata that no worker writes: whoever takes over knows nothing of the calls before it, and waits and looks.
+            offsets = {partition: (accepted, f"accepted: {reason[:_REASON_MAX]}")}
+            await producer.transact(
+                Outbox(producer.counts, home=number, home_count=0), offsets, timestamp_ms=timestamp_ms
+            )
+        committed = None if found is None else found.offset
+        return CommandsAcceptance(topics.commands, committed, (begin, end), accepted, applied=apply)
+    finally:
+        await producer.close()
+        await reader.close()

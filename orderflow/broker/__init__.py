@@ -1,5 +1,0 @@
-"""An embedded Kafka for the demo, fast tests and simulation, never for production. ``EmbeddedKafka`` is all of it."""
-
-from orderflow.broker.server import EmbeddedKafka
-
-__all__ = ["EmbeddedKafka"]

@@ -1,0 +1,141 @@
+"""Starts everything, lets the orders run, tells what happened, and stops everything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final, Self
+
+import aiohttp
+from rich.live import Live
+
+from orderflow.demonstration import rendering as telling
+from orderflow.demonstration.environment import PARTITIONS, set_stage
+from orderflow.demonstration.shop import STORY, Outgoing, ShopOrder, catalogue, make_orders, open_with, react
+from orderflow.demonstration.watch import Watch, follow, poll
+from orderflow.process.logs import configure_logging
+from orderflow.screen import Screen
+from orderflow.settings import Settings
+from producers.publisher import Publisher
+from producers.topics import prefixed
+from statemachine.errors import InvariantBroken
+
+#: New orders come in over this time, in seconds.
+_ARRIVAL_SECONDS: Final = 3.0
+#: When the orders are not done by then, something is wrong, and the demo says so.
+_SECONDS_MAX: Final = 60.0
+#: Seconds between two lines of progress where there is no terminal.
+_LINE_SECONDS: Final = 1.0
+
+
+async def run_demo(*, orders: int, seed: int) -> None:
+    """Run ``orders`` made-up orders to their ends and tell about it on stdout.
+
+    Raises:
+        InvariantBroken: Orders did not end as they must.
+    """
+    configure_logging(level="error", style="auto")
+    console = Screen(file_width=telling.FILE_WIDTH)
+    shop = make_orders(orders, seed)
+    console.show(
+        f"orderflow demo: {len(shop)} made-up orders through an embedded Kafka, a simulated Digital River, one worker.\n"
+    )
+    async with set_stage() as stage:
+        watch = await _play(stage.settings, shop, console)
+        books = await _read_books(stage.simulator_url)
+    told = next((order for order in shop if order.scenario is STORY), shop[0])
+    agree, line = telling.books_compared(watch, books)
+    for part in (
+        telling.orders_by_state(watch),
+        telling.story(told.order_id, told.scenario.name, watch.changes[told.order_id], width=console.width),
+        f"\nEvery change was made exactly once: {sum(map(len, watch.changes.values()))} changes, no gap in any order.",
+        f"{line}\n",
+        telling.NEXT,
+    ):
+        console.show(part)
+    if not agree or watch.gaps or watch.letters:
+        raise InvariantBroken(f"the demo found gaps in {watch.gaps}, {watch.letters} dead letters; {line}")
+
+
+async def _play(settings: Settings, shop: Sequence[ShopOrder], console: Screen) -> Watch:
+    """Send the orders, react to what becomes of them, and show it, until all have ended.
+
+    Raises:
+        InvariantBroken: They did not end in time.
+    """
+    watch, by_id = Watch(), {order.order_id: order for order in shop}
+    async with Publisher(settings.connection()) as publisher:
+        for item in catalogue():
+            await _send(publisher, settings, item)
+        consumer = await follow(settings.connection(), settings.topic_prefix, PARTITIONS)
+        arriving = asyncio.create_task(_arrive(publisher, settings, shop))
+        try:
+            with _Screen(console) as screen:
+                while (done := _count_done(watch, by_id)) < len(shop) and watch.seconds < _SECONDS_MAX:
+                    for change in await poll(consumer, watch):
+                        order = by_id[change.data["order_id"]]
+                        if not order.scenario.hasty and change.state != change.data["from"]:
+                            for event in react(order, change.state):
+                                await _send(publisher, settings, event)
+                    screen.show(watch, done, len(shop))
+                screen.show(watch, done, len(shop), last=True)
+        finally:
+            arriving.cancel()
+            await asyncio.gather(arriving, return_exceptions=True)
+            await consumer.stop()
+    if done < len(shop):
+        raise InvariantBroken(f"only {done} of {len(shop)} orders ended within {_SECONDS_MAX:g} s")
+    return watch
+
+
+async def _arrive(publisher: Publisher, settings: Settings, shop: Sequence[ShopOrder]) -> None:
+    """New orders, one after the other."""
+    for order in shop:
+        for event in open_with(order):
+            await _send(publisher, settings, event)
+        await asyncio.sleep(_ARRIVAL_SECONDS / len(shop))
+
+
+async def _send(publisher: Publisher, settings: Settings, event: Outgoing) -> None:
+    await publisher.send(prefixed(settings.topic_prefix, event.topic), event.key.encode(), event.value)
+
+
+def _count_done(watch: Watch, orders: dict[str, ShopOrder]) -> int:
+    """Orders that ended as they must: in their state, and with all their money moved."""
+    return sum(
+        changes[-1].state == orders[order_id].scenario.ends
+        and changes[-1].data["payment"] not in {"pending", "capturing", "voiding"}
+        for order_id, changes in watch.changes.items()
+    )
+
+
+async def _read_books(url: str) -> dict[str, Any]:
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/_admin/books") as answer:
+        books: dict[str, Any] = await answer.json()
+    return books
+
+
+class _Screen:
+    """Progress: redrawn in place on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Screen) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        self._next = 0.0
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, watch: Watch, done: int, total: int, *, last: bool = False) -> None:
+        """Show where the orders are."""
+        if self._live is not None:
+            self._live.update(telling.progress(watch, done, total), refresh=True)
+        elif last or watch.seconds >= self._next:
+            self._next = watch.seconds + _LINE_SECONDS
+            self._console.show(telling.progress_line(watch, done, total))

@@ -1,0 +1,4 @@
+"""Consumer groups: members, generations and committed offsets.
+
+No record is read or written here.
+"""

@@ -1,0 +1,44 @@
+"""``/healthz`` and ``/readyz`` of a worker, for an orchestrator. Off unless ``ORDERFLOW_HEALTH_PORT`` is set."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from aiohttp import web
+
+from orderflow.process.door import Bounds, serving
+from statemachine.errors import ConfigError
+
+#: A few probes and a scrape: no more connections than that may take file descriptors from Kafka.
+BOUNDS: Final = Bounds(32, header_seconds=5.0, body_seconds=5.0, idle_seconds=60.0)
+
+
+@asynccontextmanager
+async def serve_health(port: int, problems: Callable[[], list[str]], *, host: str = "0.0.0.0") -> AsyncIterator[int]:  # noqa: S104  # for probes from outside
+    """Serve while the context lasts; yields the port.
+
+    ``/healthz`` answers 200 while the process can answer at all. ``/readyz`` answers 503 with one problem a line when something
+    waits for a person.
+
+    Raises:
+        ConfigError: The port is taken.
+    """
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        found = problems()
+        return web.Response(text="\n".join(found or ["ready"]) + "\n", status=503 if found else 200)
+
+    app = web.Application()
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    async with AsyncExitStack() as stack:
+        try:
+            found = await stack.enter_async_context(serving(app, host, port, BOUNDS.within_limit(0.1)))
+        except OSError as error:
+            raise ConfigError(f"port {port} for the health page cannot be used: {error.strerror}") from error
+        yield found

@@ -1,0 +1,34 @@
+"""One request as the resources see it, and their answer. Resources are synchronous: each request is one atomic step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from orderflow.simulator.state.fields import Json
+from orderflow.simulator.state.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request: ``ids`` are the path's parts in braces, ``body`` is empty when there is none."""
+
+    ids: Mapping[str, str]
+    query: Mapping[str, str]
+    body: Json
+
+
+class Reply(NamedTuple):
+    """An answer; no body with 204."""
+
+    status: int
+    body: Json | None = None
+
+
+class Route(NamedTuple):
+    """Where a resource is served."""
+
+    method: str
+    path: str
+    serve: Callable[[World, Call], Reply]

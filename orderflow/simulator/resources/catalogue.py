@@ -1,0 +1,178 @@
+"""``/skus`` and ``/customers``."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Final
+
+from orderflow.simulator.resources.call import Call, Reply, Route
+from orderflow.simulator.resources.rendering import customer_json, sku_json
+from orderflow.simulator.state import fields, listing
+from orderflow.simulator.state.fields import Json
+from orderflow.simulator.state.records import Customer, Sku
+from orderflow.simulator.state.refusal import Refused, invalid, missing, not_found
+from orderflow.simulator.state.world import World
+
+_SKU_ID: Final = re.compile(r"[A-Za-z0-9._-]+")
+_COUNTRY: Final = re.compile(r"[A-Z]{2}")
+_HS_CODE: Final = re.compile(r"\d{4}\.\d{2}(\.\d{2,4})?")
+_REQUIRED: Final = ("name", "taxCode", "countryOfOrigin", "eccn")
+
+CUSTOMER_ID_MAX: Final = 40
+
+
+def put_sku(world: World, call: Call) -> Reply:
+    """``PUT /skus/{id}``: 201 when it is new, 200 when it was there (documented)."""
+    sku_id = call.ids["id"]
+    known = world.skus.get(sku_id)
+    sku = _keep_sku(world, sku_id, call.body, known)
+    world.emit("sku.created" if known is None else "sku.updated", sku_json(sku))
+    return Reply(201 if known is None else 200, sku_json(sku))
+
+
+def post_sku(world: World, call: Call) -> Reply:
+    """``POST /skus``: an id that is taken conflicts (documented code, assumed body)."""
+    sku_id = fields.text(call.body, "id") or world.uuid()
+    if sku_id in world.skus:
+        raise Refused(409, "already_exists", "A SKU with this id already exists.", "id")
+    sku = _keep_sku(world, sku_id, call.body, None)
+    world.emit("sku.created", sku_json(sku))
+    return Reply(201, sku_json(sku))
+
+
+def update_sku(world: World, call: Call) -> Reply:
+    """``POST /skus/{id}``: a partial update."""
+    known = _sku(world, call.ids["id"])
+    sku = _keep_sku(world, known.id, {**known.body, **call.body}, known)
+    world.emit("sku.updated", sku_json(sku))
+    return Reply(200, sku_json(sku))
+
+
+def get_sku(world: World, call: Call) -> Reply:
+    """``GET /skus/{id}``."""
+    return Reply(200, sku_json(_sku(world, call.ids["id"])))
+
+
+def delete_sku(world: World, call: Call) -> Reply:
+    """``DELETE /skus/{id}``."""
+    sku = _sku(world, call.ids["id"])
+    del world.skus[sku.id]
+    world.emit("sku.deleted", sku_json(sku))
+    return Reply(204)
+
+
+def list_skus(world: World, call: Call) -> Reply:
+    """``GET /skus`` with the filter ``ids``."""
+    ids = listing.names_in(call.query, "ids")
+    found = (sku for sku in reversed(world.skus.values()) if ids is None or sku.id in ids)
+    return Reply(200, listing.page(found, call.query, id_of=lambda sku: sku.id, render=sku_json))
+
+
+def post_customer(world: World, call: Call) -> Reply:
+    """``POST /customers``: an id that is taken conflicts with ``already_exists`` (documented code, assumed status 409)."""
+    customer_id = fields.text(call.body, "id", length_max=CUSTOMER_ID_MAX) or world.line_id()
+    if customer_id in world.customers:
+        raise Refused(409, "already_exists", "A customer with this id already exists.", "id")
+    email = fields.text(call.body, "email")
+    if email is not None and "@" not in email:
+        raise Refused(400, "email_invalid", "The e-mail address is not valid.", "email")
+    fields.metadata(call.body)
+    now = world.now()
+    customer = Customer(customer_id, _plain(call.body), now, now)
+    world.customers[customer_id] = customer
+    world.emit("customer.created", customer_json(customer))
+    return Reply(201, customer_json(customer))
+
+
+def update_customer(world: World, call: Call) -> Reply:
+    """``POST /customers/{id}``."""
+    customer = _customer(world, call.ids["id"])
+    fields.metadata(call.body)
+    customer.body |= _plain(call.body)
+    customer.updated = world.now()
+    world.emit("customer.updated", customer_json(customer))
+    return Reply(200, customer_json(customer))
+
+
+def get_customer(world: World, call: Call) -> Reply:
+    """``GET /customers/{id}``."""
+    return Reply(200, customer_json(_customer(world, call.ids["id"])))
+
+
+def delete_customer(world: World, call: Call) -> Reply:
+    """``DELETE /customers/{id}``."""
+    customer = _customer(world, call.ids["id"])
+    del world.customers[customer.id]
+    return Reply(204)
+
+
+def list_customers(world: World, call: Call) -> Reply:
+    """``GET /customers`` with the filters ``ids`` and ``email``."""
+    ids, email = listing.names_in(call.query, "ids"), call.query.get("email")
+    found = (
+        customer
+        for customer in reversed(world.customers.values())
+        if (ids is None or customer.id in ids) and (email is None or customer.body.get("email") == email)
+    )
+    return Reply(200, listing.page(found, call.query, id_of=lambda customer: customer.id, render=customer_json))
+
+
+def _keep_sku(world: World, sku_id: str, body: Json, known: Sku | None) -> Sku:
+    if not _SKU_ID.fullmatch(sku_id):
+        raise invalid("id")
+    for name in _REQUIRED:
+        if not fields.text(body, name):
+            raise missing(name)
+    country = str(body["countryOfOrigin"])
+    # KP is the documented example of a country that is refused.
+    if not _COUNTRY.fullmatch(country) or country == "KP":
+        raise invalid("countryOfOrigin")
+    hs_code = fields.text(body, "hsCode")
+    if hs_code is not None and not _HS_CODE.fullmatch(hs_code):
+        raise invalid("hsCode")
+    weight = fields.decimal(body, "weight")
+    if body.get("weightUnit") not in (None, "oz", "lb", "g", "kg"):
+        raise invalid("weightUnit")
+    fields.metadata(body)
+    now = world.now()
+    # Digital River derives this from its catalogue of tax codes, which is not public: here what has a weight is physical.
+    sku = Sku(sku_id, _plain(body), weight is not None, known.created if known is not None else now, now)
+    world.skus[sku_id] = sku
+    return sku
+
+
+def _plain(body: Json) -> Json:
+    """The body as it is given back: numbers as doubles."""
+    return {
+        name: float(value) if isinstance(value, Decimal) else value for name, value in body.items() if value is not None
+    }
+
+
+def _sku(world: World, sku_id: str) -> Sku:
+    sku = world.skus.get(sku_id)
+    if sku is None:
+        raise not_found("id", "SKU")
+    return sku
+
+
+def _customer(world: World, customer_id: str) -> Customer:
+    customer = world.customers.get(customer_id)
+    if customer is None:
+        raise not_found("id", "Customer")
+    return customer
+
+
+ROUTES: Final = (
+    Route("POST", "/skus", post_sku),
+    Route("GET", "/skus", list_skus),
+    Route("PUT", "/skus/{id}", put_sku),
+    Route("POST", "/skus/{id}", update_sku),
+    Route("GET", "/skus/{id}", get_sku),
+    Route("DELETE", "/skus/{id}", delete_sku),
+    Route("POST", "/customers", post_customer),
+    Route("GET", "/customers", list_customers),
+    Route("POST", "/customers/{id}", update_customer),
+    Route("GET", "/customers/{id}", get_customer),
+    Route("DELETE", "/customers/{id}", delete_customer),
+)

@@ -1,0 +1,62 @@
+"""A bank's dispute: opened, decided, and money taken back. Only people outside make one, so only ``/_admin`` does here.
+
+Documented: the order is ``dispute`` meanwhile and takes no fulfilment, refund or return; a chargeback leaves less to refund and
+is reported by a sales transaction of which one of amount 0 is the fee; afterwards the order is where it was. Digital River's
+sample shows the order of ``order.dispute.resolved`` as ``accepted`` although it was complete: ``as_accepted`` does the same.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from orderflow.simulator.resources import charges
+from orderflow.simulator.resources.rendering import major
+from orderflow.simulator.state.records import Order
+from orderflow.simulator.state.world import World
+
+#: Where an order may be when the bank asks; Digital River's sample has ``complete``, the rest is an assumption.
+_FROM: Final = ("accepted", "fulfilled", "complete", "returned")
+
+
+def open_dispute(world: World, order: Order) -> bool:
+    """Whether the order is in dispute now."""
+    if order.state in _FROM:
+        order.disputed_from = order.state
+        order.fraud_state = "review_opened"
+        order.fraud_transitions["review_opened"] = world.now()
+        charges.move(world, order, "dispute")
+        charges.tell(world, order, "order.dispute")
+    return order.state == "dispute"
+
+
+def resolve_dispute(world: World, order: Order, *, as_accepted: bool = False) -> None:
+    """The dispute is over. Nothing for an order that is in none."""
+    if order.disputed_from is None:
+        return
+    before, order.disputed_from = order.disputed_from, None
+    order.fraud_state = "passed"
+    order.state = "accepted" if as_accepted else before
+    order.updated = world.now()
+    charges.tell(world, order, "order.dispute.resolved")
+    order.state = before
+    charges.settle(world, order)
+    if charges.move_returned(world, order):  # what came back meanwhile
+        charges.tell(world, order, "order.refunded")
+
+
+def charge_back(world: World, order: Order, amount: int) -> bool:
+    """Whether the bank took ``amount`` minor units back: no more than was captured. Its fee is reported beside it."""
+    if not 0 < amount <= order.sum_of("captures", "complete") - order.charged_back:
+        return False
+    order.charged_back += amount
+    order.updated = world.now()
+    for taken in (amount, 0):
+        transaction: dict[str, object] = {
+            "id": world.uuid(),
+            "orderId": order.id,
+            "type": "fraud_chargeback",
+            "currency": order.checkout.price.currency,
+            "amount": major(taken, order.checkout.price.digits),
+        }
+        world.emit("order.chargeback", transaction, order.id)
+    return True

@@ -1,0 +1,222 @@
+"""``/refunds``: money back, asynchronously; and the refunds of the charge, which are another view of the same money.
+
+Documented: a refund needs a capture that is complete; ``availableToRefundAmount`` is what was captured less refunds that are
+complete or pending; more than that is a 400; ``refundedAmount`` stays 0 while it is pending; a push payment first needs the
+shopper's account (``pending_information`` with a token). Assumptions of ours: 100 percent is all that is available; a part
+of the total (``type``) is its own money, also when the order is refunded otherwise; a token that expires ends as ``failed``
+event with state ``expired``.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+from orderflow.simulator.resources import charges
+from orderflow.simulator.resources.aftersale_rendering import refund_json
+from orderflow.simulator.resources.call import Call, Reply, Route
+from orderflow.simulator.state import fields, listing
+from orderflow.simulator.state.clock import stamp
+from orderflow.simulator.state.fields import Json
+from orderflow.simulator.state.records import Operation, Order, OrderLine, Refund, RefundLine
+from orderflow.simulator.state.refusal import Refused, invalid, missing, not_found
+from orderflow.simulator.state.world import World
+
+#: How long the shopper may take to name an account, in Digital River's prose (its sample says 90 days).
+TOKEN_SECONDS: Final = 30 * 86_400.0
+
+_TYPES: Final = ("shipping", "duty", "tax", "importer_tax")
+_PERCENT_MIN: Final = Decimal("0.01")
+_PERCENT_MAX: Final = Decimal(100)
+
+
+def post_refund(world: World, call: Call) -> Reply:
+    """``POST /refunds``: exactly one of ``amount``, ``percent`` and ``items``."""
+    body = call.body
+    order = _order(world, body)
+    if fields.required_text(body, "currency").upper() != order.checkout.price.currency:
+        raise invalid("currency", "The currency is not the order's.")
+    if order.state == "dispute":
+        raise invalid("order", "The order is in dispute.")
+    styles = [name for name in ("amount", "percent", "items") if body.get(name) is not None]
+    if len(styles) != 1:
+        raise invalid("amount", "Exactly one of amount, percent and items is required.")
+    kind = fields.text(body, "type")
+    if kind is not None and kind not in _TYPES:
+        raise invalid("type")
+    reason = fields.text(body, "reason", length_max=64)
+    pairs = fields.metadata(body)
+    lines = _read_items(order, body) if styles == ["items"] else []
+    amount = sum(line.amount for line in lines) if lines else _amount(order, body, kind)
+    if not 0 < amount <= order.available:
+        raise invalid("amountRequested", "The amount is larger than what is available.")
+    refund = make_refund(world, order, amount, lines, kind=kind, reason=reason, metadata=pairs)
+    answer = refund_json(refund)
+    world.clock.after(world.options.refund_delay, lambda: work_on(world, refund))
+    return Reply(201, answer)
+
+
+def get_refund(world: World, call: Call) -> Reply:
+    """``GET /refunds/{id}``."""
+    refund = world.refunds.get(call.ids["id"])
+    if refund is None:
+        raise not_found("id", "Refund")
+    return Reply(200, refund_json(refund))
+
+
+def list_refunds(world: World, call: Call) -> Reply:
+    """``GET /refunds`` with ``orderId``, ``ids`` and ``state``."""
+    order_id, ids, state = call.query.get("orderId"), listing.names_in(call.query, "ids"), call.query.get("state")
+    if order_id is not None:
+        order = world.orders.get(order_id)
+        newest_first = list(reversed(order.refunds)) if order is not None else []
+    else:
+        newest_first = list(reversed(world.refunds.values()))
+    wanted = (
+        item for item in newest_first if (ids is None or item.id in ids) and (state is None or item.state == state)
+    )
+    return Reply(200, listing.page(wanted, call.query, id_of=lambda item: item.id, render=refund_json))
+
+
+def make_refund(
+    world: World,
+    order: Order,
+    amount: int,
+    lines: list[RefundLine],
+    *,
+    kind: str | None = None,
+    reason: str | None = None,
+    metadata: Json | None = None,
+) -> Refund:
+    """A new refund with its refund of the charge: pending, unless refunds of the order's method fail at once."""
+    now = world.now()
+    operation = Operation(world.uuid(), amount, "pending", now, now)
+    refund = Refund(f"re_{world.uuid()}", order, amount, "pending", now, lines, operation, kind, reason, metadata or {})
+    world.refunds[refund.id] = refund
+    order.refunds.append(refund)
+    if order.charge is not None:
+        order.charge.refunds.append(operation)
+    order.updated = now
+    if order.method.refund == "fails":
+        end(world, refund, "failed")
+        return refund
+    world.emit("refund.pending", refund_json(refund), order.id)
+    charges.tell_charge(world, order, "order.charge.refund.pending")
+    return refund
+
+
+def work_on(world: World, refund: Refund) -> None:
+    """The delay is over: paid back, failed, or the shopper is asked for an account."""
+    if refund.state != "pending":
+        return
+    ends = refund.order.method.refund
+    if ends in ("asks", "asks_then_fails"):
+        refund.state = "pending_information"
+        refund.token = world.uuid()
+        refund.token_expires = stamp(world.now() + TOKEN_SECONDS)
+        world.emit("refund.pending_information", refund_json(refund), refund.order.id)
+        world.clock.after(TOKEN_SECONDS, lambda: end(world, refund, "expired"))
+        return
+    end(world, refund, "failed" if ends in ("fails", "fails_later") else "succeeded")
+
+
+def end(world: World, refund: Refund, state: str) -> None:
+    """``succeeded``, ``failed`` or ``expired``. Nothing for a refund that has ended.
+
+    A refund that waits for an account is ``succeeded`` when that is named, unless its method says that it fails even then.
+    """
+    if refund.state not in ("pending", "pending_information"):
+        return
+    if (
+        refund.state == "pending_information"
+        and state == "succeeded"
+        and refund.order.method.refund == "asks_then_fails"
+    ):
+        state = "failed"
+    order, paid = refund.order, state == "succeeded"
+    refund.state, refund.token = state, None
+    refund.operation.state = "complete" if paid else "failed"
+    refund.operation.updated = order.updated = world.now()
+    charges.tell_charge(world, order, f"order.charge.refund.{refund.operation.state}")
+    if not paid:
+        refund.failure_reason = "expired" if state == "expired" else "failed-request"
+        world.emit("refund.failed", refund_json(refund), order.id)
+        return
+    world.emit("refund.complete", refund_json(refund), order.id)
+    charges.move_returned(world, order)
+    charges.tell(world, order, "order.refunded")
+    charges.document(world, order, "order.credit_memo.created", "customer_credit_memo")
+
+
+def _order(world: World, body: Json) -> Order:
+    order_id = fields.text(body, "orderId")
+    if not order_id:
+        raise missing("orderId")
+    order = world.orders.get(order_id)
+    if order is None:
+        raise invalid("order", "Requisition not found.")  # seen: no 404
+    return order
+
+
+def _amount(order: Order, body: Json, kind: str | None) -> int:
+    """Minor units that ``amount`` or ``percent`` asks for, of the order or of one part of its total."""
+    digits = order.checkout.price.digits
+    available = order.available if kind is None else min(order.available_of(kind), order.available)
+    asked = fields.decimal(body, "amount")
+    if asked is not None:
+        amount = fields.minor(asked, digits)
+        if kind is not None and amount > available:
+            raise invalid("amountRequested", "The amount is larger than what is available.")
+        if kind in ("tax", "importer_tax") and amount != available:
+            raise invalid("amountRequested", "Tax is refunded whole.")
+        return amount
+    percent = fields.decimal(body, "percent")
+    assert percent is not None  # it is one or the other
+    if not _PERCENT_MIN <= percent <= _PERCENT_MAX:
+        raise invalid("percent")
+    if kind in ("tax", "importer_tax") and percent != _PERCENT_MAX:
+        raise invalid("percentRequested", "Tax is refunded whole.")
+    return fields.round_half_up(available * percent / 100)
+
+
+def _read_items(order: Order, body: Json) -> list[RefundLine]:
+    lines: list[RefundLine] = []
+    for at, item in enumerate(fields.objects(body, "items")):
+        path = f"items[{at}]."
+        line = order.lines_by_id.get(fields.required_text(item, "itemId", path))
+        if line is None:
+            raise not_found(path + "itemId", "Item")
+        quantity = fields.quantity(item, "quantity", path, least=1)
+        lines.append(RefundLine(line, quantity, _item_amount(order, line, item, quantity, path)))
+        taken = sum(one.amount for one in lines if one.line is line)
+        if taken > order.available_of_line(line):
+            raise invalid("amountRequested", "The amount is larger than what is available of the item.")
+    return lines
+
+
+def _item_amount(order: Order, line: OrderLine, item: Json, quantity: int | None, path: str) -> int:
+    """By ``amount``, or by ``percent`` of the units named, all of the line when none are; units alone are all of their price."""
+    amount, percent = fields.decimal(item, "amount", path), fields.decimal(item, "percent", path)
+    if amount is not None and percent is not None:
+        raise invalid(path + "amount", "Only one of amount and percent is allowed.")
+    if amount is not None:
+        return fields.minor(amount, order.checkout.price.digits)
+    if percent is None and quantity is None:
+        raise missing(path + "quantity")
+    if quantity is not None and quantity > line.shipped:
+        raise Refused(
+            400, "invalid_quantity_amount", "The quantity is larger than what was shipped.", path + "quantity"
+        )
+    price = line.price if quantity is None else line.price_of(quantity)
+    if percent is None:
+        return price
+    if not _PERCENT_MIN <= percent <= _PERCENT_MAX:
+        raise invalid(path + "percent")
+    return fields.round_half_up(price * percent / 100)
+
+
+ROUTES: Final = (
+    Route("POST", "/refunds", post_refund),
+    Route("GET", "/refunds", list_refunds),
+    Route("GET", "/refunds/{id}", get_refund),
+)

@@ -1,0 +1,156 @@
+"""``/returns``: units that come back through the merchant's own logistics.
+
+Documented: ``created`` until the merchant accepts them; Digital River pays back only a return of which every line was accepted
+in full, by a refund of its own, reported before the return that caused it; more than can come back is a 409
+``quantity_too_large``. Assumptions of ours: units must have been shipped; accepting an accepted return is a 409.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+from orderflow.simulator.resources import charges
+from orderflow.simulator.resources.aftersale_rendering import return_json
+from orderflow.simulator.resources.call import Call, Reply, Route
+from orderflow.simulator.resources.refunds import make_refund, work_on
+from orderflow.simulator.state import fields, listing
+from orderflow.simulator.state.fields import Json
+from orderflow.simulator.state.records import Order, OrderLine, RefundLine, Return, ReturnLine
+from orderflow.simulator.state.refusal import Refused, invalid, missing, not_found
+from orderflow.simulator.state.world import World
+
+
+def post_return(world: World, call: Call) -> Reply:
+    """``POST /returns``."""
+    body = call.body
+    order = world.orders.get(fields.required_text(body, "orderId"))
+    if order is None:
+        raise not_found("orderId", "Order")
+    if order.state not in ("accepted", "fulfilled", "complete", "returned"):
+        raise Refused(409, "invalid_parameter", "The order takes no return.", "order")
+    lines = _read_items(order, body)
+    fields.text(body, "reason", length_max=64)
+    made = Return(
+        f"ret_{world.uuid()}", order, lines, "created", world.now(), fields.metadata(body), body.get("reason")
+    )
+    world.returns[made.id] = made
+    order.returns.append(made)
+    world.emit("return.created", return_json(made), order.id)
+    return Reply(201, return_json(made))
+
+
+def update_return(world: World, call: Call) -> Reply:
+    """``POST /returns/{id}``: accept it whole by ``state``, or units of it by ``items``."""
+    made = _return(world, call)
+    if made.state == "accepted":
+        raise Refused(409, "invalid_parameter", "The return is accepted.", "state")
+    if made.order.state == "dispute":
+        raise Refused(409, "invalid_parameter", "The order is in dispute.", "order")
+    if fields.text(call.body, "state") is not None:
+        if call.body["state"] != "accepted":
+            raise invalid("state")
+        for line in made.lines:
+            line.accepted = line.quantity
+    else:
+        _accept_items(made, call.body)
+    if all(line.accepted == line.quantity for line in made.lines):
+        _accept(world, made)
+    return Reply(200, return_json(made))
+
+
+def get_return(world: World, call: Call) -> Reply:
+    """``GET /returns/{id}``."""
+    return Reply(200, return_json(_return(world, call)))
+
+
+def list_returns(world: World, call: Call) -> Reply:
+    """``GET /returns`` with ``orderId`` and ``ids``."""
+    order_id, ids = call.query.get("orderId"), listing.names_in(call.query, "ids")
+    if order_id is not None:
+        order = world.orders.get(order_id)
+        newest_first = list(reversed(order.returns)) if order is not None else []
+    else:
+        newest_first = list(reversed(world.returns.values()))
+    wanted = (item for item in newest_first if ids is None or item.id in ids)
+    return Reply(200, listing.page(wanted, call.query, id_of=lambda item: item.id, render=return_json))
+
+
+def _accept(world: World, made: Return) -> None:
+    """Digital River pays it back, and says so before it says that it accepted the return (section 5.4 of the reference)."""
+    order = made.order
+    made.state = "accepted"
+    refunded = [RefundLine(item.line, item.quantity, item.line.price_of(item.quantity)) for item in made.lines]
+    amount = min(sum(line.amount for line in refunded), order.available)
+    if amount > 0:
+        refund = make_refund(world, order, amount, refunded, reason=made.reason_text)
+        made.refund_ids.append(refund.id)
+        world.clock.after(world.options.refund_delay, lambda: work_on(world, refund))
+    # Digital River's samples of this event name no refunds; its answer does.
+    world.emit("return.accepted", {**return_json(made), "refundIds": []}, order.id)
+    if amount <= 0 and charges.move_returned(world, order):  # all of it was paid back before
+        charges.tell(world, order, "order.refunded")
+
+
+def _accept_items(made: Return, body: Json) -> None:
+    by_id = {line.line.id: line for line in made.lines}
+    for at, item in enumerate(fields.objects(body, "items")):
+        path = f"items[{at}]."
+        line = by_id.get(fields.required_text(item, "itemId", path))
+        if line is None:
+            raise not_found(path + "itemId", "Item")
+        if fields.required_text(item, "state", path) != "accepted":
+            raise invalid(path + "state")
+        quantity = fields.quantity(item, "quantity", path, least=1)
+        if quantity is None:
+            raise missing(path + "quantity")
+        if quantity > line.quantity - line.accepted:
+            raise Refused(409, "quantity_too_large", "The quantity is larger than what is to come.", path + "quantity")
+        line.accepted += quantity
+
+
+def _read_items(order: Order, body: Json) -> list[ReturnLine]:
+    asked: Counter[str] = Counter()
+    for earlier in order.returns:
+        for one in earlier.lines:
+            asked[one.line.id] += one.quantity
+    lines: list[ReturnLine] = []
+    for at, item in enumerate(fields.objects(body, "items")):
+        path = f"items[{at}]."
+        line = _line_named(order, item, path)
+        quantity = fields.quantity(item, "quantity", path, least=1)
+        if quantity is None:
+            raise missing(path + "quantity")
+        asked[line.id] += quantity
+        if asked[line.id] > line.shipped:
+            raise Refused(409, "quantity_too_large", "The quantity is larger than what can come back.", path + "qty")
+        lines.append(ReturnLine(line, quantity))
+    return lines
+
+
+def _line_named(order: Order, item: Json, path: str) -> OrderLine:
+    """The line by its id, or by its SKU where only one line has that."""
+    item_id = fields.text(item, "itemId", path)
+    if item_id is None:
+        sku_id = fields.required_text(item, "skuId", path)
+        found = [line for line in order.lines if line.priced.sku_id == sku_id]
+    else:
+        found = [line for line in order.lines if line.id == item_id]
+    if len(found) != 1:
+        raise not_found(path + ("itemId" if item_id is not None else "skuId"), "Item")
+    return found[0]
+
+
+def _return(world: World, call: Call) -> Return:
+    made = world.returns.get(call.ids["id"])
+    if made is None:
+        raise not_found("id", "Return")
+    return made
+
+
+ROUTES: Final = (
+    Route("POST", "/returns", post_return),
+    Route("GET", "/returns", list_returns),
+    Route("GET", "/returns/{id}", get_return),
+    Route("POST", "/returns/{id}", update_return),
+)

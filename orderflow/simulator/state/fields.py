@@ -1,0 +1,154 @@
+"""Reading request bodies: members of a JSON object with Digital River's refusals for what is missing or of a wrong kind.
+
+Numbers were parsed as decimals. Quantities are taken as integers and as strings of digits, both occur in Digital River's samples.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Final, cast
+
+from orderflow.simulator.state.refusal import Refused, invalid, missing
+
+Json = dict[str, object]
+
+METADATA_PAIRS_MAX: Final = 20
+METADATA_KEY_MAX: Final = 40
+METADATA_VALUE_MAX: Final = 500
+
+#: Formats that Digital River is documented to check (US CA GB DE FR ES IT); others pass.
+_POSTAL_CODES: Final = {
+    "US": re.compile(r"\d{5}(-\d{4})?"),
+    "CA": re.compile(r"[A-Z]\d[A-Z] ?\d[A-Z]\d", re.IGNORECASE),
+    "GB": re.compile(r"[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}", re.IGNORECASE),
+    "DE": re.compile(r"\d{5}"),
+    "FR": re.compile(r"\d{5}"),
+    "ES": re.compile(r"\d{5}"),
+    "IT": re.compile(r"\d{5}"),
+}
+_STATE: Final = re.compile(r"[A-Z]{2}")
+_COUNTRY: Final = re.compile(r"[A-Z]{2}")
+
+
+def text(body: Json, name: str, path: str = "", *, length_max: int = 500) -> str | None:
+    """A string, or None when it is not there."""
+    value = body.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) > length_max:
+        raise invalid(path + name)
+    return value
+
+
+def required_text(body: Json, name: str, path: str = "") -> str:
+    """A string with at least one sign."""
+    value = text(body, name, path)
+    if not value:
+        raise missing(path + name)
+    return value
+
+
+def obj(body: Json, name: str, path: str = "") -> Json | None:
+    """An object, or None when it is not there."""
+    value = body.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise invalid(path + name)
+    return cast("Json", value)
+
+
+def objects(body: Json, name: str, path: str = "") -> list[Json]:
+    """A list of at least one object."""
+    value = body.get(name)
+    if value is None:
+        raise missing(path + name)
+    if not isinstance(value, list) or not value or not all(isinstance(entry, dict) for entry in value):
+        raise invalid(path + name)
+    return cast("list[Json]", value)
+
+
+def decimal(body: Json, name: str, path: str = "") -> Decimal | None:
+    """A finite number, or None when it is not there."""
+    value = body.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise invalid(path + name)
+    return Decimal(value)
+
+
+def quantity(body: Json, name: str, path: str, *, least: int) -> int | None:
+    """A whole number of units, or None when it is not there."""
+    value = body.get(name)
+    if value is None:
+        return None
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise Refused(400, "invalid_quantity_amount", "The quantity is not valid.", path + name)
+    return value
+
+
+def minor(amount: Decimal, digits: int) -> int:
+    """Minor units, rounded half up."""
+    return round_half_up(amount.scaleb(digits))
+
+
+def round_half_up(value: Decimal) -> int:
+    """The nearest whole number, halves away from zero."""
+    return int(value.quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+
+def metadata(body: Json) -> Json:
+    """``metadata`` within the documented limits; empty when it is not there."""
+    pairs = obj(body, "metadata")
+    if pairs is None:
+        return {}
+    if len(pairs) > METADATA_PAIRS_MAX:
+        raise Refused(400, "too_many_metadata_pairs", "At most 20 metadata pairs are allowed.", "metadata")
+    for key, value in pairs.items():
+        if not key or len(key) > METADATA_KEY_MAX:
+            raise Refused(400, "invalid_metadata_key", "A metadata key is too long.", "metadata")
+        if not isinstance(value, str | bool | int) or len(str(value)) > METADATA_VALUE_MAX:
+            raise Refused(400, "invalid_metadata_value", "A metadata value is not valid.", "metadata")
+    return pairs
+
+
+def party(body: Json, name: str) -> Json | None:
+    """``billTo``, ``shipTo`` or ``shipFrom``: the country is required, formats are checked where Digital River does."""
+    found = obj(body, name)
+    if found is None:
+        return None
+    address = obj(found, "address", f"{name}.")
+    if address is None:
+        raise missing(f"{name}.address")
+    country = text(address, "country", f"{name}.address.")
+    if not country:
+        raise missing(f"{name}.address.country")
+    if not _COUNTRY.fullmatch(country):
+        raise invalid(f"{name}.address.country")
+    postal_code = text(address, "postalCode", f"{name}.address.")
+    pattern = _POSTAL_CODES.get(country)
+    if postal_code and pattern is not None and not pattern.fullmatch(postal_code):
+        raise invalid("address.postalCode")
+    state = text(address, "state", f"{name}.address.")
+    if state and country in ("US", "CA") and not _STATE.fullmatch(state):
+        raise invalid("address.state")
+    return found
+
+
+def party_gap(found: Json | None, name: str, *, with_state: bool) -> str | None:
+    """The first member that an order needs of a party and that is not there."""
+    if found is None:
+        return name
+    if not found.get("name"):
+        return f"{name}.name"
+    address = cast("Json", found["address"])
+    for member in ("line1", "city", "postalCode"):
+        if not address.get(member):
+            return f"{name}.address.{member}"
+    if with_state and address["country"] in ("US", "CA") and not address.get("state"):
+        return f"{name}.address.state"
+    return None

@@ -1,0 +1,110 @@
+"""The simulator's memory: all resources with the indexes that requests need, the clock, ids, and the log of events.
+
+No request walks over all orders. Nothing here knows HTTP.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from orderflow.simulator.state.clock import Clock, fine_stamp
+from orderflow.simulator.state.fields import Json
+from orderflow.simulator.state.options import SimulatorOptions
+from orderflow.simulator.state.records import Checkout, Customer, Event, Fulfillment, Order, Refund, Return, Sku, Source
+
+#: Order and line ids are digits at Digital River.
+_ORDER_ID_FIRST: Final = 900_100_000_000
+_LINE_ID_FIRST: Final = 700_500_000_000
+
+#: ``GET /events`` reaches back 30 days; the count is ours, it bounds the memory of a long soak.
+EVENT_AGE_SECONDS_MAX: Final = 30 * 86_400
+EVENTS_MAX: Final = 100_000
+
+
+class World:
+    """All that one simulator knows."""
+
+    def __init__(self, options: SimulatorOptions) -> None:
+        self.options = options
+        self.clock = Clock()
+        self.random = random.Random(options.seed)
+        self.skus: dict[str, Sku] = {}
+        self.customers: dict[str, Customer] = {}
+        self.sources: dict[str, Source] = {}
+        self.checkouts: dict[str, Checkout] = {}
+        self.orders: dict[str, Order] = {}
+        self.fulfillments: dict[str, Fulfillment] = {}
+        self.refunds: dict[str, Refund] = {}
+        self.returns: dict[str, Return] = {}
+        self.checkouts_by_upstream: dict[str, list[Checkout]] = {}
+        self.orders_by_upstream: dict[str, list[Order]] = {}
+        self.orders_by_source: dict[str, Order] = {}
+        self.fulfillments_by_order: dict[str, list[Fulfillment]] = {}
+        self.events: deque[Event] = deque(maxlen=EVENTS_MAX)
+        #: Called for each event; the webhook sender is the one listener.
+        self.listener: Callable[[Event], None] | None = None
+        self._orders_made = 0
+        self._lines_made = 0
+
+    def now(self) -> float:
+        """The simulator's time."""
+        return self.clock.now()
+
+    def uuid(self) -> str:
+        """A random id, repeatable by the seed."""
+        return str(uuid.UUID(int=self.random.getrandbits(128), version=4))
+
+    def order_id(self) -> str:
+        """An order's id: digits."""
+        self._orders_made += 1
+        return str(_ORDER_ID_FIRST + self._orders_made)
+
+    def line_id(self) -> str:
+        """A line's id: digits."""
+        self._lines_made += 1
+        return str(_LINE_ID_FIRST + self._lines_made)
+
+    def add_checkout(self, checkout: Checkout) -> None:
+        """Keep a new checkout."""
+        self.checkouts[checkout.id] = checkout
+        if checkout.upstream_id is not None:
+            self.checkouts_by_upstream.setdefault(checkout.upstream_id, []).append(checkout)
+
+    def add_order(self, order: Order) -> None:
+        """Keep a new order; its checkout is consumed by it."""
+        self.orders[order.id] = order
+        if order.source is not None:
+            self.orders_by_source[order.source.id] = order
+        order.checkout.order_id = order.id
+        if order.upstream_id is not None:
+            self.orders_by_upstream.setdefault(order.upstream_id, []).append(order)
+
+    def add_fulfillment(self, fulfillment: Fulfillment) -> None:
+        """Keep a new fulfilment."""
+        self.fulfillments[fulfillment.id] = fulfillment
+        self.fulfillments_by_order.setdefault(fulfillment.order.id, []).append(fulfillment)
+
+    def emit(self, kind: str, body: Json, order_id: str | None = None) -> None:
+        """Log an event with its object as it is now, and tell the listener."""
+        now = self.now()
+        event_id = self.uuid()
+        envelope = {
+            "id": event_id,
+            "type": kind,
+            "data": {"object": body},
+            "liveMode": False,
+            "createdTime": fine_stamp(now),
+            "digitalriverVersion": "2021-12-13",
+        }
+        event = Event(event_id, kind, now, msgspec.json.encode(envelope), order_id)
+        self.events.append(event)
+        while self.events and self.events[0].created < now - EVENT_AGE_SECONDS_MAX:
+            self.events.popleft()
+        if self.listener is not None:
+            self.listener(event)

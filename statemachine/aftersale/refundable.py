@@ -1,0 +1,237 @@
+"""What a request for a refund asks for, and what is left to refund: the questions that the life cycle's table asks about it.
+
+Left is what was captured, less what the bank took back, less all refunds that have not failed: pending ones count as taken, as
+they do at Digital River (reference: "Refund", ``availableToRefundAmount``). Of a line, what its shipped units cost is left, less
+its parts of those refunds and less the units of its returns, which Digital River pays back when it accepts them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+
+from statemachine.aftersale.prices import price_of, price_of_line
+from statemachine.aftersale.repaid import Taken, is_live, units_left, units_taken
+from statemachine.drafts.draft import Draft
+from statemachine.messages.commands import RefundItem
+from statemachine.messages.events import RefundItem as AskedItem
+from statemachine.messages.events import RefundRequested
+from statemachine.messages.money import has_exact_digits, parse_money
+from statemachine.order.order import Line, Order, Refund, RefundUnits
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What a request asks for: ``amount`` None when only Digital River can tell, ``taken`` its estimate, both in minor units.
+
+    ``exact`` when the sender named all of the money; ``whole`` when all that is left is asked for.
+    """
+
+    amount: int | None
+    taken: int
+    units: tuple[RefundUnits, ...] = ()
+    items: tuple[RefundItem, ...] = ()
+    part: str | None = None
+    exact: bool = False
+    whole: bool = False
+
+
+def left_to_refund(order: Order) -> int:
+    """Minor units captured and neither charged back nor taken by a refund that has not failed; never below 0."""
+    taken = sum(refund.taken for refund in order.refunds if is_live(refund))
+    return max(order.amounts.captured - order.amounts.charged_back - taken, 0)
+
+
+def left_beside_returns(order: Order) -> int:
+    """The same, less what returns will pay back; never below 0."""
+    unpaid = units_taken(order).unpaid
+    return max(left_to_refund(order) - price_of(order, unpaid.items()), 0)
+
+
+def line_left(order: Order, line: Line, taken: Taken) -> int | None:
+    """Minor units of ``line`` that are left to refund; None when Digital River did not tell what it costs."""
+    whole = price_of_line(order, line, line.shipped)
+    if whole is None:
+        return None
+    paid = sum(
+        units.amount or price_of_line(order, line, units.quantity) or 0
+        for refund in order.refunds
+        if is_live(refund)
+        for units in refund.units
+        if units.line == line.line
+    )
+    unpaid = price_of_line(order, line, taken.unpaid[line.line]) or 0
+    return max(whole - paid - unpaid, 0)
+
+
+def is_asked_again(order: Order, refund: Refund, wanted: Wanted) -> bool:
+    """Whether ``wanted`` is what ``refund`` was about: the same part, or the same units of the same lines and the same money.
+
+    A request for units only estimates their price, so that may be a cent a line beside what Digital River told of ``refund``,
+    which also says it line by line, as no request does.
+    """
+    if wanted.part is not None or refund.part is not None:
+        return refund.part == wanted.part  # how much it is, only Digital River knows
+    off = 0 if wanted.exact else len(order.lines)
+    of_lines = [[(units.line, units.quantity) for units in units_of] for units_of in (refund.units, wanted.units)]
+    return sorted(of_lines[0]) == sorted(of_lines[1]) and abs(refund.taken - wanted.taken) <= off
+
+
+def is_money_unsound(draft: Draft) -> bool:
+    """An amount of the request is nothing, or does not have the digits of the order's currency."""
+    data = request_of(draft)
+    texts = [data.amount] if data.amount is not None else [item.amount for item in data.items or ()]
+    currency = draft.order.amounts.currency
+    return any(
+        text is not None and (not has_exact_digits(text, currency) or parse_money(text, currency) == 0)
+        for text in texts
+    )
+
+
+def is_nothing_captured(draft: Draft) -> bool:
+    """No capture is complete yet, so Digital River would refuse any refund. An order that costs nothing never has one."""
+    return draft.order.amounts.captured == 0 < draft.order.amounts.total
+
+
+def is_refund_of_lines(draft: Draft) -> bool:
+    """The request names lines."""
+    return request_of(draft).items is not None
+
+
+def is_never_captured(draft: Draft) -> bool:
+    """No capture is complete, whatever the order costs: asked where no capture is to come."""
+    return draft.order.amounts.captured == 0
+
+
+def is_above_left(draft: Draft) -> bool:
+    """More is asked for than is left, of the money or of a line's units; or nothing is asked for, or nothing left."""
+    order, data = draft.order, request_of(draft)
+    if data.of is not None and any(one.whole and one.part == data.of and is_live(one) for one in order.refunds):
+        return True  # all that was left of it is on its way
+    if data.items is not None and _is_a_line_above(order, data.items):
+        return True
+    # An amount of the whole order is a person's word: it may be what a return will then pay less.
+    wanted, left = wanted_of(order, data), left_to_refund(order) if data.items is None else left_beside_returns(order)
+    if wanted.amount is not None:
+        return not 0 < wanted.amount <= left
+    # Our share of a line's price may be a minor unit above Digital River's ("the lost cent", section 8.2 of the reference).
+    return left == 0 or wanted.taken > left + len(order.lines)
+
+
+def _is_a_line_above(order: Order, items: tuple[AskedItem, ...]) -> bool:
+    """More is asked of a line than is left: of its units, or of the money that its shipped units cost."""
+    taken = units_taken(order)
+    quantities, priced, amounts = Counter[str](), Counter[str](), Counter[str]()
+    for item in items:
+        quantities[item.line] += item.quantity or 0
+        if item.amount is None:
+            priced[item.line] += item.quantity or 0
+        else:
+            amounts[item.line] += parse_money(item.amount, order.amounts.currency)
+    for line in order.lines:
+        units, left = max(units_left(order, line, taken), 0), line_left(order, line, taken)
+        if quantities[line.line] > units:
+            return True
+        if left is None:
+            continue
+        price = price_of_line(order, line, priced[line.line]) or 0
+        parts = sum(one.line == line.line for refund in order.refunds for one in refund.units) + 1
+        # Each part may be rounded up by a minor unit; all units that are left cost what is left.
+        if amounts[line.line] > left or (priced[line.line] < units and price > left + parts):
+            return True
+    return False
+
+
+def has_nothing_to_refund(draft: Draft) -> bool:
+    """A line is named without an amount of which nothing is left to refund: no unit, or no money."""
+    order, data = draft.order, request_of(draft)
+    lines, taken = {line.line: line for line in order.lines}, units_taken(order)
+    for item in data.items or ():
+        if item.amount is None:
+            left = line_left(order, lines[item.line], taken)
+            # Digital River did not tell what the line costs: then only its units can be counted.
+            if left == 0 or (left is None and units_left(order, lines[item.line], taken) <= 0):
+                return True
+    return False
+
+
+def request_of(draft: Draft) -> RefundRequested:
+    """The request in the event."""
+    data = draft.event.data
+    assert isinstance(data, RefundRequested)  # the table asks for this event only
+    return data
+
+
+def wanted_of(order: Order, data: RefundRequested) -> Wanted:
+    """What ``data``, whose lines the order has, asks of ``order``."""
+    currency = order.amounts.currency
+    if data.items is not None:
+        return _wanted_of_lines(order, data.items)
+    if data.amount is not None:
+        whole = parse_money(data.amount, currency)
+        return Wanted(whole, whole, part=data.of, exact=True)
+    if data.of is not None:
+        return Wanted(None, 0, part=data.of, whole=True)  # how much it is, only Digital River knows
+    rest = left_beside_returns(order)
+    # All but the money of returns is asked for as an amount.
+    return Wanted(None if rest == left_to_refund(order) else rest, rest, whole=True)
+
+
+def _wanted_of_lines(order: Order, items: tuple[AskedItem, ...]) -> Wanted:
+    remote = {item.line: item.item_id for item in order.items}
+    asking, taken, told = _Asking(order), 0, True
+    units: dict[str, RefundUnits] = {}
+    asked = []
+    for item in items:
+        quantity, amount, estimate = asking.part_of(item)
+        money = estimate if amount is None else amount
+        told = told and amount is not None
+        taken += money
+        before = units.get(item.line, RefundUnits(item.line, 0))
+        units[item.line] = RefundUnits(item.line, before.quantity + (quantity or 0), before.amount + money)
+        asked.append(RefundItem(line=item.line, item_id=remote.get(item.line, ""), quantity=quantity, amount=amount))
+    exact = all(item.amount is not None for item in items)
+    return Wanted(taken if told else None, taken, tuple(units.values()), tuple(asked), exact=exact)
+
+
+class _Asking:
+    """The lines of one request, each looked at with what the ones before it have taken."""
+
+    def __init__(self, order: Order) -> None:
+        taken = units_taken(order)
+        self._order = order
+        self._lines = {line.line: line for line in order.lines}
+        self._units = {line.line: max(units_left(order, line, taken), 0) for line in order.lines}
+        self._money = {line.line: line_left(order, line, taken) for line in order.lines}
+        self._left = left_beside_returns(order)
+
+    def part_of(self, item: AskedItem) -> tuple[int | None, int | None, int]:
+        """Units, money and our estimate of it; the money is None when Digital River is to tell what these units cost.
+
+        The rest of a line, or more than is left by rounding, is asked for by what is left of it.
+        """
+        if item.amount is not None:
+            amount = parse_money(item.amount, self._order.amounts.currency)
+            return self._take(item.line, item.quantity, amount, amount)
+        line, left = self._lines[item.line], self._money[item.line]
+        units = self._units[item.line]
+        quantity = units if item.quantity is None else item.quantity
+        price = price_of_line(self._order, line, quantity)
+        if left is None or price is None:
+            return self._take(item.line, quantity, None, 0)
+        if quantity < units and price <= left:
+            return self._take(item.line, quantity, None, price)
+        if left == price and quantity == line.shipped:
+            return self._take(item.line, quantity, None, price)  # the whole line: nobody knows its price better
+        if left > self._left >= left - len(self._order.lines):
+            left = self._left  # the lost cent
+        return self._take(item.line, quantity or None, left, left)
+
+    def _take(
+        self, line: str, quantity: int | None, amount: int | None, estimate: int
+    ) -> tuple[int | None, int | None, int]:
+        left = self._money[line]
+        self._units[line] = max(self._units[line] - (quantity or 0), 0)
+        self._money[line] = None if left is None else max(left - estimate, 0)
+        self._left = max(self._left - estimate, 0)
+        return quantity, amount, estimate

@@ -1,0 +1,149 @@
+"""Which refunds pay back which returns, so that no unit is paid back twice and none is forgotten.
+
+Digital River pays back an accepted return by refunds of its own, which name no return. They are found by what they are over,
+always from the whole order: so the same reports in another order find the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+from msgspec.structs import replace
+
+from statemachine.aftersale.prices import price_of
+from statemachine.drafts.draft import Draft
+from statemachine.messages.commands import AcceptReturn, decode_command
+from statemachine.messages.identity import holds, mark_of
+from statemachine.order.order import Line, Order, Refund, Return
+
+
+def is_live(refund: Refund) -> bool:
+    """Whether the refund takes of what is left: it has not failed."""
+    return refund.state not in ("failed", "expired")
+
+
+def is_accepting(order: Order, return_id: str) -> bool:
+    """Whether Digital River is being asked to accept the return."""
+    for command in order.commands:
+        if command.name == "accept_return":
+            about = decode_command(command.payload)
+            if isinstance(about, AcceptReturn) and about.return_id == return_id:
+                return True
+    return False
+
+
+def refunds_of_returns(order: Order) -> dict[str, tuple[Refund, ...]]:
+    """By return id, the refunds of each return that is accepted or about to be: those named, those over the same units, others
+    over some of them. One that failed stands for a return only as far as no live one does.
+    """
+    claims = [one for one in order.returns if one.state == "accepted" or is_accepting(order, one.return_id)]
+    if not claims:
+        return {}
+    left = [refund for refund in order.refunds if refund.part is None and refund.mark == mark_of(refund.refund_id)]
+    left.sort(key=lambda refund: not is_live(refund))
+    found: dict[str, list[Refund]] = {one.return_id: [] for one in claims}
+    for fits in (_is_named, _is_same, _is_part):
+        for refund in list(left):
+            for one in claims:
+                if fits(order, one, found[one.return_id], refund):
+                    found[one.return_id].append(refund)
+                    left.remove(refund)
+                    break
+    return {name: tuple(refunds) for name, refunds in found.items()}
+
+
+def _is_named(_order: Order, returned: Return, _found: list[Refund], refund: Refund) -> bool:
+    return holds(returned.refunds, refund.mark)
+
+
+def _is_same(order: Order, returned: Return, found: list[Refund], refund: Refund) -> bool:
+    """Over all units of a return of which no refund is known, or, when it tells no units, over what they cost."""
+    if found:
+        return False
+    if not refund.units:
+        cost = price_of(order, [(units.line, units.asked) for units in returned.units])
+        return abs(refund.taken - cost) <= len(order.lines)
+    return _counted(refund) == Counter({units.line: units.asked for units in returned.units})
+
+
+def _is_part(_order: Order, returned: Return, found: list[Refund], refund: Refund) -> bool:
+    """Over units of the return that no other refund of it is over."""
+    rest = Counter({units.line: units.asked for units in returned.units})
+    for other in found:
+        rest -= _counted(other)
+    return bool(refund.units) and all(0 < units.quantity <= rest[units.line] for units in refund.units)
+
+
+def _counted(refund: Refund) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    for units in refund.units:
+        counted[units.line] += units.quantity
+    return counted
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """Units of each line: ``returned`` are of returns and not left to refund, of which ``unpaid`` have no refund yet;
+    ``refunded`` are paid back beside all returns.
+    """
+
+    returned: Counter[str]
+    unpaid: Counter[str]
+    refunded: Counter[str]
+
+
+def units_taken(order: Order, *, beside: str | None = None) -> Taken:
+    """What refunds and returns have taken of each line; ``beside`` names a return that is left out."""
+    of_returns = refunds_of_returns(order) if order.returns else {}
+    matched = {refund.refund_id for refunds in of_returns.values() for refund in refunds}
+    refunded: Counter[str] = Counter()
+    for refund in order.refunds:
+        if is_live(refund) and refund.refund_id not in matched:
+            refunded += _counted(refund)
+    returned: Counter[str] = Counter()
+    unpaid: Counter[str] = Counter()
+    for one in order.returns:
+        if one.state == "withdrawn" or one.return_id == beside:
+            continue
+        asked = Counter({units.line: units.asked for units in one.units})
+        paid: Counter[str] = Counter()
+        for refund in of_returns.get(one.return_id, ()):
+            units = _counted(refund) if refund.units else asked
+            if is_live(refund):
+                paid += units
+            else:
+                asked -= units  # not paid back: to be asked for again
+        returned += asked
+        unpaid += asked - paid
+    return Taken(returned, unpaid, refunded)
+
+
+def units_left(order: Order, line: Line, taken: Taken) -> int:
+    """Units of ``line`` that were shipped, that no refund pays back and no return is about."""
+    return line.shipped - taken.refunded[line.line] - taken.returned[line.line]
+
+
+def not_paid_back(returned: Return) -> str:
+    """How the reason begins that an accepted return has no refund."""
+    return f"return {returned.return_id} is not paid back: "
+
+
+def settle_returns(draft: Draft) -> None:
+    """Accepted returns whose refunds are there wait no longer: whatever becomes of a refund, its own machine tells."""
+    order = draft.order
+    paid = {name for name, refunds in refunds_of_returns(order).items() if refunds} if order.returns else set()
+
+    def settled(returned: Return) -> Return:
+        return replace(returned, due=None) if returned.state == "accepted" and returned.return_id in paid else returned
+
+    _change_returns(draft, settled)
+    for returned in order.returns:
+        if returned.return_id in paid:
+            draft.clear_attention(not_paid_back(returned))
+
+
+def _change_returns(draft: Draft, changed: Callable[[Return], Return]) -> None:
+    returns = tuple(changed(one) for one in draft.order.returns)
+    if returns != draft.order.returns:
+        draft.put(returns=returns)

@@ -1,0 +1,248 @@
+"""Commands of an order: asked, answered, inquired after, asked again, given up.
+
+Digital River has no idempotency key. So a command is never asked again before a look-up has shown that it has not taken
+effect, and then under the same id; at most one inquiry of an order is open. What cannot be found out is never guessed: a
+person is called.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import msgspec
+from msgspec.structs import replace
+
+from statemachine.drafts.draft import Draft, encode
+from statemachine.messages.commands import Command, CommandName, DeleteCheckout, Inquire, decode_command, name_of
+from statemachine.messages.facts import Outcome
+from statemachine.order.order import OpenCommand, Order, Units
+
+#: Longest wait between two inquiries about one command, and between two attempts of one that is forbidden.
+INQUIRY_WAIT_MAX = timedelta(hours=1)
+#: The HTTP status of a request that the key has no right to.
+_FORBIDDEN = 403
+
+
+def next_command_id(draft: Draft) -> str:
+    """The id of the next command of this decision: from the order, the cause and the place, so that a replay gives the same."""
+    draft.commands_asked += 1
+    return f"{draft.name}.{draft.commands_asked}"
+
+
+def ask(
+    draft: Draft,
+    command: Command,
+    *,
+    units: tuple[Units, ...] = (),
+    shipment_id: str | None = None,
+    fact: bytes = b"",
+) -> None:
+    """Ask for a new command and keep it open until its outcome is known."""
+    draft.effects.append(command)
+    now = draft.now
+    opened = OpenCommand(
+        command.command_id,
+        name_of(command),
+        encode(command),
+        now,
+        now,
+        due=now + draft.policy.answer_wait,
+        units=units,
+        shipment_id=shipment_id,
+        fact=fact,
+        dispute_ended=draft.order.dispute_ended,
+    )
+    draft.order = replace(draft.order, commands=(*draft.order.commands, opened))
+
+
+def ask_anew(draft: Draft, refused: OpenCommand) -> None:
+    """Ask again for what was refused and had no effect; it is open once more, under its own id."""
+    again = replace(refused, inquiries=0, excused=refused.excused + 1)
+    draft.put(commands=(*draft.order.commands, again))
+    _ask_again(draft, again)
+
+
+def ask_delete(draft: Draft, checkout_id: str) -> None:
+    """Have a checkout deleted that is not wanted any more; facts about it never move the order from now on."""
+    ask(
+        draft, DeleteCheckout(command_id=next_command_id(draft), order_id=draft.order.order_id, checkout_id=checkout_id)
+    )
+    draft.put(former=(*draft.order.former, checkout_id))
+
+
+def find_closing(order: Order, outcome: Outcome) -> OpenCommand | None:
+    """The open command that the outcome is about: its own, or the one asked about by the inquiry that failed."""
+    for command in order.commands:
+        if outcome.command_id in (command.command_id, command.inquired_by):
+            return command
+    return None
+
+
+def close(draft: Draft) -> None:
+    """The outcome of the closing command is known: it is open no longer."""
+    assert draft.closing is not None  # the table fires this for answers to open commands
+    close_command(draft, draft.closing)
+
+
+def close_command(draft: Draft, closing: OpenCommand) -> None:
+    """``closing`` is open no longer; whatever was said about its missing answer is settled, unless it holds for another one."""
+    left = tuple([command for command in draft.order.commands if command.command_id != closing.command_id])
+    draft.order = replace(draft.order, commands=left)
+    if draft.order.attention and not any(one.name == closing.name and one.due is None for one in left):
+        draft.clear_attention(f"{closing.name}: ")
+
+
+def change(draft: Draft, changed: OpenCommand) -> None:
+    """Put ``changed`` in the place of the open command with its id."""
+    draft.put(
+        commands=tuple(
+            [changed if command.command_id == changed.command_id else command for command in draft.order.commands]
+        )
+    )
+
+
+def void_open(draft: Draft) -> None:
+    """Checkout commands on their way are not wanted any more; their outcomes are still awaited, to delete what they made."""
+    void(draft, "create_checkout")
+    void(draft, "attach_source")
+
+
+def void(draft: Draft, name: CommandName) -> None:
+    """Commands ``name`` are not wanted any more: they are never asked again, and those that have no effect to undo are closed."""
+    for command in draft.order.commands:
+        if command.name != name:
+            continue
+        # What waits to be asked again has had no effect; of an attached source nothing is left to undo.
+        if command.step == "retry" or (command.step == "stuck" and name != "create_checkout"):
+            close_command(draft, command)
+        elif command.wanted:
+            change(draft, replace(command, wanted=False))
+
+
+def inquire_later(draft: Draft) -> None:
+    """The outcome is not known: inquire on a deadline, with growing waits, and in the end call a person."""
+    closing, outcome = draft.closing, draft.outcome
+    assert closing is not None  # decide fires this for open commands only
+    assert outcome is not None
+    if outcome.status == _FORBIDDEN:
+        draft.call_attention(f"{closing.name}: Digital River forbids it (HTTP 403): look at the rights of the key")
+        if outcome.problem is not None:  # known to have had no effect
+            _hold(draft, closing)
+            return
+    answers_inquiry = outcome.inquired_by is not None or outcome.command_id == closing.inquired_by
+    if not answers_inquiry and closing.inquired_by is not None:
+        # The inquiry queued behind this attempt will be answered yet.
+        change(draft, replace(closing, step="unknown", due=draft.now + draft.policy.answer_wait))
+        return
+    if closing.inquiries >= draft.policy.inquiries_max:
+        if not closing.wanted and closing.name == "attach_source":
+            close_command(draft, closing)  # another source took its place: nobody needs to know
+            return
+        change(draft, replace(closing, step="stuck", due=None, inquired_by=None))
+        draft.call_attention(f"{closing.name}: its outcome at Digital River could not be found out")
+        return
+    wait = min(draft.policy.answer_wait * 2**closing.inquiries, INQUIRY_WAIT_MAX)
+    change(draft, replace(closing, step="unknown", due=draft.now + wait, inquired_by=None))
+
+
+def _hold(draft: Draft, closing: OpenCommand) -> None:
+    """The command is forbidden until somebody changes that: it is asked again with growing waits, for as long as it takes."""
+    if not closing.wanted:
+        close(draft)  # nothing was made, so there is nothing to delete
+        return
+    wait = min(draft.policy.answer_wait * 2 ** min(closing.attempt - 1, 16), INQUIRY_WAIT_MAX)
+    waiting = replace(closing, step="retry", due=draft.now + wait, inquired_by=None, excused=closing.excused + 1)
+    change(draft, waiting)
+
+
+def inquire_due(draft: Draft) -> None:
+    """Inquire after what has no answer yet; a second silence calls a person, never a second command."""
+    inquiring = any(command.inquired_by is not None for command in draft.order.commands)
+    for command in draft.order.commands:
+        if command.step not in ("answer", "unknown") or not _is_due(command, draft.now):
+            continue
+        if command.inquired_by is not None:
+            # Commands wait in Kafka, in order: nothing is lost, but somebody should see why nothing answers.
+            change(draft, replace(command, due=None))
+            draft.call_attention(f"{command.name}: no answer from Digital River yet")
+        elif inquiring:  # at most one open inquiry per order
+            change(draft, replace(command, due=draft.now + draft.policy.answer_wait))
+        else:
+            inquiring = True
+            inquiry = Inquire(command_id=next_command_id(draft), order_id=draft.order.order_id, about=command.payload)
+            draft.effects.append(inquiry)
+            change(
+                draft,
+                replace(
+                    command,
+                    inquired_by=inquiry.command_id,
+                    inquiries=command.inquiries + 1,
+                    due=draft.now + draft.policy.answer_wait,
+                ),
+            )
+
+
+def ask_again_after_absence(draft: Draft) -> None:
+    """A look-up proved that the command has not taken effect: ask again, not before a late first effect would show."""
+    closing = draft.closing
+    assert closing is not None  # decide fires this for open commands only
+    if not closing.wanted:
+        close(draft)  # nothing was made, so there is nothing to delete
+    elif closing.attempt - closing.excused >= draft.policy.attempts_max:
+        change(draft, replace(closing, step="stuck", due=None, inquired_by=None))
+        draft.call_attention(f"{closing.name}: asked {closing.attempt} times without effect")
+    else:
+        due = closing.asked + draft.policy.ask_again_wait
+        waiting = replace(closing, step="retry", due=due, inquired_by=None)
+        change(draft, waiting)
+        if due <= draft.now:
+            _ask_again(draft, waiting)
+
+
+def ask_again_due(draft: Draft) -> None:
+    """Ask again what waited for its time."""
+    for command in draft.order.commands:
+        if command.step == "retry" and _is_due(command, draft.now):
+            _ask_again(draft, command)
+
+
+def retry_checkout(draft: Draft) -> None:
+    """The checkout was refused only for a SKU that Digital River does not know yet: try again with growing waits."""
+    closing = draft.closing
+    assert closing is not None  # decide fires this for open commands only
+    policy = draft.policy
+    wait = min(policy.unknown_sku_first_wait * 2 ** min(closing.attempt - 1, 16), policy.unknown_sku_longest_wait)
+    waiting = replace(closing, step="retry", due=draft.now + wait, inquired_by=None, excused=closing.excused + 1)
+    change(draft, waiting)
+
+
+def is_unknown_sku_retryable(draft: Draft) -> bool:
+    """Whether the window in which an unknown SKU may still become known is open."""
+    outcome, closing = draft.outcome, draft.closing
+    return (
+        outcome is not None
+        and outcome.unknown_sku
+        and closing is not None
+        and draft.now - closing.first_asked < draft.policy.unknown_sku_window
+    )
+
+
+def _ask_again(draft: Draft, command: OpenCommand) -> None:
+    again = msgspec.structs.replace(decode_command(command.payload), attempt=command.attempt + 1)
+    draft.effects.append(again)
+    change(
+        draft,
+        replace(
+            command,
+            attempt=again.attempt,
+            payload=encode(again),
+            asked=draft.now,
+            step="answer",
+            due=draft.now + draft.policy.answer_wait,
+            dispute_ended=draft.order.dispute_ended,
+        ),
+    )
+
+
+def _is_due(command: OpenCommand, now: datetime) -> bool:
+    return command.due is not None and command.due <= now

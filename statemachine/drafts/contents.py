@@ -1,0 +1,44 @@
+"""What an event reports, as marks: the same report under another event id is known by them."""
+
+from __future__ import annotations
+
+from statemachine.drafts.draft import Draft
+from statemachine.messages.events import (
+    CancelRequested,
+    FulfillmentCancelled,
+    RefundRequested,
+    ReturnReceived,
+    ReturnRequested,
+    Shipped,
+)
+from statemachine.messages.identity import mark_of
+
+Report = Shipped | CancelRequested | FulfillmentCancelled | RefundRequested | ReturnRequested | ReturnReceived
+
+
+def content_mark(data: Report) -> bytes:
+    """The mark of what the event says. The order of its lines says nothing."""
+    if data.items is not None and len(data.items) > 1:
+        data = data.model_copy(update={"items": tuple(sorted(data.items, key=lambda item: item.line))})
+    return mark_of(data.model_dump_json())
+
+
+def fact_of(draft: Draft) -> tuple[bytes, bytes] | None:
+    """Marks of the id and of the content of the fact that the event reports; None when it has no id of its own."""
+    if draft.fact is not None:
+        return draft.fact
+    data = draft.event.data
+    if isinstance(data, Shipped):
+        name = mark_of("shipment", data.shipment_id)
+    elif isinstance(data, CancelRequested | FulfillmentCancelled) and data.cancellation_id is not None:
+        name = mark_of("cancellation", data.cancellation_id)
+    elif isinstance(data, RefundRequested):
+        name = mark_of("refund", data.refund_id)
+    elif isinstance(data, ReturnRequested):
+        name = mark_of("return" if data.items else "withdrawal", data.return_id)
+    elif isinstance(data, ReturnReceived) and data.receipt_id is not None:
+        name = mark_of("receipt", data.return_id, data.receipt_id)
+    else:
+        return None
+    draft.fact = (name, content_mark(data))
+    return draft.fact

@@ -1,0 +1,135 @@
+"""Draft: the working copy of one decision. Guards read it, effects write it; it becomes the next order or is thrown away.
+
+The order in it is still an immutable value: an effect replaces it. What a draft collects beside it ends in the state change.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from statemachine.messages.events import Event
+from statemachine.messages.facts import NextAction, Outcome, Problem, RemoteCheckout, RemoteFulfillment, RemoteOrder
+from statemachine.messages.identity import name_id
+from statemachine.order.decision import Effect
+from statemachine.order.order import OpenCommand, Order, State
+from statemachine.order.policy import Policy
+from statemachine.tables.rules import Rule
+
+#: Shared and never written to: a decision almost never has any.
+NO_TOKENS: Final[dict[str, tuple[str, str | None]]] = {}
+
+LEFT_OUT: Final = "there are more reasons than are kept: the ones between were told in changes of this order"
+
+
+class Draft:
+    """One decision in the making. ``state`` and ``rule`` are what the machine sets; see ``machine.Model``."""
+
+    __slots__ = (
+        "_name",
+        "closing",
+        "commands_asked",
+        "effects",
+        "event",
+        "fact",
+        "follow",
+        "next_action",
+        "now",
+        "order",
+        "policy",
+        "problem",
+        "quote",
+        "remote",
+        "rule",
+        "state",
+        "tokens",
+        "was_parked",
+    )
+
+    def __init__(self, order: Order, event: Event, now: datetime, policy: Policy, *, was_parked: bool = False) -> None:
+        self.state: State = order.state
+        self.rule: Rule[State] | None = None
+        self.order = order
+        self.event = event
+        self.now = now
+        self.policy = policy
+        #: The event waited in the order and is looked at again.
+        self.was_parked = was_parked
+        #: Commands and index entries, in the order in which they came about.
+        self.effects: list[Effect] = []
+        self.commands_asked = 0
+        #: Key and content mark of the shipment, cancellation, refund or return in the event, once a guard has asked for it.
+        self.fact: tuple[bytes, bytes] | None = None
+        #: The open command that the event is the outcome of.
+        self.closing: OpenCommand | None = None
+        #: The trigger to fire next: what an absorbed order of Digital River says.
+        self.follow: str | None = None
+        self.remote: RemoteOrder | None = None
+        self.problem: Problem | None = None
+        self.quote: RemoteCheckout | None = None
+        self.next_action: NextAction | None = None
+        #: Of refunds that need the shopper's information: refund id -> token and when it expires. Never kept in the order.
+        self.tokens: dict[str, tuple[str, str | None]] = NO_TOKENS
+        self._name: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The UUIDv5 of order id, cause source and cause id: the change's, and the begin of its commands' ids."""
+        if self._name is None:
+            cause = self.event.cause
+            self._name = name_id(self.order.order_id, cause.source, cause.id)
+        return self._name
+
+    def put(self, **changes: Any) -> None:  # fields of Order, whose types msgspec.structs.replace cannot say
+        """Replace fields of the order."""
+        self.order = replace(self.order, **changes)
+
+    def call_attention(self, reason: str) -> None:
+        """Add a reason for a person to look; a reason that is there already is not repeated.
+
+        When it is full the oldest stay, because they name the first cause, and the newest; one says that others are left out.
+        """
+        told = self.order.attention
+        if reason in told:
+            return
+        if len(told) >= self.policy.attention_max:
+            kept = tuple([one for one in told if one != LEFT_OUT][: max(self.policy.attention_max - 2, 0)])
+            told = (*kept, LEFT_OUT)
+        self.put(attention=(*told, reason))
+
+    def clear_attention(self, start: str) -> None:
+        """Drop the reasons that begin with ``start``: they are settled."""
+        for reason in self.order.attention:
+            if reason.startswith(start):
+                self.put(attention=tuple(kept for kept in self.order.attention if not kept.startswith(start)))
+                return
+
+    def settle_attention(self, start: str, figures: str | None) -> None:
+        """A reason with figures that comes, changes and goes with its cause: ``start`` and ``figures``, None when it is gone."""
+        reason = None if figures is None else start + figures
+        if reason is None or reason not in self.order.attention:
+            self.clear_attention(start)
+        if reason is not None:
+            self.call_attention(reason)
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """The event's outcome, when it is one."""
+        return self.event.data if isinstance(self.event.data, Outcome) else None
+
+    def remote_order(self) -> RemoteOrder | None:
+        """The order of Digital River in the event, whichever kind of event it is."""
+        data = self.event.data
+        return getattr(data, "order", None)
+
+    def remote_fulfillment(self) -> RemoteFulfillment | None:
+        """The fulfilment of Digital River in the event."""
+        return getattr(self.event.data, "fulfillment", None)
+
+
+def encode(value: object) -> msgspec.Raw:
+    """``value`` as JSON that travels inside other JSON."""
+    return msgspec.Raw(msgspec.json.encode(value))

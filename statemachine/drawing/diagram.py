@@ -1,0 +1,110 @@
+"""Pictures of the machines, drawn from their tables, so that truth and picture cannot part: what they show, and Mermaid.
+
+A picture shows the moves from one state to another; ``diagram_svg.py`` draws the same edges. With the path that an object took,
+its moves are numbered as its changes are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from statemachine.machines import ORDER
+from statemachine.tables.rules import Machine
+
+#: Where a change of an order holds what has a machine of its own: member, and the name of its id.
+_MEMBERS: Final = {"refund": ("refunds", "refund_id"), "return": ("returns", "return_id")}
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """One move that was made: ``number`` is that of the order's change, ``cause`` the event's type."""
+
+    number: int
+    source: str
+    target: str
+    cause: str
+
+
+class Edge(msgspec.Struct, frozen=True):
+    """All moves from ``source`` to ``target``; ``taken`` numbers those that were made. What no rule does is not ``ruled``."""
+
+    source: str
+    target: str
+    triggers: tuple[str, ...]
+    taken: tuple[int, ...] = ()
+    ruled: bool = True
+
+    @property
+    def label(self) -> str:
+        """The triggers in short, behind the numbers of the moves that were made."""
+        name, numbers = _short(self.triggers), ", ".join(map(str, self.taken))
+        return f"({numbers}) {name}" if numbers else name
+
+
+def edges_of(machine: Machine[Any], path: Sequence[Taken] = ()) -> list[Edge]:
+    """The edges of a machine's picture, in the order of its table; then what ``path`` took beside it.
+
+    One event may fire several triggers, so that a change can lead over a state in which the order never stood.
+    """
+    triggers: dict[tuple[str, str], dict[str, None]] = {}
+    for rule in machine.rules:
+        for source in rule.sources:
+            if rule.target is not None and rule.target != source:
+                triggers.setdefault((source, rule.target), {})[rule.trigger] = None
+    taken: dict[tuple[str, str], dict[int, str]] = {}
+    for move in path:
+        taken.setdefault((move.source, move.target), {})[move.number] = move.cause
+    edges = [Edge(*ends, tuple(names), tuple(taken.get(ends, ()))) for ends, names in triggers.items()]
+    for ends, numbers in taken.items():
+        if ends not in triggers:
+            edges.append(Edge(*ends, tuple(dict.fromkeys(numbers.values())), tuple(numbers), ruled=False))
+    return edges
+
+
+def _short(triggers: Iterable[str]) -> str:
+    """Triggers with a comma between; what begins like the one before is told by its end."""
+    shown, before = [], ""
+    for trigger in triggers:
+        name = trigger.removeprefix("digitalriver.")
+        family, dot, rest = name.partition(".")
+        shown.append(f".{rest}" if dot and family == before else name)
+        before = family
+    return ", ".join(shown)
+
+
+def path_of(machine: Machine[Any], changes: Iterable[Mapping[str, Any]]) -> list[Taken]:
+    """The moves that an order's changes (data of ``order.state_changed``, in their order) made in this machine.
+
+    Of refunds and returns, all of the order's are shown in one picture. A refund may be told first in any state.
+    """
+    path: list[Taken] = []
+    states: dict[str, str] = {}
+    for change in changes:
+        number, cause = change["sequence"], change["cause"]["type"]
+        if machine.name not in _MEMBERS:
+            if change["from"] != change["to"]:
+                path.append(Taken(number, change["from"], change["to"], cause))
+            continue
+        member, name = _MEMBERS[machine.name]
+        for one in change.get(member, ()):
+            before = states.get(one[name], machine.initial)
+            if one["state"] != before:
+                path.append(Taken(number, before, one["state"], cause))
+                states[one[name]] = one["state"]
+    return path
+
+
+def mermaid(machine: Machine[Any] = ORDER, path: Sequence[Taken] = ()) -> str:
+    """A Mermaid ``stateDiagram-v2``, ended by a line feed; states and moves of ``path`` stand out."""
+    edges = edges_of(machine, path)
+    lines = ["stateDiagram-v2", f"    [*] --> {machine.initial}"]
+    lines += [f"    {edge.source} --> {edge.target}: {edge.label}" for edge in edges]
+    drawn = {state for edge in edges for state in (edge.source, edge.target)}
+    lines += [f"    {state} --> [*]" for state in machine.states if state in machine.final and state in drawn]
+    passed = dict.fromkeys(state for move in path for state in (move.source, move.target))
+    if passed:
+        lines.append("    classDef taken fill:#1f6feb,color:#ffffff,stroke:#1f6feb")
+        lines += [f"    class {state} taken" for state in passed]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,37 @@
+"""How an order is marked when an event cannot be taken at all: that order only, never a stopped fleet."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from statemachine.drafts.draft import Draft
+from statemachine.effects.changes import state_change
+from statemachine.messages.events import Event
+from statemachine.order.decision import Moved
+from statemachine.order.order import Order
+from statemachine.order.policy import Policy
+
+
+def mark_failed(order: Order, event: Event, detail: str, *, now: datetime) -> Moved | None:
+    """The order with ``attention`` after an exception inside ``decide``; None when it says so already.
+
+    ``detail`` is in our words and has no values. The event itself is not remembered: its dead letter can be sent again once the
+    fault is repaired.
+    """
+    return _marked(order, event, f"{event.type} failed: {detail}", now)
+
+
+def mark_too_large(order: Order, event: Event, detail: str, *, now: datetime) -> Moved | None:
+    """The order with ``attention`` after an event for which it has no room; None when it says so already."""
+    return _marked(order, event, f"{event.type} was refused: {detail}", now)
+
+
+def _marked(order: Order, event: Event, reason: str, now: datetime) -> Moved | None:
+    draft = Draft(order, event, now, Policy())
+    draft.call_attention(reason)
+    if draft.order is order:
+        return None
+    marked = replace(draft.order, sequence=order.sequence + 1, updated=now)
+    return Moved(marked, (state_change(order, marked, draft, beside="refused"),))

@@ -1,0 +1,267 @@
+"""``order.state_changed``: the public record of one change of one order, encoded.
+
+``changed`` names what a reader can see change, and each name is a key with its new value. A change of only what is on its way to
+Digital River is named ``open_commands``; when only the worker needs what changed, nothing is named.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from statemachine.drafts.draft import Draft
+from statemachine.messages.envelope import Cause
+from statemachine.messages.facts import NextAction, Problem, RemoteCheckout
+from statemachine.messages.identity import name_id
+from statemachine.messages.money import format_money
+from statemachine.order.amounts import AmountsText, amounts_text
+from statemachine.order.decision import StateChange
+from statemachine.order.kept import ReturnView, refund_text
+from statemachine.order.order import (
+    Document,
+    Line,
+    Order,
+    Payment,
+    RefundState,
+    RemoteIds,
+    Shipment,
+    State,
+)
+
+Unset = msgspec.UnsetType
+UNSET: Final = msgspec.UNSET
+
+
+class QuotedItem(msgspec.Struct, frozen=True):
+    """A line of a quote; ``amount`` after discount, without tax."""
+
+    line: str
+    amount: str
+    tax: str
+    duties: str
+    fees: str
+    importer_tax: str
+
+
+class QuotingEntity(msgspec.Struct, frozen=True):
+    """Who sells: the storefront shows the terms of sale of its ``id``."""
+
+    id: str
+    name: str | None
+
+
+class Quote(msgspec.Struct, frozen=True):
+    """What the order will cost, for the shopper's review; ``total`` is the sum of all after discounts."""
+
+    currency: str
+    items: tuple[QuotedItem, ...]
+    shipping: str
+    tax: str
+    duties: str
+    fees: str
+    importer_tax: str
+    discount: str
+    total: str
+    selling_entity: QuotingEntity | Unset = msgspec.UNSET
+    disclosures: msgspec.Raw | Unset = msgspec.UNSET
+
+
+class PaymentSession(msgspec.Struct, frozen=True):
+    """What DigitalRiver.js needs. The secret goes into the change only and is never kept."""
+
+    id: str
+    client_secret: str | None
+
+
+class ShownProblem(msgspec.Struct, frozen=True):
+    """Digital River's refusal: ``message`` may be shown to a shopper, ``code`` not."""
+
+    code: str
+    message: str | None
+
+
+class OpenCommandView(msgspec.Struct, frozen=True):
+    """A command on its way, in public."""
+
+    name: str
+    attempt: int
+
+
+class RefundChange(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A refund in a change. The token, with which the shopper names an account, goes into the change only and is never kept."""
+
+    refund_id: str
+    state: RefundState
+    amount: str | None = None
+    token: str | None = None
+    token_expires: str | None = None
+
+
+class Change(msgspec.Struct, frozen=True, rename={"from_": "from"}):
+    """Data of ``order.state_changed``."""
+
+    order_id: str
+    sequence: int
+    from_: State
+    to: State
+    changed: tuple[str, ...]
+    payment: Payment
+    amounts: AmountsText
+    cause: Cause
+    digital_river: RemoteIds
+    attention: tuple[str, ...]
+    state: State | Unset = msgspec.UNSET
+    lines: tuple[Line, ...] | Unset = msgspec.UNSET
+    shipments: tuple[Shipment, ...] | Unset = msgspec.UNSET
+    refunds: tuple[RefundChange, ...] | Unset = msgspec.UNSET
+    returns: tuple[ReturnView, ...] | Unset = msgspec.UNSET
+    documents: tuple[Document, ...] | Unset = msgspec.UNSET
+    open_commands: tuple[OpenCommandView, ...] | Unset = msgspec.UNSET
+    quote: Quote | Unset = msgspec.UNSET
+    payment_session: PaymentSession | Unset = msgspec.UNSET
+    next_action: NextAction | Unset = msgspec.UNSET
+    problem: ShownProblem | Unset = msgspec.UNSET
+
+
+_encoder = msgspec.json.Encoder()
+
+#: Why a change is not the event's own.
+Beside = Literal["refused", "following"]
+
+#: Bytes of Digital River's own words that a change passes on.
+PROBLEM_MAX = 500
+
+
+def state_change(before: Order, after: Order, draft: Draft, *, beside: Beside | None = None) -> StateChange:
+    """The change from ``before`` to ``after``, which ``draft`` has made.
+
+    ``beside``: it is not the event's own, so its id has a further part. The event was ``refused`` and only ``attention``
+    changed, and it may still be applied later; or its own change went before and this one is ``following`` from it.
+    """
+    cause = draft.event.cause
+    event_id = draft.name
+    if beside is not None:
+        event_id = name_id(after.order_id, cause.source, cause.id, f"{beside} {after.sequence}")
+    return StateChange(event_id, after.order_id, draft.now, _encoder.encode(_change(before, after, draft)))
+
+
+def _change(before: Order, after: Order, draft: Draft) -> Change:
+    """What changed, by name, and the members of the change that are not always there."""
+    # All members by position, in the order of the struct: by name they would cost more than their encoding.
+    changed: list[str] = []
+    state: State | Unset = UNSET
+    lines: tuple[Line, ...] | Unset = UNSET
+    shipments: tuple[Shipment, ...] | Unset = UNSET
+    refunds: tuple[RefundChange, ...] | Unset = UNSET
+    returns: tuple[ReturnView, ...] | Unset = UNSET
+    documents: tuple[Document, ...] | Unset = UNSET
+    commands: tuple[OpenCommandView, ...] | Unset = UNSET
+    if before.state != after.state:
+        changed.append("state")
+        state = after.state
+    if before.payment != after.payment:
+        changed.append("payment")
+    if before.amounts is not after.amounts and before.amounts != after.amounts:
+        changed.append("amounts")
+    if before.lines is not after.lines and before.lines != after.lines:
+        changed.append("lines")
+        lines = after.lines
+    if before.shipments is not after.shipments and before.shipments != after.shipments:
+        changed.append("shipments")
+        shipments = after.shipments
+    if before.refunds is not after.refunds and (shown := _refunds(after, draft)) != _refunds(before):
+        changed.append("refunds")
+        refunds = shown
+    if before.returns is not after.returns and (seen := _returns(after)) != _returns(before):
+        changed.append("returns")
+        returns = seen
+    if before.documents is not after.documents and before.documents != after.documents:
+        changed.append("documents")
+        documents = after.documents
+    if before.attention is not after.attention and before.attention != after.attention:
+        changed.append("attention")
+    if not changed and before.commands is not after.commands and (asked := _open(after)) != _open(before):
+        changed.append("open_commands")
+        commands = asked
+    return Change(
+        after.order_id,
+        after.sequence,
+        before.state,
+        after.state,
+        tuple(changed),
+        after.payment,
+        amounts_text(after.amounts),
+        draft.event.cause,
+        after.digital_river,
+        after.attention,
+        state,
+        lines,
+        shipments,
+        refunds,
+        returns,
+        documents,
+        commands,
+        UNSET if draft.quote is None else _quote(draft.quote),
+        UNSET if draft.quote is None else _session(draft.quote),
+        UNSET if draft.next_action is None else draft.next_action,
+        UNSET if draft.problem is None else _shown(draft.problem),
+    )
+
+
+def _open(order: Order) -> tuple[OpenCommandView, ...]:
+    return tuple([OpenCommandView(one.name, one.attempt) for one in order.commands])
+
+
+def _returns(order: Order) -> tuple[ReturnView, ...]:
+    return tuple([ReturnView(one.return_id, one.state) for one in order.returns])
+
+
+def _refunds(order: Order, draft: Draft | None = None) -> tuple[RefundChange, ...]:
+    """The refunds as readers see them; with ``draft`` also the tokens that it has learnt."""
+    shown = []
+    for refund in order.refunds:
+        public = refund_text(refund, order.amounts.currency)
+        token, expires = (None, None) if draft is None else draft.tokens.get(refund.refund_id, (None, None))
+        shown.append(RefundChange(public.refund_id, public.state, public.amount, token, expires))
+    return tuple(shown)
+
+
+def _shown(problem: Problem) -> ShownProblem:
+    return ShownProblem(problem.code[:PROBLEM_MAX], problem.message and problem.message[:PROBLEM_MAX])
+
+
+def _session(quote: RemoteCheckout) -> PaymentSession | Unset:
+    if quote.session is None:
+        return msgspec.UNSET
+    return PaymentSession(quote.session.session_id, quote.session.client_secret)
+
+
+def _quote(quote: RemoteCheckout) -> Quote:
+    currency, entity = quote.currency, quote.selling_entity
+    none = format_money(0, currency)
+    return Quote(
+        currency,
+        tuple(
+            [
+                QuotedItem(
+                    item.line,
+                    format_money(item.amount, currency),
+                    format_money(item.tax, currency),
+                    format_money(item.duties, currency) if item.duties else none,
+                    format_money(item.fees, currency) if item.fees else none,
+                    format_money(item.importer_tax, currency) if item.importer_tax else none,
+                )
+                for item in quote.lines
+            ]
+        ),
+        format_money(quote.shipping, currency) if quote.shipping else none,
+        format_money(quote.tax, currency),
+        format_money(quote.duties, currency) if quote.duties else none,
+        format_money(quote.fees, currency) if quote.fees else none,
+        format_money(quote.importer_tax, currency) if quote.importer_tax else none,
+        format_money(quote.discount, currency) if quote.discount else none,
+        format_money(quote.total, currency),
+        UNSET if entity is None else QuotingEntity(entity.id, entity.name),
+        quote.disclosures,
+    )

@@ -1,0 +1,67 @@
+"""Disputes: the life cycle's state ``disputed``, which remembers where it came from.
+
+Digital River reports a dispute's begin and end in any order, and the order in its ``order.dispute.resolved`` may say ``accepted``
+of an order that was complete (section 8.1 of the reference). So the end is told by the event's type, begin and end are put in
+order by the time at which Digital River made the events, and the order goes back to the state that it remembers.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from statemachine.drafts.draft import Draft
+from statemachine.messages.facts import Fact, RemoteOrder
+from statemachine.order.order import State
+
+RESOLVED: Final = "order.dispute.resolved"
+
+
+def follow_dispute(draft: Draft, remote: RemoteOrder) -> bool:
+    """Whether the report is about a dispute; then the trigger that it stands for is set, unless it is an old one."""
+    data, order = draft.event.data, draft.order
+    told = data.created if isinstance(data, Fact) else None
+    if isinstance(data, Fact) and data.type == RESOLVED:
+        draft.put(dispute_ended=_later(order.dispute_ended, told))
+        # Their clock counts seconds: an end in the second of its begin is its end.
+        if told is None or order.dispute_began is None or told >= order.dispute_began:
+            draft.follow = "dispute.ended"
+        return True
+    if remote.state != "dispute":
+        return False
+    if told is not None and order.dispute_ended is not None and told <= order.dispute_ended:
+        return True  # its end was reported first
+    draft.put(dispute_began=_later(order.dispute_began, told))
+    draft.follow = "remote.dispute"
+    return True
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max((time for time in (one, other) if time is not None), default=None)
+
+
+def remember_state(draft: Draft) -> None:
+    """Where the order goes when the dispute ends. A dispute of an order that was not submitted yet tells that it was."""
+    state = draft.order.state
+    remembered: State = state if state in ("fulfilled", "complete", "returned") else "submitted"
+    draft.put(disputed_from=remembered)
+
+
+def forget_dispute(draft: Draft) -> None:
+    """The dispute is over."""
+    draft.put(disputed_from=None)
+
+
+def was_submitted(draft: Draft) -> bool:
+    """The dispute began in ``submitted``."""
+    return draft.order.disputed_from == "submitted"
+
+
+def was_fulfilled(draft: Draft) -> bool:
+    """The dispute began in ``fulfilled``."""
+    return draft.order.disputed_from == "fulfilled"
+
+
+def was_returned(draft: Draft) -> bool:
+    """The dispute began in ``returned``."""
+    return draft.order.disputed_from == "returned"

@@ -1,0 +1,310 @@
+"""Record in, event out: CloudEvents 1.0 in structured or binary mode, checked against the one registry.
+
+The envelope is read by msgspec, with ``data`` left as it is; then the data alone is validated by the model of its type.
+Whatever bytes come in, the result is an ``Event`` or a ``DecodeError`` whose detail is one line that a person understands,
+names the place and never quotes a value: values may be personal data.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from typing import Final
+
+import msgspec
+from pydantic import TypeAdapter, ValidationError
+
+from statemachine.errors import DecodeError
+from statemachine.messages.envelope import Cause, Headers, Record
+from statemachine.messages.events import INBOX, NEED_NO_DATA, REGISTRY, Event
+from statemachine.messages.explain import explain
+from statemachine.messages.facts import OUTCOME_TYPES, Fact, Outcome
+from statemachine.messages.field_types import Model
+from statemachine.messages.times import read_time
+
+#: Header that the lane adds when it forwards a record through the inbox: topic/partition/offset of its first arrival.
+ORIGIN_HEADER: Final = "orderflow-origin"
+#: Where the webhooks come in that the inbox has facts of.
+WEBHOOKS: Final = "dr-webhooks"
+CATALOGUE: Final = "catalog-events"
+
+#: Major units that no order's money reaches.
+MAJOR_MAX: Final = 10**13
+
+ID_MAX: Final = 255
+SOURCE_MAX: Final = 255
+TYPE_MAX: Final = 128
+
+_KEY = re.compile(rb"[A-Za-z0-9._-]{1,128}\Z")
+_ORIGIN = re.compile(rb"([a-z.-]{1,64})/([0-9]{1,9})/([0-9]{1,18})\Z")
+#: CloudEvents 1.0, "String": no control characters; ours also keep them out of joined names (``identity.py``).
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_WEBHOOK_PREFIX: Final = "digitalriver."
+
+
+class _Envelope(msgspec.Struct):
+    """A CloudEvent in structured JSON mode; unset attributes are told from null ones by their types.
+
+    What an event can go without is ``object``: a value of a wrong kind there must not make the event unreadable.
+    """
+
+    specversion: str | msgspec.UnsetType = msgspec.UNSET
+    id: str | msgspec.UnsetType = msgspec.UNSET
+    source: str | msgspec.UnsetType = msgspec.UNSET
+    type: str | msgspec.UnsetType = msgspec.UNSET
+    subject: object = None
+    time: object = None
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    data_base64: object = None
+
+
+_envelope_decoder = msgspec.json.Decoder(_Envelope)
+_outcome_decoder = msgspec.json.Decoder(Outcome)
+_fact_decoder = msgspec.json.Decoder(Fact)
+
+# Built once: building an adapter costs a thousand times its use.
+_ADAPTERS: Final[dict[type[Model], TypeAdapter[Model]]] = {
+    model: TypeAdapter(model) for types in REGISTRY.values() for model in types.values()
+}
+_ANY_TOPIC: Final = {
+    name: model for topic, types in REGISTRY.items() if topic != CATALOGUE for name, model in types.items()
+}
+_NOTHING: Final = msgspec.Raw(b"{}")
+#: What says that there is no data, as an event without the member does.
+_EMPTY: Final = frozenset((b"null", b'""'))
+_OUTCOME_TYPES: Final = frozenset(
+    [name for by_result in OUTCOME_TYPES.values() for name in by_result.values()]
+    + ["digitalriver.command_unknown", "digitalriver.command_absent", "digitalriver.order_declined"]
+)
+
+
+def decode(record: Record) -> Event:
+    """The event in ``record``, whose topic is the contract's name without a prefix.
+
+    Raises:
+        DecodeError: ``undecodable`` when there is no CloudEvent in it, ``refused`` for a type that the topic does not have,
+            ``invalid`` when a key, an attribute or the data breaks the contract.
+    """
+    key = record.key
+    if key is None or not _KEY.match(key):
+        raise DecodeError("invalid", "key: must be 1 to 128 bytes of A-Z a-z 0-9 . _ -")
+    envelope = _envelope_of(record)
+    order_id = key.decode("ascii")
+    kind, event_id, source = _attributes(envelope)
+    _check_context(envelope, order_id)
+    topic, cause = _origin(record, kind, event_id, source)
+    if topic == CATALOGUE and order_id in (".", ".."):
+        raise DecodeError("invalid", "key: must be neither . nor .., which name another place in an address")
+    payload = _payload(envelope)
+    if payload is None:
+        if kind not in NEED_NO_DATA:
+            raise DecodeError("invalid", "data: is missing; what means all of it sends {}")
+        payload = _NOTHING
+    return Event(
+        type=kind,
+        id=event_id,
+        source=source,
+        order_id=order_id,
+        time=read_time(envelope.time),
+        data=_data(topic, kind, payload),
+        cause=cause,
+        record=record,
+        payload=payload,
+    )
+
+
+def cause_of(record: Record) -> Cause | None:
+    """Which event a record is that ``decode`` refused, for the service that sent it; None when that cannot be told."""
+    if record.key is None or not _KEY.match(record.key):
+        return None
+    try:
+        kind, event_id, source = _attributes(_envelope_of(record))
+        return _origin(record, kind, event_id, source)[1]
+    except DecodeError:
+        return None
+
+
+def _envelope_of(record: Record) -> _Envelope:
+    value = record.value
+    # msgspec looks only at the texts that it reads; an order keeps a parked event, and its cart, whole.
+    if value is not None and not value.isascii() and not _is_utf8(value):
+        raise DecodeError("undecodable", "value: is not UTF-8")
+    if record.headers and _is_binary(record.headers):
+        return _binary_envelope(record, value or b"")
+    if value is None:
+        raise DecodeError("undecodable", "value: is empty")
+    try:
+        return _envelope_decoder.decode(value)
+    except msgspec.ValidationError as error:
+        raise DecodeError("undecodable", f"not a CloudEvent: {_place(error)}") from None
+    except RecursionError:
+        raise DecodeError("undecodable", "value: is nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise DecodeError("undecodable", "value: is not JSON") from None
+
+
+def _payload(envelope: _Envelope) -> msgspec.Raw | None:
+    """The event's data as JSON; None when it has none: absent data never stands for anything."""
+    data = None if isinstance(envelope.data, msgspec.UnsetType) or bytes(envelope.data) == b"null" else envelope.data
+    encoded = envelope.data_base64
+    if encoded is not None:
+        if data is not None:
+            raise DecodeError("undecodable", "data and data_base64: an event has only one of them")
+        data = _decoded_payload(encoded)
+    return None if data is None or bytes(data) in _EMPTY else data
+
+
+def _decoded_payload(encoded: object) -> msgspec.Raw | None:
+    """The JSON whose bytes are in ``data_base64`` (CloudEvents' JSON format, section 3.1); None for no bytes at all."""
+    try:
+        value = b64decode(encoded if isinstance(encoded, str) else "?", validate=True)
+    except ValueError:
+        raise DecodeError("undecodable", "data_base64: is not Base64") from None
+    if not _is_utf8(value):
+        raise DecodeError("undecodable", "data_base64: is not UTF-8")
+    return _json_of(value, "data_base64")
+
+
+def _json_of(value: bytes, place: str) -> msgspec.Raw | None:
+    """``value`` as JSON; None when it is empty."""
+    try:
+        return msgspec.json.decode(value, type=msgspec.Raw) if value else None
+    except RecursionError:
+        raise DecodeError("undecodable", f"{place}: is nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise DecodeError("undecodable", f"{place}: is not JSON") from None
+
+
+def _is_binary(headers: Headers) -> bool:
+    """Whether the attributes are in the headers: ``content-type`` decides (CloudEvents' Kafka binding, section 3)."""
+    binary = False
+    for name, value in headers:
+        if name.lower() == "content-type" and (value or b"").lower().startswith(b"application/cloudevents"):
+            return False
+        binary = binary or name == "ce_specversion"
+    return binary
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+#: Attributes without which nobody can tell which event it is.
+_REQUIRED: Final = frozenset({"specversion", "id", "source", "type"})
+
+
+def _binary_envelope(record: Record, value: bytes) -> _Envelope:
+    """The envelope of CloudEvents' binary mode: attributes in ``ce_`` headers, the data as the record's value."""
+    attributes: dict[str, str] = {}
+    for name, raw in record.headers:
+        if name.startswith("ce_"):
+            try:
+                attributes[name[3:]] = (raw or b"").decode("utf-8")
+            except UnicodeDecodeError:
+                attributes[name[3:]] = ""
+            if name[3:] in _REQUIRED and not attributes[name[3:]]:
+                raise DecodeError("undecodable", f"not a CloudEvent: {name} is empty, or is not UTF-8")
+    data = _json_of(value, "value")
+    return _Envelope(
+        specversion=attributes.get("specversion", msgspec.UNSET),
+        id=attributes.get("id", msgspec.UNSET),
+        source=attributes.get("source", msgspec.UNSET),
+        type=attributes.get("type", msgspec.UNSET),
+        subject=attributes.get("subject"),
+        time=attributes.get("time"),
+        data=msgspec.UNSET if data is None else data,
+    )
+
+
+def _attributes(envelope: _Envelope) -> tuple[str, str, str]:
+    """Type, id and source: which event it is, whatever else is wrong with it."""
+    if envelope.specversion != "1.0":
+        raise DecodeError("undecodable", "not a CloudEvent: specversion must be 1.0")
+    kind = _attribute("type", envelope.type, TYPE_MAX)
+    event_id = _attribute("id", envelope.id, ID_MAX)
+    return kind, event_id, _attribute("source", envelope.source, SOURCE_MAX)
+
+
+def _check_context(envelope: _Envelope, order_id: str) -> None:
+    if envelope.subject is not None and envelope.subject != order_id:
+        raise DecodeError("invalid", "subject: must equal the record's key")
+
+
+def _attribute(name: str, value: str | msgspec.UnsetType, length_max: int) -> str:
+    if isinstance(value, msgspec.UnsetType):
+        raise DecodeError("undecodable", f"not a CloudEvent: {name} is missing")
+    if not 1 <= len(value) <= length_max:
+        raise DecodeError("invalid", f"{name}: must have 1 to {length_max} characters")
+    if _CONTROL.search(value):
+        raise DecodeError("invalid", f"{name}: must have no control characters")
+    return value
+
+
+def _origin(record: Record, kind: str, event_id: str, source: str) -> tuple[str, Cause]:
+    """The topic whose types hold for the record, and its cause: those of its first arrival when it was forwarded."""
+    topic = record.topic
+    if topic == INBOX:
+        for name, raw in reversed(record.headers):
+            if name == ORIGIN_HEADER:  # the last one is the lane's own, whatever the sender may have put before it
+                found = _ORIGIN.match(raw or b"")
+                first = "" if found is None else found[1].decode()
+                if found is None or not (first in REGISTRY or _is_webhook(first, kind)):
+                    raise DecodeError("invalid", f"{ORIGIN_HEADER}: must be topic/partition/offset of a public topic")
+                cause = Cause(kind, event_id, source, first, int(found[2]), int(found[3]))
+                return (topic if first == WEBHOOKS else first), cause
+    return topic, Cause(kind, event_id, source, topic, record.partition, record.offset)
+
+
+def _is_webhook(topic: str, kind: str) -> bool:
+    return topic == WEBHOOKS and kind.startswith(_WEBHOOK_PREFIX)
+
+
+def _data(topic: str, kind: str, payload: msgspec.Raw) -> Model | Outcome | Fact:
+    if topic == INBOX:
+        if kind.startswith(_WEBHOOK_PREFIX):
+            return _digital_river_data(kind, payload)
+        model = _ANY_TOPIC.get(kind)
+    else:
+        model = REGISTRY.get(topic, {}).get(kind)
+    if model is None:
+        raise DecodeError("refused", f"type: is not one of the topic {topic}")
+    try:
+        return _ADAPTERS[model].validate_json(bytes(payload))
+    except ValidationError as error:
+        reason, detail = explain(error, model)
+        raise DecodeError(reason, detail) from None
+
+
+def _digital_river_data(kind: str, payload: msgspec.Raw) -> Outcome | Fact:
+    """An outcome or a fact. ``digitalriver.order_read`` may be either: a read of our own has no command."""
+    outcome_first = kind in _OUTCOME_TYPES
+    try:
+        if outcome_first:
+            try:
+                return _outcome_decoder.decode(payload)
+            except msgspec.ValidationError:
+                if kind != "digitalriver.order_read":
+                    raise
+        fact = _fact_decoder.decode(payload)
+    except msgspec.ValidationError as error:  # that it is JSON, the envelope has shown
+        raise DecodeError("invalid", f"data: {_place(error)}") from None
+    if fact.major is not None and not (fact.major.is_finite() and abs(fact.major) <= MAJOR_MAX):
+        raise DecodeError("invalid", "data: an amount beyond all money - at `$.major`")
+    return fact
+
+
+#: Where, at the end of msgspec's message: names of ours, positions, and ``[...]`` for a key.
+_AT = re.compile(r" - at `\$[a-z0-9_.\[\]]*`\Z")
+
+
+def _place(error: msgspec.ValidationError) -> str:
+    """Msgspec's own message, which names types and places; one that quotes a value is told by its place alone."""
+    text = str(error)
+    if not text.startswith(("Invalid enum value", "Invalid value")):
+        return text
+    at = _AT.search(text)
+    return f"a value that is not allowed{at[0] if at else ''}"

@@ -1,0 +1,72 @@
+"""What the data of all inbound events have in common, and the types of their fields, bounded so that a snapshot is."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from statemachine.messages.money import MONEY_PATTERN
+
+
+class Model(BaseModel):
+    """What all inbound data have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class ExactModel(Model):
+    """Data that would ask for more than was meant if a misspelt member were ignored: each member must be known."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+def _percent_text(value: object) -> object:
+    """The contract names no type for a percentage: a JSON number is read as its decimal string."""
+    return str(value) if type(value) in (int, float) else value
+
+
+#: A control character of any kind, which no path takes.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def _path_part(text: str) -> str:
+    """An id that becomes a part of an address at Digital River: ``.`` and ``..`` would lead to another one."""
+    if text in (".", ".."):
+        raise ValueError("must be neither . nor .., which name another place in an address")
+    if _CONTROL.search(text):
+        raise ValueError("must have no control characters")
+    return text
+
+
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+SkuId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$"), AfterValidator(_path_part)]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+LongText = Annotated[str, StringConstraints(max_length=2048)]
+#: Digital River takes reasons of at most 64 characters.
+ShortReason = Annotated[str, StringConstraints(max_length=64)]
+Reason = Annotated[str, StringConstraints(max_length=255)]
+Money = Annotated[str, StringConstraints(pattern=MONEY_PATTERN)]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+Locale = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(?:[_-][A-Z]{2})?$")]
+Percent = Annotated[
+    str,
+    BeforeValidator(_percent_text),
+    StringConstraints(pattern=r"^(?:100(?:\.0{1,2})?|[1-9]?[0-9](?:\.[0-9]{1,2})?)$"),
+]
+#: More units of one line than anybody ships, fewer than overflow anything.
+Quantity = Annotated[int, Field(ge=1, le=1_000_000)]
+Weight = Annotated[str, StringConstraints(pattern=r"^(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,6})?$")]
+#: Digital River takes 20 pairs, keys of 40 and values of 500 characters; one pair is ours, ``command_id``.
+Metadata = Annotated[
+    dict[
+        Annotated[str, StringConstraints(min_length=1, max_length=40)],
+        Annotated[str, StringConstraints(max_length=500)] | bool | int,
+    ],
+    Field(max_length=19),
+]
+#: Digital River allows 40 characters.
+CustomerId = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(_path_part)]
+SourceId = Annotated[Identifier, AfterValidator(_path_part)]

@@ -1,0 +1,61 @@
+"""An order's money as everybody reads it, and back."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import msgspec
+
+from statemachine.messages.money import format_money, parse_money
+from statemachine.order.order import Amounts
+
+
+class AmountsText(msgspec.Struct, frozen=True):
+    """``amounts`` as decimal strings with exactly the currency's digits; ``currency`` is null before the first cart."""
+
+    currency: str | None
+    total: str
+    tax: str
+    captured: str
+    cancelled: str
+    refunded: str
+    charged_back: str
+
+
+@lru_cache(maxsize=4096)  # an order's amounts stay the same over most of its events, and each writes them twice
+def amounts_text(amounts: Amounts) -> AmountsText:
+    """Amounts as the contract writes them."""
+    currency = amounts.currency
+    if not currency:  # a shell: no cart yet, so no digits to write
+        return AmountsText(None, "0", "0", "0", "0", "0", "0")
+    none = format_money(0, currency)
+    return AmountsText(
+        currency,
+        format_money(amounts.total, currency),
+        format_money(amounts.tax, currency) if amounts.tax else none,
+        format_money(amounts.captured, currency) if amounts.captured else none,
+        format_money(amounts.cancelled, currency) if amounts.cancelled else none,
+        format_money(amounts.refunded, currency) if amounts.refunded else none,
+        format_money(amounts.charged_back, currency) if amounts.charged_back else none,
+    )
+
+
+@lru_cache(maxsize=4096)  # as above
+def amounts_of(text: AmountsText) -> Amounts:
+    """The amounts that a snapshot has.
+
+    Raises:
+        ValueError: Money that is none, or in no currency.
+    """
+    currency = text.currency
+    if currency is None:  # a shell, which has no money
+        return Amounts("")
+    return Amounts(
+        currency,
+        parse_money(text.total, currency),
+        parse_money(text.tax, currency),
+        parse_money(text.captured, currency),
+        parse_money(text.cancelled, currency),
+        parse_money(text.refunded, currency),
+        parse_money(text.charged_back, currency),
+    )

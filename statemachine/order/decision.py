@@ -1,0 +1,77 @@
+"""What ``decide`` answers: a decision, and the effects that it asks the lane to write in one transaction."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from statemachine.errors import Reason
+from statemachine.messages.commands import Command
+from statemachine.messages.envelope import Cause, Record
+from statemachine.order.order import Order
+
+
+class StateChange(msgspec.Struct, frozen=True):
+    """One ``order.state_changed``: ``data`` is the encoded data of the event, ``event_id`` a UUIDv5 that a replay gives again."""
+
+    event_id: str
+    order_id: str
+    time: datetime
+    data: bytes
+
+
+class SetAside(msgspec.Struct, frozen=True):
+    """A parked event that is refused or too old now: the lane writes its dead letter and an ``order.event_refused``."""
+
+    record: Record
+    cause: Cause
+    reason: Literal["refused", "expired", "failed"]
+    detail: str
+
+
+class IndexEntry(msgspec.Struct, frozen=True):
+    """A Digital River id that belongs to the order, for ``orderflow.index``."""
+
+    dr_id: str
+    kind: Literal["checkout", "order", "fulfillment", "customer"]
+    order_id: str
+
+
+Effect = StateChange | Command | SetAside | IndexEntry
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """The event changed the order. Effects are in the order in which they came about.
+
+    Without effects: nobody sees a change, but later decisions need what the event says. A new snapshot, no state change.
+    """
+
+    order: Order
+    effects: tuple[Effect, ...]
+
+
+class Repeated(msgspec.Struct, frozen=True):
+    """The same fact again, or one that says nothing new: nothing changes and nothing is written."""
+
+
+class Parked(msgspec.Struct, frozen=True):
+    """Right, but too early: the order keeps the event. A new snapshot, no state change."""
+
+    order: Order
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The event is set aside with a reason.
+
+    ``order`` is set when the refusal also raised ``attention``; ``effects`` then hold that change.
+    """
+
+    reason: Reason
+    detail: str
+    order: Order | None = None
+    effects: tuple[Effect, ...] = ()
+
+
+Decision = Moved | Repeated | Parked | Refused

@@ -1,0 +1,146 @@
+"""Refunds, returns and parked events in a snapshot: what of them is public, and what only the worker needs beside it.
+
+The worker's part stands under ``internal``, at the same place in its list as the public part.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from statemachine.messages.envelope import Headers, Record
+from statemachine.messages.money import format_money, parse_money
+from statemachine.order.order import Parked, Refund, RefundState, RefundUnits, Return, ReturnState, ReturnUnits
+
+
+class RefundText(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A refund in public."""
+
+    refund_id: str
+    state: RefundState
+    amount: str | None = None
+
+
+class ReturnView(msgspec.Struct, frozen=True):
+    """A return in public."""
+
+    return_id: str
+    state: ReturnState
+
+
+class ParkedView(msgspec.Struct, frozen=True):
+    """A parked event in public: what waits and since when, no content."""
+
+    type: str
+    since: datetime
+
+
+class ParkedRecord(msgspec.Struct, frozen=True, array_like=True):
+    """A parked record: its key is the order id, its value was JSON and thus is text."""
+
+    mark: bytes
+    topic: str
+    partition: int
+    offset: int
+    value: str
+    headers: Headers = ()
+
+
+class RefundRecord(msgspec.Struct, frozen=True, array_like=True):
+    """The worker's part of the refund at the same place in ``refunds``."""
+
+    taken: int
+    units: tuple[RefundUnits, ...]
+    mark: bytes
+    due: datetime | None
+    token_told: bool = False
+    part: str | None = None
+    whole: bool = False
+
+
+class ReturnRecord(msgspec.Struct, frozen=True, array_like=True):
+    """The worker's part of the return at the same place in ``returns``."""
+
+    remote_id: str | None
+    units: tuple[ReturnUnits, ...]
+    receipts: bytes
+    due: datetime | None
+    refunds: bytes = b""
+
+
+def refund_text(refund: Refund, currency: str) -> RefundText:
+    """A refund as the contract writes it."""
+    return RefundText(
+        refund.refund_id, refund.state, None if refund.amount is None else format_money(refund.amount, currency)
+    )
+
+
+def kept_refunds(refunds: tuple[Refund, ...]) -> tuple[RefundRecord, ...]:
+    """The worker's part of refunds."""
+    return tuple(
+        [RefundRecord(one.taken, one.units, one.mark, one.due, one.token_told, one.part, one.whole) for one in refunds]
+    )
+
+
+def refunds_of(texts: tuple[RefundText, ...], records: tuple[RefundRecord, ...], currency: str) -> tuple[Refund, ...]:
+    """The refunds of which these are the two parts.
+
+    Raises:
+        ValueError: The parts are not of the same refunds, or an amount is none in ``currency``.
+    """
+    return tuple(
+        Refund(
+            text.refund_id,
+            text.state,
+            None if text.amount is None else parse_money(text.amount, currency),
+            kept.taken,
+            kept.units,
+            kept.mark,
+            kept.due,
+            kept.token_told,
+            kept.part,
+            kept.whole,
+        )
+        for text, kept in zip(texts, records, strict=True)
+    )
+
+
+def kept_returns(returns: tuple[Return, ...]) -> tuple[ReturnRecord, ...]:
+    """The worker's part of returns."""
+    return tuple([ReturnRecord(one.remote_id, one.units, one.receipts, one.due, one.refunds) for one in returns])
+
+
+def returns_of(views: tuple[ReturnView, ...], records: tuple[ReturnRecord, ...]) -> tuple[Return, ...]:
+    """The returns of which these are the two parts."""
+    return tuple(
+        Return(view.return_id, view.state, kept.remote_id, kept.units, kept.receipts, kept.due, kept.refunds)
+        for view, kept in zip(views, records, strict=True)
+    )
+
+
+def kept_parked(parked: tuple[Parked, ...]) -> tuple[ParkedRecord, ...]:
+    """The worker's part of parked events: their records."""
+    return tuple([_parked_record(entry) for entry in parked])
+
+
+def _parked_record(entry: Parked) -> ParkedRecord:
+    record = entry.record
+    assert record.value is not None  # decoding refuses records without a value
+    return ParkedRecord(
+        entry.mark, record.topic, record.partition, record.offset, record.value.decode(), record.headers
+    )
+
+
+def parked_of(order_id: str, views: tuple[ParkedView, ...], records: tuple[ParkedRecord, ...]) -> tuple[Parked, ...]:
+    """The parked events of which these are the two parts."""
+    key = order_id.encode()
+    return tuple(
+        Parked(
+            view.type,
+            view.since,
+            kept.mark,
+            Record(kept.topic, kept.partition, kept.offset, key, kept.value.encode(), kept.headers),
+        )
+        for view, kept in zip(views, records, strict=True)
+    )

@@ -1,0 +1,337 @@
+"""Order: everything that is known of one order, as one frozen value. Only ``decide`` makes the next one.
+
+Money is in integer minor units of ``amounts.currency``. Personal data is in none of these fields but the payload of an open
+command and the record of a parked event. Reading and writing an order as JSON is ``snapshot.py``'s.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
+
+from statemachine.messages.envelope import Record
+
+State = Literal[
+    "awaited",
+    "checkout_pending",
+    "checkout_open",
+    "checkout_ready",
+    "checkout_rejected",
+    "placing",
+    "pending_payment",
+    "in_review",
+    "submitted",
+    "fulfilled",
+    "complete",
+    "returned",
+    "disputed",
+    "declined",
+    "abandoned",
+    "cancelled",
+    "blocked",
+]
+
+Payment = Literal[
+    "none",
+    "pending",
+    "authorized",
+    "capturing",
+    "captured",
+    "capture_failed",
+    "voiding",
+    "voided",
+    "void_failed",
+    "reauth_failed",
+    "failed",
+]
+
+CaptureState = Literal["pending", "complete", "failed"]
+
+#: What an open command waits for. ``answer``: its outcome. ``unknown``: an inquiry, because its outcome is not known. ``retry``:
+#: the time at which it may be asked again. ``stuck``: a person, for everything that may be done without one has been done.
+Step = Literal["answer", "unknown", "retry", "stuck"]
+
+RefundState = Literal["requested", "pending", "pending_information", "succeeded", "failed", "expired"]
+
+ReturnState = Literal["requested", "accepted", "withdrawn"]
+
+DeadlineName = Literal["abandon", "overdue", "inquire", "ask_again", "expire", "refund", "return"]
+
+#: The version of tables and snapshots that this code writes.
+DEFINITION: Final = 3
+
+
+class Amounts(msgspec.Struct, frozen=True):
+    """The money of an order. ``captured`` counts completed captures only, ``cancelled`` completed voids."""
+
+    currency: str
+    total: int = 0
+    tax: int = 0
+    captured: int = 0
+    cancelled: int = 0
+    refunded: int = 0
+    charged_back: int = 0
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line, in units. Never more shipped and cancelled than ordered; ``returned`` are among the shipped."""
+
+    line: str
+    sku_id: str
+    ordered: int
+    shipped: int = 0
+    cancelled: int = 0
+    returned: int = 0
+
+
+class Shipment(msgspec.Struct, frozen=True):
+    """A parcel that Digital River has confirmed, and what became of its capture."""
+
+    shipment_id: str | None
+    fulfillment_id: str
+    capture: CaptureState = "pending"
+
+
+class RefundUnits(msgspec.Struct, frozen=True, array_like=True):
+    """What a refund pays back of one line: ``amount`` minor units, for ``quantity`` units when that is not 0.
+
+    Until Digital River tells it, the amount is our estimate; 0 in what an older version kept stands for the units' price.
+    """
+
+    line: str
+    quantity: int
+    amount: int = 0
+
+
+class Refund(msgspec.Struct, frozen=True):
+    """One refund: by the platform's id, or by Digital River's when it was made there.
+
+    ``amount`` is public, and None until it is known. ``taken`` is what the refund takes of what is left to refund: the amount, or
+    our estimate until Digital River tells it. ``mark`` stands for Digital River's id; ``due`` is when its wait ends.
+    """
+
+    refund_id: str
+    state: RefundState
+    amount: int | None = None
+    taken: int = 0
+    units: tuple[RefundUnits, ...] = ()
+    mark: bytes = b""
+    due: datetime | None = None
+    #: The shopper's token, which is never kept, was told.
+    token_told: bool = False
+    #: The part of the order's total that it pays back, as Digital River names it; None for goods.
+    part: str | None = None
+    #: Asked for all that is left of ``part``.
+    whole: bool = False
+
+
+class ReturnUnits(msgspec.Struct, frozen=True, array_like=True):
+    """Units of one line that come back, and how many of them the warehouse has.
+
+    ``refunded`` is how many units of the line refunds had paid back when the return came into being.
+    """
+
+    line: str
+    asked: int
+    received: int = 0
+    refunded: int = 0
+
+
+class Return(msgspec.Struct, frozen=True):
+    """One return: by the platform's id, or by Digital River's when it was made there.
+
+    ``remote_id`` is Digital River's id, None until it is known. ``receipts`` are marks of the warehouse's reports that had an id;
+    ``due`` is when its wait ends: for the units, and once it is accepted for its refund. ``refunds`` are marks of the refunds
+    that Digital River says it made for it.
+    """
+
+    return_id: str
+    state: ReturnState
+    remote_id: str | None = None
+    units: tuple[ReturnUnits, ...] = ()
+    receipts: bytes = b""
+    due: datetime | None = None
+    refunds: bytes = b""
+
+
+class Document(msgspec.Struct, frozen=True):
+    """An invoice or a credit memo at Digital River."""
+
+    file_id: str
+    purpose: str
+
+
+class RemoteIds(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The current checkout and order at Digital River; those of a replaced checkout are in ``Order.former``."""
+
+    checkout_id: str | None = None
+    order_id: str | None = None
+    customer_id: str | None = None
+
+
+class Deadline(msgspec.Struct, frozen=True):
+    """When something happens if nothing else does."""
+
+    name: DeadlineName
+    due: datetime
+
+
+class Parked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An event that is right but too early.
+
+    ``record`` is the record as it came, so that a dead letter can repeat it byte for byte.
+    """
+
+    type: str
+    arrived: datetime
+    mark: bytes
+    record: Record
+
+
+class Item(msgspec.Struct, frozen=True, array_like=True):
+    """What Digital River calls one of our lines, and what it costs: ``amount`` after its discount, without ``tax``.
+
+    ``amount`` is None when Digital River did not tell it. ``discount`` is the line's part of the discount of the whole order.
+    """
+
+    line: str
+    item_id: str
+    amount: int | None = None
+    tax: int = 0
+    discount: int = 0
+
+
+class Operation(msgspec.Struct, frozen=True, array_like=True):
+    """A capture or a cancel of the charge. ``state``: pending, pending_information, failed or complete.
+
+    Digital River's ids are long and only compared, so their marks (``identity.py``) are kept: of the operation and of its
+    fulfilment.
+    """
+
+    mark: bytes
+    state: str
+    amount: int
+    fulfillment: bytes = b""
+
+
+class Charge(msgspec.Struct, frozen=True, array_like=True):
+    """A charge as far as its facts have come in; ``mark`` stands for its id."""
+
+    mark: bytes
+    state: str
+    amount: int
+    captures: tuple[Operation, ...] = ()
+    cancels: tuple[Operation, ...] = ()
+
+
+class Units(msgspec.Struct, frozen=True, array_like=True):
+    """Units of one line in a ``create_fulfillment``."""
+
+    line: str
+    ship: int = 0
+    cancel: int = 0
+
+
+class OpenCommand(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A command without a final outcome, whole, so that it can be asked again.
+
+    ``first_asked`` and ``asked`` are times of the first and of the last attempt; ``due`` is when its ``step`` ends. A command
+    that is no longer ``wanted`` still has to be answered, because what it made must be deleted.
+    """
+
+    command_id: str
+    name: str
+    payload: msgspec.Raw
+    first_asked: datetime
+    asked: datetime
+    attempt: int = 1
+    step: Step = "answer"
+    due: datetime | None = None
+    wanted: bool = True
+    inquiries: int = 0
+    #: Attempts that Digital River refused for what passes: a right that is missing, a SKU that is not known yet, a dispute.
+    excused: int = 0
+    #: The inquiry about this command that is on its way.
+    inquired_by: str | None = None
+    units: tuple[Units, ...] = ()
+    shipment_id: str | None = None
+    #: Mark of the shipment or cancellation id in ``Order.facts``, forgotten when the command is rejected.
+    fact: bytes = b""
+    #: The end of the order's latest dispute that was known when the command was asked.
+    dispute_ended: datetime | None = None
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """One order. The fields from ``definition`` on are the worker's own; the ones before are public (``contract.md``)."""
+
+    order_id: str
+    state: State
+    sequence: int = 0
+    payment: Payment = "none"
+    amounts: Amounts
+    lines: tuple[Line, ...] = ()
+    shipments: tuple[Shipment, ...] = ()
+    refunds: tuple[Refund, ...] = ()
+    returns: tuple[Return, ...] = ()
+    documents: tuple[Document, ...] = ()
+    digital_river: RemoteIds = RemoteIds()
+    deadlines: tuple[Deadline, ...] = ()
+    parked: tuple[Parked, ...] = ()
+    attention: tuple[str, ...] = ()
+    updated: datetime
+
+    definition: int = DEFINITION
+    #: Marks of the events that were applied or parked, eight bytes each (``identity.py``).
+    seen: bytes = b""
+    #: Marks of ids of shipments, cancellations, refunds, returns and receipts, each followed by the mark of its content.
+    facts: bytes = b""
+    commands: tuple[OpenCommand, ...] = ()
+    items: tuple[Item, ...] = ()
+    charges: tuple[Charge, ...] = ()
+    #: Ids of the fulfilments that only cancelled and were counted; those that shipped are in ``shipments``.
+    voids: tuple[str, ...] = ()
+    #: Ids of checkouts and orders at Digital River that were replaced: facts about them never move the order.
+    former: tuple[str, ...] = ()
+    #: ``order.placed`` was carried out for the current checkout.
+    placed: bool = False
+    #: The shopper's latest source for the current checkout.
+    source_id: str | None = None
+    #: The last state that Digital River gave its order.
+    remote_state: str | None = None
+    #: What Digital River says it paid back, as long as that is more than the refunds known here; else 0.
+    remote_refunded: int = 0
+    #: What the shopper was asked to do while the payment is pending: redirect or show_payment_instructions.
+    next_action: str | None = None
+    #: The fraud review is over: what says that it goes on, or that it has not begun, is an older fact.
+    reviewed: bool = False
+    #: The payment failed for good: a decline, or an order that was never paid.
+    payment_failed: bool = False
+    #: A renewed authorisation was refused, so captures will likely fail.
+    reauth_failed: bool = False
+    #: Marks of the chargebacks that were counted, each followed by the mark of its amount.
+    chargebacks: bytes = b""
+    #: Where a disputed order goes when the dispute ends.
+    disputed_from: State | None = None
+    #: When the latest dispute began and the latest one ended, by Digital River's clock: its reports come in any order.
+    dispute_began: datetime | None = None
+    dispute_ended: datetime | None = None
+    #: Fulfilments that Digital River refused; ``fact`` of them has the mark of its content, too (``fulfilling.py``).
+    refused: tuple[OpenCommand, ...] = ()
+    #: Marks of the commands whose fulfilments were counted, sorted.
+    made: bytes = b""
+
+
+def new_order(order_id: str, now: datetime) -> Order:
+    """The shell of an order of which nothing is known yet: state ``awaited``, sequence 0."""
+    return Order(order_id=order_id, state="awaited", amounts=Amounts(currency=""), updated=now)
+
+
+def open_units(order: Order) -> dict[str, int]:
+    """Units still to be shipped or cancelled, per line: ordered - shipped - cancelled - in flight. In the order's line order."""
+    left = {line.line: line.ordered - line.shipped - line.cancelled for line in order.lines}
+    for command in order.commands:
+        for units in command.units:
+            left[units.line] -= units.ship + units.cancel
+    return left

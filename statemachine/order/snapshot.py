@@ -1,0 +1,260 @@
+"""An order as one JSON object of the topic ``orders``, and back.
+
+The document is public: its top-level keys are the contract's and always there, empty or not. What only the worker needs is
+under ``internal``. Called once per order and transaction, so nothing is computed here but the amounts' decimal strings.
+An older snapshot is upgraded on read by the functions in ``upgrades.py``, one per version.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from statemachine.errors import ConfigError, InvariantBroken
+from statemachine.order.amounts import AmountsText, amounts_of, amounts_text
+from statemachine.order.kept import (
+    ParkedRecord,
+    ParkedView,
+    RefundRecord,
+    RefundText,
+    ReturnRecord,
+    ReturnView,
+    kept_parked,
+    kept_refunds,
+    kept_returns,
+    parked_of,
+    refund_text,
+    refunds_of,
+    returns_of,
+)
+from statemachine.order.order import (
+    DEFINITION,
+    Charge,
+    Deadline,
+    Document,
+    Item,
+    Line,
+    OpenCommand,
+    Order,
+    Payment,
+    RemoteIds,
+    Shipment,
+    State,
+)
+from statemachine.order.upgrades import UPGRADES
+
+
+class _Internal(msgspec.Struct, frozen=True, omit_defaults=True):
+    seen: bytes = b""
+    facts: bytes = b""
+    commands: tuple[OpenCommand, ...] = ()
+    parked: tuple[ParkedRecord, ...] = ()
+    items: tuple[Item, ...] = ()
+    charges: tuple[Charge, ...] = ()
+    voids: tuple[str, ...] = ()
+    former: tuple[str, ...] = ()
+    placed: bool = False
+    source_id: str | None = None
+    remote_state: str | None = None
+    remote_refunded: int = 0
+    next_action: str | None = None
+    reviewed: bool = False
+    payment_failed: bool = False
+    reauth_failed: bool = False
+    refunds: tuple[RefundRecord, ...] = ()
+    returns: tuple[ReturnRecord, ...] = ()
+    disputed_from: State | None = None
+    dispute_began: datetime | None = None
+    dispute_ended: datetime | None = None
+    refused: tuple[OpenCommand, ...] = ()
+    made: bytes = b""
+    chargebacks: bytes = b""
+
+
+class _Snapshot(msgspec.Struct, frozen=True):
+    """The document of the topic ``orders``."""
+
+    order_id: str
+    state: State
+    sequence: int
+    payment: Payment
+    amounts: AmountsText
+    lines: tuple[Line, ...]
+    shipments: tuple[Shipment, ...]
+    refunds: tuple[RefundText, ...]
+    returns: tuple[ReturnView, ...]
+    documents: tuple[Document, ...]
+    digital_river: RemoteIds
+    deadlines: tuple[Deadline, ...]
+    parked: tuple[ParkedView, ...]
+    attention: tuple[str, ...]
+    definition: int
+    updated: datetime
+    internal: _Internal
+
+
+class _Version(msgspec.Struct):
+    definition: int
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(_Snapshot)
+_version_decoder = msgspec.json.Decoder(_Version)
+
+
+def encode_snapshot(order: Order) -> bytes:
+    """The JSON document of ``order``."""
+    currency = order.amounts.currency
+    return _encoder.encode(
+        _Snapshot(
+            order.order_id,
+            order.state,
+            order.sequence,
+            order.payment,
+            amounts_text(order.amounts),
+            order.lines,
+            order.shipments,
+            tuple([refund_text(refund, currency) for refund in order.refunds]),
+            tuple([ReturnView(one.return_id, one.state) for one in order.returns]),
+            order.documents,
+            order.digital_river,
+            order.deadlines,
+            tuple([ParkedView(entry.type, entry.arrived) for entry in order.parked]),
+            order.attention,
+            order.definition,
+            order.updated,
+            _Internal(
+                order.seen,
+                order.facts,
+                order.commands,
+                kept_parked(order.parked),
+                order.items,
+                order.charges,
+                order.voids,
+                order.former,
+                order.placed,
+                order.source_id,
+                order.remote_state,
+                order.remote_refunded,
+                order.next_action,
+                order.reviewed,
+                order.payment_failed,
+                order.reauth_failed,
+                kept_refunds(order.refunds),
+                kept_returns(order.returns),
+                order.disputed_from,
+                order.dispute_began,
+                order.dispute_ended,
+                order.refused,
+                order.made,
+                order.chargebacks,
+            ),
+        )
+    )
+
+
+def decode_snapshot(data: bytes) -> Order:
+    """The order in a document that ``encode_snapshot`` of this or an earlier version wrote.
+
+    Raises:
+        ConfigError: The document is of a newer definition than this code: roll the worker forward.
+        InvariantBroken: Not a snapshot at all, or one whose parts do not fit together.
+    """
+    try:
+        snapshot = _decoder.decode(data)
+        if snapshot.definition != DEFINITION:
+            snapshot = _upgraded(data, snapshot.definition)
+    except msgspec.MsgspecError:
+        snapshot = _of_another_version(data)
+    try:
+        return _order(snapshot)
+    except ValueError:  # money that is none, or the worker's part of something that is not there in public
+        raise InvariantBroken(BROKEN) from None
+
+
+def _order(snapshot: _Snapshot) -> Order:
+    internal = snapshot.internal
+    asked = internal.commands + internal.refused
+    if asked:
+        names = {line.line for line in snapshot.lines}
+        if any(units.line not in names for command in asked for units in command.units):
+            raise ValueError("a command is about a line that the order does not have")
+    return Order(
+        order_id=snapshot.order_id,
+        state=snapshot.state,
+        sequence=snapshot.sequence,
+        payment=snapshot.payment,
+        amounts=amounts_of(snapshot.amounts),
+        lines=snapshot.lines,
+        shipments=snapshot.shipments,
+        refunds=refunds_of(snapshot.refunds, internal.refunds, snapshot.amounts.currency or "")
+        if snapshot.refunds or internal.refunds
+        else (),
+        returns=returns_of(snapshot.returns, internal.returns) if snapshot.returns or internal.returns else (),
+        documents=snapshot.documents,
+        digital_river=snapshot.digital_river,
+        deadlines=snapshot.deadlines,
+        parked=parked_of(snapshot.order_id, snapshot.parked, internal.parked)
+        if snapshot.parked or internal.parked
+        else (),
+        attention=snapshot.attention,
+        updated=snapshot.updated,
+        definition=DEFINITION,
+        seen=internal.seen,
+        facts=internal.facts,
+        commands=internal.commands,
+        items=internal.items,
+        charges=internal.charges,
+        voids=internal.voids,
+        former=internal.former,
+        placed=internal.placed,
+        source_id=internal.source_id,
+        remote_state=internal.remote_state,
+        remote_refunded=internal.remote_refunded,
+        next_action=internal.next_action,
+        reviewed=internal.reviewed,
+        payment_failed=internal.payment_failed,
+        reauth_failed=internal.reauth_failed,
+        disputed_from=internal.disputed_from,
+        dispute_began=internal.dispute_began,
+        dispute_ended=internal.dispute_ended,
+        refused=internal.refused,
+        made=internal.made,
+        chargebacks=internal.chargebacks,
+    )
+
+
+BROKEN: Final = "a snapshot that breaks its own definition"
+
+
+def newer_snapshot(version: int) -> ConfigError:
+    """What stops a worker that is older than what it reads."""
+    return ConfigError(f"a snapshot has definition {version}, this worker knows {DEFINITION}: run the newer version")
+
+
+def _of_another_version(data: bytes) -> _Snapshot:
+    try:
+        version = _version_decoder.decode(data).definition
+    except msgspec.MsgspecError:
+        raise InvariantBroken("a snapshot that is no snapshot") from None
+    if version == DEFINITION:
+        raise InvariantBroken(BROKEN)
+    return _upgraded(data, version)
+
+
+def _upgraded(data: bytes, version: int) -> _Snapshot:
+    if version > DEFINITION:
+        raise newer_snapshot(version)
+    document: dict[str, Any] = msgspec.json.decode(data)
+    try:
+        for step in range(version, DEFINITION):
+            upgrade = UPGRADES.get(step)
+            if upgrade is None:
+                raise ConfigError(f"a snapshot has definition {version}, from which this version has no upgrade")
+            document = upgrade(document)
+        # as JSON once more: a command's payload stays as it was written, which only a decoder can do
+        return _decoder.decode(msgspec.json.encode(document))
+    except (TypeError, ValueError, LookupError):  # an upgrade relies on what it upgrades
+        raise InvariantBroken(BROKEN) from None

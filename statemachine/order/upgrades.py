@@ -1,0 +1,43 @@
+"""What makes a snapshot of one definition one of the next: a function for each, kept as long as such snapshots may exist."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from statemachine.order.order import Item
+from statemachine.order.policy import Policy
+from statemachine.order.states import RESTING
+
+
+def _followed_disputes(document: dict[str, Any]) -> dict[str, Any]:
+    """Definition 1 followed neither refunds nor disputes: a dispute was the last remote state, and hid all later ones."""
+    internal = dict(document.get("internal", {}))
+    if internal.get("remote_state") == "dispute":
+        del internal["remote_state"]  # the next report tells it again
+    return {**document, "definition": 2, "internal": internal}
+
+
+def _expiring_at_rest(document: dict[str, Any]) -> dict[str, Any]:
+    """Definition 2 let events wait for ever in an order at rest: they get the time that such events have by default."""
+    deadlines, parked = list(document["deadlines"]), document["parked"]
+    if document["state"] in RESTING and parked:
+        since = min(datetime.fromisoformat(entry["since"]) for entry in parked)
+        deadlines.append({"name": "expire", "due": since + Policy().parked_max_age})
+    return {**document, "definition": 3, "deadlines": deadlines}
+
+
+def _told_prices(document: dict[str, Any]) -> dict[str, Any]:
+    """Definition 2 had no word for a price that Digital River did not tell: it was 0."""
+    internal = dict(document.get("internal", {}))
+    if "items" in internal:
+        items = [Item(*item) for item in internal["items"]]
+        internal["items"] = [item if item.amount or item.tax else replace(item, amount=None) for item in items]
+    return {**_expiring_at_rest(document), "internal": internal}
+
+
+#: Version -> what makes a document of it one of the next version.
+UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _followed_disputes, 2: _told_prices}

@@ -1,0 +1,313 @@
+"""The life cycle of an order as one table of rules: who accepts what, when, and what follows.
+
+The table is the only description of the life cycle. ``machine.py`` drives it, ``checker.py`` proves it complete, ``diagram.py``
+draws it, tests and documents are made from it. A cell is all rules of one trigger for one state; they are tried in the order of
+this file and the first whose guards hold decides. The last rule of a cell has no guard, so every cell has an answer.
+
+Triggers: the types of the public events; ``digitalriver.<outcome>`` for the answer to one of our commands; ``command.*`` for a
+command without an answer; ``fact.<kind>`` for what Digital River reports by itself; ``remote.<state>`` and ``dispute.ended``,
+fired after an order of Digital River has been absorbed; ``deadline.<name>``; ``settle``, fired last after everything, which
+moves what the facts together imply; and ``quote.told``, fired once an open checkout's quote was told. The rules of what Digital
+River says are in ``provider_rules.py``. Guards are named after ``guards.py``, effects after ``effects.py``. Never put code here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from statemachine.order.order import State
+from statemachine.order.states import ALL, BEFORE_PLACING, FINAL, GOING, PAYING, PLACED, RESTING, SHIPPED, SHOPPING
+from statemachine.tables.provider_rules import FACT_RULES, OUTCOME_RULES, REMOTE_RULES
+from statemachine.tables.rules import Rule, move, others, park, refuse, same
+
+_UNKNOWN_LINE = "it names a line that the order does not have"
+_REPLACED = "it stands for a checkout that was replaced"
+PRICE_CHANGED: Final = "the total changed after it was sent: show the new quote and send order.placed under another id"
+_PLACED_ALREADY = "an order was placed for this checkout already"
+
+CHECKOUT_RULES: Final = (
+    move("checkout.requested", ("awaited",), "checkout_pending", do="take_cart ask_create_checkout"),
+    refuse(
+        "checkout.requested", others("awaited"), "the order was requested before; checkout.updated changes its cart"
+    ),
+    park("checkout.updated", ("awaited",)),
+    refuse("checkout.updated", SHOPPING, "the currency of an order cannot change", when="is_other_currency"),
+    move("checkout.updated", SHOPPING, "checkout_pending", do="release_checkout take_cart ask_create_checkout"),
+    refuse("checkout.updated", (*PLACED, *FINAL), "the order was placed or has ended, its cart cannot change"),
+    park("checkout.source_provided", ("awaited",)),
+    # a cancel may overtake, on its own topic, the steps that it ends
+    same("checkout.source_provided", ("cancelled",), when="is_never_placed"),
+    refuse("checkout.source_provided", others("awaited"), _REPLACED, when="is_for_replaced_checkout"),
+    park("checkout.source_provided", ("checkout_open", "checkout_ready"), when="is_for_another_checkout"),
+    move("checkout.source_provided", ("checkout_open", "checkout_ready"), None, do="ask_attach_source"),
+    park("checkout.source_provided", ("checkout_pending",)),
+    refuse(
+        "checkout.source_provided",
+        ("checkout_rejected", "declined"),
+        "this checkout can take no other source; checkout.updated makes a new one",
+        when="is_for_current_checkout",
+    ),
+    park("checkout.source_provided", ("checkout_rejected", "declined")),
+    refuse(
+        "checkout.source_provided", (*PLACED, *FINAL), "the order was placed or has ended, it takes no other source"
+    ),
+    park("checkout.abandoned", ("awaited",)),
+    move("checkout.abandoned", BEFORE_PLACING, "abandoned", do="release_checkout"),
+    same("checkout.abandoned", ("abandoned",)),
+    refuse(
+        "checkout.abandoned",
+        ("declined", *PLACED, "cancelled", "blocked"),
+        "the order was placed or has ended, it cannot be abandoned",
+    ),
+)
+
+ORDER_RULES: Final = (
+    park("order.placed", ("awaited",)),
+    same("order.placed", ("cancelled",), when="is_never_placed"),
+    refuse("order.placed", others("awaited"), _REPLACED, when="is_for_replaced_checkout"),
+    refuse("order.placed", SHOPPING, _PLACED_ALREADY, when="is_placed_already"),
+    refuse("order.placed", BEFORE_PLACING, PRICE_CHANGED, when="is_acceptance_of_another_total"),
+    park("order.placed", ("checkout_ready",), when="is_for_another_checkout"),
+    park("order.placed", ("checkout_ready",), when="is_source_in_flight"),
+    move("order.placed", ("checkout_ready",), "placing", do="ask_place_order"),
+    park("order.placed", ("checkout_pending", "checkout_open", "checkout_rejected", "declined")),
+    refuse("order.placed", PLACED, _PLACED_ALREADY),
+    refuse("order.placed", FINAL, "the order has ended"),
+    park("order.payment_returned", ("awaited",)),
+    # of a payment that is over, or that never was: a page of the shopper's browser may be loaded again at any time
+    same("order.payment_returned", others("awaited"), when="is_for_another_checkout"),
+    park("order.payment_returned", ("placing",)),
+    same("order.payment_returned", ("pending_payment",), when="is_refresh_in_flight"),
+    move("order.payment_returned", ("pending_payment",), None, do="ask_refresh_order"),
+    refuse("order.payment_returned", ("abandoned",), "the order has ended, nothing was placed"),
+    same("order.payment_returned", others("awaited", "placing", "pending_payment", "abandoned")),
+    park("order.cancel_requested", ("awaited",)),
+    same("order.cancel_requested", others("awaited"), when="is_known_cancellation"),
+    refuse(
+        "order.cancel_requested",
+        others("awaited"),
+        "this cancellation_id came with other content",
+        when="is_other_cancellation",
+    ),
+    refuse(
+        "order.cancel_requested", SHOPPING, "nothing is placed yet; checkout.updated changes the cart", when="has_items"
+    ),
+    move("order.cancel_requested", SHOPPING, "cancelled", do="release_checkout remember_fact"),
+    park("order.cancel_requested", PAYING),
+    refuse(
+        "order.cancel_requested",
+        ("submitted",),
+        _UNKNOWN_LINE,
+        when="has_unknown_line",
+    ),
+    refuse(
+        "order.cancel_requested",
+        ("submitted",),
+        "nothing is open any more, or more than is open was asked for",
+        when="is_above_open",
+    ),
+    move("order.cancel_requested", ("submitted",), None, do="ask_cancel"),
+    park("order.cancel_requested", ("disputed",)),
+    # what it asked for while it waited has come true
+    same("order.cancel_requested", ("cancelled",), when="was_parked"),
+    refuse("order.cancel_requested", (*SHIPPED, *FINAL), "nothing is open any more"),
+)
+
+_BEFORE_SUBMITTED = ("awaited", *SHOPPING, *PAYING)
+#: States of an order of which nothing is delivered, and for which money may still have been captured: a payment that came late.
+_NOTHING_SHIPPED: Final[tuple[State, ...]] = ("declined", "abandoned", "cancelled", "blocked")
+_CAPTURED: Final[tuple[State, ...]] = (*GOING, *_NOTHING_SHIPPED)
+_REFUNDED_LATER = tuple(state for state in _BEFORE_SUBMITTED if state != "declined")
+
+REFUND_RULES: Final = (
+    park("order.refund_requested", _REFUNDED_LATER),
+    same("order.refund_requested", others(*_REFUNDED_LATER), when="is_known_refund"),
+    refuse(
+        "order.refund_requested",
+        others(*_REFUNDED_LATER),
+        "this refund_id came with other content",
+        when="is_other_refund",
+    ),
+    park("order.refund_requested", ("declined",), when="is_never_captured"),
+    refuse(
+        "order.refund_requested",
+        ("abandoned", "cancelled", "blocked"),
+        "the order has ended, nothing was captured",
+        when="is_never_captured",
+    ),
+    refuse(
+        "order.refund_requested",
+        _NOTHING_SHIPPED,
+        "no line was shipped; what was captured is refunded by amount, or all of it",
+        when="is_refund_of_lines",
+    ),
+    refuse("order.refund_requested", _CAPTURED, _UNKNOWN_LINE, when="has_unknown_line"),
+    refuse(
+        "order.refund_requested",
+        _CAPTURED,
+        "an amount must be more than nothing, with exactly the digits of the order's currency",
+        when="is_money_unsound",
+    ),
+    park("order.refund_requested", GOING, when="is_nothing_captured"),
+    refuse(
+        "order.refund_requested",
+        _CAPTURED,
+        "nothing of a line is left to refund",
+        when="has_nothing_to_refund",
+    ),
+    refuse("order.refund_requested", _CAPTURED, "more is asked for than is left to refund", when="is_above_left"),
+    move("order.refund_requested", _CAPTURED, None, do="ask_refund remember_fact"),
+    park("order.refund_requested", ("disputed",)),
+)
+
+RETURN_RULES: Final = (
+    park("order.return_requested", _BEFORE_SUBMITTED),
+    same("order.return_requested", others(*_BEFORE_SUBMITTED), when="is_known_return"),
+    refuse(
+        "order.return_requested",
+        others(*_BEFORE_SUBMITTED),
+        "this return_id came with other content",
+        when="is_other_return",
+    ),
+    # no items: it is withdrawn. Digital River knows no such thing, so nothing is asked of it
+    park("order.return_requested", GOING, when="is_withdrawn_too_early"),
+    refuse(
+        "order.return_requested",
+        GOING,
+        "all of the return was received, Digital River pays it back: it cannot be withdrawn any more",
+        when="is_withdrawn_too_late",
+    ),
+    move("order.return_requested", GOING, None, when="is_withdrawal", do="withdraw_return"),
+    refuse("order.return_requested", GOING, _UNKNOWN_LINE, when="has_unknown_line"),
+    refuse(
+        "order.return_requested",
+        GOING,
+        "more would come back than was ordered, or than is neither coming back already nor paid back",
+        when="is_above_returnable",
+    ),
+    park("order.return_requested", ("submitted",), when="is_above_shipped"),
+    refuse(
+        "order.return_requested",
+        SHIPPED,
+        "more would come back than was shipped, or than is neither coming back already nor paid back",
+        when="is_above_shipped",
+    ),
+    move("order.return_requested", GOING, None, do="ask_return remember_fact"),
+    park("order.return_requested", ("disputed",)),
+    refuse("order.return_requested", FINAL, "the order has ended, nothing was shipped"),
+    park("fulfillment.return_received", _BEFORE_SUBMITTED),
+    same("fulfillment.return_received", GOING, when="is_known_receipt"),
+    refuse("fulfillment.return_received", GOING, "this receipt_id came with other content", when="is_other_receipt"),
+    same("fulfillment.return_received", GOING, when="is_return_over"),
+    refuse(
+        "fulfillment.return_received",
+        GOING,
+        "the return was withdrawn, and its units came all the same",
+        when="is_return_withdrawn",
+        attention=True,
+    ),
+    park("fulfillment.return_received", GOING, when="is_return_unknown"),
+    # Digital River pays back what was captured by the time that it accepts the return, and nothing later
+    park("fulfillment.return_received", ("submitted", "fulfilled"), when="is_money_to_come"),
+    refuse(
+        "fulfillment.return_received",
+        GOING,
+        "it names a line that the return does not have, or more units than are still to come",
+        when="is_above_asked",
+    ),
+    move("fulfillment.return_received", GOING, None, do="take_receipt remember_fact"),
+    park("fulfillment.return_received", ("disputed",)),
+    refuse("fulfillment.return_received", FINAL, "the order has ended, nothing was shipped"),
+)
+
+FULFILLMENT_RULES: Final = (
+    park("fulfillment.shipped", _BEFORE_SUBMITTED),
+    same("fulfillment.shipped", others(*_BEFORE_SUBMITTED), when="is_known_shipment"),
+    refuse(
+        "fulfillment.shipped",
+        others(*_BEFORE_SUBMITTED),
+        "this shipment_id came with other content",
+        when="is_other_shipment",
+        attention=True,
+    ),
+    refuse(
+        "fulfillment.shipped",
+        ("submitted",),
+        _UNKNOWN_LINE,
+        when="has_unknown_line",
+        attention=True,
+    ),
+    refuse(
+        "fulfillment.shipped", ("submitted",), "more was shipped than is open", when="is_above_open", attention=True
+    ),
+    move("fulfillment.shipped", ("submitted",), None, do="ask_ship"),
+    park("fulfillment.shipped", ("disputed",)),
+    refuse("fulfillment.shipped", (*SHIPPED, *FINAL), "nothing is open any more", attention=True),
+    park("fulfillment.cancelled", _BEFORE_SUBMITTED),
+    same("fulfillment.cancelled", others(*_BEFORE_SUBMITTED), when="is_known_cancellation"),
+    refuse(
+        "fulfillment.cancelled",
+        others(*_BEFORE_SUBMITTED),
+        "this cancellation_id came with other content",
+        when="is_other_cancellation",
+    ),
+    refuse("fulfillment.cancelled", ("submitted",), _UNKNOWN_LINE, when="has_unknown_line"),
+    refuse("fulfillment.cancelled", ("submitted",), "more was cancelled than is open", when="is_above_open"),
+    move("fulfillment.cancelled", ("submitted",), None, do="ask_cancel"),
+    park("fulfillment.cancelled", ("disputed",)),
+    same("fulfillment.cancelled", ("cancelled",), when="was_parked"),
+    refuse("fulfillment.cancelled", (*SHIPPED, *FINAL), "nothing is open any more"),
+)
+
+DEADLINE_RULES: Final = (
+    move(
+        "deadline.abandon",
+        ("checkout_open", "checkout_ready", "checkout_rejected", "declined"),
+        "abandoned",
+        do="release_checkout",
+    ),
+    same("deadline.abandon", others("checkout_open", "checkout_ready", "checkout_rejected", "declined")),
+    move(
+        "deadline.overdue",
+        ("in_review", "pending_payment", "submitted", "fulfilled", "disputed"),
+        None,
+        do="note_overdue",
+    ),
+    same("deadline.overdue", others("in_review", "pending_payment", "submitted", "fulfilled", "disputed")),
+    move("deadline.inquire", ALL, None, do="inquire_due"),
+    move("deadline.ask_again", ALL, None, do="ask_again_due"),
+    move("deadline.expire", ("awaited",), None, do="expire_parked"),
+    move("deadline.expire", RESTING, None, do="refuse_parked"),
+    same("deadline.expire", others("awaited", *RESTING)),
+    move("deadline.refund", ALL, None, do="fire_refunds_due"),
+    move("deadline.return", ALL, None, do="fire_returns_due"),
+)
+
+#: Fired by ``decide`` after the change that told a quote, and answered by a change of its own.
+QUOTE_RULES: Final = (
+    move("quote.told", ("checkout_open",), "checkout_ready", when="is_free"),
+    same("quote.told", ALL),
+)
+
+SETTLE_RULES: Final = (
+    move("settle", ("submitted",), None, when="is_refused_before_a_dispute_ended", do="ask_refused_again"),
+    move("settle", ("submitted",), "fulfilled", when="is_nothing_left is_something_shipped"),
+    move("settle", ("submitted",), "cancelled", when="is_nothing_left is_void_confirmed"),
+    move("settle", ("fulfilled",), "complete", when="is_money_settled"),
+    move("settle", ("complete",), "returned", when="is_returned_whole"),
+    same("settle", ALL),
+)
+
+RULES: Final[tuple[Rule[State], ...]] = (
+    *CHECKOUT_RULES,
+    *ORDER_RULES,
+    *FULFILLMENT_RULES,
+    *REFUND_RULES,
+    *RETURN_RULES,
+    *OUTCOME_RULES,
+    *FACT_RULES,
+    *REMOTE_RULES,
+    *DEADLINE_RULES,
+    *QUOTE_RULES,
+    *SETTLE_RULES,
+)
