@@ -13,6 +13,8 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 # Any further words for pytest: make test ARGS="-k cancel"
 ARGS ?=
+# Processes of make test, each with a broker of its own; most tests wait most of their time.
+WORKERS ?= 3
 
 .PHONY: help demo test lint check cover bench soak soak-calls format clean
 
@@ -23,7 +25,7 @@ demo: $(RUNTIME) ## Watch orders go from cart to paid, with Python alone
 	@$(BIN)/orderflow demo $(ARGS)
 
 test: $(DEV) ## Run all tests but the soak; says which Kafka it ran on
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: $(DEV) ## Format, lint, types and imports
 	@$(BIN)/ruff format --check --quiet .

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pytest
 
@@ -132,6 +132,24 @@ def pytest_report_header(config: pytest.Config) -> str:
     given = os.environ.get("KAFKA_BOOTSTRAP")
     required = " (required)" if os.environ.get("ORDERFLOW_REQUIRE_KAFKA") == "1" else ""
     return f"kafka: {given or 'a broker of our own, started for the first test that needs it'}{required}"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process of ``pytest -n`` tells the one that reports."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        choice = session.config.stash[_CHOICE]
+        output["kafka"] = (choice.description, choice.missed, choice.reasons)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a process of ``pytest -n`` found out."""
+    choice = node.config.stash[_CHOICE]
+    description, missed, reasons = getattr(node, "workeroutput", {}).get("kafka", (None, 0, []))
+    choice.description = choice.description or description
+    choice.missed += missed
+    choice.reasons = choice.reasons or reasons
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
@@ -177,8 +178,15 @@ def fetch_jars() -> Path:
         Unavailable: Maven could not fetch them.
     """
     folder = _CACHE / VERSION
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:  # of several test processes one fetches
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _fetch_into(folder)
+    return folder / "libs"
+
+
+def _fetch_into(folder: Path) -> None:
     if not (folder / "done").exists():
-        folder.mkdir(parents=True, exist_ok=True)
         copying = [
             "mvn",
             "-B",
@@ -195,4 +203,3 @@ def fetch_jars() -> Path:
         if fetching.returncode:
             raise Unavailable(f"Maven could not fetch Kafka: {fetching.stdout.decode()[-300:]}")
         (folder / "done").touch()
-    return folder / "libs"

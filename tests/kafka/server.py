@@ -6,7 +6,9 @@ The methods block (a broker takes seconds to start); an asynchronous test calls 
 from __future__ import annotations
 
 import os
+import random
 import socket
+from contextlib import suppress
 from typing import Final, Protocol, runtime_checkable
 
 #: The version that the tests start, from an image or from jars.
@@ -15,6 +17,9 @@ IMAGE: Final = os.environ.get("ORDERFLOW_KAFKA_IMAGE", f"apache/kafka:{VERSION}"
 
 #: Apache Kafka says this once it takes requests.
 READY_LINE: Final = "Kafka Server started"
+
+#: Of its own: a test that seeds the shared one must not choose the same ports again.
+_CHANCE: Final = random.Random()
 
 #: Seconds within which a broker must be ready. Measured: 4 on an idle machine, 20 on a busy one.
 START_SECONDS_MAX: Final = 90.0
@@ -93,8 +98,13 @@ class KafkaServer(Protocol):
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+    """A TCP port of 127.0.0.1 that was free a moment ago.
+
+    From below the ports that systems give to outgoing connections (32768 and up on Linux), so that none of those takes it before
+    its server listens.
+    """
+    while True:
+        port = _CHANCE.randrange(20_000, 32_000)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            return port

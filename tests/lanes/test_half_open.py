@@ -138,6 +138,7 @@ async def test_connections_to_the_health_page_take_no_file_from_kafka() -> None:
                     await asyncio.sleep(0.2)
             async with crowd(port, b"GET /healthz HTTP/1.1\r\nHo"):
                 assert _files_of(process) < 200
+                assert await _answer("GET", f"http://127.0.0.1:{port}/readyz") == 200  # behind the whole crowd
                 event = {
                     "specversion": "1.0", "id": uuid.uuid4().hex, "source": "/shop", "type": "checkout.requested",
                     "subject": "A-1", "data": cart(),
