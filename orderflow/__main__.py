@@ -1,27 +1,28 @@
-"""``orderflow`` and ``python -m orderflow``: looks that the packages are orderflow's own, then runs the command line."""
+"""``orderflow`` and ``python -m orderflow``: checks that the packages are orderflow's own, then runs the command line.
+
+Imports next to nothing before the signals are handled.
+"""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from typing import Final
 
-from orderflow.process.sigterm import SERVICES, end_on_sigterm
+from orderflow.process.early_signals import end_on_early_signals
 
 #: Our packages with names that others may use, too.
-_PACKAGES: Final = ("statemachine", "producers", "consumers")
+_PACKAGES = ("statemachine", "producers", "consumers")
 #: A project on PyPI that is imported under the name of one of our packages.
-_NAMESAKE: Final = "python-statemachine"
-_USAGE: Final = 2
+_NAMESAKE = "python-statemachine"
+_USAGE = 2
 
 
 def main() -> None:
     """Run the command line; nothing that it meets is printed with a value of a record.
 
-    A service ends in good order from its first moment on.
+    From its first moment on a service ends in good order, and Ctrl-C ends every command without a traceback.
     """
-    if set(sys.argv[1:2]) & set(SERVICES):
-        end_on_sigterm()
+    end_on_early_signals(sys.argv[1] if len(sys.argv) > 1 else "")
     fault = next((fault for fault in map(foreign, _PACKAGES) if fault is not None), None)
     if fault is not None:
         sys.stderr.write(f"orderflow: {fault}\n")

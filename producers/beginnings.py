@@ -21,7 +21,7 @@ from aiokafka.errors import (
     UnknownMemberIdError,
 )
 
-from producers.connection import KafkaConnection, said, unreachable, within
+from producers.connection import KafkaConnection, said, start_client, unreachable, within
 from producers.topics import Lane, Topic, group_id, prefixed
 from statemachine.errors import BrokerUnavailable, ConfigError
 
@@ -47,7 +47,7 @@ async def commit_beginnings(connection: KafkaConnection, prefix: str, partitions
     )
     limit = connection.limits.operation_seconds
     try:
-        await within(limit, consumer.start(), "the start of a consumer")
+        await within(limit, start_client(consumer), "the start of a consumer")
         seconds = max(limit, _FIRST_GROUP_SECONDS)
         return await within(seconds, _commit(consumer, tps), f"writing the first offsets of group {group}")
     except (GroupAuthorizationFailedError, TopicAuthorizationFailedError) as error:

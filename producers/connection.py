@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import traceback
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from aiokafka.conn import create_conn
+from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
     GroupAuthorizationFailedError,
@@ -84,6 +85,29 @@ async def within(seconds: float, awaitable: Awaitable[T], what: str) -> T:
             return await awaitable
     except TimeoutError as error:
         raise BrokerUnavailable(f"Kafka did not finish {what} within {seconds:g} s") from error
+
+
+class Client(Protocol):
+    """A consumer, a producer or an admin client of aiokafka."""
+
+    async def start(self) -> None:
+        """Connect."""
+
+
+async def start_client(client: Client) -> None:
+    """Start a client of aiokafka so that a cancellation leaves no connection open; the caller still closes the client.
+
+    While aiokafka asks its first broker for metadata, only a local variable of ``AIOKafkaClient.bootstrap`` holds the connection,
+    and closing the client does not close it. The frames of the cancellation are the only way to reach it.
+    """
+    try:
+        await client.start()
+    except asyncio.CancelledError as error:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            connection = frame.f_locals.get("bootstrap_conn")
+            if isinstance(connection, AIOKafkaConnection):
+                connection.close()
+        raise
 
 
 def said(error: BaseException) -> str:

@@ -19,7 +19,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
-from producers.connection import KafkaConnection, unreachable, within
+from producers.connection import KafkaConnection, start_client, unreachable, within
 from producers.outbox import HeaderList
 from producers.partitioner import partition_of
 from producers.shared import Shared
@@ -84,7 +84,7 @@ class Publisher:
             client_id="orderflow-publisher",
         )
         try:
-            await within(self._connection.limits.operation_seconds, producer.start(), "the start of a producer")
+            await within(self._connection.limits.operation_seconds, start_client(producer), "the start of a producer")
         except BaseException as error:
             await self._close(producer)
             if isinstance(error, KafkaConnectionError):

@@ -16,7 +16,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
 
 from producers.beginnings import commit_beginnings
-from producers.connection import KafkaConnection, said, unreachable, within
+from producers.connection import KafkaConnection, said, start_client, unreachable, within
 from producers.topics import (
     ALIGNED,
     INPUT_BYTES_MAX,
@@ -72,7 +72,7 @@ async def _admin(connection: KafkaConnection) -> AsyncIterator[AIOKafkaAdminClie
     limits, where = connection.limits, connection.bootstrap_servers
     admin = AIOKafkaAdminClient(**connection.client_options(), client_id="orderflow-admin")
     try:
-        await within(limits.operation_seconds, admin.start(), f"a connection to {where}")
+        await within(limits.operation_seconds, start_client(admin), f"a connection to {where}")
         yield admin
     except KafkaConnectionError as error:
         raise await unreachable(connection) from error

@@ -36,7 +36,7 @@ from aiokafka.errors import (
 )
 
 from producers.answers import AnswerWatch, Identity
-from producers.connection import KafkaConnection, said, within
+from producers.connection import KafkaConnection, said, start_client, within
 from producers.outbox import OutboundRecord, Outbox
 from statemachine.errors import BrokerUnavailable, ConfigError, Fenced, TransactionAborted
 
@@ -140,7 +140,7 @@ class TransactionalProducer:
         self._producer, self._watch = producer, watch
         started = False
         try:
-            await within(self._limits.operation_seconds, producer.start(), "the start of a producer")
+            await within(self._limits.operation_seconds, start_client(producer), "the start of a producer")
             identity = watch.attached()
             for topic in self._topics:
                 partitions = await within(

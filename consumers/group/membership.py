@@ -28,7 +28,7 @@ from consumers.group.unpacking import Room, bound_unpacking
 from consumers.ownership.changelog import ChangelogReader, stop_consumer
 from consumers.ownership.owner import TAKE_OVERS_MAX, PartitionOwner, PartitionState
 from consumers.ownership.progress_watch import RebalanceWatch
-from producers.connection import KafkaConnection, said, unreachable, within
+from producers.connection import KafkaConnection, said, start_client, unreachable, within
 from producers.transaction import closing_done
 from statemachine.errors import BrokerUnavailable, ConfigError, OrderflowError
 
@@ -201,7 +201,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
     async def _join(self, stopped: asyncio.Task[Literal[True]]) -> bool:
         """Connect and join the group, for as long as it takes; False when told to stop meanwhile."""
         self._consumer.subscribe(list(self._topics), listener=self)
-        starting: asyncio.Future[None] = asyncio.ensure_future(self._consumer.start())
+        starting: asyncio.Future[None] = asyncio.ensure_future(start_client(self._consumer))
         either: list[asyncio.Future[Any]] = [starting, stopped]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():

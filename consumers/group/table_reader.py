@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from consumers.ownership.changelog import stop_consumer
-from producers.connection import KafkaConnection, said, unreachable, within
+from producers.connection import KafkaConnection, said, start_client, unreachable, within
 from producers.partitioner import partition_of
 from producers.topic_setup import read_topics
 from producers.topics import Topic, prefixed
@@ -92,7 +92,7 @@ async def _read(
     )
     seconds, where = connection.limits.operation_seconds, connection.bootstrap_servers
     try:
-        await within(seconds, consumer.start(), f"a connection to {where}")
+        await within(seconds, start_client(consumer), f"a connection to {where}")
         await _drain(consumer, [TopicPartition(name, number) for number in numbers], take_mine, seconds)
     except KafkaConnectionError as error:
         raise await unreachable(connection) from error

@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 from consumers.orders.lane import order_topics
 from consumers.ownership.changelog import ChangelogReader, stop_consumer
 from consumers.ownership.positions import PositionRecord, decode_position, encode_position, other_partition_count
-from producers.connection import KafkaConnection, within
+from producers.connection import KafkaConnection, start_client, within
 from producers.outbox import OutboundRecord, Outbox
 from producers.topics import Lane, group_id
 from producers.transaction import TransactionalProducer
@@ -121,7 +121,7 @@ async def _committed(
     consumer = AIOKafkaConsumer(**connection.client_options(), group_id=group, enable_auto_commit=False)
     limit = connection.limits.operation_seconds
     try:
-        await within(limit, consumer.start(), "the start of a consumer")
+        await within(limit, start_client(consumer), "the start of a consumer")
         consumer.assign(list(inputs))
         return {
             name: await within(limit, consumer.committed(tp), "a look at committed offsets")

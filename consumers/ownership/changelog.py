@@ -15,7 +15,7 @@ from typing import Protocol
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from producers.connection import KafkaConnection, within
+from producers.connection import KafkaConnection, start_client, within
 from statemachine.errors import BrokerUnavailable, TransactionOpen, UnreadableTable
 
 
@@ -84,7 +84,7 @@ class ChangelogReader:
 
     async def _started(self, consumer: AIOKafkaConsumer) -> None:
         try:
-            await within(self._limit, consumer.start(), "the start of a changelog reader")
+            await within(self._limit, start_client(consumer), "the start of a changelog reader")
         except (KafkaError, OSError) as error:
             raise BrokerUnavailable(f"Kafka is not reachable at {self._connection.bootstrap_servers}") from error
 

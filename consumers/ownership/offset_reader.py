@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from consumers.ownership.changelog import ChangelogReader
-from producers.connection import KafkaConnection, within
+from producers.connection import KafkaConnection, start_client, within
 from statemachine.errors import BrokerUnavailable
 
 
@@ -34,7 +34,7 @@ class OffsetReader(ChangelogReader):
             try:
                 if self._admin is None:
                     self._admin = AIOKafkaAdminClient(**self._connection.client_options())
-                    await within(self._limit, self._admin.start(), "the start of an admin client")
+                    await within(self._limit, start_client(self._admin), "the start of an admin client")
                 asked = self._admin.list_consumer_group_offsets(group, partitions=[partition])
                 found = (await within(self._limit, asked, "a look at committed offsets")).get(partition)
             except (KafkaError, AssertionError, OSError, BrokerUnavailable) as error:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from orderflow.process.early_signals import INTERRUPTED, allow_interrupts
 from orderflow.process.faults import report_of_the_loop
 from statemachine.errors import BrokerUnavailable, ConfigError, OrderflowError, TransportFailure
 
 if TYPE_CHECKING:
     from orderflow.settings import Settings
 
-INTERRUPTED: Final = 130
 #: Errors of writing that a person can do something about: a full disk, a quota, a limit, a broken disk.
 _CANNOT_WRITE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -136,6 +136,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         asyncio.get_running_loop().set_exception_handler(report_of_the_loop)
         return await work
 
+    allow_interrupts()
     return asyncio.run(reported())
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from producers.connection import KafkaConnection, within
+from producers.connection import KafkaConnection, start_client, within
 from producers.topics import Topic, prefixed
 
 _POLL_MS = 50
@@ -100,7 +100,7 @@ async def follow(connection: KafkaConnection, prefix: str, partitions: int, *oth
         auto_offset_reset="earliest",
         fetch_max_wait_ms=_POLL_MS,
     )
-    await within(connection.limits.operation_seconds, consumer.start(), "a connection")
+    await within(connection.limits.operation_seconds, start_client(consumer), "a connection")
     consumer.assign(
         [TopicPartition(prefixed(prefix, topic), number) for topic in topics for number in range(partitions)]
     )

@@ -49,6 +49,13 @@ _OF_THE_LOOP: Final = (
     "unhandled exception during asyncio.run() shutdown",
     "unhandled exception during loop shutdown",
     "socket.accept() out of system resource",
+    "Unclosed AIOKafkaConnection",
+    "Unclosed AIOKafkaConsumer",
+    "Unclosed AIOKafkaProducer",
+    "Unclosed client session",
+    "Unclosed connection",
+    "Unclosed connector",
+    "Unclosed response",
     "Unclosed",
 )
 

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: a process that is told to end does so in good order. Before that, see ``sigterm.py``."""
+"""SIGTERM and SIGINT: a process that is told to end does so in good order. Before that, see ``early_signals.py``."""
 
 from __future__ import annotations
 
