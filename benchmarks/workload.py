@@ -30,6 +30,7 @@ from statemachine.messages.facts import (
     Session,
     outcome_type,
 )
+from statemachine.messages.ids import ChargeId, CheckoutId, LineId, OrderId, RemoteItemId, RemoteOrderId
 from statemachine.order.decision import IndexEntry, Moved, SetAside, StateChange
 from statemachine.order.order import Order
 from statemachine.order.snapshot import encode_snapshot
@@ -111,26 +112,29 @@ class OneOrder:
         assert command is not None
         total = 4816 + self.number % 1000  # orders do not all cost the same
         checkout = RemoteCheckout(
-            checkout_id=f"chk-{self.number}",
+            checkout_id=CheckoutId(f"chk-{self.number}"),
             currency="USD",
             total=total,
             tax=336,
             selling_entity=SellingEntity("C5_INC-ENTITY", "DR globalTech Inc."),
-            lines=(QuotedLine("1", 3980, 299), QuotedLine("2", 500, 37)),
+            lines=(QuotedLine(LineId("1"), 3980, 299), QuotedLine(LineId("2"), 500, 37)),
             session=Session(f"ses-{self.number}", "requires_confirmation", 0, f"ses-{self.number}_secret"),
-            upstream_id=self.order_id,
+            upstream_id=OrderId(self.order_id),
         )
         order = RemoteOrder(
-            dr_order_id=f"9{self.number:011d}",
+            dr_order_id=RemoteOrderId(f"9{self.number:011d}"),
             state="accepted",
             currency="USD",
             total=total,
             tax=336,
             checkout_id=checkout.checkout_id,
-            upstream_id=self.order_id,
+            upstream_id=OrderId(self.order_id),
             fraud_state="passed",
-            items=(RemoteItem("70001", 2, "1", amount=3980, tax=299), RemoteItem("70002", 1, "2", amount=500, tax=37)),
-            charges=(RemoteCharge(f"cha-{self.number}", "capturable", total),),
+            items=(
+                RemoteItem(RemoteItemId("70001"), 2, LineId("1"), amount=3980, tax=299),
+                RemoteItem(RemoteItemId("70002"), 1, LineId("2"), amount=500, tax=37),
+            ),
+            charges=(RemoteCharge(ChargeId(f"cha-{self.number}"), "capturable", total),),
         )
         name = name_of(command)
         outcome = Outcome(

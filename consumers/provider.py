@@ -13,6 +13,7 @@ import msgspec
 
 from statemachine.messages.commands import Command
 from statemachine.messages.facts import Fact, Outcome, Problem
+from statemachine.messages.ids import RemoteOrderId
 
 #: Called as the last act before the bytes of a writing request go out; raises to stop the call while nothing has been written.
 MayWrite = Callable[[], None]
@@ -61,7 +62,7 @@ class Provider(Protocol):
         """Delete a SKU; one that is not there counts as deleted. ``may_write`` as for ``call``."""
         ...
 
-    async def read_order(self, dr_order_id: str) -> Fact | None:
+    async def read_order(self, dr_order_id: RemoteOrderId) -> Fact | None:
         """The Digital River order with its ``upstreamId``; None when Digital River does not know it."""
         ...
 

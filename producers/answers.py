@@ -21,16 +21,16 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 from statemachine.errors import ConfigError
 
 
-class Identity(NamedTuple):
+class ProducerIdentity(NamedTuple):
     """What Kafka tells one init of a transactional id from the next."""
 
     producer_id: int
     epoch: int
 
     @property
-    def next(self) -> Identity:
+    def next(self) -> ProducerIdentity:
         """What the next init of the same id gets; any other answer means that there was one in between."""
-        return Identity(self.producer_id, self.epoch + 1)
+        return ProducerIdentity(self.producer_id, self.epoch + 1)
 
 
 class AnswerWatch:
@@ -51,9 +51,9 @@ class AnswerWatch:
         #: Requests that were written, or may have been, and brought no answer.
         self.unanswered = 0
         #: The last init's; None before there was one.
-        self.identity: Identity | None = None
+        self.identity: ProducerIdentity | None = None
 
-    def attached(self) -> Identity:
+    def attached(self) -> ProducerIdentity:
         """Who the producer is; called once it has started.
 
         Raises:
@@ -76,7 +76,7 @@ class AnswerWatch:
             if not answered:
                 self.unanswered += 1
         if isinstance(request, InitProducerIdRequest) and response.error_code == 0:
-            self.identity = Identity(response.producer_id, response.producer_epoch)
+            self.identity = ProducerIdentity(response.producer_id, response.producer_epoch)
         return response
 
 

@@ -15,8 +15,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
 
-from producers.beginnings import commit_beginnings
 from producers.connection import KafkaConnection, said, start_client, unreachable, within
+from producers.first_offsets import commit_first_offsets
 from producers.topics import (
     ALIGNED,
     INPUT_BYTES_MAX,
@@ -306,5 +306,5 @@ async def create_topics(
                     why = message[0] if message and message[0] else for_code(code).__name__
                     raise ConfigError(f"Kafka did not make topic {name}: {why}")
         commands = found[Topic.DR_COMMANDS].partitions if Topic.DR_COMMANDS in found else partitions
-        await commit_beginnings(connection, prefix, commands)
+        await commit_first_offsets(connection, prefix, commands)
         return [spec.topic for spec in missing]

@@ -35,7 +35,7 @@ from aiokafka.errors import (
     TransactionalIdAuthorizationFailed,
 )
 
-from producers.answers import AnswerWatch, Identity
+from producers.answers import AnswerWatch, ProducerIdentity
 from producers.connection import KafkaConnection, said, start_client, within
 from producers.outbox import OutboundRecord, Outbox
 from statemachine.errors import BrokerUnavailable, ConfigError, Fenced, TransactionAborted
@@ -56,7 +56,7 @@ _REFUSALS = (
 )
 
 
-class Step(StrEnum):
+class TransactionStep(StrEnum):
     """Points inside a transaction that a fault-injection test can name."""
 
     RECORDS_SENT = "records_sent"
@@ -66,7 +66,7 @@ class Step(StrEnum):
 
 
 #: Called at each step; only tests set one.
-Probe = Callable[[str, Step], Awaitable[None]]
+Probe = Callable[[str, TransactionStep], Awaitable[None]]
 
 
 def transactional_id(group: str, partition: int) -> str:
@@ -127,7 +127,7 @@ class TransactionalProducer:
         """
         await self._init()
 
-    async def _init(self) -> Identity:
+    async def _init(self) -> ProducerIdentity:
         producer = AIOKafkaProducer(
             **self._connection.client_options(),
             transactional_id=self.transactional_id,
@@ -207,9 +207,9 @@ class TransactionalProducer:
         try:
             await self._step(producer.begin_transaction(), "begin")
             await self._step(self._send(producer, outbox, timestamp_ms), "sending records")
-            await self._reached(Step.RECORDS_SENT)
+            await self._reached(TransactionStep.RECORDS_SENT)
             await self._step(producer.send_offsets_to_transaction(dict(offsets), self._group), "sending offsets")
-            await self._reached(Step.OFFSETS_SENT)
+            await self._reached(TransactionStep.OFFSETS_SENT)
             await self._commit(producer)
             done = True
         except (ProducerFenced, InvalidProducerEpoch) as error:
@@ -222,14 +222,14 @@ class TransactionalProducer:
         finally:
             if not done:  # also when cancelled: what happened on the broker is open
                 self._drop()
-        await self._reached(Step.COMMITTED)
+        await self._reached(TransactionStep.COMMITTED)
 
     async def _commit(self, producer: AIOKafkaProducer) -> None:
         if self._probe is None:
             await self._step(producer.commit_transaction(), "commit")
             return
         commit = asyncio.ensure_future(producer.commit_transaction())
-        await self._reached(Step.COMMIT_IN_FLIGHT)
+        await self._reached(TransactionStep.COMMIT_IN_FLIGHT)
         await self._step(commit, "commit")
 
     async def _send(self, producer: AIOKafkaProducer, outbox: Outbox, timestamp_ms: int) -> None:
@@ -263,7 +263,7 @@ class TransactionalProducer:
     async def _step(self, awaitable: Awaitable[object], what: str) -> None:
         await within(self._limits.operation_seconds, awaitable, f"{what} of {self.transactional_id}")
 
-    async def _reached(self, step: Step) -> None:
+    async def _reached(self, step: TransactionStep) -> None:
         if self._probe is not None:
             await self._probe(self.transactional_id, step)
 
@@ -307,4 +307,4 @@ async def _stop_quietly(producer: AIOKafkaProducer, seconds: float) -> None:
             stopping.result()
 
 
-__all__ = ["BATCH_BYTES", "Probe", "Step", "TransactionalProducer", "transactional_id"]
+__all__ = ["BATCH_BYTES", "Probe", "TransactionStep", "TransactionalProducer", "transactional_id"]

@@ -32,8 +32,7 @@ from statemachine.messages.events import Cart, DeadlineDue, Event, Shipped
 from statemachine.messages.facts import CHARGEBACK, Fact, Outcome, outcome_type
 from statemachine.messages.identity import holds, mark_of, without
 from statemachine.order.decision import Decision, Effect, Moved, Parked, Refused, Repeated, SetAside
-from statemachine.order.order import Order, State, new_order
-from statemachine.order.order import Parked as ParkedEvent
+from statemachine.order.order import Order, ParkedEvent, State, new_order
 from statemachine.order.policy import Policy
 from statemachine.order.states import ALL, PAYING, SHOPPING
 from statemachine.tables.machine import build_machine
@@ -150,28 +149,31 @@ def _news(before: Order, draft: Draft) -> Literal["move", "keep", "same"]:
 def _trigger(draft: Draft) -> str | None:
     """The row of the table that the event belongs to; None when it can say nothing new."""
     data = draft.event.data
-    # What is left are the models of public events: an isinstance of pydantic's costs more than a guard, so it is not asked.
-    kind = type(data)
-    if kind is not Outcome and kind is not Fact and kind is not DeadlineDue:
-        return draft.event.type
-    if isinstance(data, DeadlineDue):
+    # By type and not by isinstance, which for pydantic's models costs more than a guard.
+    if type(data) is Outcome:
+        return _outcome_trigger(draft, data)
+    if type(data) is Fact:
+        return _fact_trigger(data)
+    if type(data) is DeadlineDue:
         due = any(one.name == data.name and one.due <= draft.now for one in draft.order.deadlines)
         return f"deadline.{data.name}" if due else None
-    if isinstance(data, Fact):
-        return _fact_trigger(data)
-    assert isinstance(data, Outcome)  # what is left
-    draft.closing = find_closing(draft.order, data)
+    return draft.event.type  # a public event
+
+
+def _outcome_trigger(draft: Draft, outcome: Outcome) -> str | None:
+    """The row of an answer to one of our commands; of a stray outcome the row of the facts in it."""
+    draft.closing = find_closing(draft.order, outcome)
     if draft.closing is None:
-        return _stray_outcome_trigger(data)
-    if data.result == "unknown":
+        return _stray_outcome_trigger(outcome)
+    if outcome.result == "unknown":
         return "command.unknown"
-    if data.result == "absent":
-        return "command.absent" if data.attempt >= draft.closing.attempt else None
-    return outcome_type(data)
+    if outcome.result == "absent":
+        return "command.absent" if outcome.attempt >= draft.closing.attempt else None
+    return outcome_type(outcome)
 
 
 def _stray_outcome_trigger(outcome: Outcome) -> str | None:
-    """An outcome whose command is not open changes nothing unless its facts are news."""
+    """The row of the facts in an outcome whose command is not open; None when there are none, for then it changes nothing."""
     if outcome.order is not None:
         return "fact.order"
     if outcome.fulfillment is not None:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from producers.beginnings import NOTHING_CALLED
+from producers.first_offsets import NO_EARLIER_CALL
 
 #: How far above the watermark commands are taken. A bitmap of this many bits in Base64 takes 3,334 of the 4,096 bytes.
 WINDOW_OFFSETS = 20_000
@@ -208,7 +208,7 @@ def is_behind(found: Progress, last: Footprint | None) -> bool:
 
 def read_progress(offset: int, metadata: str) -> Progress:
     """Read a committed offset. Metadata that is not ours stands for a writer of whom nothing is known."""
-    if metadata == NOTHING_CALLED:
+    if metadata == NO_EARLIER_CALL:
         return Progress(offset, left=Left(0, settle_seconds=0.0), waits=Waits())
     try:
         found = _decoder.decode(metadata)

@@ -43,6 +43,7 @@ from statemachine.errors import RecordError, Unroutable
 from statemachine.messages.decoding import ORIGIN_HEADER
 from statemachine.messages.envelope import CloudEvent, Headers, Record
 from statemachine.messages.facts import Fact
+from statemachine.messages.ids import OrderId, RemoteOrderId
 
 log = structlog.get_logger(__name__)
 
@@ -69,13 +70,13 @@ class OrderCache:
 
     def __init__(self, size_max: int = REMEMBERED_MAX) -> None:
         self._size_max = size_max
-        self._order_ids: OrderedDict[str, str] = OrderedDict()
+        self._order_ids: OrderedDict[RemoteOrderId, OrderId] = OrderedDict()
 
-    def get(self, dr_order_id: str) -> str | None:
+    def get(self, dr_order_id: RemoteOrderId) -> OrderId | None:
         """The order id, if it is remembered."""
         return self._order_ids.get(dr_order_id)
 
-    def put(self, dr_order_id: str, order_id: str) -> None:
+    def put(self, dr_order_id: RemoteOrderId, order_id: OrderId) -> None:
         """Remember it; the oldest one is forgotten when there are too many."""
         self._order_ids[dr_order_id] = order_id
         self._order_ids.move_to_end(dr_order_id)
@@ -92,7 +93,7 @@ class _Read(NamedTuple):
 
 
 #: What Digital River says about an order: our order id, or why there is none.
-_Found = str | Unroutable
+_Found = OrderId | Unroutable
 
 
 class WebhookLogic:
@@ -187,12 +188,12 @@ class WebhookLogic:
     async def _ask(self, dr_order_id: str, _read: _Read, _may_write: MayWrite) -> _Found:
         """Ask Digital River whose order it is."""
         self.counts["asked"] += 1
-        found = await self._provider.read_order(dr_order_id)
+        found = await self._provider.read_order(RemoteOrderId(dr_order_id))
         if found is None:
             return Unroutable("Digital River does not know the order that the event is about")
         if found.upstream_id is None:
             return Unroutable("the order at Digital River has no upstreamId")
-        self._cache.put(dr_order_id, found.upstream_id)
+        self._cache.put(RemoteOrderId(dr_order_id), found.upstream_id)
         return found.upstream_id
 
     def _read(self, consumed: ConsumerRecord) -> _Read | tuple[Record, RecordError] | None:

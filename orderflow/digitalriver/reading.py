@@ -34,6 +34,7 @@ from statemachine.messages.facts import (
     SellingEntity,
     Session,
 )
+from statemachine.messages.ids import CommandId, LineId, RemoteItemId
 from statemachine.messages.money import MINOR_MAX, round_money
 
 #: Item metadata under which our line id travels, and metadata of every create under which our command id does.
@@ -104,7 +105,7 @@ def checkout_of(checkout: wire.Checkout) -> RemoteCheckout:
 
     lines = tuple(
         QuotedLine(
-            line=_line_of(item) or item.id,
+            line=_line_of(item) or LineId(item.id),
             amount=minor(item.amount or wire.ZERO),
             tax=minor(item.tax.amount),
             duties=minor(item.duties.amount),
@@ -236,7 +237,9 @@ def charge_of(charge: wire.Charge, currency: str | None = None) -> RemoteCharge:
     )
 
 
-def fulfillment_of(fulfillment: wire.Fulfillment, lines: Mapping[str, str] | None = None) -> RemoteFulfillment:
+def fulfillment_of(
+    fulfillment: wire.Fulfillment, lines: Mapping[RemoteItemId, LineId] | None = None
+) -> RemoteFulfillment:
     """A fulfilment in our words; ``lines`` maps item ids to our lines where the command knows them."""
     known = dict(lines or {})
     if fulfillment.order_details is not None:
@@ -261,7 +264,7 @@ def fulfillment_of(fulfillment: wire.Fulfillment, lines: Mapping[str, str] | Non
     )
 
 
-def refund_of(refund: wire.Refund, lines: Mapping[str, str] | None = None) -> RemoteRefund:
+def refund_of(refund: wire.Refund, lines: Mapping[RemoteItemId, LineId] | None = None) -> RemoteRefund:
     """A refund in our words; ``lines`` maps item ids to our lines where the command knows them."""
     known, currency = lines or {}, refund.currency.upper()
     token = refund.token_information or wire.TokenInformation()
@@ -291,7 +294,7 @@ def refund_of(refund: wire.Refund, lines: Mapping[str, str] | None = None) -> Re
     )
 
 
-def return_of(returned: wire.Return, lines: Mapping[str, str] | None = None) -> RemoteReturn:
+def return_of(returned: wire.Return, lines: Mapping[RemoteItemId, LineId] | None = None) -> RemoteReturn:
     """A return in our words; ``lines`` maps item ids to our lines where the command knows them."""
     known = lines or {}
     return RemoteReturn(
@@ -308,9 +311,10 @@ def return_of(returned: wire.Return, lines: Mapping[str, str] | None = None) -> 
     )
 
 
-def command_of(metadata: wire.Metadata) -> str | None:
+def command_of(metadata: wire.Metadata) -> CommandId | None:
     """The ``command_id`` that made an object; None when it is not ours."""
-    return _text_of(metadata, COMMAND_KEY)
+    found = _text_of(metadata, COMMAND_KEY)
+    return None if found is None else CommandId(found)
 
 
 def _text_of(metadata: wire.Metadata, key: str) -> str | None:
@@ -353,9 +357,9 @@ def only_unknown_skus(refusal: wire.Refusal) -> bool:
     )
 
 
-def _line_of(item: wire.Line) -> str | None:
+def _line_of(item: wire.Line) -> LineId | None:
     line = item.metadata.get(LINE_KEY)
-    return line if isinstance(line, str) else None
+    return LineId(line) if isinstance(line, str) else None
 
 
 def _without_secret(session: Session | None) -> Session | None:

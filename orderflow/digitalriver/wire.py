@@ -12,6 +12,17 @@ from typing import Annotated, Final, Generic, TypeVar
 
 import msgspec
 
+from statemachine.messages.ids import (
+    ChargeId,
+    CheckoutId,
+    FulfillmentId,
+    OrderId,
+    RemoteItemId,
+    RemoteOrderId,
+    RemoteRefundId,
+    RemoteReturnId,
+)
+
 ZERO: Final = Decimal(0)
 
 Item = TypeVar("Item")
@@ -36,7 +47,7 @@ class Amount(WireModel, frozen=True, kw_only=True):
 class Line(WireModel, frozen=True, kw_only=True):
     """A line of a checkout or of an order."""
 
-    id: str
+    id: RemoteItemId
     sku_id: str | None = None
     quantity: Count = 1
     amount: Decimal | None = None
@@ -92,18 +103,18 @@ class Operation(WireModel, frozen=True, kw_only=True):
     id: str | None = None
     amount: Decimal = ZERO
     state: str = ""
-    fulfillment_id: str | None = None
+    fulfillment_id: FulfillmentId | None = None
     failure_code: str | None = None
 
 
 class Charge(WireModel, frozen=True, kw_only=True):
     """A charge; ``captured`` and ``refunded`` are not read, they are true even when the operation failed."""
 
-    id: str
+    id: ChargeId
     state: str
     amount: Decimal = ZERO
     currency: str | None = None
-    order_id: str | None = None
+    order_id: RemoteOrderId | None = None
     source_id: str | None = None
     failure_code: str | None = None
     captures: list[Operation] = []
@@ -144,7 +155,7 @@ class Totals(WireModel, frozen=True, kw_only=True):
     total_duty: Decimal = ZERO
     total_importer_tax: Decimal = ZERO
     total_shipping: Decimal = ZERO
-    upstream_id: str | None = None
+    upstream_id: OrderId | None = None
     customer_id: str | None = None
     selling_entity: SellingEntity | None = None
     items: list[Line] = []
@@ -158,14 +169,16 @@ class Totals(WireModel, frozen=True, kw_only=True):
 class Checkout(Totals, frozen=True, kw_only=True):
     """A checkout."""
 
+    id: CheckoutId
     disclosures: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class Order(Totals, frozen=True, kw_only=True):
     """An order."""
 
+    id: RemoteOrderId
     state: str
-    checkout_id: str | None = None
+    checkout_id: CheckoutId | None = None
     fraud_state: str | None = None
     captured_amount: Decimal = ZERO
     cancelled_amount: Decimal = ZERO
@@ -177,7 +190,7 @@ class Order(Totals, frozen=True, kw_only=True):
 class FulfillmentItem(WireModel, frozen=True, kw_only=True):
     """Units of one order line."""
 
-    item_id: str
+    item_id: RemoteItemId
     quantity: Count | None = None
     cancel_quantity: Count | None = None
 
@@ -185,16 +198,16 @@ class FulfillmentItem(WireModel, frozen=True, kw_only=True):
 class OrderDetails(WireModel, frozen=True, kw_only=True):
     """The order inside a fulfilment, without its payment."""
 
-    upstream_id: str | None = None
-    checkout_id: str | None = None
+    upstream_id: OrderId | None = None
+    checkout_id: CheckoutId | None = None
     items: list[Line] = []
 
 
 class Fulfillment(WireModel, frozen=True, kw_only=True):
     """A fulfilment: it ships and it cancels."""
 
-    id: str
-    order_id: str
+    id: FulfillmentId
+    order_id: RemoteOrderId
     items: list[FulfillmentItem] = []
     shipment_id: str | None = None
     metadata: Metadata = {}
@@ -204,7 +217,7 @@ class Fulfillment(WireModel, frozen=True, kw_only=True):
 class RefundItem(WireModel, frozen=True, kw_only=True):
     """What a refund gives back of one order line."""
 
-    item_id: str
+    item_id: RemoteItemId
     quantity: Count | None = None
     amount: Decimal | None = None
     refunded_amount: Decimal = ZERO
@@ -220,10 +233,10 @@ class TokenInformation(WireModel, frozen=True, kw_only=True):
 class Refund(WireModel, frozen=True, kw_only=True):
     """A refund; ``refundedAmount`` stays 0 while it is pending. One by items has amounts there and none of its own."""
 
-    id: str
+    id: RemoteRefundId
     state: str
     currency: str
-    order_id: str | None = None
+    order_id: RemoteOrderId | None = None
     type: str | None = None
     amount: Decimal | None = None
     refunded_amount: Decimal = ZERO
@@ -236,7 +249,7 @@ class Refund(WireModel, frozen=True, kw_only=True):
 class ReturnItem(WireModel, frozen=True, kw_only=True):
     """Units of one order line that come back."""
 
-    item_id: str
+    item_id: RemoteItemId
     quantity: Count
     quantity_accepted: Count = 0
 
@@ -244,18 +257,18 @@ class ReturnItem(WireModel, frozen=True, kw_only=True):
 class Return(WireModel, frozen=True, kw_only=True):
     """A return coordinated by the merchant."""
 
-    id: str
+    id: RemoteReturnId
     state: str
-    order_id: str | None = None
+    order_id: RemoteOrderId | None = None
     items: list[ReturnItem] = []
-    refund_ids: list[str] = []
+    refund_ids: list[RemoteRefundId] = []
     metadata: Metadata = {}
 
 
 class Document(WireModel, frozen=True, kw_only=True):
     """The descriptor of an invoice or a credit memo."""
 
-    order_id: str
+    order_id: RemoteOrderId
     file_id: str | None = None
     id: str | None = None
     purpose: str | None = None
@@ -265,15 +278,9 @@ class Chargeback(WireModel, frozen=True, kw_only=True):
     """A chargeback: like a sales transaction. ``id`` is the transaction's."""
 
     id: str | None = None
-    order_id: str
+    order_id: RemoteOrderId
     amount: Decimal | None = None
     currency: str | None = None
-
-
-class CustomerId(WireModel, frozen=True, kw_only=True):
-    """As much of a customer as we need."""
-
-    id: str
 
 
 class EventData(WireModel, frozen=True, kw_only=True):
@@ -295,7 +302,7 @@ class Shape(WireModel, frozen=True, kw_only=True):
     """What tells the kinds of objects apart: their shape, because the type of the event does not always say it."""
 
     id: str | None = None
-    order_id: str | None = None
+    order_id: RemoteOrderId | None = None
 
 
 class ErrorItem(WireModel, frozen=True, kw_only=True):

@@ -19,8 +19,7 @@ def absorb_chargeback(draft: Draft) -> None:
 
     Digital River may report one under several event ids: it counts once, by its own.
     """
-    data, order = draft.event.data, draft.order
-    assert isinstance(data, Fact)
+    data, order = draft.data_as(Fact), draft.order
     if data.dr_order_id not in (None, order.digital_river.order_id) or not order.amounts.currency:
         return
     amount = data.amount

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from statemachine.order.order import Item, Line, Order
+from statemachine.messages.ids import LineId
+from statemachine.order.order import KnownItem, Line, Order
 
 
 def price_of_line(order: Order, line: Line, quantity: int) -> int | None:
@@ -24,11 +25,11 @@ def price_of_line(order: Order, line: Line, quantity: int) -> int | None:
     return (2 * price + units) // (2 * units)
 
 
-def price_of(order: Order, units: Iterable[tuple[str, int]]) -> int:
+def price_of(order: Order, units: Iterable[tuple[LineId, int]]) -> int:
     """What units of lines (line, quantity) cost together; what Digital River did not tell counts as nothing."""
     lines = {line.line: line for line in order.lines}
     return sum(price_of_line(order, lines[line], quantity) or 0 for line, quantity in units)
 
 
-def _cost(item: Item) -> int:
+def _cost(item: KnownItem) -> int:
     return max((item.amount or 0) + item.tax - item.discount, 0)

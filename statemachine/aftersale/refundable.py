@@ -8,17 +8,21 @@ its parts of those refunds and less the units of its returns, which Digital Rive
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final
 
 import msgspec
 
 from statemachine.aftersale.prices import price_of, price_of_line
-from statemachine.aftersale.repaid import Taken, is_live, units_left, units_taken
+from statemachine.aftersale.repaid import UnitsTaken, is_live, units_left, units_taken
 from statemachine.drafts.draft import Draft
-from statemachine.messages.commands import RefundItem
-from statemachine.messages.events import RefundItem as AskedItem
-from statemachine.messages.events import RefundRequested
+from statemachine.messages.commands import RefundCommandItem
+from statemachine.messages.events import RefundItem, RefundRequested
+from statemachine.messages.ids import LineId, RemoteItemId
 from statemachine.messages.money import has_exact_digits, parse_money
 from statemachine.order.order import Line, Order, Refund, RefundUnits
+
+#: Stands for the item of a line whose id at Digital River is not known.
+_NO_ITEM: Final = RemoteItemId("")
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -30,7 +34,7 @@ class Wanted(msgspec.Struct, frozen=True):
     amount: int | None
     taken: int
     units: tuple[RefundUnits, ...] = ()
-    items: tuple[RefundItem, ...] = ()
+    items: tuple[RefundCommandItem, ...] = ()
     part: str | None = None
     exact: bool = False
     whole: bool = False
@@ -48,7 +52,7 @@ def left_beside_returns(order: Order) -> int:
     return max(left_to_refund(order) - price_of(order, unpaid.items()), 0)
 
 
-def line_left(order: Order, line: Line, taken: Taken) -> int | None:
+def line_left(order: Order, line: Line, taken: UnitsTaken) -> int | None:
     """Minor units of ``line`` that are left to refund; None when Digital River did not tell what it costs."""
     whole = price_of_line(order, line, line.shipped)
     if whole is None:
@@ -118,10 +122,10 @@ def is_above_left(draft: Draft) -> bool:
     return left == 0 or wanted.taken > left + len(order.lines)
 
 
-def _is_a_line_above(order: Order, items: tuple[AskedItem, ...]) -> bool:
+def _is_a_line_above(order: Order, items: tuple[RefundItem, ...]) -> bool:
     """More is asked of a line than is left: of its units, or of the money that its shipped units cost."""
     taken = units_taken(order)
-    quantities, priced, amounts = Counter[str](), Counter[str](), Counter[str]()
+    quantities, priced, amounts = Counter[LineId](), Counter[LineId](), Counter[LineId]()
     for item in items:
         quantities[item.line] += item.quantity or 0
         if item.amount is None:
@@ -157,9 +161,7 @@ def has_nothing_to_refund(draft: Draft) -> bool:
 
 def request_of(draft: Draft) -> RefundRequested:
     """The request in the event."""
-    data = draft.event.data
-    assert isinstance(data, RefundRequested)  # the table asks for this event only
-    return data
+    return draft.data_as(RefundRequested)
 
 
 def wanted_of(order: Order, data: RefundRequested) -> Wanted:
@@ -177,10 +179,10 @@ def wanted_of(order: Order, data: RefundRequested) -> Wanted:
     return Wanted(None if rest == left_to_refund(order) else rest, rest, whole=True)
 
 
-def _wanted_of_lines(order: Order, items: tuple[AskedItem, ...]) -> Wanted:
+def _wanted_of_lines(order: Order, items: tuple[RefundItem, ...]) -> Wanted:
     remote = {item.line: item.item_id for item in order.items}
     asking, taken, told = _Asking(order), 0, True
-    units: dict[str, RefundUnits] = {}
+    units: dict[LineId, RefundUnits] = {}
     asked = []
     for item in items:
         quantity, amount, estimate = asking.part_of(item)
@@ -189,7 +191,9 @@ def _wanted_of_lines(order: Order, items: tuple[AskedItem, ...]) -> Wanted:
         taken += money
         before = units.get(item.line, RefundUnits(item.line, 0))
         units[item.line] = RefundUnits(item.line, before.quantity + (quantity or 0), before.amount + money)
-        asked.append(RefundItem(line=item.line, item_id=remote.get(item.line, ""), quantity=quantity, amount=amount))
+        asked.append(
+            RefundCommandItem(line=item.line, item_id=remote.get(item.line, _NO_ITEM), quantity=quantity, amount=amount)
+        )
     exact = all(item.amount is not None for item in items)
     return Wanted(taken if told else None, taken, tuple(units.values()), tuple(asked), exact=exact)
 
@@ -205,7 +209,7 @@ class _Asking:
         self._money = {line.line: line_left(order, line, taken) for line in order.lines}
         self._left = left_beside_returns(order)
 
-    def part_of(self, item: AskedItem) -> tuple[int | None, int | None, int]:
+    def part_of(self, item: RefundItem) -> tuple[int | None, int | None, int]:
         """Units, money and our estimate of it; the money is None when Digital River is to tell what these units cost.
 
         The rest of a line, or more than is left by rounding, is asked for by what is left of it.
@@ -228,7 +232,7 @@ class _Asking:
         return self._take(item.line, quantity or None, left, left)
 
     def _take(
-        self, line: str, quantity: int | None, amount: int | None, estimate: int
+        self, line: LineId, quantity: int | None, amount: int | None, estimate: int
     ) -> tuple[int | None, int | None, int]:
         left = self._money[line]
         self._units[line] = max(self._units[line] - (quantity or 0), 0)

@@ -25,17 +25,18 @@ from msgspec.structs import replace
 from statemachine.aftersale.paid_back import recount
 from statemachine.aftersale.refundable import is_asked_again, request_of, wanted_of
 from statemachine.aftersale.repaid import is_live, settle_returns
-from statemachine.drafts.commanding import ask, close_command, next_command_id
+from statemachine.drafts.commanding import ask, close_command, command_as, next_command_id
 from statemachine.drafts.currency import is_in_currency
 from statemachine.drafts.draft import Draft
 from statemachine.errors import InvariantBroken
 from statemachine.messages.commands import CreateRefund, decode_command
-from statemachine.messages.facts import Fact, Outcome, Problem, RemoteRefund
+from statemachine.messages.facts import Fact, Problem, RemoteRefund
 from statemachine.messages.identity import mark_of
+from statemachine.messages.ids import LineId, RemoteItemId
 from statemachine.messages.money import format_money
 from statemachine.order.order import Order, Refund, RefundState, RefundUnits
 from statemachine.tables.machine import build_machine
-from statemachine.tables.rules import Machine, Rule, Words
+from statemachine.tables.rules import Machine, Rule, Verdicts
 
 RefundStage = Literal["new"] | RefundState
 
@@ -43,7 +44,7 @@ _ENDED: Final[tuple[RefundStage, ...]] = ("succeeded", "failed", "expired")
 _STAGES: Final[tuple[RefundStage, ...]] = ("new", *get_args(RefundState))
 _OPEN: Final[tuple[RefundStage, ...]] = ("new", "requested", "pending", "pending_information")
 
-_move, _same = Words[RefundStage].move, Words[RefundStage].same
+_move, _same = Verdicts[RefundStage].move, Verdicts[RefundStage].same
 
 RULES: Final[tuple[Rule[RefundStage], ...]] = (
     _move("asked", ("new",), "requested", do="ask_refund"),
@@ -125,8 +126,7 @@ def ask_refund(draft: Draft) -> None:
 
 def absorb_refund(draft: Draft) -> None:
     """A refund of Digital River, whatever brought it: the answer, a webhook or a look-up."""
-    data, order = draft.event.data, draft.order
-    assert isinstance(data, Fact | Outcome)  # the table fires this for these two
+    data, order = draft.report, draft.order
     remote = data.refund
     if remote is None:
         draft.call_attention("Digital River confirmed a refund without telling it")
@@ -199,9 +199,7 @@ def _made_one(draft: Draft, mine: Refund, stranger: Refund) -> Refund:
 
 def fail_refund(draft: Draft) -> None:
     """Digital River refused the refund that was asked for."""
-    assert draft.closing is not None  # the table fires this for the answer to a command
-    command = decode_command(draft.closing.payload)
-    assert isinstance(command, CreateRefund)
+    command = command_as(CreateRefund, draft.answered)
     for refund in draft.order.refunds:
         if refund.refund_id == command.refund_id:
             _drive(draft, refund, "refused", refund.state)
@@ -267,13 +265,16 @@ def _take_report(step: RefundStep) -> None:
     step.draft.clear_attention(_overdue(refund))
 
 
-def _told_units(order: Order, refund: Refund, remote: RemoteRefund, told: dict[str, int]) -> tuple[RefundUnits, ...]:
+def _told_units(
+    order: Order, refund: Refund, remote: RemoteRefund, told: dict[RemoteItemId, int]
+) -> tuple[RefundUnits, ...]:
     """What was asked of each line, with the money that Digital River tells; what it tells when nothing was asked by lines."""
     line_of = {item.item_id: item.line for item in order.items}
     if refund.units:
-        amounts = Counter[str]()
+        amounts = Counter[LineId]()
         for item_id, amount in told.items():
-            amounts[line_of.get(item_id, "")] += amount
+            if item_id in line_of:
+                amounts[line_of[item_id]] += amount
         return tuple(replace(units, amount=amounts[units.line] or units.amount) for units in refund.units)
     return tuple(
         RefundUnits(line_of[item.item_id], item.quantity, told[item.item_id])

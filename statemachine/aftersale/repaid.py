@@ -16,6 +16,7 @@ from statemachine.aftersale.prices import price_of
 from statemachine.drafts.draft import Draft
 from statemachine.messages.commands import AcceptReturn, decode_command
 from statemachine.messages.identity import holds, mark_of
+from statemachine.messages.ids import LineId
 from statemachine.order.order import Line, Order, Refund, Return
 
 
@@ -76,38 +77,38 @@ def _is_part(_order: Order, returned: Return, found: list[Refund], refund: Refun
     return bool(refund.units) and all(0 < units.quantity <= rest[units.line] for units in refund.units)
 
 
-def _counted(refund: Refund) -> Counter[str]:
-    counted: Counter[str] = Counter()
+def _counted(refund: Refund) -> Counter[LineId]:
+    counted: Counter[LineId] = Counter()
     for units in refund.units:
         counted[units.line] += units.quantity
     return counted
 
 
-class Taken(msgspec.Struct, frozen=True):
+class UnitsTaken(msgspec.Struct, frozen=True):
     """Units of each line: ``returned`` are of returns and not left to refund, of which ``unpaid`` have no refund yet;
     ``refunded`` are paid back beside all returns.
     """
 
-    returned: Counter[str]
-    unpaid: Counter[str]
-    refunded: Counter[str]
+    returned: Counter[LineId]
+    unpaid: Counter[LineId]
+    refunded: Counter[LineId]
 
 
-def units_taken(order: Order, *, beside: str | None = None) -> Taken:
+def units_taken(order: Order, *, beside: str | None = None) -> UnitsTaken:
     """What refunds and returns have taken of each line; ``beside`` names a return that is left out."""
     of_returns = refunds_of_returns(order) if order.returns else {}
     matched = {refund.refund_id for refunds in of_returns.values() for refund in refunds}
-    refunded: Counter[str] = Counter()
+    refunded: Counter[LineId] = Counter()
     for refund in order.refunds:
         if is_live(refund) and refund.refund_id not in matched:
             refunded += _counted(refund)
-    returned: Counter[str] = Counter()
-    unpaid: Counter[str] = Counter()
+    returned: Counter[LineId] = Counter()
+    unpaid: Counter[LineId] = Counter()
     for one in order.returns:
         if one.state == "withdrawn" or one.return_id == beside:
             continue
         asked = Counter({units.line: units.asked for units in one.units})
-        paid: Counter[str] = Counter()
+        paid: Counter[LineId] = Counter()
         for refund in of_returns.get(one.return_id, ()):
             units = _counted(refund) if refund.units else asked
             if is_live(refund):
@@ -116,10 +117,10 @@ def units_taken(order: Order, *, beside: str | None = None) -> Taken:
                 asked -= units  # not paid back: to be asked for again
         returned += asked
         unpaid += asked - paid
-    return Taken(returned, unpaid, refunded)
+    return UnitsTaken(returned, unpaid, refunded)
 
 
-def units_left(order: Order, line: Line, taken: Taken) -> int:
+def units_left(order: Order, line: Line, taken: UnitsTaken) -> int:
     """Units of ``line`` that were shipped, that no refund pays back and no return is about."""
     return line.shipped - taken.refunded[line.line] - taken.returned[line.line]
 

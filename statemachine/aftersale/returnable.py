@@ -9,13 +9,14 @@ from statemachine.aftersale.refundable import left_to_refund, line_left
 from statemachine.aftersale.repaid import is_accepting, units_taken
 from statemachine.drafts.draft import Draft
 from statemachine.messages.events import ReturnReceived, ReturnRequested
+from statemachine.messages.ids import LineId
 from statemachine.order.order import Line, Order, Return
 
 
 def returned_in(draft: Draft) -> Return | None:
     """The return that the event names."""
     data = draft.event.data
-    assert isinstance(data, ReturnRequested | ReturnReceived)  # the table asks for these only
+    assert isinstance(data, ReturnRequested | ReturnReceived)  # the table asks for it for such events only
     return find_return(draft.order, data.return_id)
 
 
@@ -26,12 +27,10 @@ def find_return(order: Order, return_id: str | None) -> Return | None:
 
 def receipt_in(draft: Draft) -> ReturnReceived:
     """The receipt in the event."""
-    data = draft.event.data
-    assert isinstance(data, ReturnReceived)  # the table asks for this event only
-    return data
+    return draft.data_as(ReturnReceived)
 
 
-def _asked_units(order: Order, line: str) -> int:
+def _asked_units(order: Order, line: LineId) -> int:
     """Units of the line in all returns that may still come, or have."""
     going = (one for one in order.returns if one.state != "withdrawn")
     return sum(units.asked for one in going for units in one.units if units.line == line)
@@ -48,8 +47,7 @@ def is_above_shipped(draft: Draft) -> bool:
 
 
 def _is_above(draft: Draft, most: Callable[[Line], int]) -> bool:
-    data, order = draft.event.data, draft.order
-    assert isinstance(data, ReturnRequested)  # the table asks for this event only
+    data, order = draft.data_as(ReturnRequested), draft.order
     lines, paid_back = {line.line: line for line in order.lines}, units_taken(order).refunded
     return any(
         item.quantity > most(lines[item.line]) - _asked_units(order, item.line) - paid_back[item.line]

@@ -30,16 +30,16 @@ from statemachine.drafts.draft import Draft
 from statemachine.errors import InvariantBroken
 from statemachine.messages.commands import AcceptReturn, Command, CreateReturn, ReturnItem, decode_command
 from statemachine.messages.events import ReturnRequested
-from statemachine.messages.facts import Fact, Outcome, RemoteReturn
+from statemachine.messages.facts import Fact, RemoteReturn
 from statemachine.messages.identity import holds, mark_of, marks_in, without_fact
 from statemachine.order.order import Return, ReturnState, ReturnUnits
 from statemachine.tables.machine import build_machine
-from statemachine.tables.rules import Machine, Rule, Words
+from statemachine.tables.rules import Machine, Rule, Verdicts
 
 ReturnStage = Literal["new", "dropped"] | ReturnState
 
 _STAGES: Final[tuple[ReturnStage, ...]] = ("new", "requested", "accepted", "withdrawn", "dropped")
-_move, _same = Words[ReturnStage].move, Words[ReturnStage].same
+_move, _same = Verdicts[ReturnStage].move, Verdicts[ReturnStage].same
 
 RULES: Final[tuple[Rule[ReturnStage], ...]] = (
     _move("asked", ("new",), "requested", do="ask_return wait"),
@@ -111,8 +111,7 @@ class ReturnStep:
 
 def ask_return(draft: Draft) -> None:
     """A return comes into being; Digital River is asked for it."""
-    data = draft.event.data
-    assert isinstance(data, ReturnRequested)  # the table fires this for this event only
+    data = draft.data_as(ReturnRequested)
     paid_back = units_taken(draft.order).refunded
     units = tuple(ReturnUnits(item.line, item.quantity, refunded=paid_back[item.line]) for item in data.items)
     _drive(draft, Return(data.return_id, "requested", units=units), "asked", "new")
@@ -134,8 +133,7 @@ def withdraw_return(draft: Draft) -> None:
 
 def absorb_return(draft: Draft) -> None:
     """A return of Digital River, whatever brought it: the answer, a webhook or a look-up."""
-    data, order = draft.event.data, draft.order
-    assert isinstance(data, Fact | Outcome)  # the table fires this for these two
+    data, order = draft.report, draft.order
     remote = data.returned
     if remote is None:
         draft.call_attention("Digital River confirmed a return without telling it")
@@ -183,8 +181,7 @@ def note_return_not_accepted(draft: Draft) -> None:
 
 
 def _answer(draft: Draft, trigger: str) -> None:
-    assert draft.closing is not None  # the table fires this for the answer to a command
-    returned = find_return(draft.order, _return_id(decode_command(draft.closing.payload)))
+    returned = find_return(draft.order, _return_id(decode_command(draft.answered.payload)))
     assert returned is not None  # a return with an open command is never dropped
     _drive(draft, returned, trigger, returned.state)
 
@@ -219,8 +216,7 @@ def _is_id_unknown(step: ReturnStep) -> bool:
 
 def _ask_return(step: ReturnStep) -> None:
     draft = step.draft
-    order, data = draft.order, draft.event.data
-    assert isinstance(data, ReturnRequested)  # the only event that asks
+    order, data = draft.order, draft.data_as(ReturnRequested)
     item_ids = {item.line: item.item_id for item in order.items}
     if order.digital_river.order_id is None or any(units.line not in item_ids for units in step.returned.units):
         raise InvariantBroken("units were shipped but Digital River's ids of their lines are not known")

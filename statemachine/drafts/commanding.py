@@ -8,14 +8,27 @@ person is called.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from statemachine.drafts.draft import Draft, encode
-from statemachine.messages.commands import Command, CommandName, DeleteCheckout, Inquire, decode_command, name_of
+from statemachine.messages.commands import (
+    Command,
+    CommandBase,
+    CommandName,
+    DeleteCheckout,
+    Inquire,
+    decode_command,
+    name_of,
+)
 from statemachine.messages.facts import Outcome
+from statemachine.messages.ids import CheckoutId, CommandId
 from statemachine.order.order import OpenCommand, Order, Units
+
+#: One kind of command.
+OneCommand = TypeVar("OneCommand", bound=CommandBase)
 
 #: Longest wait between two inquiries about one command, and between two attempts of one that is forbidden.
 INQUIRY_WAIT_MAX = timedelta(hours=1)
@@ -23,10 +36,10 @@ INQUIRY_WAIT_MAX = timedelta(hours=1)
 _FORBIDDEN = 403
 
 
-def next_command_id(draft: Draft) -> str:
+def next_command_id(draft: Draft) -> CommandId:
     """The id of the next command of this decision: from the order, the cause and the place, so that a replay gives the same."""
     draft.commands_asked += 1
-    return f"{draft.name}.{draft.commands_asked}"
+    return CommandId(f"{draft.name}.{draft.commands_asked}")
 
 
 def ask(
@@ -62,12 +75,19 @@ def ask_anew(draft: Draft, refused: OpenCommand) -> None:
     _ask_again(draft, again)
 
 
-def ask_delete(draft: Draft, checkout_id: str) -> None:
+def ask_delete(draft: Draft, checkout_id: CheckoutId) -> None:
     """Have a checkout deleted that is not wanted any more; facts about it never move the order from now on."""
     ask(
         draft, DeleteCheckout(command_id=next_command_id(draft), order_id=draft.order.order_id, checkout_id=checkout_id)
     )
     draft.put(former=(*draft.order.former, checkout_id))
+
+
+def command_as(kind: type[OneCommand], opened: OpenCommand) -> OneCommand:
+    """The command of ``opened``, which by its name is a ``kind``."""
+    command = decode_command(opened.payload)
+    assert isinstance(command, kind)
+    return command
 
 
 def find_closing(order: Order, outcome: Outcome) -> OpenCommand | None:
@@ -80,8 +100,7 @@ def find_closing(order: Order, outcome: Outcome) -> OpenCommand | None:
 
 def close(draft: Draft) -> None:
     """The outcome of the closing command is known: it is open no longer."""
-    assert draft.closing is not None  # the table fires this for answers to open commands
-    close_command(draft, draft.closing)
+    close_command(draft, draft.answered)
 
 
 def close_command(draft: Draft, closing: OpenCommand) -> None:
@@ -121,9 +140,7 @@ def void(draft: Draft, name: CommandName) -> None:
 
 def inquire_later(draft: Draft) -> None:
     """The outcome is not known: inquire on a deadline, with growing waits, and in the end call a person."""
-    closing, outcome = draft.closing, draft.outcome
-    assert closing is not None  # decide fires this for open commands only
-    assert outcome is not None
+    closing, outcome = draft.answered, draft.answer
     if outcome.status == _FORBIDDEN:
         draft.call_attention(f"{closing.name}: Digital River forbids it (HTTP 403): look at the rights of the key")
         if outcome.problem is not None:  # known to have had no effect
@@ -184,8 +201,7 @@ def inquire_due(draft: Draft) -> None:
 
 def ask_again_after_absence(draft: Draft) -> None:
     """A look-up proved that the command has not taken effect: ask again, not before a late first effect would show."""
-    closing = draft.closing
-    assert closing is not None  # decide fires this for open commands only
+    closing = draft.answered
     if not closing.wanted:
         close(draft)  # nothing was made, so there is nothing to delete
     elif closing.attempt - closing.excused >= draft.policy.attempts_max:
@@ -208,8 +224,7 @@ def ask_again_due(draft: Draft) -> None:
 
 def retry_checkout(draft: Draft) -> None:
     """The checkout was refused only for a SKU that Digital River does not know yet: try again with growing waits."""
-    closing = draft.closing
-    assert closing is not None  # decide fires this for open commands only
+    closing = draft.answered
     policy = draft.policy
     wait = min(policy.unknown_sku_first_wait * 2 ** min(closing.attempt - 1, 16), policy.unknown_sku_longest_wait)
     waiting = replace(closing, step="retry", due=draft.now + wait, inquired_by=None, excused=closing.excused + 1)

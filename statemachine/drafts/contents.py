@@ -13,7 +13,24 @@ from statemachine.messages.events import (
 )
 from statemachine.messages.identity import mark_of
 
-Report = Shipped | CancelRequested | FulfillmentCancelled | RefundRequested | ReturnRequested | ReturnReceived
+#: Events that ship or cancel units.
+UnitsReport = Shipped | CancelRequested | FulfillmentCancelled
+#: Events that name lines, some of them under an id of what they report.
+Report = UnitsReport | RefundRequested | ReturnRequested | ReturnReceived
+
+
+def report_in(draft: Draft) -> Report:
+    """The report in the event; the table asks for it for such events only."""
+    data = draft.event.data
+    assert isinstance(data, Report)
+    return data
+
+
+def units_in(draft: Draft) -> UnitsReport:
+    """The report of units shipped or cancelled in the event; the table asks for it for such events only."""
+    data = draft.event.data
+    assert isinstance(data, UnitsReport)
+    return data
 
 
 def content_mark(data: Report) -> bytes:

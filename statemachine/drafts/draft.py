@@ -6,18 +6,29 @@ The order in it is still an immutable value: an effect replaces it. What a draft
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from statemachine.messages.events import Event
-from statemachine.messages.facts import NextAction, Outcome, Problem, RemoteCheckout, RemoteFulfillment, RemoteOrder
+from statemachine.messages.facts import (
+    Fact,
+    NextAction,
+    Outcome,
+    Problem,
+    RemoteCheckout,
+    RemoteFulfillment,
+    RemoteOrder,
+)
 from statemachine.messages.identity import name_id
 from statemachine.order.decision import Effect
 from statemachine.order.order import OpenCommand, Order, State
 from statemachine.order.policy import Policy
 from statemachine.tables.rules import Rule
+
+#: The data of one kind of event.
+Data = TypeVar("Data")
 
 #: Shared and never written to: a decision almost never has any.
 NO_TOKENS: Final[dict[str, tuple[str, str | None]]] = {}
@@ -120,10 +131,33 @@ class Draft:
         """The event's outcome, when it is one."""
         return self.event.data if isinstance(self.event.data, Outcome) else None
 
+    @property
+    def answered(self) -> OpenCommand:
+        """The open command that the event is the outcome of; the table fires answers only while there is one."""
+        assert self.closing is not None
+        return self.closing
+
+    @property
+    def answer(self) -> Outcome:
+        """The outcome in an event that answers a command."""
+        return self.data_as(Outcome)
+
+    @property
+    def report(self) -> Fact | Outcome:
+        """What Digital River reports in the event: by itself, or in answer to a command."""
+        data = self.event.data
+        assert isinstance(data, Fact | Outcome)
+        return data
+
+    def data_as(self, kind: type[Data]) -> Data:
+        """The event's data, which is a ``kind``: the table names what calls this for events with such data only."""
+        data = self.event.data
+        assert isinstance(data, kind)
+        return data
+
     def remote_order(self) -> RemoteOrder | None:
         """The order of Digital River in the event, whichever kind of event it is."""
-        data = self.event.data
-        return getattr(data, "order", None)
+        return getattr(self.event.data, "order", None)
 
     def remote_fulfillment(self) -> RemoteFulfillment | None:
         """The fulfilment of Digital River in the event."""

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from statemachine.drafts.commanding import ask_anew
 from statemachine.drafts.draft import Draft
 from statemachine.messages.identity import MARK_BYTES, content_of
+from statemachine.messages.ids import CommandId
 from statemachine.order.order import OpenCommand, Order, open_units
 
 FULFILLMENT_REFUSED: Final = "Digital River refused a "
@@ -25,8 +26,7 @@ REFUSED_MAX: Final = 20
 
 def note_fulfillment_refused(draft: Draft) -> None:
     """Closing the command freed its units. It is kept for a dispute's end; without a dispute a person must see it."""
-    closing, order = draft.closing, draft.order
-    assert closing is not None  # the table fires this for answers to open commands
+    closing, order = draft.answered, draft.order
     content = content_of(order.facts, closing.fact) or b""
     kept = replace(closing, fact=closing.fact + content if content else b"", inquired_by=None, due=None)
     # Refusals come in any order and must end in the same one.
@@ -69,7 +69,7 @@ def ask_refused_again(draft: Draft) -> None:
         ask_anew(draft, replace(command, fact=command.fact[:MARK_BYTES]))
 
 
-def _without(order: Order, command_id: str) -> tuple[OpenCommand, ...]:
+def _without(order: Order, command_id: CommandId) -> tuple[OpenCommand, ...]:
     return tuple([one for one in order.refused if one.command_id != command_id])
 
 

@@ -19,9 +19,10 @@ from statemachine.effects.charges import EARLIER_ORDER, absorb_charges, absorb_o
 from statemachine.effects.disputes import follow_dispute
 from statemachine.messages.facts import Fact, RemoteFulfillment, RemoteItem, RemoteOrder
 from statemachine.messages.identity import holds, mark_of, with_sorted
+from statemachine.messages.ids import CommandId, FulfillmentId
 from statemachine.messages.money import apportion, format_money
 from statemachine.order.decision import IndexEntry
-from statemachine.order.order import Document, Item, Line, Order, RemoteIds, Shipment, Units
+from statemachine.order.order import Document, KnownItem, Line, Order, RemoteIds, Shipment, Units
 from statemachine.order.states import PAYING
 from statemachine.tables.rules import REMOTE_RANKS
 
@@ -149,7 +150,7 @@ def _absorb_items(draft: Draft, remote: RemoteOrder) -> None:
         item = named.get(line.line) or _alike(nameless, line)
         if item is not None:
             amount = item.amount if is_known else None
-            items.append(Item(line.line, item.item_id, amount, item.tax, discount_of[item.item_id]))
+            items.append(KnownItem(line.line, item.item_id, amount, item.tax, discount_of[item.item_id]))
             if item.quantity != line.ordered and len(remote.items) >= len(lines):
                 draft.call_attention(
                     f"Digital River has {item.quantity} units of a line of which {line.ordered} were ordered"
@@ -216,7 +217,7 @@ def absorb_fulfillment(draft: Draft) -> None:
         draft.effects.append(IndexEntry(remote.fulfillment_id, "fulfillment", order.order_id))
 
 
-def _count_command(draft: Draft, command_id: str | None) -> None:
+def _count_command(draft: Draft, command_id: CommandId | None) -> None:
     """One command makes one fulfilment: a second one means that the command took effect twice."""
     if command_id is None:
         return
@@ -227,7 +228,7 @@ def _count_command(draft: Draft, command_id: str | None) -> None:
         draft.put(made=with_sorted(draft.order.made, mark))
 
 
-def _is_counted(order: Order, fulfillment_id: str) -> bool:
+def _is_counted(order: Order, fulfillment_id: FulfillmentId) -> bool:
     return fulfillment_id in order.voids or any(one.fulfillment_id == fulfillment_id for one in order.shipments)
 
 
@@ -242,8 +243,7 @@ def _units(order: Order, remote: RemoteFulfillment) -> tuple[Units, ...]:
 
 def absorb_document(draft: Draft) -> None:
     """An invoice or a credit memo is there."""
-    data = draft.event.data
-    assert isinstance(data, Fact)
+    data = draft.data_as(Fact)
     assert data.document is not None  # that is why it is a fact.document
     about = data.document.dr_order_id or data.dr_order_id
     document = Document(data.document.file_id, data.document.purpose)

@@ -14,6 +14,7 @@ from statemachine.drafts.draft import Draft
 from statemachine.messages.envelope import Cause
 from statemachine.messages.facts import NextAction, Problem, RemoteCheckout
 from statemachine.messages.identity import name_id
+from statemachine.messages.ids import LineId, OrderId
 from statemachine.messages.money import format_money
 from statemachine.order.amounts import AmountsText, amounts_text
 from statemachine.order.decision import StateChange
@@ -36,7 +37,7 @@ UNSET: Final = msgspec.UNSET
 class QuotedItem(msgspec.Struct, frozen=True):
     """A line of a quote; ``amount`` after discount, without tax."""
 
-    line: str
+    line: LineId
     amount: str
     tax: str
     duties: str
@@ -101,7 +102,7 @@ class RefundChange(msgspec.Struct, frozen=True, omit_defaults=True):
 class Change(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     """Data of ``order.state_changed``."""
 
-    order_id: str
+    order_id: OrderId
     sequence: int
     from_: State
     to: State

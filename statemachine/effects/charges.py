@@ -15,6 +15,7 @@ from statemachine.drafts.currency import charges_in_currency
 from statemachine.drafts.draft import Draft
 from statemachine.messages.facts import ChargeOperation, Fact, Problem, RemoteCharge
 from statemachine.messages.identity import mark_of
+from statemachine.messages.ids import FulfillmentId, LineId
 from statemachine.order.order import CaptureState, Charge, Operation, Order
 
 #: A failed capture is tried again by Digital River, a complete one never fails.
@@ -41,8 +42,7 @@ EARLIER_ORDER: Final = "an earlier order at Digital River was accepted; money ma
 
 def absorb_charge(draft: Draft) -> None:
     """A charge, reported by itself."""
-    data = draft.event.data
-    assert isinstance(data, Fact)
+    data = draft.data_as(Fact)
     assert data.charge is not None  # that is why it is a fact.charge
     about = data.charge.dr_order_id or data.dr_order_id
     if about in draft.order.former and has_captured((data.charge,)):
@@ -240,7 +240,7 @@ def is_authorisation_gone(order: Order) -> bool:
     return order.amounts.captured + slack < _cost_without(order, cancelling)
 
 
-def _cost_without(order: Order, cancelled: dict[str, int]) -> int:
+def _cost_without(order: Order, cancelled: dict[LineId, int]) -> int:
     """The part of the order's total, in minor units, that is left when ``cancelled`` units of each line are not delivered."""
     prices = {item.line: (item.amount or 0) + item.tax for item in order.items}
     if not any(prices.values()):  # Digital River told none: by units
@@ -264,7 +264,7 @@ def _is_used_up(charge: Charge, slack: int) -> bool:
     return sum(one.amount for one in operations if one.state == "complete") + slack >= charge.amount
 
 
-def capture_of(order: Order, fulfillment_id: str) -> CaptureState:
+def capture_of(order: Order, fulfillment_id: FulfillmentId) -> CaptureState:
     """A shipment's captures, one for each line at Digital River: complete once all are, failed when one is."""
     if not order.amounts.total or (order.charges and all(charge.state == "complete" for charge in order.charges)):
         return "complete"  # what costs nothing is never captured

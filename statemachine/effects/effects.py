@@ -47,8 +47,7 @@ from statemachine.tables.rules import IMPLIED, REMOTE_RANKS
 
 def take_cart(draft: Draft) -> None:
     """A new cart: its lines are the order's. What stood for the cart before, quote, source and acceptance, is void."""
-    cart = draft.event.data
-    assert isinstance(cart, Cart)  # the table fires this for the two cart events only
+    cart = draft.data_as(Cart)
     lines = tuple([Line(item.line, item.sku_id, item.quantity) for item in cart.items])
     if not draft.order.lines:  # the first cart: nothing stands yet
         draft.order = replace(draft.order, lines=lines, amounts=Amounts(cart.currency))
@@ -105,16 +104,12 @@ def drop_created_checkout(draft: Draft) -> None:
 
 def tell_problem(draft: Draft) -> None:
     """The change carries Digital River's refusal."""
-    outcome = draft.outcome
-    assert outcome is not None  # the table fires this for answers to commands
-    draft.problem = outcome.problem or Problem(code="unspecified")
+    draft.problem = draft.answer.problem or Problem(code="unspecified")
 
 
 def ask_attach_source(draft: Draft) -> None:
     """Have the shopper's source attached to the current checkout; it takes the place of any other."""
-    data = draft.event.data
-    assert isinstance(data, SourceProvided)  # the table fires this for this event only
-    draft.put(source_id=data.source_id)
+    draft.put(source_id=draft.data_as(SourceProvided).source_id)
     attach_latest(draft)
 
 
@@ -172,8 +167,7 @@ def ask_refresh_order(draft: Draft) -> None:
 
 def ask_ship(draft: Draft) -> None:
     """Have the shipped units captured; they are in flight until Digital River confirms."""
-    data = draft.event.data
-    assert isinstance(data, Shipped)  # the table fires this for this event only
+    data = draft.data_as(Shipped)
     told = data.tracking
     tracking = None if told is None else Tracking(company=told.company, number=told.number, url=told.url)
     _ask_fulfillment(draft, cancel=False, shipment_id=data.shipment_id, tracking=tracking)

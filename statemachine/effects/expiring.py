@@ -15,7 +15,7 @@ from statemachine.drafts.draft import Draft
 from statemachine.drafts.parked import cause_of_parked
 from statemachine.messages.identity import without
 from statemachine.order.decision import SetAside
-from statemachine.order.order import Deadline, Order, Parked
+from statemachine.order.order import Deadline, Order, ParkedEvent
 from statemachine.order.policy import Policy
 from statemachine.order.states import RESTING
 
@@ -58,7 +58,7 @@ def refuse_parked(draft: Draft) -> None:
         draft.call_attention(f"{entry.type} was refused: {NEVER_ITS_TIME}")
 
 
-def _too_old(draft: Draft) -> list[Parked]:
+def _too_old(draft: Draft) -> list[ParkedEvent]:
     """Take the parked events that are too old out of the order.
 
     The one whose deadline this is goes in any case: a limit that was raised meanwhile must not keep the deadline firing.

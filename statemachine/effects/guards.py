@@ -7,21 +7,17 @@ from typing import Final
 
 from statemachine.aftersale import refundable, returnable
 from statemachine.drafts import fulfilling
-from statemachine.drafts.commanding import is_unknown_sku_retryable
-from statemachine.drafts.contents import fact_of
+from statemachine.drafts.commanding import command_as, is_unknown_sku_retryable
+from statemachine.drafts.contents import fact_of, report_in, units_in
 from statemachine.drafts.draft import Draft
 from statemachine.effects import absorbing, disputes
-from statemachine.messages.commands import AttachSource, decode_command
+from statemachine.messages.commands import AttachSource
 from statemachine.messages.events import (
     CancelRequested,
     Cart,
-    FulfillmentCancelled,
     LineQuantity,
     OrderPlaced,
     PaymentReturned,
-    RefundRequested,
-    ReturnRequested,
-    Shipped,
     SourceProvided,
 )
 from statemachine.messages.facts import Fact
@@ -86,8 +82,7 @@ def is_source_displaced(draft: Draft) -> bool:
     closing, order = draft.closing, draft.order
     if closing is None or closing.name != "attach_source" or is_source_in_flight(draft):
         return False
-    attached = decode_command(closing.payload)
-    assert isinstance(attached, AttachSource)  # that is its name
+    attached = command_as(AttachSource, closing)
     return attached.checkout_id == order.digital_river.checkout_id and order.source_id not in (
         None,
         attached.source_id,
@@ -121,8 +116,7 @@ def requested_units(draft: Draft) -> tuple[LineQuantity, ...]:
 
     A cancel that waited comes after the shipments that waited with it, and means what these have left open.
     """
-    data = draft.event.data
-    assert isinstance(data, CancelRequested | FulfillmentCancelled | Shipped)  # the table asks for these only
+    data = units_in(draft)
     if data.items is not None and not (isinstance(data, CancelRequested) and draft.was_parked):
         return data.items
     left = open_units(draft.order)
@@ -136,11 +130,8 @@ def requested_units(draft: Draft) -> tuple[LineQuantity, ...]:
 
 def has_unknown_line(draft: Draft) -> bool:
     """The event names a line that the order does not have."""
-    data, known = draft.event.data, open_units(draft.order)
-    assert isinstance(
-        data, RefundRequested | ReturnRequested | CancelRequested | FulfillmentCancelled | Shipped
-    )  # the table asks for these only
-    return any(item.line not in known for item in data.items or ())
+    known = open_units(draft.order)
+    return any(item.line not in known for item in report_in(draft).items or ())
 
 
 def is_above_open(draft: Draft) -> bool:
@@ -164,8 +155,7 @@ def is_other_fact(draft: Draft) -> bool:
 
 def is_wanted(draft: Draft) -> bool:
     """The command that was answered is the latest of its kind: no new cart, no newer source, no cancel came meanwhile."""
-    closing = draft.closing
-    assert closing is not None  # decide fires outcomes of open commands only
+    closing = draft.answered
     for command in reversed(draft.order.commands):
         if command.name == closing.name and command.wanted:
             return command.command_id == closing.command_id

@@ -16,15 +16,15 @@ from statemachine.messages.decoding import decode
 from statemachine.messages.events import OrderPlaced
 from statemachine.messages.facts import Problem, RemoteCheckout
 from statemachine.messages.identity import without
+from statemachine.messages.ids import CheckoutId
 from statemachine.order.decision import IndexEntry, SetAside
-from statemachine.order.order import Parked, RemoteIds
+from statemachine.order.order import ParkedEvent, RemoteIds
 from statemachine.tables.life_cycle import PRICE_CHANGED
 
 
 def take_checkout(draft: Draft) -> None:
     """The checkout is there: its id, its money, and the quote that the shopper reviews."""
-    order, outcome = draft.order, draft.outcome
-    assert outcome is not None
+    order, outcome = draft.order, draft.answer
     assert outcome.checkout is not None  # guarded by is_quote_sound
     quote = draft.quote = outcome.checkout
     ids = RemoteIds(quote.checkout_id, None, outcome.customer_id or quote.customer_id)
@@ -35,8 +35,7 @@ def take_checkout(draft: Draft) -> None:
 
 def take_attached(draft: Draft) -> None:
     """The source is attached and pays for all of it; a quote that it changed is told."""
-    outcome = draft.outcome
-    assert outcome is not None
+    outcome = draft.answer
     assert outcome.checkout is not None  # guarded by is_quote_sound
     amounts = draft.order.amounts
     if (outcome.checkout.total, outcome.checkout.tax) != (amounts.total, amounts.tax):
@@ -74,7 +73,7 @@ def _refuse_acceptances(draft: Draft) -> None:
         draft.put(parked=tuple(kept), seen=seen, facts=facts)
 
 
-def _stands_for(entry: Parked, checkout_id: str | None) -> bool:
+def _stands_for(entry: ParkedEvent, checkout_id: CheckoutId | None) -> bool:
     """Whether a placement that waits would be carried out for this checkout."""
     try:
         data = decode(entry.record).data

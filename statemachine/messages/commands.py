@@ -11,6 +11,16 @@ from typing import Literal
 
 import msgspec
 
+from statemachine.messages.ids import (
+    CheckoutId,
+    CommandId,
+    LineId,
+    OrderId,
+    RemoteItemId,
+    RemoteOrderId,
+    RemoteReturnId,
+)
+
 CommandName = Literal[
     "create_checkout",
     "attach_source",
@@ -28,8 +38,8 @@ CommandName = Literal[
 class CommandBase(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="command"):
     """What all commands have."""
 
-    command_id: str
-    order_id: str
+    command_id: CommandId
+    order_id: OrderId
     attempt: int = 1
 
 
@@ -45,7 +55,7 @@ class CreateCheckout(CommandBase, frozen=True, kw_only=True, tag="create_checkou
 class AttachSource(CommandBase, frozen=True, kw_only=True, tag="attach_source"):
     """Attach a payment source to a checkout; the outcome carries the checkout as it is afterwards."""
 
-    checkout_id: str
+    checkout_id: CheckoutId
     source_id: str
     currency: str
 
@@ -53,28 +63,28 @@ class AttachSource(CommandBase, frozen=True, kw_only=True, tag="attach_source"):
 class DeleteCheckout(CommandBase, frozen=True, kw_only=True, tag="delete_checkout"):
     """Delete a Digital River checkout that is no longer wanted. Gone already counts as done."""
 
-    checkout_id: str
+    checkout_id: CheckoutId
 
 
 class PlaceOrder(CommandBase, frozen=True, kw_only=True, tag="place_order"):
     """``POST /orders`` for a checkout: the authorisation of the payment."""
 
-    checkout_id: str
+    checkout_id: CheckoutId
     currency: str
 
 
 class RefreshOrder(CommandBase, frozen=True, kw_only=True, tag="refresh_order"):
     """Re-evaluate the order after a redirect (``POST /orders/{id}/refresh``); repeating it is harmless."""
 
-    dr_order_id: str
+    dr_order_id: RemoteOrderId
     currency: str
 
 
 class FulfillmentItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """Units of one order line: shipped (``quantity``) or cancelled (``cancel_quantity``), at least one of them."""
 
-    line: str
-    item_id: str
+    line: LineId
+    item_id: RemoteItemId
     quantity: int = 0
     cancel_quantity: int = 0
 
@@ -90,18 +100,18 @@ class Tracking(msgspec.Struct, frozen=True, omit_defaults=True):
 class CreateFulfillment(CommandBase, frozen=True, kw_only=True, tag="create_fulfillment"):
     """``POST /fulfillments``: capture what was shipped, cancel what will not be."""
 
-    dr_order_id: str
+    dr_order_id: RemoteOrderId
     currency: str
     items: tuple[FulfillmentItem, ...]
     shipment_id: str | None = None
     tracking: Tracking | None = None
 
 
-class RefundItem(msgspec.Struct, frozen=True, omit_defaults=True):
+class RefundCommandItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is refunded of one order line: units, all of their price, or an ``amount`` in minor units."""
 
-    line: str
-    item_id: str
+    line: LineId
+    item_id: RemoteItemId
     quantity: int | None = None
     amount: int | None = None
 
@@ -112,11 +122,11 @@ class CreateRefund(CommandBase, frozen=True, kw_only=True, tag="create_refund"):
     ``kind`` limits it to that part of the order's total; ``reason`` has at most 64 characters.
     """
 
-    dr_order_id: str
+    dr_order_id: RemoteOrderId
     currency: str
     refund_id: str
     amount: int | None = None
-    items: tuple[RefundItem, ...] = ()
+    items: tuple[RefundCommandItem, ...] = ()
     kind: Literal["shipping", "tax", "duty"] | None = None
     reason: str | None = None
 
@@ -124,15 +134,15 @@ class CreateRefund(CommandBase, frozen=True, kw_only=True, tag="create_refund"):
 class ReturnItem(msgspec.Struct, frozen=True):
     """Units of one order line that come back."""
 
-    line: str
-    item_id: str
+    line: LineId
+    item_id: RemoteItemId
     quantity: int
 
 
 class CreateReturn(CommandBase, frozen=True, kw_only=True, tag="create_return"):
     """``POST /returns``: the shopper will send these units back. ``reason`` has at most 64 characters."""
 
-    dr_order_id: str
+    dr_order_id: RemoteOrderId
     currency: str
     return_id: str
     items: tuple[ReturnItem, ...]
@@ -142,9 +152,9 @@ class CreateReturn(CommandBase, frozen=True, kw_only=True, tag="create_return"):
 class AcceptReturn(CommandBase, frozen=True, kw_only=True, tag="accept_return"):
     """``POST /returns/{id}`` with state ``accepted``: all was received, Digital River refunds it. Accepted already counts."""
 
-    dr_order_id: str
+    dr_order_id: RemoteOrderId
     currency: str
-    dr_return_id: str
+    dr_return_id: RemoteReturnId
     return_id: str
 
 

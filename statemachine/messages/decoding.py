@@ -20,6 +20,7 @@ from statemachine.messages.events import INBOX, NEED_NO_DATA, REGISTRY, Event
 from statemachine.messages.explain import explain
 from statemachine.messages.facts import OUTCOME_TYPES, Fact, Outcome
 from statemachine.messages.field_types import Model
+from statemachine.messages.ids import OrderId
 from statemachine.messages.times import read_time
 
 #: Header that the lane adds when it forwards a record through the inbox: topic/partition/offset of its first arrival.
@@ -89,7 +90,7 @@ def decode(record: Record) -> Event:
     if key is None or not _KEY.match(key):
         raise DecodeError("invalid", "key: must be 1 to 128 bytes of A-Z a-z 0-9 . _ -")
     envelope = _envelope_of(record)
-    order_id = key.decode("ascii")
+    order_id = OrderId(key.decode("ascii"))
     kind, event_id, source = _attributes(envelope)
     _check_context(envelope, order_id)
     topic, cause = _origin(record, kind, event_id, source)
@@ -229,7 +230,7 @@ def _attributes(envelope: _Envelope) -> tuple[str, str, str]:
     return kind, event_id, _attribute("source", envelope.source, SOURCE_MAX)
 
 
-def _check_context(envelope: _Envelope, order_id: str) -> None:
+def _check_context(envelope: _Envelope, order_id: OrderId) -> None:
     if envelope.subject is not None and envelope.subject != order_id:
         raise DecodeError("invalid", "subject: must equal the record's key")
 

@@ -21,11 +21,13 @@ from pydantic import (
 from statemachine.messages.envelope import Cause, Record
 from statemachine.messages.facts import Fact, Outcome
 from statemachine.messages.field_types import (
+    CheckoutName,
     Country,
     Currency,
     CustomerId,
     ExactModel,
     Identifier,
+    LineName,
     Locale,
     LongText,
     Metadata,
@@ -33,13 +35,14 @@ from statemachine.messages.field_types import (
     Money,
     Percent,
     Quantity,
-    Reason,
-    ShortReason,
+    ReasonText,
+    ShortReasonText,
     SkuId,
     SourceId,
     Text,
     Weight,
 )
+from statemachine.messages.ids import OrderId
 from statemachine.messages.money import has_exact_digits, is_currency
 
 #: The most lines an order can have; bounds its snapshot.
@@ -101,7 +104,7 @@ class RegisteredCustomer(Model):
 class CartItem(Model):
     """One line of the cart; ``line`` is the platform's own id, ``price`` the price of one unit."""
 
-    line: Identifier
+    line: LineName
     sku_id: SkuId
     quantity: Quantity
     price: Money
@@ -182,20 +185,20 @@ class SourceProvided(Model):
     """The shopper chose how to pay: what DigitalRiver.js returned."""
 
     source_id: SourceId
-    checkout_id: Identifier | None = None
+    checkout_id: CheckoutName | None = None
 
 
 class CheckoutAbandoned(Model):
     """The shopper gave up before placing the order."""
 
-    reason: Reason | None = None
+    reason: ReasonText | None = None
 
 
 class OrderPlaced(Model):
     """The shopper accepted the terms of sale and wants the order."""
 
     terms_accepted: Literal[True]
-    checkout_id: Identifier | None = None
+    checkout_id: CheckoutName | None = None
 
     @field_validator("terms_accepted", mode="before")
     @classmethod
@@ -208,13 +211,13 @@ class OrderPlaced(Model):
 class PaymentReturned(Model):
     """The shopper is back from a redirect, from the payment of ``checkout_id`` when it is told."""
 
-    checkout_id: Identifier | None = None
+    checkout_id: CheckoutName | None = None
 
 
 class LineQuantity(Model):
     """Units of one line."""
 
-    line: Identifier
+    line: LineName
     quantity: Quantity
 
 
@@ -239,7 +242,7 @@ class CancelRequested(ExactModel):
 
     items: Annotated[tuple[CancelItem, ...], Field(min_length=1, max_length=LINES_MAX)] | None = None
     cancellation_id: Identifier | None = None
-    reason: Reason | None = None
+    reason: ReasonText | None = None
 
     _once = field_validator("items")(_lines_once)
 
@@ -247,7 +250,7 @@ class CancelRequested(ExactModel):
 class RefundItem(ExactModel):
     """What is paid back for one line; without quantity and amount, all of it."""
 
-    line: Identifier
+    line: LineName
     quantity: Quantity | None = None
     amount: Money | None = None
 
@@ -259,7 +262,7 @@ class RefundRequested(ExactModel):
     amount: Money | None = None
     items: Annotated[tuple[RefundItem, ...], Field(min_length=1, max_length=LINES_MAX)] | None = None
     of: Literal["shipping", "tax", "duty"] | None = None
-    reason: ShortReason | None = None
+    reason: ShortReasonText | None = None
 
     @model_validator(mode="after")
     def _is_one_style(self) -> Self:
@@ -273,7 +276,7 @@ class ReturnRequested(Model):
 
     return_id: Identifier
     items: Annotated[tuple[LineQuantity, ...], Field(max_length=LINES_MAX)]
-    reason: ShortReason | None = None
+    reason: ShortReasonText | None = None
 
     _once = field_validator("items")(_lines_once)
 
@@ -301,7 +304,7 @@ class FulfillmentCancelled(Model):
 
     items: LineQuantities
     cancellation_id: Identifier | None = None
-    reason: Reason | None = None
+    reason: ReasonText | None = None
 
     _once = field_validator("items")(_lines_once)
 
@@ -388,7 +391,7 @@ class Event(msgspec.Struct, frozen=True):
     type: str
     id: str
     source: str
-    order_id: str
+    order_id: OrderId
     time: datetime | None
     data: Model | Outcome | Fact | DeadlineDue
     cause: Cause

@@ -30,6 +30,18 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from statemachine.messages.commands import CommandName
+from statemachine.messages.ids import (
+    ChargeId,
+    CheckoutId,
+    CommandId,
+    FulfillmentId,
+    LineId,
+    OrderId,
+    RemoteItemId,
+    RemoteOrderId,
+    RemoteRefundId,
+    RemoteReturnId,
+)
 from statemachine.messages.money import MINOR_MAX
 
 Minor = Annotated[int, msgspec.Meta(ge=0, le=MINOR_MAX)]
@@ -71,7 +83,7 @@ class Session(msgspec.Struct, frozen=True, omit_defaults=True):
 class QuotedLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of a quote; ``amount`` is the line's price after discount, without tax."""
 
-    line: str
+    line: LineId
     amount: Minor
     tax: Minor = 0
     duties: Minor = 0
@@ -82,7 +94,7 @@ class QuotedLine(msgspec.Struct, frozen=True, omit_defaults=True):
 class RemoteCheckout(msgspec.Struct, frozen=True, omit_defaults=True):
     """A Digital River checkout."""
 
-    checkout_id: str
+    checkout_id: CheckoutId
     currency: str
     total: Minor
     tax: Minor = 0
@@ -91,7 +103,7 @@ class RemoteCheckout(msgspec.Struct, frozen=True, omit_defaults=True):
     fees: Minor = 0
     importer_tax: Minor = 0
     discount: Minor = 0
-    upstream_id: str | None = None
+    upstream_id: OrderId | None = None
     customer_id: str | None = None
     selling_entity: SellingEntity | None = None
     lines: tuple[QuotedLine, ...] = ()
@@ -107,17 +119,17 @@ class ChargeOperation(msgspec.Struct, frozen=True, omit_defaults=True):
     state: str
     amount: Minor
     id: str | None = None
-    fulfillment_id: str | None = None
+    fulfillment_id: FulfillmentId | None = None
     failure_code: str | None = None
 
 
 class RemoteCharge(msgspec.Struct, frozen=True, omit_defaults=True):
     """A charge. The flags ``captured`` and ``refunded`` of the wire are left out: they are true even when it failed."""
 
-    charge_id: str
+    charge_id: ChargeId
     state: str
     amount: Minor
-    dr_order_id: str | None = None
+    dr_order_id: RemoteOrderId | None = None
     source_id: str | None = None
     captures: tuple[ChargeOperation, ...] = ()
     cancels: tuple[ChargeOperation, ...] = ()
@@ -129,9 +141,9 @@ class RemoteCharge(msgspec.Struct, frozen=True, omit_defaults=True):
 class RemoteItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """A line of a Digital River order; ``line`` is our line id, which travels as item metadata, ``amount`` None when not told."""
 
-    item_id: str
+    item_id: RemoteItemId
     quantity: Count
-    line: str | None = None
+    line: LineId | None = None
     sku_id: str | None = None
     state: str | None = None
     amount: Minor | None = None
@@ -141,12 +153,12 @@ class RemoteItem(msgspec.Struct, frozen=True, omit_defaults=True):
 class RemoteOrder(msgspec.Struct, frozen=True, omit_defaults=True):
     """A Digital River order. ``discount`` is that of the whole order, which no item shows."""
 
-    dr_order_id: str
+    dr_order_id: RemoteOrderId
     state: RemoteOrderState
     currency: str
     total: Minor
-    checkout_id: str | None = None
-    upstream_id: str | None = None
+    checkout_id: CheckoutId | None = None
+    upstream_id: OrderId | None = None
     fraud_state: str | None = None
     tax: Minor = 0
     captured: Minor = 0
@@ -163,30 +175,30 @@ class RemoteOrder(msgspec.Struct, frozen=True, omit_defaults=True):
 class RemoteFulfillmentItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """Units of one Digital River order line that a fulfilment ships or cancels."""
 
-    item_id: str
+    item_id: RemoteItemId
     quantity: Count = 0
     cancel_quantity: Count = 0
-    line: str | None = None
+    line: LineId | None = None
 
 
 class RemoteFulfillment(msgspec.Struct, frozen=True, omit_defaults=True):
     """A Digital River fulfilment; ``command_id`` is what we put into its metadata, absent when it is not ours."""
 
-    fulfillment_id: str
-    dr_order_id: str
+    fulfillment_id: FulfillmentId
+    dr_order_id: RemoteOrderId
     items: tuple[RemoteFulfillmentItem, ...] = ()
     shipment_id: str | None = None
-    command_id: str | None = None
+    command_id: CommandId | None = None
 
 
 class RemoteRefundItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a Digital River refund gives back of one order line; ``refunded`` is 0 while it is pending."""
 
-    item_id: str
+    item_id: RemoteItemId
     quantity: Count = 0
     amount: Minor = 0
     refunded: Minor = 0
-    line: str | None = None
+    line: LineId | None = None
 
 
 class RemoteRefund(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -198,9 +210,9 @@ class RemoteRefund(msgspec.Struct, frozen=True, omit_defaults=True):
     refunds by itself for an accepted return (``dr_return_id``). ``token`` is the shopper's secret and is never kept.
     """
 
-    dr_refund_id: str
+    dr_refund_id: RemoteRefundId
     state: str
-    dr_order_id: str | None = None
+    dr_order_id: RemoteOrderId | None = None
     amount: Minor | None = None
     refunded: Minor = 0
     currency: str | None = None
@@ -210,29 +222,29 @@ class RemoteRefund(msgspec.Struct, frozen=True, omit_defaults=True):
     token: str | None = None
     token_expires: str | None = None
     refund_id: str | None = None
-    command_id: str | None = None
-    dr_return_id: str | None = None
+    command_id: CommandId | None = None
+    dr_return_id: RemoteReturnId | None = None
 
 
 class RemoteReturnItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """Units of one order line in a return, and how many of them were accepted."""
 
-    item_id: str
+    item_id: RemoteItemId
     quantity: Count
     accepted: Count = 0
-    line: str | None = None
+    line: LineId | None = None
 
 
 class RemoteReturn(msgspec.Struct, frozen=True, omit_defaults=True):
     """A Digital River return. State: created, accepted. ``return_id`` and ``command_id``: from its metadata, when it is ours."""
 
-    dr_return_id: str
+    dr_return_id: RemoteReturnId
     state: str
-    dr_order_id: str | None = None
+    dr_order_id: RemoteOrderId | None = None
     items: tuple[RemoteReturnItem, ...] = ()
-    dr_refund_ids: tuple[str, ...] = ()
+    dr_refund_ids: tuple[RemoteRefundId, ...] = ()
     return_id: str | None = None
-    command_id: str | None = None
+    command_id: CommandId | None = None
 
 
 class RemoteDocument(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -240,7 +252,7 @@ class RemoteDocument(msgspec.Struct, frozen=True, omit_defaults=True):
 
     file_id: str
     purpose: str
-    dr_order_id: str | None = None
+    dr_order_id: RemoteOrderId | None = None
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -259,7 +271,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     that were written, ``duration_ms`` is the time from taking the command up to its outcome.
     """
 
-    command_id: str
+    command_id: CommandId
     command: CommandName
     attempt: int
     result: Literal["confirmed", "rejected", "unknown", "absent"]
@@ -271,7 +283,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: The checkout was refused only because Digital River does not know one of its SKUs yet.
     unknown_sku: bool = False
     #: The ``command_id`` of the ``inquire`` that brought this outcome of an earlier command.
-    inquired_by: str | None = None
+    inquired_by: CommandId | None = None
     customer_id: str | None = None
     checkout: RemoteCheckout | None = None
     order: RemoteOrder | None = None
@@ -284,9 +296,9 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A webhook of Digital River, or an object read from it: what it is about and the object, whichever kind it is."""
 
     type: str
-    dr_order_id: str | None = None
-    checkout_id: str | None = None
-    upstream_id: str | None = None
+    dr_order_id: RemoteOrderId | None = None
+    checkout_id: CheckoutId | None = None
+    upstream_id: OrderId | None = None
     order: RemoteOrder | None = None
     charge: RemoteCharge | None = None
     fulfillment: RemoteFulfillment | None = None

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from statemachine.messages.ids import CheckoutId, LineId
 from statemachine.messages.money import MONEY_PATTERN
 
 
@@ -41,12 +42,14 @@ def _path_part(text: str) -> str:
 
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+LineName = Annotated[LineId, StringConstraints(min_length=1, max_length=128)]
+CheckoutName = Annotated[CheckoutId, StringConstraints(min_length=1, max_length=128)]
 SkuId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$"), AfterValidator(_path_part)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 LongText = Annotated[str, StringConstraints(max_length=2048)]
 #: Digital River takes reasons of at most 64 characters.
-ShortReason = Annotated[str, StringConstraints(max_length=64)]
-Reason = Annotated[str, StringConstraints(max_length=255)]
+ShortReasonText = Annotated[str, StringConstraints(max_length=64)]
+ReasonText = Annotated[str, StringConstraints(max_length=255)]
 Money = Annotated[str, StringConstraints(pattern=MONEY_PATTERN)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]

@@ -10,6 +10,7 @@ import msgspec
 from statemachine.errors import Reason
 from statemachine.messages.commands import Command
 from statemachine.messages.envelope import Cause, Record
+from statemachine.messages.ids import OrderId, RemoteId
 from statemachine.order.order import Order
 
 
@@ -17,7 +18,7 @@ class StateChange(msgspec.Struct, frozen=True):
     """One ``order.state_changed``: ``data`` is the encoded data of the event, ``event_id`` a UUIDv5 that a replay gives again."""
 
     event_id: str
-    order_id: str
+    order_id: OrderId
     time: datetime
     data: bytes
 
@@ -34,9 +35,9 @@ class SetAside(msgspec.Struct, frozen=True):
 class IndexEntry(msgspec.Struct, frozen=True):
     """A Digital River id that belongs to the order, for ``orderflow.index``."""
 
-    dr_id: str
+    dr_id: RemoteId
     kind: Literal["checkout", "order", "fulfillment", "customer"]
-    order_id: str
+    order_id: OrderId
 
 
 Effect = StateChange | Command | SetAside | IndexEntry

@@ -10,8 +10,9 @@ from datetime import datetime
 import msgspec
 
 from statemachine.messages.envelope import Headers, Record
+from statemachine.messages.ids import OrderId, RemoteReturnId
 from statemachine.messages.money import format_money, parse_money
-from statemachine.order.order import Parked, Refund, RefundState, RefundUnits, Return, ReturnState, ReturnUnits
+from statemachine.order.order import ParkedEvent, Refund, RefundState, RefundUnits, Return, ReturnState, ReturnUnits
 
 
 class RefundText(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -62,7 +63,7 @@ class RefundRecord(msgspec.Struct, frozen=True, array_like=True):
 class ReturnRecord(msgspec.Struct, frozen=True, array_like=True):
     """The worker's part of the return at the same place in ``returns``."""
 
-    remote_id: str | None
+    remote_id: RemoteReturnId | None
     units: tuple[ReturnUnits, ...]
     receipts: bytes
     due: datetime | None
@@ -119,12 +120,12 @@ def returns_of(views: tuple[ReturnView, ...], records: tuple[ReturnRecord, ...])
     )
 
 
-def kept_parked(parked: tuple[Parked, ...]) -> tuple[ParkedRecord, ...]:
+def kept_parked(parked: tuple[ParkedEvent, ...]) -> tuple[ParkedRecord, ...]:
     """The worker's part of parked events: their records."""
     return tuple([_parked_record(entry) for entry in parked])
 
 
-def _parked_record(entry: Parked) -> ParkedRecord:
+def _parked_record(entry: ParkedEvent) -> ParkedRecord:
     record = entry.record
     assert record.value is not None  # decoding refuses records without a value
     return ParkedRecord(
@@ -132,11 +133,13 @@ def _parked_record(entry: Parked) -> ParkedRecord:
     )
 
 
-def parked_of(order_id: str, views: tuple[ParkedView, ...], records: tuple[ParkedRecord, ...]) -> tuple[Parked, ...]:
+def parked_of(
+    order_id: OrderId, views: tuple[ParkedView, ...], records: tuple[ParkedRecord, ...]
+) -> tuple[ParkedEvent, ...]:
     """The parked events of which these are the two parts."""
     key = order_id.encode()
     return tuple(
-        Parked(
+        ParkedEvent(
             view.type,
             view.since,
             kept.mark,

@@ -12,6 +12,17 @@ from typing import Final, Literal
 import msgspec
 
 from statemachine.messages.envelope import Record
+from statemachine.messages.ids import (
+    CheckoutId,
+    CommandId,
+    FulfillmentId,
+    LineId,
+    OrderId,
+    RemoteId,
+    RemoteItemId,
+    RemoteOrderId,
+    RemoteReturnId,
+)
 
 State = Literal[
     "awaited",
@@ -51,7 +62,7 @@ CaptureState = Literal["pending", "complete", "failed"]
 
 #: What an open command waits for. ``answer``: its outcome. ``unknown``: an inquiry, because its outcome is not known. ``retry``:
 #: the time at which it may be asked again. ``stuck``: a person, for everything that may be done without one has been done.
-Step = Literal["answer", "unknown", "retry", "stuck"]
+CommandStep = Literal["answer", "unknown", "retry", "stuck"]
 
 RefundState = Literal["requested", "pending", "pending_information", "succeeded", "failed", "expired"]
 
@@ -78,7 +89,7 @@ class Amounts(msgspec.Struct, frozen=True):
 class Line(msgspec.Struct, frozen=True):
     """One line, in units. Never more shipped and cancelled than ordered; ``returned`` are among the shipped."""
 
-    line: str
+    line: LineId
     sku_id: str
     ordered: int
     shipped: int = 0
@@ -90,7 +101,7 @@ class Shipment(msgspec.Struct, frozen=True):
     """A parcel that Digital River has confirmed, and what became of its capture."""
 
     shipment_id: str | None
-    fulfillment_id: str
+    fulfillment_id: FulfillmentId
     capture: CaptureState = "pending"
 
 
@@ -100,7 +111,7 @@ class RefundUnits(msgspec.Struct, frozen=True, array_like=True):
     Until Digital River tells it, the amount is our estimate; 0 in what an older version kept stands for the units' price.
     """
 
-    line: str
+    line: LineId
     quantity: int
     amount: int = 0
 
@@ -133,7 +144,7 @@ class ReturnUnits(msgspec.Struct, frozen=True, array_like=True):
     ``refunded`` is how many units of the line refunds had paid back when the return came into being.
     """
 
-    line: str
+    line: LineId
     asked: int
     received: int = 0
     refunded: int = 0
@@ -149,7 +160,7 @@ class Return(msgspec.Struct, frozen=True):
 
     return_id: str
     state: ReturnState
-    remote_id: str | None = None
+    remote_id: RemoteReturnId | None = None
     units: tuple[ReturnUnits, ...] = ()
     receipts: bytes = b""
     due: datetime | None = None
@@ -166,8 +177,8 @@ class Document(msgspec.Struct, frozen=True):
 class RemoteIds(msgspec.Struct, frozen=True, omit_defaults=True):
     """The current checkout and order at Digital River; those of a replaced checkout are in ``Order.former``."""
 
-    checkout_id: str | None = None
-    order_id: str | None = None
+    checkout_id: CheckoutId | None = None
+    order_id: RemoteOrderId | None = None
     customer_id: str | None = None
 
 
@@ -178,7 +189,7 @@ class Deadline(msgspec.Struct, frozen=True):
     due: datetime
 
 
-class Parked(msgspec.Struct, frozen=True, omit_defaults=True):
+class ParkedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     """An event that is right but too early.
 
     ``record`` is the record as it came, so that a dead letter can repeat it byte for byte.
@@ -190,14 +201,14 @@ class Parked(msgspec.Struct, frozen=True, omit_defaults=True):
     record: Record
 
 
-class Item(msgspec.Struct, frozen=True, array_like=True):
+class KnownItem(msgspec.Struct, frozen=True, array_like=True):
     """What Digital River calls one of our lines, and what it costs: ``amount`` after its discount, without ``tax``.
 
     ``amount`` is None when Digital River did not tell it. ``discount`` is the line's part of the discount of the whole order.
     """
 
-    line: str
-    item_id: str
+    line: LineId
+    item_id: RemoteItemId
     amount: int | None = None
     tax: int = 0
     discount: int = 0
@@ -229,7 +240,7 @@ class Charge(msgspec.Struct, frozen=True, array_like=True):
 class Units(msgspec.Struct, frozen=True, array_like=True):
     """Units of one line in a ``create_fulfillment``."""
 
-    line: str
+    line: LineId
     ship: int = 0
     cancel: int = 0
 
@@ -241,20 +252,20 @@ class OpenCommand(msgspec.Struct, frozen=True, omit_defaults=True):
     that is no longer ``wanted`` still has to be answered, because what it made must be deleted.
     """
 
-    command_id: str
+    command_id: CommandId
     name: str
     payload: msgspec.Raw
     first_asked: datetime
     asked: datetime
     attempt: int = 1
-    step: Step = "answer"
+    step: CommandStep = "answer"
     due: datetime | None = None
     wanted: bool = True
     inquiries: int = 0
     #: Attempts that Digital River refused for what passes: a right that is missing, a SKU that is not known yet, a dispute.
     excused: int = 0
     #: The inquiry about this command that is on its way.
-    inquired_by: str | None = None
+    inquired_by: CommandId | None = None
     units: tuple[Units, ...] = ()
     shipment_id: str | None = None
     #: Mark of the shipment or cancellation id in ``Order.facts``, forgotten when the command is rejected.
@@ -266,7 +277,7 @@ class OpenCommand(msgspec.Struct, frozen=True, omit_defaults=True):
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One order. The fields from ``definition`` on are the worker's own; the ones before are public (``contract.md``)."""
 
-    order_id: str
+    order_id: OrderId
     state: State
     sequence: int = 0
     payment: Payment = "none"
@@ -278,7 +289,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     documents: tuple[Document, ...] = ()
     digital_river: RemoteIds = RemoteIds()
     deadlines: tuple[Deadline, ...] = ()
-    parked: tuple[Parked, ...] = ()
+    parked: tuple[ParkedEvent, ...] = ()
     attention: tuple[str, ...] = ()
     updated: datetime
 
@@ -288,12 +299,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     #: Marks of ids of shipments, cancellations, refunds, returns and receipts, each followed by the mark of its content.
     facts: bytes = b""
     commands: tuple[OpenCommand, ...] = ()
-    items: tuple[Item, ...] = ()
+    items: tuple[KnownItem, ...] = ()
     charges: tuple[Charge, ...] = ()
     #: Ids of the fulfilments that only cancelled and were counted; those that shipped are in ``shipments``.
-    voids: tuple[str, ...] = ()
+    voids: tuple[FulfillmentId, ...] = ()
     #: Ids of checkouts and orders at Digital River that were replaced: facts about them never move the order.
-    former: tuple[str, ...] = ()
+    former: tuple[RemoteId, ...] = ()
     #: ``order.placed`` was carried out for the current checkout.
     placed: bool = False
     #: The shopper's latest source for the current checkout.
@@ -323,12 +334,12 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     made: bytes = b""
 
 
-def new_order(order_id: str, now: datetime) -> Order:
+def new_order(order_id: OrderId, now: datetime) -> Order:
     """The shell of an order of which nothing is known yet: state ``awaited``, sequence 0."""
     return Order(order_id=order_id, state="awaited", amounts=Amounts(currency=""), updated=now)
 
 
-def open_units(order: Order) -> dict[str, int]:
+def open_units(order: Order) -> dict[LineId, int]:
     """Units still to be shipped or cancelled, per line: ordered - shipped - cancelled - in flight. In the order's line order."""
     left = {line.line: line.ordered - line.shipped - line.cancelled for line in order.lines}
     for command in order.commands:

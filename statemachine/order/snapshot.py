@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from statemachine.errors import ConfigError, InvariantBroken
+from statemachine.messages.ids import FulfillmentId, OrderId, RemoteId
 from statemachine.order.amounts import AmountsText, amounts_of, amounts_text
 from statemachine.order.kept import (
     ParkedRecord,
@@ -34,7 +35,7 @@ from statemachine.order.order import (
     Charge,
     Deadline,
     Document,
-    Item,
+    KnownItem,
     Line,
     OpenCommand,
     Order,
@@ -51,10 +52,10 @@ class _Internal(msgspec.Struct, frozen=True, omit_defaults=True):
     facts: bytes = b""
     commands: tuple[OpenCommand, ...] = ()
     parked: tuple[ParkedRecord, ...] = ()
-    items: tuple[Item, ...] = ()
+    items: tuple[KnownItem, ...] = ()
     charges: tuple[Charge, ...] = ()
-    voids: tuple[str, ...] = ()
-    former: tuple[str, ...] = ()
+    voids: tuple[FulfillmentId, ...] = ()
+    former: tuple[RemoteId, ...] = ()
     placed: bool = False
     source_id: str | None = None
     remote_state: str | None = None
@@ -76,7 +77,7 @@ class _Internal(msgspec.Struct, frozen=True, omit_defaults=True):
 class _Snapshot(msgspec.Struct, frozen=True):
     """The document of the topic ``orders``."""
 
-    order_id: str
+    order_id: OrderId
     state: State
     sequence: int
     payment: Payment

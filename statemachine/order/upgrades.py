@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from statemachine.order.order import Item
+from statemachine.order.order import KnownItem
 from statemachine.order.policy import Policy
 from statemachine.order.states import RESTING
 
@@ -34,7 +34,7 @@ def _told_prices(document: dict[str, Any]) -> dict[str, Any]:
     """Definition 2 had no word for a price that Digital River did not tell: it was 0."""
     internal = dict(document.get("internal", {}))
     if "items" in internal:
-        items = [Item(*item) for item in internal["items"]]
+        items = [KnownItem(*item) for item in internal["items"]]
         internal["items"] = [item if item.amount or item.tax else replace(item, amount=None) for item in items]
     return {**_expiring_at_rest(document), "internal": internal}
 

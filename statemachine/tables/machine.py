@@ -20,7 +20,7 @@ from transitions.core import Transition
 from statemachine.tables.rules import Machine, Rule, StateName
 
 
-class Model(Protocol):
+class MachineModel(Protocol):
     """What a machine is driven through: the state, and the rule that decided."""
 
     state: Any  # one of its table's states
@@ -40,7 +40,7 @@ class LeanEvent(TransitionsEvent):
     """All rules of one trigger."""
 
     # The stubs allow any model; a lean event needs what a draft has.
-    def trigger(self, model: Model, *args: object, **kwargs: object) -> bool:  # type: ignore[override]
+    def trigger(self, model: MachineModel, *args: object, **kwargs: object) -> bool:  # type: ignore[override]
         """Let the first rule decide whose guards hold.
 
         Raises:

@@ -83,7 +83,7 @@ IMPLIED: Final[dict[str, str]] = {
 CLOSED_THERE: Final = ("fulfilled", "complete", "returned")
 
 
-class Words(Generic[StateName]):
+class Verdicts(Generic[StateName]):
     """The four verdicts, for a table whose states are ``StateName``. Names in ``when`` and ``do`` are separated by spaces."""
 
     @staticmethod
@@ -111,10 +111,10 @@ class Words(Generic[StateName]):
         return Rule(trigger, sources, "refuse", when=tuple(when.split()), detail=detail, attention=attention)
 
 
-move = Words[State].move
-park = Words[State].park
-same = Words[State].same
-refuse = Words[State].refuse
+move = Verdicts[State].move
+park = Verdicts[State].park
+same = Verdicts[State].same
+refuse = Verdicts[State].refuse
 
 
 def others(*taken: State) -> tuple[State, ...]:

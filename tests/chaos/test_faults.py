@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from producers.transaction import Step
+from producers.transaction import TransactionStep
 from tests.chaos.load import Line, Load, make_load
 from tests.chaos.stack import FROZEN_SECONDS, Stack, stack, until_held
 from tests.kafka.cluster import KafkaCluster, leaders
@@ -56,16 +56,16 @@ async def _hit(
 @pytest.mark.parametrize(
     ("step", "kind"),
     [
-        pytest.param(Step.RECORDS_SENT, STOP, marks=SOAK),
-        pytest.param(Step.OFFSETS_SENT, STOP, marks=SOAK),
-        (Step.COMMIT_IN_FLIGHT, STOP),
-        (Step.RECORDS_SENT, KILL),
-        pytest.param(Step.OFFSETS_SENT, KILL, marks=SOAK),
-        pytest.param(Step.COMMIT_IN_FLIGHT, KILL, marks=SOAK),
+        pytest.param(TransactionStep.RECORDS_SENT, STOP, marks=SOAK),
+        pytest.param(TransactionStep.OFFSETS_SENT, STOP, marks=SOAK),
+        (TransactionStep.COMMIT_IN_FLIGHT, STOP),
+        (TransactionStep.RECORDS_SENT, KILL),
+        pytest.param(TransactionStep.OFFSETS_SENT, KILL, marks=SOAK),
+        pytest.param(TransactionStep.COMMIT_IN_FLIGHT, KILL, marks=SOAK),
     ],
 )
 async def test_the_order_lane_hit_inside_a_transaction(
-    apache_kafka: str, prefix: str, tmp_path: Path, step: Step, kind: str
+    apache_kafka: str, prefix: str, tmp_path: Path, step: TransactionStep, kind: str
 ) -> None:
     """Whatever step of its transaction the order lane is hit at, every order ends as it should and the books agree."""
     load = make_load(ORDERS)
@@ -77,16 +77,16 @@ async def test_the_order_lane_hit_inside_a_transaction(
 @pytest.mark.parametrize(
     ("step", "kind"),
     [
-        pytest.param(Step.RECORDS_SENT, STOP, marks=SOAK),
-        (Step.OFFSETS_SENT, STOP),
-        pytest.param(Step.COMMIT_IN_FLIGHT, STOP, marks=SOAK),
-        pytest.param(Step.RECORDS_SENT, KILL, marks=SOAK),
-        pytest.param(Step.OFFSETS_SENT, KILL, marks=SOAK),
-        (Step.COMMIT_IN_FLIGHT, KILL),
+        pytest.param(TransactionStep.RECORDS_SENT, STOP, marks=SOAK),
+        (TransactionStep.OFFSETS_SENT, STOP),
+        pytest.param(TransactionStep.COMMIT_IN_FLIGHT, STOP, marks=SOAK),
+        pytest.param(TransactionStep.RECORDS_SENT, KILL, marks=SOAK),
+        pytest.param(TransactionStep.OFFSETS_SENT, KILL, marks=SOAK),
+        (TransactionStep.COMMIT_IN_FLIGHT, KILL),
     ],
 )
 async def test_the_command_lane_hit_inside_a_transaction(
-    apache_kafka: str, prefix: str, tmp_path: Path, step: Step, kind: str
+    apache_kafka: str, prefix: str, tmp_path: Path, step: TransactionStep, kind: str
 ) -> None:
     """Outcomes that were in flight are told once; commands behind them take effect once."""
     load = make_load(ORDERS)

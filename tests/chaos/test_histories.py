@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from producers.transaction import Step
+from producers.transaction import TransactionStep
 from tests.chaos.load import Line, Load
 from tests.chaos.stack import FROZEN_SECONDS, Stack, stack, until_held
 from tests.kafka.cluster import KafkaCluster, leaders
@@ -63,12 +63,12 @@ async def test_a_thousand_histories_end_as_they_did(
 @pytest.mark.parametrize(
     ("lane", "at"),
     [
-        ("orders", Step.RECORDS_SENT),
-        ("orders", Step.OFFSETS_SENT),
-        ("orders", Step.COMMIT_IN_FLIGHT),
-        ("commands", Step.RECORDS_SENT),
-        ("commands", Step.OFFSETS_SENT),
-        ("commands", Step.COMMIT_IN_FLIGHT),
+        ("orders", TransactionStep.RECORDS_SENT),
+        ("orders", TransactionStep.OFFSETS_SENT),
+        ("orders", TransactionStep.COMMIT_IN_FLIGHT),
+        ("commands", TransactionStep.RECORDS_SENT),
+        ("commands", TransactionStep.OFFSETS_SENT),
+        ("commands", TransactionStep.COMMIT_IN_FLIGHT),
         ("commands", "before_call"),
         ("commands", "answered"),
     ],
@@ -85,7 +85,7 @@ async def test_a_thousand_histories_with_a_fault_end_as_they_did(
     """The same, though a worker is killed, or frozen past its limits and woken, at a fixed point in the middle of it."""
     lines, load = histories
     async with stack(apache_kafka, prefix, tmp_path, partitions=8) as running:
-        group = f"orderflow.{lane}" if isinstance(at, Step) else ""
+        group = f"orderflow.{lane}" if isinstance(at, TransactionStep) else ""
         victim = await running.start(fault=running.fault(at, kind, after=20, group=group))
         await running.start()
         running.strike()

@@ -27,7 +27,7 @@ from consumers.ownership.lease import Lease
 from orderflow.bootstrap import Worker, run_worker
 from orderflow.settings import load_settings
 from producers.topics import Lane
-from producers.transaction import Step
+from producers.transaction import TransactionStep
 
 
 class Fault:
@@ -41,7 +41,7 @@ class Fault:
         self._group = str(spec.get("group", ""))
         self._done = False
 
-    async def step(self, transactional_id: str, step: Step) -> None:
+    async def step(self, transactional_id: str, step: TransactionStep) -> None:
         """A step of a transaction."""
         if step == self._at and self._group in transactional_id:
             await self._pass()
@@ -58,7 +58,7 @@ class Fault:
         if self._after > 0:
             return
         self._done = True
-        if self._at == Step.COMMIT_IN_FLIGHT:
+        if self._at == TransactionStep.COMMIT_IN_FLIGHT:
             await asyncio.sleep(0.002)
         sys.stdout.write(json.dumps({"hit": self._at}) + "\n")
         sys.stdout.flush()

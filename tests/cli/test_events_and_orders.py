@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from producers.connection import KafkaConnection
 from producers.partitioner import partition_of
 from producers.publisher import Publisher
+from statemachine.messages.ids import CheckoutId, FulfillmentId, LineId, OrderId, RemoteOrderId
 from statemachine.order.order import Amounts, Deadline, Line, Order, RemoteIds, Shipment
 from statemachine.order.snapshot import encode_snapshot
 from tests.cli.command import Command
@@ -67,15 +68,15 @@ def _write_orders(bootstrap: str, prefix: str, *orders: Order | str) -> None:
 
 def _order(order_id: str, state: str = "submitted", attention: tuple[str, ...] = ()) -> Order:
     return Order(
-        order_id=order_id,
+        order_id=OrderId(order_id),
         state=state,  # type: ignore[arg-type]  # the test names a state of the contract
         sequence=4,
         payment="authorized",
         amounts=Amounts("JPY", 3300, 300),
-        lines=(Line("1", "sku-1", 2, 1),),
-        shipments=(Shipment("s-1", "ful_1"),),
+        lines=(Line(LineId("1"), "sku-1", 2, 1),),
+        shipments=(Shipment("s-1", FulfillmentId("ful_1")),),
         deadlines=(Deadline("overdue", NOW),),
-        digital_river=RemoteIds("chk_1", "ord_1"),
+        digital_river=RemoteIds(CheckoutId("chk_1"), RemoteOrderId("ord_1")),
         attention=attention,
         updated=NOW,
     )
@@ -199,7 +200,9 @@ def test_a_record_that_is_no_snapshot_is_told_and_left_out(orderflow: Command, e
             await publisher.send(f"{prefix}orders", b"A-2", b"{}")
 
     asyncio.run(spoil())
-    _write_orders(embedded, prefix, Order(order_id="A-1", state="submitted", amounts=Amounts("USD", 100), updated=NOW))
+    _write_orders(
+        embedded, prefix, Order(order_id=OrderId("A-1"), state="submitted", amounts=Amounts("USD", 100), updated=NOW)
+    )
     result = orderflow("orders", "list", "--json")
     assert result.exit_code == 0
     assert [json.loads(line)["order_id"] for line in result.stdout.splitlines()] == ["A-1"]

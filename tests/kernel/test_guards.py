@@ -18,7 +18,7 @@ from consumers.ownership.partition import OwnedPartition
 from consumers.ownership.positions import Standing, standing
 from producers.connection import KafkaConnection
 from producers.outbox import OutboundRecord, Outbox
-from producers.transaction import Step, TransactionalProducer
+from producers.transaction import TransactionalProducer, TransactionStep
 from statemachine.errors import BrokerUnavailable, TransactionAborted
 from tests.kernel.counting import make_topics
 from tests.kernel.members import eventually, member, part
@@ -76,11 +76,11 @@ async def test_without_a_look_at_each_batch_a_refused_one_is_lost(kafka: str, pr
     assert any(fault.startswith("lost") for fault in await with_a_batch_that_is_refused(kafka, prefix))
 
 
-async def with_a_transaction_that_fails(kafka: str, prefix: str, step: Step) -> tuple[list[str], int]:
+async def with_a_transaction_that_fails(kafka: str, prefix: str, step: TransactionStep) -> tuple[list[str], int]:
     """One that fails for us at ``step``: committed or not. What is wrong at the end, and how often the store was restored."""
     armed = False
 
-    async def probe(_id: str, reached: Step) -> None:
+    async def probe(_id: str, reached: TransactionStep) -> None:
         nonlocal armed
         if armed and reached is step:
             armed = False
@@ -98,9 +98,11 @@ async def with_a_transaction_that_fails(kafka: str, prefix: str, step: Step) -> 
         return found, part(membership, 0).counters.restores
 
 
-@pytest.mark.parametrize("step", [Step.RECORDS_SENT, Step.OFFSETS_SENT, Step.COMMIT_IN_FLIGHT])
+@pytest.mark.parametrize(
+    "step", [TransactionStep.RECORDS_SENT, TransactionStep.OFFSETS_SENT, TransactionStep.COMMIT_IN_FLIGHT]
+)
 async def test_a_transaction_whose_end_is_in_doubt_is_settled_without_a_restore(
-    kafka: str, prefix: str, step: Step
+    kafka: str, prefix: str, step: TransactionStep
 ) -> None:
     """The position record tells whether it landed: then the overlay is folded into the store, and only then."""
     assert await with_a_transaction_that_fails(kafka, prefix, step) == ([], 1)
@@ -116,7 +118,7 @@ async def test_without_the_fold_the_store_is_behind_what_was_committed(
         return Standing.CURRENT if found is Standing.FOLD else found
 
     monkeypatch.setattr("consumers.ownership.partition.standing", never_fold)
-    found, _ = await with_a_transaction_that_fails(kafka, prefix, Step.COMMIT_IN_FLIGHT)
+    found, _ = await with_a_transaction_that_fails(kafka, prefix, TransactionStep.COMMIT_IN_FLIGHT)
     assert any("came from state" in fault for fault in found)
 
 
@@ -134,15 +136,17 @@ async def test_a_store_that_is_changed_before_the_commit_is_ahead_of_it(
         await real(owned, outbox, changes, *more)
 
     monkeypatch.setattr(OwnedPartition, "_transact", fold_first)
-    found, _ = await with_a_transaction_that_fails(kafka, prefix, Step.OFFSETS_SENT)
+    found, _ = await with_a_transaction_that_fails(kafka, prefix, TransactionStep.OFFSETS_SENT)
     assert any("came from state" in fault for fault in found)
 
 
-@pytest.mark.parametrize("step", [Step.RECORDS_SENT, Step.OFFSETS_SENT, Step.COMMIT_IN_FLIGHT])
-async def test_a_failed_producer_is_never_asked_again(kafka: str, prefix: str, step: Step) -> None:
+@pytest.mark.parametrize(
+    "step", [TransactionStep.RECORDS_SENT, TransactionStep.OFFSETS_SENT, TransactionStep.COMMIT_IN_FLIGHT]
+)
+async def test_a_failed_producer_is_never_asked_again(kafka: str, prefix: str, step: TransactionStep) -> None:
     """An abort after a failure can make aborted records visible, so nothing is asked of it; a new one ends what it left open."""
 
-    async def probe(_id: str, reached: Step) -> None:
+    async def probe(_id: str, reached: TransactionStep) -> None:
         if reached is step:
             raise BrokerUnavailable("Kafka did not answer")
 
@@ -173,7 +177,7 @@ async def test_a_failed_producer_is_never_asked_again(kafka: str, prefix: str, s
     await write(heir, "e2")
     await heir.close()
     told = [change["id"] for change in await read_changes(kafka, prefix, 1, 1)]
-    assert told in (["e2"], ["e0", "e2"]) if step is Step.COMMIT_IN_FLIGHT else told == ["e2"]
+    assert told in (["e2"], ["e0", "e2"]) if step is TransactionStep.COMMIT_IN_FLIGHT else told == ["e2"]
 
 
 async def lose_what_is_to_be_read(kafka: str, prefix: str, told: Callable[[OwnedPartition], bool]) -> list[str]:

@@ -15,7 +15,7 @@ from aiokafka.errors import CorruptRecordException
 from consumers.ownership.changelog import ChangelogReader
 from consumers.ownership.owner import PartitionState
 from producers.partitioner import partition_of
-from producers.transaction import Step
+from producers.transaction import TransactionStep
 from statemachine.errors import BrokerUnavailable
 from tests.kernel.counting import make_topics
 from tests.kernel.members import eventually, member, part, send_unreadable
@@ -54,9 +54,9 @@ async def test_a_take_over_that_fails_at_its_end_after_a_transaction_that_failed
     look, strikes = FailingLook(monkeypatch, prefix), [True]
     armed = False
 
-    async def probe(_id: str, step: Step) -> None:
+    async def probe(_id: str, step: TransactionStep) -> None:
         nonlocal armed
-        if armed and step is Step.RECORDS_SENT and strikes:
+        if armed and step is TransactionStep.RECORDS_SENT and strikes:
             strikes.clear()
             look.fails = True
             raise BrokerUnavailable("Kafka did not finish sending records")
@@ -145,8 +145,8 @@ async def test_transactions_that_are_refused_for_ever_are_a_problem_until_one_is
     """Every take-over between them succeeds, so only what was committed counts."""
     refusing = True
 
-    async def probe(_id: str, step: Step) -> None:
-        if refusing and step is Step.RECORDS_SENT:
+    async def probe(_id: str, step: TransactionStep) -> None:
+        if refusing and step is TransactionStep.RECORDS_SENT:
             raise BrokerUnavailable("a batch was refused")
 
     await make_topics(kafka, prefix, 1)
@@ -191,8 +191,8 @@ async def test_leaving_while_a_rebalance_waits_ends_what_is_on_its_way(kafka: st
     """SIGTERM comes while a batch of a partition that was just taken away is being committed: it is committed."""
     held, let = asyncio.Event(), asyncio.Event()
 
-    async def probe(_id: str, step: Step) -> None:
-        if step is Step.OFFSETS_SENT and not let.is_set() and armed:
+    async def probe(_id: str, step: TransactionStep) -> None:
+        if step is TransactionStep.OFFSETS_SENT and not let.is_set() and armed:
             held.set()
             await let.wait()
 

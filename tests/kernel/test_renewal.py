@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.producer.sender import BaseHandler
 
-from producers.answers import AnswerWatch, Identity
+from producers.answers import AnswerWatch, ProducerIdentity
 from producers.connection import KafkaConnection
 from producers.outbox import Outbox
 from producers.transaction import TransactionalProducer
@@ -141,5 +141,5 @@ async def test_a_renewal_that_proves_nothing_is_settled_by_the_position_record(
     kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when aiokafka had to repeat the init itself: the partition takes over, finds its own last record and keeps its store."""
-    monkeypatch.setattr(Identity, "next", property(lambda _: None))
+    monkeypatch.setattr(ProducerIdentity, "next", property(lambda _: None))
     assert await _lose_one_answer(kafka, prefix) == ([], 2, 1)

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from producers.transaction import Step
+from producers.transaction import TransactionStep
 from tests.kernel.counting import make_topics
 from tests.kernel.process import faults, publish, read_changes, workers
 
@@ -18,10 +18,12 @@ PARTITIONS = 4
 RECORDS = 360
 #: A broker that was given to the tests may refuse sessions below its default minimum.
 SESSION_MS = 6000 if os.environ.get("KAFKA_BOOTSTRAP") else 3000
-STEPS = (Step.RECORDS_SENT, Step.OFFSETS_SENT, Step.COMMIT_IN_FLIGHT)
+STEPS = (TransactionStep.RECORDS_SENT, TransactionStep.OFFSETS_SENT, TransactionStep.COMMIT_IN_FLIGHT)
 
 
-async def _with_a_fault(bootstrap: str, prefix: str, step: Step, kind: str, *, mutant: str | None = None) -> list[str]:
+async def _with_a_fault(
+    bootstrap: str, prefix: str, step: TransactionStep, kind: str, *, mutant: str | None = None
+) -> list[str]:
     """Two workers, one of which is stopped or killed at ``step``; what is wrong afterwards."""
     await make_topics(bootstrap, prefix, PARTITIONS)
     more: dict[str, object] = {"session_ms": SESSION_MS} | ({"mutant": mutant} if mutant else {})
@@ -40,7 +42,7 @@ async def _with_a_fault(bootstrap: str, prefix: str, step: Step, kind: str, *, m
 @pytest.mark.parametrize("kind", ["SIGSTOP", "SIGKILL"])
 @pytest.mark.parametrize("step", STEPS)
 async def test_a_worker_hit_inside_a_transaction_loses_and_doubles_nothing(
-    apache_kafka: str, prefix: str, step: Step, kind: str
+    apache_kafka: str, prefix: str, step: TransactionStep, kind: str
 ) -> None:
     """Every record is counted once, from the state before it, though its worker was killed or frozen and woken."""
     assert await _with_a_fault(apache_kafka, prefix, step, kind) == []

@@ -24,7 +24,7 @@ import consumers.ownership.partition
 import producers.transaction
 from consumers.ownership.positions import Standing
 from producers.connection import KafkaConnection, Limits
-from producers.transaction import Step
+from producers.transaction import TransactionStep
 from tests.kernel.counting import make_membership
 
 
@@ -39,14 +39,14 @@ async def main(options: dict[str, object]) -> None:
     fault = options.get("fault")
     passed = 0
 
-    async def probe(_transactional_id: str, step: Step) -> None:
+    async def probe(_transactional_id: str, step: TransactionStep) -> None:
         nonlocal passed, fault
         if not isinstance(fault, dict) or step != fault["step"]:
             return
         passed += 1
         if passed < int(fault["after"]):
             return
-        if step is Step.COMMIT_IN_FLIGHT:
+        if step is TransactionStep.COMMIT_IN_FLIGHT:
             await asyncio.sleep(0.002)
         kind, fault = str(fault["signal"]), None
         say(hit=step)

@@ -10,8 +10,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPa
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from consumers.group.membership import GroupOptions, Membership
-from producers.beginnings import commit_beginnings
 from producers.connection import KafkaConnection
+from producers.first_offsets import commit_first_offsets
 from producers.topics import TOPICS, Topic, prefixed
 from statemachine.messages.envelope import Headers
 from tests.visible import visible_ends
@@ -39,7 +39,7 @@ async def make_topics(bootstrap: str, prefix: str, counts: dict[Topic, int], *, 
     finally:
         await admin.close()
     if Topic.DR_COMMANDS in counts:
-        await commit_beginnings(KafkaConnection(bootstrap), prefix, counts[Topic.DR_COMMANDS])
+        await commit_first_offsets(KafkaConnection(bootstrap), prefix, counts[Topic.DR_COMMANDS])
 
 
 async def write(

@@ -18,6 +18,7 @@ from consumers.provider import MayWrite, SkuAnswer
 from statemachine.errors import DecodeError
 from statemachine.messages.commands import Command, Inquire, decode_command, name_of
 from statemachine.messages.facts import Fact, Outcome, Problem
+from statemachine.messages.ids import OrderId, RemoteOrderId
 
 
 class FileRiver:
@@ -133,14 +134,19 @@ class FileRiver:
         self._write(sku_id=sku_id, name="")
         return SkuAnswer()
 
-    async def read_order(self, dr_order_id: str) -> Fact | None:
+    async def read_order(self, dr_order_id: RemoteOrderId) -> Fact | None:
         """The order as ``orders`` has it."""
         self._meet("read")
         self._meet(f"read {dr_order_id}")
         await asyncio.sleep(self.read_seconds)
         if dr_order_id not in self.orders:
             return None
-        return Fact(type="order_read", dr_order_id=dr_order_id, upstream_id=self.orders[dr_order_id])
+        upstream_id = self.orders[dr_order_id]
+        return Fact(
+            type="order_read",
+            dr_order_id=dr_order_id,
+            upstream_id=None if upstream_id is None else OrderId(upstream_id),
+        )
 
     def read_webhook(self, body: bytes) -> tuple[str, Fact] | None:
         """``{id, type, order?, upstream?}``; types that begin with ``other`` are skipped."""

@@ -16,6 +16,7 @@ import pytest
 from producers.encoding import encode_command
 from producers.topics import Topic, prefixed
 from statemachine.messages.commands import DeleteCheckout
+from statemachine.messages.ids import CheckoutId, CommandId, OrderId
 from tests.kafka.server import KafkaServer
 from tests.lanes.kafka import make_topics, read_all, until, write
 from tests.lanes.river import FileRiver
@@ -58,7 +59,9 @@ class Fleet:
 async def ask(bootstrap: str, prefix: str, first: int, count: int) -> None:
     """Write commands ``c<first>`` and following for a few orders."""
     commands = [
-        DeleteCheckout(command_id=f"c{n}", order_id=f"A-{n % ORDERS}", checkout_id="chk")
+        DeleteCheckout(
+            command_id=CommandId(f"c{n}"), order_id=OrderId(f"A-{n % ORDERS}"), checkout_id=CheckoutId("chk")
+        )
         for n in range(first, first + count)
     ]
     records = [(c.order_id.encode(), encode_command(c, time=datetime.now(UTC)), ()) for c in commands]

@@ -33,6 +33,7 @@ from producers.partitioner import partition_of
 from producers.topics import Lane, Topic, group_id, prefixed
 from statemachine.errors import BrokerUnavailable, ConfigError, Denied, Throttled, TransportFailure, Unavailable
 from statemachine.messages.commands import DeleteCheckout
+from statemachine.messages.ids import CheckoutId, CommandId, OrderId
 from tests.lanes.kafka import group_options, make_topics, read_all, running, until, write
 from tests.lanes.river import FileRiver
 
@@ -85,7 +86,8 @@ async def command_topics(bootstrap: str, prefix: str) -> None:
 async def ask(bootstrap: str, prefix: str, first: int, count: int) -> None:
     """Write commands ``c<first>`` and following, each for an order of its own."""
     commands = [
-        DeleteCheckout(command_id=f"c{n}", order_id=f"A-{n}", checkout_id="k") for n in range(first, first + count)
+        DeleteCheckout(command_id=CommandId(f"c{n}"), order_id=OrderId(f"A-{n}"), checkout_id=CheckoutId("k"))
+        for n in range(first, first + count)
     ]
     records = [(c.order_id.encode(), encode_command(c, time=datetime.now(UTC)), ()) for c in commands]
     await write(bootstrap, prefixed(prefix, Topic.DR_COMMANDS), records)

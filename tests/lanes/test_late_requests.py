@@ -31,6 +31,7 @@ from producers.topics import Lane, Topic, group_id, prefixed
 from producers.transaction import TransactionalProducer
 from statemachine.messages.commands import DeleteCheckout
 from statemachine.messages.envelope import Headers
+from statemachine.messages.ids import CheckoutId, CommandId, OrderId
 from statemachine.order.policy import Policy
 from tests.kafka.frames import FrameProxy, Held, Kind
 from tests.lanes.kafka import group_options, make_topics, read_all, running, until, write
@@ -69,7 +70,9 @@ def _order(number: int) -> Written:
 
 
 def _command(number: int) -> Written:
-    command = DeleteCheckout(command_id=f"c{number}", order_id=f"A-{number}", checkout_id="k")
+    command = DeleteCheckout(
+        command_id=CommandId(f"c{number}"), order_id=OrderId(f"A-{number}"), checkout_id=CheckoutId("k")
+    )
     return command.order_id.encode(), encode_command(command, time=datetime.now(UTC)), ()
 
 

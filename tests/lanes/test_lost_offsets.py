@@ -12,8 +12,8 @@ from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from consumers.commands.offset_repair import CommandsAcceptance, CommandsUse, accept_commands
 from consumers.ownership.owner import PartitionState
-from producers.beginnings import NOTHING_CALLED, commit_beginnings
 from producers.connection import KafkaConnection
+from producers.first_offsets import NO_EARLIER_CALL, commit_first_offsets
 from producers.topic_setup import create_topics
 from producers.topics import TOPICS, Lane, Topic, group_id, prefixed
 from statemachine.errors import ConfigError
@@ -148,7 +148,7 @@ async def test_a_fresh_installation_works_also_when_commands_are_there_before_th
 ) -> None:
     """``topics create`` writes where the lane begins: an order lane that starts first does not lock it out. It need not wait."""
     await create_topics(KafkaConnection(apache_kafka), prefix, partitions=PARTITIONS)
-    assert await committed(apache_kafka, prefix) == dict.fromkeys(range(PARTITIONS), (0, NOTHING_CALLED))
+    assert await committed(apache_kafka, prefix) == dict.fromkeys(range(PARTITIONS), (0, NO_EARLIER_CALL))
     await ask(apache_kafka, prefix, 0, 8)
     began = time.monotonic()
     async with running(commands_member(apache_kafka, prefix, river)):
@@ -171,7 +171,7 @@ async def test_a_lane_on_empty_topics_commits_where_it_began(apache_kafka: str, 
         await eventually(lambda: sum(part.state is PartitionState.RUNNING for part in parts(member)) == PARTITIONS)
         offsets = await committed(apache_kafka, prefix)
         assert {number: offset for number, (offset, _) in offsets.items()} == dict.fromkeys(range(PARTITIONS), 0)
-        assert await commit_beginnings(KafkaConnection(apache_kafka), prefix, PARTITIONS) == []
+        assert await commit_first_offsets(KafkaConnection(apache_kafka), prefix, PARTITIONS) == []
         await ask(apache_kafka, prefix, 0, 8)
         await until(apache_kafka, prefixed(prefix, Topic.INBOX), 8)
     assert effects(river) == ids(8)
@@ -182,5 +182,5 @@ async def test_commands_without_an_offset_are_left_to_a_person_by_topics_create(
 ) -> None:
     """Repeating it is no repair: it would call what was carried out."""
     await worked(apache_kafka, prefix, river)
-    assert await commit_beginnings(KafkaConnection(apache_kafka), prefix, PARTITIONS) == []
+    assert await commit_first_offsets(KafkaConnection(apache_kafka), prefix, PARTITIONS) == []
     assert TopicPartition(prefixed(prefix, Topic.DR_COMMANDS), 0).partition not in await committed(apache_kafka, prefix)

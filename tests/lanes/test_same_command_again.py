@@ -11,10 +11,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from consumers.commands.seen import SeenCommands
-from producers.beginnings import NOTHING_CALLED
 from producers.encoding import encode_command
+from producers.first_offsets import NO_EARLIER_CALL
 from producers.topics import Lane, Topic, group_id, prefixed
 from statemachine.messages.commands import DeleteCheckout
+from statemachine.messages.ids import CheckoutId, CommandId, OrderId
 from tests.lanes.kafka import read_all, running, until, write
 from tests.lanes.river import FileRiver
 from tests.lanes.test_lanes_on_kafka import (
@@ -87,7 +88,10 @@ async def test_the_past_of_a_partition_is_read_in_bounded_time_and_memory(
     padding = "x" * 2000
     for n in range(3):
         river._write(command_id=f"p{n}", order_id=f"P-{n}")
-    past = [DeleteCheckout(command_id=f"p{n}", order_id=f"P-{n}", checkout_id=padding) for n in range(count)]
+    past = [
+        DeleteCheckout(command_id=CommandId(f"p{n}"), order_id=OrderId(f"P-{n}"), checkout_id=CheckoutId(padding))
+        for n in range(count)
+    ]
     producer = AIOKafkaProducer(bootstrap_servers=apache_kafka, linger_ms=20, compression_type="lz4")
     await producer.start()
     for c in past:
@@ -99,7 +103,7 @@ async def test_the_past_of_a_partition_is_read_in_bounded_time_and_memory(
     await consumer.start()
     tp = TopicPartition(topic, 0)
     consumer.assign([tp])
-    await consumer.commit({tp: (count, NOTHING_CALLED)})
+    await consumer.commit({tp: (count, NO_EARLIER_CALL)})
     await consumer.stop()
     member = commands_member(apache_kafka, prefix, river)
     async with running(member):

@@ -2,7 +2,7 @@
 
 Arguments: one JSON object ``{bootstrap, prefix, partitions, worker, books, answer_seconds?, fault?: {point, signal, after},
 hang?, http_seconds?, mutants?}``.
-Points are those of a transaction (``Step``), ``before_call``, ``sent`` (it took effect, the answer is on its way) and
+Points are those of a transaction (``TransactionStep``), ``before_call``, ``sent`` (it took effect, the answer is on its way) and
 ``answered``. Mutants switch a guard off: ``no_lease`` passes every write, ``no_look`` never looks before it calls.
 Prints a JSON line when it is ready, when it hits the fault and when it ends.
 """
@@ -29,7 +29,7 @@ from consumers.ownership.lease import Lease
 from consumers.ownership.options import LaneOptions
 from consumers.provider import MayWrite
 from producers.connection import KafkaConnection, Limits
-from producers.transaction import Step
+from producers.transaction import TransactionStep
 from statemachine.messages.commands import Command
 from statemachine.messages.facts import Outcome
 from tests.lanes.kafka import HEARTBEAT_MS, group_options
@@ -60,7 +60,7 @@ class Fault:
         if self._passed < int(str(spec["after"])):
             return
         self._spec = None
-        if point == Step.COMMIT_IN_FLIGHT:
+        if point == TransactionStep.COMMIT_IN_FLIGHT:
             await asyncio.sleep(0.002)
         say(hit=point)
         os.kill(os.getpid(), signal.Signals[str(spec["signal"])])

@@ -8,6 +8,7 @@ from hashlib import sha256
 import msgspec
 
 from statemachine.messages.facts import Fact
+from statemachine.messages.ids import RemoteOrderId
 from statemachine.order.decision import Moved
 from statemachine.order.snapshot import encode_snapshot
 from tests.unit.statemachine.story import Story, units
@@ -37,7 +38,7 @@ def digest() -> str:
         story.report()
         for dr_order_id in story.river.orders:
             story.fact(story.river.dispute(dr_order_id, 1, "order.dispute", state="dispute"))
-            story.fact(Fact(type="order.chargeback", dr_order_id=dr_order_id, amount=100))
+            story.fact(Fact(type="order.chargeback", dr_order_id=RemoteOrderId(dr_order_id), amount=100))
             story.fact(story.river.dispute(dr_order_id, 2, "order.dispute.resolved", state="accepted"))
         assert story.order is not None
         found.update(encode_snapshot(story.order))

@@ -21,9 +21,10 @@ from statemachine.messages.commands import (
     CreateRefund,
     FulfillmentItem,
     PlaceOrder,
-    RefundItem,
+    RefundCommandItem,
 )
 from statemachine.messages.facts import Fact, Outcome, RemoteCheckout, RemoteOrder
+from statemachine.messages.ids import CheckoutId, CommandId, LineId, OrderId
 
 ADDRESS: Mapping[str, object] = {
     "name": "Pat Doe",
@@ -64,7 +65,9 @@ def allow() -> None:
 def create(order_id: str, cart: Mapping[str, object] | None = None, command_id: str | None = None) -> CreateCheckout:
     """The command that creates a checkout."""
     raw = msgspec.Raw(msgspec.json.encode(cart or CART))
-    return CreateCheckout(command_id=command_id or f"{order_id}-create", order_id=order_id, cart=raw)
+    return CreateCheckout(
+        command_id=CommandId(command_id or f"{order_id}-create"), order_id=OrderId(order_id), cart=raw
+    )
 
 
 def cart_with(**changes: object) -> dict[str, object]:
@@ -134,13 +137,22 @@ class Bench:
 def attach(order_id: str, checkout_id: str, source_id: str) -> AttachSource:
     """The command that attaches a source."""
     return AttachSource(
-        command_id=f"{order_id}-attach", order_id=order_id, checkout_id=checkout_id, source_id=source_id, currency="USD"
+        command_id=CommandId(f"{order_id}-attach"),
+        order_id=OrderId(order_id),
+        checkout_id=CheckoutId(checkout_id),
+        source_id=source_id,
+        currency="USD",
     )
 
 
 def place(order_id: str, checkout_id: str) -> PlaceOrder:
     """The command that places the order."""
-    return PlaceOrder(command_id=f"{order_id}-place", order_id=order_id, checkout_id=checkout_id, currency="USD")
+    return PlaceOrder(
+        command_id=CommandId(f"{order_id}-place"),
+        order_id=OrderId(order_id),
+        checkout_id=CheckoutId(checkout_id),
+        currency="USD",
+    )
 
 
 def fulfil(
@@ -148,12 +160,14 @@ def fulfil(
 ) -> CreateFulfillment:
     """The command that ships and cancels ``units`` of the order's lines, from the line ``at`` on."""
     return CreateFulfillment(
-        command_id=f"{order_id}-{command_id}",
-        order_id=order_id,
+        command_id=CommandId(f"{order_id}-{command_id}"),
+        order_id=OrderId(order_id),
         dr_order_id=order.dr_order_id,
         currency=order.currency,
         items=tuple(
-            FulfillmentItem(line=item.line or "", item_id=item.item_id, quantity=quantity, cancel_quantity=cancelled)
+            FulfillmentItem(
+                line=LineId(item.line or ""), item_id=item.item_id, quantity=quantity, cancel_quantity=cancelled
+            )
             for item, (quantity, cancelled) in zip(order.items[at:], units, strict=False)
         ),
         shipment_id=command_id,
@@ -165,13 +179,13 @@ def refund(
     refund_id: str = "r-1",
     *,
     amount: int | None = None,
-    items: tuple[RefundItem, ...] = (),
+    items: tuple[RefundCommandItem, ...] = (),
     kind: Literal["shipping", "tax", "duty"] | None = None,
 ) -> CreateRefund:
     """The command that asks for a refund."""
     return CreateRefund(
-        command_id=f"{refund_id}-command",
-        order_id="A-1",
+        command_id=CommandId(f"{refund_id}-command"),
+        order_id=OrderId("A-1"),
         dr_order_id=order.dr_order_id,
         currency="USD",
         refund_id=refund_id,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from statemachine.messages.commands import DeleteCheckout, RefreshOrder
+from statemachine.messages.ids import CommandId, OrderId
 from tests.contract.provider.bench import CART, Bench, attach, cart_with, create, fulfil, place
 
 
@@ -148,7 +149,9 @@ async def test_a_redirect_is_settled_by_a_refresh(bench: Bench) -> None:
         assert order.session is not None
         assert order.session.next_action is not None
         assert order.session.next_action.kind == "redirect"
-        refresh = RefreshOrder(command_id="r", order_id=order_id, dr_order_id=order.dr_order_id, currency="USD")
+        refresh = RefreshOrder(
+            command_id=CommandId("r"), order_id=OrderId(order_id), dr_order_id=order.dr_order_id, currency="USD"
+        )
         outcome = await bench.call(refresh)
         assert outcome.order is not None
         assert outcome.order.state == state
@@ -222,7 +225,9 @@ async def test_an_unwanted_checkout_is_deleted_once_and_gone_twice(bench: Bench)
     """Law: deleting what is gone counts as done."""
     created = await bench.call(create("A-1"))
     assert created.checkout is not None
-    delete = DeleteCheckout(command_id="d", order_id="A-1", checkout_id=created.checkout.checkout_id)
+    delete = DeleteCheckout(
+        command_id=CommandId("d"), order_id=OrderId("A-1"), checkout_id=created.checkout.checkout_id
+    )
 
     assert await bench.provider.look(delete) is None
     assert (await bench.call(delete)).result == "confirmed"

@@ -16,6 +16,7 @@ from consumers.requests.breaker import Breaker
 from consumers.requests.rate_limit import RateLimit
 from statemachine.messages.commands import Command, DeleteCheckout
 from statemachine.messages.facts import Outcome
+from statemachine.messages.ids import CommandId, OrderId
 from tests.contract.provider.bench import Bench, cart_with, create, fulfil, open_bench, place, refund
 
 #: HTTP time-out, late-effect wait, and for how long the first request is held: longer than the one, less than both.
@@ -81,7 +82,9 @@ async def _refund(bench: Bench) -> Command:
 async def _deletion(bench: Bench) -> Command:
     created = await bench.call(create("A-1"))
     assert created.checkout is not None
-    return DeleteCheckout(command_id="d-1", order_id="A-1", checkout_id=created.checkout.checkout_id)
+    return DeleteCheckout(
+        command_id=CommandId("d-1"), order_id=OrderId("A-1"), checkout_id=created.checkout.checkout_id
+    )
 
 
 #: What is commanded, which of its requests is held, and what the books say in the end.

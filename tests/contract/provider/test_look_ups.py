@@ -21,6 +21,7 @@ from statemachine.errors import (
 )
 from statemachine.messages.commands import AttachSource, Command, CreateFulfillment, Inquire, PlaceOrder, RefreshOrder
 from statemachine.messages.facts import Outcome
+from statemachine.messages.ids import CommandId, OrderId, RemoteOrderId
 from tests.contract.provider.bench import Bench, attach, cart_with, create, fulfil, open_bench, place
 from tests.contract.provider.raw_server import http, raw_server
 
@@ -149,7 +150,9 @@ async def test_a_look_up_reads_every_page() -> None:
 async def test_what_leaves_no_trace_is_asked_again(bench: Bench) -> None:
     """Law: a refresh is harmless to repeat and is never taken for done."""
     order = await bench.placed("A-1", "redirect")
-    refresh = RefreshOrder(command_id="r", order_id="A-1", dr_order_id=order.dr_order_id, currency="USD")
+    refresh = RefreshOrder(
+        command_id=CommandId("r"), order_id=OrderId("A-1"), dr_order_id=order.dr_order_id, currency="USD"
+    )
     assert await bench.provider.look(refresh) is None
 
 
@@ -157,7 +160,9 @@ async def test_an_inquiry_reports_about_the_command_in_question(bench: Bench) ->
     """Law: the outcome is the earlier command's, found or absent, and names who asked."""
     checkout = await bench.ready_checkout("A-1")
     command = place("A-1", checkout.checkout_id)
-    inquire = Inquire(command_id="q", order_id="A-1", about=msgspec.Raw(msgspec.json.encode(command)))
+    inquire = Inquire(
+        command_id=CommandId("q"), order_id=OrderId("A-1"), about=msgspec.Raw(msgspec.json.encode(command))
+    )
 
     absent = await bench.call(inquire)
     assert (absent.result, absent.command_id, absent.command, absent.inquired_by) == (
@@ -176,7 +181,7 @@ async def test_an_inquiry_reports_about_the_command_in_question(bench: Bench) ->
 async def test_an_inquiry_about_nothing_is_a_bad_record(bench: Bench) -> None:
     """Law: what cannot be read is a dead letter, not a guess."""
     with pytest.raises(DecodeError):
-        await bench.provider.look(Inquire(command_id="q", order_id="A-1", about=msgspec.Raw(b"{}")))
+        await bench.provider.look(Inquire(command_id=CommandId("q"), order_id=OrderId("A-1"), about=msgspec.Raw(b"{}")))
 
 
 async def test_looking_writes_nothing(bench: Bench) -> None:
@@ -261,7 +266,13 @@ async def test_a_list_without_an_end_is_off_contract() -> None:
     async with raw_server(more) as server, DigitalRiverProvider(server.url, "sk_test_x") as provider:
         with pytest.raises(OffContract):
             await provider.look(
-                CreateFulfillment(command_id="c", order_id="A-1", dr_order_id="1", currency="USD", items=())
+                CreateFulfillment(
+                    command_id=CommandId("c"),
+                    order_id=OrderId("A-1"),
+                    dr_order_id=RemoteOrderId("1"),
+                    currency="USD",
+                    items=(),
+                )
             )
         assert len(server.requests) == PAGES_MAX
 

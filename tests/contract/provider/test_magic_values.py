@@ -11,6 +11,7 @@ from orderflow.simulator.resources.orders import FUNDS_WAIT_SECONDS
 from orderflow.simulator.state.methods import CARDS, LAST_NAMES
 from statemachine.messages.commands import RefreshOrder
 from statemachine.messages.facts import Outcome, RemoteOrder
+from statemachine.messages.ids import CommandId, OrderId
 from tests.contract.provider.bench import (
     ADDRESS,
     Bench,
@@ -118,7 +119,9 @@ class Play(NamedTuple):
 
     async def refresh(self, order: RemoteOrder) -> RemoteOrder:
         """The order once the shopper is back from the redirect."""
-        command = RefreshOrder(command_id="r", order_id="A-1", dr_order_id=order.dr_order_id, currency="USD")
+        command = RefreshOrder(
+            command_id=CommandId("r"), order_id=OrderId("A-1"), dr_order_id=order.dr_order_id, currency="USD"
+        )
         outcome = await self.bench.call(command)
         assert outcome.order is not None
         return outcome.order

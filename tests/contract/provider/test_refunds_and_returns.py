@@ -13,10 +13,11 @@ from statemachine.messages.commands import (
     Command,
     CreateReturn,
     Inquire,
-    RefundItem,
+    RefundCommandItem,
     ReturnItem,
 )
 from statemachine.messages.facts import Outcome, RemoteOrder, RemoteRefund
+from statemachine.messages.ids import CommandId, LineId, OrderId, RemoteReturnId
 from tests.contract.provider.bench import Bench, facts, fulfil, refund
 
 KEY = {"Authorization": "Bearer sk_test_simulator"}
@@ -38,23 +39,23 @@ async def captured(bench: Bench, order_id: str = "A-1", method: str = "card", *,
 def returning(order: RemoteOrder, units: int, return_id: str = "t-1") -> CreateReturn:
     """The command that asks for a return."""
     return CreateReturn(
-        command_id=f"{return_id}-command",
-        order_id="A-1",
+        command_id=CommandId(f"{return_id}-command"),
+        order_id=OrderId("A-1"),
         dr_order_id=order.dr_order_id,
         currency="USD",
         return_id=return_id,
-        items=(ReturnItem("1", order.items[0].item_id, units),),
+        items=(ReturnItem(LineId("1"), order.items[0].item_id, units),),
     )
 
 
 def accepting(order: RemoteOrder, dr_return_id: str) -> AcceptReturn:
     """The command that accepts a return."""
     return AcceptReturn(
-        command_id="accept",
-        order_id="A-1",
+        command_id=CommandId("accept"),
+        order_id=OrderId("A-1"),
         dr_order_id=order.dr_order_id,
         currency="USD",
-        dr_return_id=dr_return_id,
+        dr_return_id=RemoteReturnId(dr_return_id),
         return_id="t-1",
     )
 
@@ -79,7 +80,7 @@ async def test_a_refund_is_asked_for_in_each_style_and_paid_later(
 ) -> None:
     """Law: pending at once, succeeded by a webhook, in the books only then."""
     order = await captured(bench)
-    items = () if line is None else (RefundItem("1", order.items[0].item_id, *line),)
+    items = () if line is None else (RefundCommandItem(LineId("1"), order.items[0].item_id, *line),)
     outcome = await bench.call(refund(order, amount=asked, items=items, kind=kind))
     assert outcome.refund is not None
     told = outcome.refund
@@ -121,7 +122,7 @@ async def test_more_than_what_is_left_is_refused(bench: Bench) -> None:
     order = await captured(bench)
     assert (await bench.call(refund(order, amount=3000))).result == "confirmed"
     assert (await bench.call(refund(order, "r-2", amount=782))).result == "rejected"
-    line = RefundItem("1", order.items[0].item_id, amount=3242)
+    line = RefundCommandItem(LineId("1"), order.items[0].item_id, amount=3242)
     assert (await bench.call(refund(order, "r-3", items=(line,)))).result == "rejected"
     assert (await bench.call(refund(order, "r-4", amount=781))).result == "confirmed"
 
@@ -171,7 +172,9 @@ async def _left_open(bench: Bench, command: Command, fault: str, error: type[Dig
     found = await bench.provider.look(command)
     assert found is not None
     assert (found.result, found.command_id, found.tries) == ("confirmed", command.command_id, 0)
-    inquiry = Inquire(command_id="inquiry", order_id="A-1", about=msgspec.Raw(msgspec.json.encode(command)))
+    inquiry = Inquire(
+        command_id=CommandId("inquiry"), order_id=OrderId("A-1"), about=msgspec.Raw(msgspec.json.encode(command))
+    )
     told = await bench.call(inquiry)
     assert (told.result, told.command_id, told.inquired_by) == ("confirmed", command.command_id, "inquiry")
     assert (told.refund, told.returned) == (found.refund, found.returned)

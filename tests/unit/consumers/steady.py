@@ -16,6 +16,7 @@ from consumers.requests.breaker import Breaker
 from consumers.requests.rate_limit import RateLimit
 from statemachine.messages.commands import Command, DeleteCheckout
 from statemachine.messages.facts import Outcome
+from statemachine.messages.ids import CheckoutId, CommandId, OrderId
 from tests.lanes.river import FileRiver
 
 
@@ -111,4 +112,6 @@ class Bench:
 
 def delete(command_id: str = "c1", order_id: str = "A-1", attempt: int = 1) -> DeleteCheckout:
     """A command of the simplest kind."""
-    return DeleteCheckout(command_id=command_id, order_id=order_id, attempt=attempt, checkout_id="chk")
+    return DeleteCheckout(
+        command_id=CommandId(command_id), order_id=OrderId(order_id), attempt=attempt, checkout_id=CheckoutId("chk")
+    )

@@ -12,6 +12,7 @@ from consumers.ownership.owner import PartitionState
 from consumers.ownership.records import record_bytes
 from producers.encoding import encode_command
 from statemachine.messages.commands import DeleteCheckout
+from statemachine.messages.ids import CheckoutId, CommandId, OrderId
 from tests.unit.consumers.test_footprints import command_partition
 
 SHARE = 1024 * 1024
@@ -34,7 +35,9 @@ class PausedConsumer:
 def large(offset: int, kib: int = 100) -> ConsumerRecord:
     """A command of so many KiB, for an order of its own."""
     order_id = f"A-{offset}"
-    command = DeleteCheckout(command_id=f"c{offset}", order_id=order_id, checkout_id="x" * 1024 * kib)
+    command = DeleteCheckout(
+        command_id=CommandId(f"c{offset}"), order_id=OrderId(order_id), checkout_id=CheckoutId("x" * 1024 * kib)
+    )
     now = datetime(2031, 3, 4, tzinfo=UTC)
     key, value = order_id.encode(), encode_command(command, time=now)
     at = int(now.timestamp() * 1000)

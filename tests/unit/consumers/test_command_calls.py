@@ -18,6 +18,7 @@ from consumers.provider import MayWrite
 from statemachine.errors import Denied, OffContract, Throttled, TransportFailure, Unavailable
 from statemachine.messages.commands import Command, Inquire
 from statemachine.messages.facts import Outcome, Problem
+from statemachine.messages.ids import CommandId, OrderId
 from tests.lanes.river import FileRiver
 from tests.unit.consumers.steady import Bench, Steady, delete
 
@@ -165,7 +166,7 @@ async def test_an_inquiry_does_not_answer_absent_while_the_call_may_still_take_e
     bench = Bench(books)
     about = msgspec.Raw(msgspec.json.encode(delete("c7")))
     began = bench.time.now
-    inquiry = Inquire(command_id="i1", order_id="A-1", about=about)
+    inquiry = Inquire(command_id=CommandId("i1"), order_id=OrderId("A-1"), about=about)
     outcome = await bench.run(inquiry, look_first=True, settled_at=began + 60.0)
     assert (outcome.result, bench.time.now >= began + 60.0) == ("absent", True)
 
@@ -336,7 +337,7 @@ async def test_an_inquiry_looks_and_never_writes(books: Path) -> None:
     """What has not taken effect is ``absent``, under the inquiry's id."""
     bench = Bench(books)
     about = msgspec.Raw(msgspec.json.encode(delete("c7")))
-    inquiry = Inquire(command_id="i1", order_id="A-1", about=about)
+    inquiry = Inquire(command_id=CommandId("i1"), order_id=OrderId("A-1"), about=about)
     absent = await bench.run(inquiry)
     await bench.run(delete("c7"))
     found = await bench.run(inquiry)
@@ -351,7 +352,7 @@ async def test_an_inquiry_without_an_answer_is_unknown_about_the_command_it_aske
     """The core finds the command by its own id."""
     bench = Bench(books, lambda what, _count: Unavailable("503", status=503) if what == "look" else None)
     about = msgspec.Raw(msgspec.json.encode(delete("c7", attempt=2)))
-    outcome = await bench.run(Inquire(command_id="i1", order_id="A-1", about=about))
+    outcome = await bench.run(Inquire(command_id=CommandId("i1"), order_id=OrderId("A-1"), about=about))
     assert (outcome.command_id, outcome.attempt, outcome.result, outcome.inquired_by) == ("c7", 2, "unknown", "i1")
 
 

@@ -15,6 +15,7 @@ from statemachine.errors import DecodeError, TransportFailure
 from statemachine.messages.decoding import decode
 from statemachine.messages.envelope import Record
 from statemachine.messages.facts import Outcome
+from statemachine.messages.ids import CommandId
 from tests.unit.consumers.steady import Bench, delete
 
 
@@ -246,7 +247,7 @@ def test_what_is_no_command_is_refused_with_a_reason(value: bytes | None, key: b
 def test_an_outcome_is_an_event_that_the_core_reads() -> None:
     """Its id names the command and the attempt, so that a repeated outcome is the same fact."""
     command = delete("c9", attempt=3)
-    outcome = Outcome(command_id="c9", command="delete_checkout", attempt=3, result="confirmed", tries=1)
+    outcome = Outcome(command_id=CommandId("c9"), command="delete_checkout", attempt=3, result="confirmed", tries=1)
     event = decode(Record("orderflow.inbox", 0, 1, b"A-1", outcome_event(command, outcome, time=a_moment())))
     assert (event.id, event.source, event.type) == ("c9:3", "orderflow/commands", "digitalriver.checkout_deleted")
     assert event.data == outcome

@@ -10,6 +10,7 @@ from consumers.commands.records import PendingCommand, unknown_outcome
 from consumers.commands.uncertain import Doubts
 from statemachine.messages.commands import Inquire
 from statemachine.messages.facts import Outcome, Problem
+from statemachine.messages.ids import CommandId, OrderId
 from tests.unit.consumers.steady import delete
 
 #: L, HTTP time-out and late-effect wait of all but the heirs with other settings.
@@ -109,7 +110,7 @@ def test_who_does_not_know_the_attempt_before_counts_from_the_record() -> None:
 def test_an_attempt_after_an_answer_need_not_wait() -> None:
     """A refusal for an unknown SKU leaves no call open; nor does one that is forbidden."""
     for outcome in (
-        Outcome(command_id="c1", command="delete_checkout", attempt=1, result="rejected"),
+        Outcome(command_id=CommandId("c1"), command="delete_checkout", attempt=1, result="rejected"),
         unknown_outcome(delete(), status=403, problem=Problem(code="forbidden", status=403)),
     ):
         doubts = Doubts(WAITS)
@@ -132,7 +133,9 @@ def test_an_inquiry_waits_for_the_call_that_it_asks_after() -> None:
     first = called(1, 100.0, "c7")
     doubts.learn(first, unknown_outcome(first.command))
     about = msgspec.Raw(msgspec.json.encode(delete("c7")))
-    inquiry = PendingCommand(2, Inquire(command_id="i1", order_id="A-1", about=about), asked_at=105.0)
+    inquiry = PendingCommand(
+        2, Inquire(command_id=CommandId("i1"), order_id=OrderId("A-1"), about=about), asked_at=105.0
+    )
     assert marked(doubts, inquiry) == (True, 160.0)
 
 

@@ -37,6 +37,7 @@ from statemachine.errors import (
 from statemachine.messages.decoding import decode
 from statemachine.messages.envelope import Record
 from statemachine.messages.facts import Fact, Problem
+from statemachine.messages.ids import OrderId, RemoteOrderId
 from statemachine.sku import decode_sku
 from tests.lanes.river import FileRiver
 from tests.unit.consumers.steady import Steady
@@ -363,8 +364,8 @@ def test_the_cache_forgets_what_was_not_seen_for_longest() -> None:
     """It is bounded."""
     cache = OrderCache(2)
     for number in (1, 2, 1, 3):
-        cache.put(f"DR{number}", f"A-{number}")
-    assert [cache.get(f"DR{number}") for number in (1, 2, 3)] == ["A-1", None, "A-3"]
+        cache.put(RemoteOrderId(f"DR{number}"), OrderId(f"A-{number}"))
+    assert [cache.get(RemoteOrderId(f"DR{number}")) for number in (1, 2, 3)] == ["A-1", None, "A-3"]
 
 
 def sku(event_id: str, name: str | None, key: bytes = b"S-1") -> Consumed:

@@ -11,6 +11,7 @@ from orderflow.digitalriver import reading, wire
 from orderflow.digitalriver.connection import Answer
 from statemachine.errors import OffContract
 from statemachine.messages.facts import Outcome
+from statemachine.messages.ids import CommandId
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_disclosures_travel_as_they_came() -> None:
     """Law: whatever Digital River discloses survives the way through an outcome; absent stays absent."""
     body = b'{"id":"c","currency":"USD","totalAmount":1.0,"disclosures":{"disclosures":[{"type":"termsOfSale"}]}}'
     outcome = Outcome(
-        command_id="c",
+        command_id=CommandId("c"),
         command="create_checkout",
         attempt=1,
         result="confirmed",

@@ -10,7 +10,8 @@ import pytest
 
 from orderflow.digitalriver import writing
 from statemachine.errors import DecodeError
-from statemachine.messages.commands import CreateFulfillment, CreateRefund, FulfillmentItem, RefundItem, Tracking
+from statemachine.messages.commands import CreateFulfillment, CreateRefund, FulfillmentItem, RefundCommandItem, Tracking
+from statemachine.messages.ids import CommandId, LineId, OrderId, RemoteItemId, RemoteOrderId
 from tests.contract.provider.bench import ADDRESS, cart_with, create
 
 
@@ -104,11 +105,14 @@ def test_what_is_absent_is_not_sent() -> None:
 def test_a_fulfilment_names_lines_by_item_and_carries_the_command() -> None:
     """Law: shipped and cancelled units of one line stand together, zero is left out."""
     command = CreateFulfillment(
-        command_id="cmd-1",
-        order_id="A-1",
-        dr_order_id="9001",
+        command_id=CommandId("cmd-1"),
+        order_id=OrderId("A-1"),
+        dr_order_id=RemoteOrderId("9001"),
         currency="USD",
-        items=(FulfillmentItem("1", "i1", 2, 1), FulfillmentItem("2", "i2", 1)),
+        items=(
+            FulfillmentItem(LineId("1"), RemoteItemId("i1"), 2, 1),
+            FulfillmentItem(LineId("2"), RemoteItemId("i2"), 1),
+        ),
         shipment_id="s-1",
         tracking=Tracking(company="ACME", number="T1", url="https://t.example"),
     )
@@ -125,9 +129,17 @@ def test_a_fulfilment_names_lines_by_item_and_carries_the_command() -> None:
 
 def test_a_refund_of_units_asks_for_all_of_their_price() -> None:
     """Each line in one style: units with 100 percent, or an amount."""
-    items = (RefundItem("1", "i-1", quantity=2), RefundItem("2", "i-2", amount=500))
+    items = (
+        RefundCommandItem(LineId("1"), RemoteItemId("i-1"), quantity=2),
+        RefundCommandItem(LineId("2"), RemoteItemId("i-2"), amount=500),
+    )
     command = CreateRefund(
-        command_id="c-1", order_id="A-1", dr_order_id="9", currency="USD", refund_id="r-1", items=items
+        command_id=CommandId("c-1"),
+        order_id=OrderId("A-1"),
+        dr_order_id=RemoteOrderId("9"),
+        currency="USD",
+        refund_id="r-1",
+        items=items,
     )
     assert writing.refund_body(command)["items"] == [
         {"itemId": "i-1", "quantity": 2, "percent": 100},

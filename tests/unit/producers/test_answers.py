@@ -17,7 +17,7 @@ from aiokafka.protocol.transaction import (
     TxnOffsetCommitRequest,
 )
 
-from producers.answers import AnswerWatch, Identity
+from producers.answers import AnswerWatch, ProducerIdentity
 from statemachine.errors import ConfigError
 
 REQUESTS = [
@@ -96,8 +96,8 @@ async def test_the_last_good_init_says_who_the_producer_is() -> None:
     await producer.client.send(1, REQUESTS[3])
     assert watch.identity is None
     await producer.client.send(1, REQUESTS[3])
-    assert watch.attached() == Identity(7, 3)
-    assert watch.attached().next == Identity(7, 4)
+    assert watch.attached() == ProducerIdentity(7, 3)
+    assert watch.attached().next == ProducerIdentity(7, 4)
 
 
 def test_an_aiokafka_that_cannot_be_watched_is_refused_with_a_line() -> None:

@@ -48,6 +48,17 @@ from statemachine.messages.facts import (
     SellingEntity,
     Session,
 )
+from statemachine.messages.ids import (
+    ChargeId,
+    CheckoutId,
+    FulfillmentId,
+    LineId,
+    OrderId,
+    RemoteItemId,
+    RemoteOrderId,
+    RemoteRefundId,
+    RemoteReturnId,
+)
 from statemachine.messages.money import parse_money
 
 Method = Literal[
@@ -66,10 +77,10 @@ Method = Literal[
 class PaperCheckout:
     """A checkout in the books."""
 
-    checkout_id: str
-    upstream_id: str
+    checkout_id: CheckoutId
+    upstream_id: OrderId
     currency: str
-    lines: list[tuple[str, str, int, int]]
+    lines: list[tuple[LineId, str, int, int]]
     method: str | None = None
     deleted: bool = False
     used: bool = False
@@ -131,12 +142,12 @@ class PaperCheckout:
 class PaperOrder:
     """An order in the books."""
 
-    dr_order_id: str
+    dr_order_id: RemoteOrderId
     checkout: PaperCheckout
     state: str
     charge_state: str | None
-    shipped: dict[str, int] = field(default_factory=dict)
-    cancelled: dict[str, int] = field(default_factory=dict)
+    shipped: dict[LineId, int] = field(default_factory=dict)
+    cancelled: dict[LineId, int] = field(default_factory=dict)
     captures: list[ChargeOperation] = field(default_factory=list)
     cancels: list[ChargeOperation] = field(default_factory=list)
     fulfillments: dict[str, RemoteFulfillment] = field(default_factory=dict)
@@ -156,7 +167,7 @@ class PaperOrder:
         """What a refund is over: one by items has amounts there only."""
         return refund.amount if refund.amount is not None else sum(item.amount for item in refund.items)
 
-    def available_of(self, line: str) -> int:
+    def available_of(self, line: LineId) -> int:
         """What may still be refunded of one line: what its shipped units cost, less its parts of refunds."""
         taken = sum(
             item.amount
@@ -172,7 +183,7 @@ class PaperOrder:
         if self.charge_state is None:
             return None
         return RemoteCharge(
-            charge_id=f"c4a26e00-0000-4000-8000-{self.dr_order_id}",
+            charge_id=ChargeId(f"c4a26e00-0000-4000-8000-{self.dr_order_id}"),
             state=self.charge_state,
             amount=self.checkout.total,
             dr_order_id=self.dr_order_id,
@@ -199,7 +210,7 @@ class PaperOrder:
             checkout_id=self.checkout.checkout_id,
             upstream_id=self.checkout.upstream_id,
             items=tuple(
-                RemoteItem(f"7005003003{line}", quantity, line, sku_id, "created", amount, tax)
+                RemoteItem(RemoteItemId(f"7005003003{line}"), quantity, line, sku_id, "created", amount, tax)
                 for (line, sku_id, quantity, amount), tax in zip(self.checkout.lines, self.checkout.taxes, strict=True)
             ),
             discount=self.checkout.discount,
@@ -217,7 +228,7 @@ class River:
         self.orders: dict[str, PaperOrder] = {}
         self.by_command: dict[str, str] = {}
         #: (order id, fact) in the order in which they happened.
-        self.facts: list[tuple[str, Fact]] = []
+        self.facts: list[tuple[OrderId, Fact]] = []
         self.numbers = 0
         #: Whether an accepted return is paid back, as it should.
         self.pays_back_returns = True
@@ -283,7 +294,7 @@ class River:
         ]
         off = (cart.get("discount") or {}).get("amount")
         discount = 0 if off is None else parse_money(off, currency)
-        checkout = PaperCheckout(self._uuid(), command.order_id, currency, lines, discount=discount)
+        checkout = PaperCheckout(CheckoutId(self._uuid()), command.order_id, currency, lines, discount=discount)
         self.checkouts[checkout.checkout_id] = checkout
         self.by_command[command.command_id] = checkout.checkout_id
         return msgspec.structs.replace(self._confirmed(command), checkout=checkout.view())
@@ -307,7 +318,11 @@ class River:
         elif checkout.method == "card_review":
             state = "in_review"
         order = PaperOrder(
-            f"{900100200000 + self._number()}", checkout, state, charge_state or None, session_state=session
+            RemoteOrderId(f"{900100200000 + self._number()}"),
+            checkout,
+            state,
+            charge_state or None,
+            session_state=session,
         )
         checkout.used = True
         self.orders[order.dr_order_id] = order
@@ -358,7 +373,7 @@ class River:
             order.shipped[item.line] = order.shipped.get(item.line, 0) + item.quantity
             order.cancelled[item.line] = order.cancelled.get(item.line, 0) + item.cancel_quantity
         fulfillment = RemoteFulfillment(
-            fulfillment_id=f"ful_{self._uuid()}",
+            fulfillment_id=FulfillmentId(f"ful_{self._uuid()}"),
             dr_order_id=order.dr_order_id,
             items=tuple(
                 RemoteFulfillmentItem(item.item_id, item.quantity, item.cancel_quantity) for item in command.items
@@ -450,7 +465,7 @@ class River:
         if order.state == "dispute" or not 0 < amount <= order.available():
             return self.rejected(command, "invalid_parameter", 400)
         refund = RemoteRefund(
-            f"re_{self._uuid()}",
+            RemoteRefundId(f"re_{self._uuid()}"),
             "pending",
             order.dr_order_id,
             None if items else amount,
@@ -493,7 +508,7 @@ class River:
         order = self.orders[command.dr_order_id]
         items = tuple(RemoteReturnItem(one.item_id, one.quantity) for one in command.items)
         made = RemoteReturn(
-            f"ret_{self._uuid()}",
+            RemoteReturnId(f"ret_{self._uuid()}"),
             "created",
             order.dr_order_id,
             items,
@@ -515,14 +530,18 @@ class River:
         order = self.orders[command.dr_order_id]
         asked = order.returns[command.dr_return_id]
         done = msgspec.structs.replace(asked, state="accepted")
-        lines = {f"7005003003{line}": (line, quantity) for line, _, quantity, _ in order.checkout.lines}
+        lines = {RemoteItemId(f"7005003003{line}"): (line, quantity) for line, _, quantity, _ in order.checkout.lines}
         items = tuple(
             RemoteRefundItem(one.item_id, one.quantity, order.checkout.price_of(lines[one.item_id][0], one.quantity))
             for one in asked.items
         )
         # Digital River's samples have the refund reported before the return that caused it.
         paid = RemoteRefund(
-            f"re_{self._uuid()}", "pending", order.dr_order_id, currency=order.checkout.currency, items=items
+            RemoteRefundId(f"re_{self._uuid()}"),
+            "pending",
+            order.dr_order_id,
+            currency=order.checkout.currency,
+            items=items,
         )
         if self.pays_back_returns and 0 < order.over(paid) <= order.available():
             self.report_refund(order, paid, "refund.pending")
@@ -542,7 +561,7 @@ class River:
         order = self.orders[dr_order_id]
         order.state = state
         created = datetime(2031, 4, 1, 12, minute, tzinfo=UTC)
-        return Fact(type=kind, dr_order_id=dr_order_id, order=order.view(), created=created)
+        return Fact(type=kind, dr_order_id=RemoteOrderId(dr_order_id), order=order.view(), created=created)
 
     def _inquire(self, inquiry: Inquire) -> Outcome:
         about = decode_command(inquiry.about)

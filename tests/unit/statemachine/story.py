@@ -16,6 +16,7 @@ from statemachine.messages.decoding import decode
 from statemachine.messages.envelope import Record
 from statemachine.messages.events import REGISTRY, DeadlineDue, Event
 from statemachine.messages.facts import Fact, Outcome, outcome_type
+from statemachine.messages.ids import OrderId, RemoteOrderId
 from statemachine.order.decision import Decision, Moved, Parked, Refused, Repeated, SetAside, StateChange
 from statemachine.order.order import Order
 from statemachine.order.policy import Policy
@@ -74,7 +75,7 @@ class Story:
     def __init__(self, *, river: River | None = None, policy: Policy | None = None, order_id: str = "A-1") -> None:
         self.river = river or River()
         self.policy = policy or Policy()
-        self.order_id = order_id
+        self.order_id = OrderId(order_id)
         self.order: Order | None = None
         self.now = BEGIN
         self.numbers = 0
@@ -195,7 +196,7 @@ class Story:
         return self.changes[-1]
 
     @property
-    def dr_order_id(self) -> str:
+    def dr_order_id(self) -> RemoteOrderId:
         """The id of the order's current order at Digital River."""
         assert self.order is not None
         assert self.order.digital_river.order_id is not None

@@ -13,6 +13,7 @@ from statemachine.drafts.draft import LEFT_OUT, Draft
 from statemachine.effects.attention import mark_too_large
 from statemachine.effects.deadlines import deadline_event
 from statemachine.messages.facts import RemoteCharge
+from statemachine.messages.ids import ChargeId
 from statemachine.order.decision import Moved, Parked, Repeated
 from statemachine.order.policy import Policy
 from tests.unit.statemachine.story import Story, cart, units
@@ -64,7 +65,7 @@ def test_what_has_waited_until_the_order_rests_waits_anew() -> None:
     story.answer()
     story.now += timedelta(days=3)
     (order,) = story.river.orders.values()
-    charge = RemoteCharge(f"charge-{order.dr_order_id}", "capturable", 2200, dr_order_id=order.dr_order_id)
+    charge = RemoteCharge(ChargeId(f"charge-{order.dr_order_id}"), "capturable", 2200, dr_order_id=order.dr_order_id)
     told(story, "complete", "order.complete", charges=(charge,))
     assert story.state == "complete"
     assert deadline(story) == Policy().parked_max_age

@@ -20,6 +20,14 @@ from statemachine.messages.facts import (
     RemoteRefund,
     RemoteReturn,
 )
+from statemachine.messages.ids import (
+    ChargeId,
+    FulfillmentId,
+    RemoteItemId,
+    RemoteOrderId,
+    RemoteRefundId,
+    RemoteReturnId,
+)
 from statemachine.order.decision import Decision, Moved, Parked, Repeated
 from statemachine.order.snapshot import encode_snapshot
 from tests.unit.statemachine.story import Story, cart, units
@@ -33,15 +41,16 @@ def charge(
     """A report of the order's one charge; ``captures`` and ``cancels``: (id, state, amount, fulfilment)."""
     given: dict[str, Any] = {
         kind: tuple(
-            ChargeOperation(how, amount, id=name, fulfillment_id=parcel or None) for name, how, amount, parcel in rows
+            ChargeOperation(how, amount, id=name, fulfillment_id=FulfillmentId(parcel) if parcel else None)
+            for name, how, amount, parcel in rows
         )
         for kind, rows in operations.items()
     }
-    remote = RemoteCharge("cha-1", state, total, dr_order_id=story.dr_order_id, **given)
+    remote = RemoteCharge(ChargeId("cha-1"), state, total, dr_order_id=story.dr_order_id, **given)
     return Fact(type=f"order.charge.{state}", dr_order_id=story.dr_order_id, charge=remote)
 
 
-def paper_charge(story: Story) -> str:
+def paper_charge(story: Story) -> ChargeId:
     """The id under which Digital River on paper keeps the charge."""
     found = story.river.orders[story.dr_order_id].charge()
     assert found is not None
@@ -135,13 +144,15 @@ def placing() -> Story:
     return story
 
 
-def early_facts(dr_order_id: str) -> list[Fact]:
+def early_facts(dr_order_id: RemoteOrderId) -> list[Fact]:
     """One report of each kind about an order at Digital River that is not known here yet."""
-    remote = RemoteCharge("cha-9", "capturable", 2200, dr_order_id=dr_order_id)
+    remote = RemoteCharge(ChargeId("cha-9"), "capturable", 2200, dr_order_id=dr_order_id)
     document = RemoteDocument("file-1", "customer_invoice", dr_order_id)
-    refund = RemoteRefund("re-1", "pending", dr_order_id, 100)
-    parcel = RemoteFulfillment("ful-9", dr_order_id, (RemoteFulfillmentItem("not-ours", 1),))
-    returned = RemoteReturn("ret-9", "created", dr_order_id)
+    refund = RemoteRefund(RemoteRefundId("re-1"), "pending", dr_order_id, 100)
+    parcel = RemoteFulfillment(
+        FulfillmentId("ful-9"), dr_order_id, (RemoteFulfillmentItem(RemoteItemId("not-ours"), 1),)
+    )
+    returned = RemoteReturn(RemoteReturnId("ret-9"), "created", dr_order_id)
     return [
         Fact(type="fulfillment.created", fulfillment=parcel),
         Fact(type="return.created", returned=returned),
@@ -200,7 +211,7 @@ def test_reports_that_waited_for_an_order_that_was_never_made_are_dropped() -> N
     """The placement was declined: what waited says nothing of this order."""
     story = placing()
     command = story.commands.popleft()
-    for fact in early_facts("do-unknown"):
+    for fact in early_facts(RemoteOrderId("do-unknown")):
         story.fact(fact)
     story.outcome(story.river.rejected(command, "failed-request", 409))
     assert story.order is not None
@@ -309,9 +320,9 @@ def test_a_void_that_failed_and_was_made_good_leaves_a_captured_order() -> None:
     """Another void gave the money back and the charge is complete: nothing is being voided any more."""
     story, shipped, voided = part_shipped_part_cancelled()
     mark = paper_charge(story)
-    captures = (ChargeOperation("complete", 1100, id="k", fulfillment_id=shipped),)
-    failed = ChargeOperation("failed", 1100, id="v", fulfillment_id=voided)
-    good = ChargeOperation("complete", 1100, id="v2", fulfillment_id=voided)
+    captures = (ChargeOperation("complete", 1100, id="k", fulfillment_id=FulfillmentId(shipped)),)
+    failed = ChargeOperation("failed", 1100, id="v", fulfillment_id=FulfillmentId(voided))
+    good = ChargeOperation("complete", 1100, id="v2", fulfillment_id=FulfillmentId(voided))
     remote = RemoteCharge(mark, "capturable", 2200, story.dr_order_id, captures=captures, cancels=(failed,))
     story.fact(Fact(type="order.charge.cancel.failed", charge=remote))
     assert story.order is not None
@@ -326,14 +337,14 @@ def test_an_authorisation_that_ended_with_units_open_calls_a_person(voided: str)
     """The warehouse must not go on shipping what nobody will pay for."""
     story = Story().to_placed()
     mark = paper_charge(story)
-    void = ChargeOperation("complete", 2200, id="v", fulfillment_id="ful-x")
+    void = ChargeOperation("complete", 2200, id="v", fulfillment_id=FulfillmentId("ful-x"))
     state, voids = ("cancelled", ()) if voided == "by its state" else ("capturable", (void,))
     remote = RemoteCharge(mark, state, 2200, dr_order_id=story.dr_order_id, cancels=voids)
     story.fact(Fact(type="order.charge.cancelled", charge=remote))
     assert story.order is not None
     assert (story.state, story.order.payment) == ("submitted", "voided")
     assert story.attention == ["units are open whose authorisation has ended, captured is 0.00 of 22.00"]
-    renewed = RemoteCharge("cha-new", "capturable", 2200, dr_order_id=story.dr_order_id)
+    renewed = RemoteCharge(ChargeId("cha-new"), "capturable", 2200, dr_order_id=story.dr_order_id)
     story.fact(Fact(type="order.charge.capturable", charge=renewed))
     assert (story.order.payment, story.attention) == ("authorized", [])
 
@@ -358,7 +369,7 @@ def test_units_without_a_price_are_paid_for_by_their_number() -> None:
     assert story.order is not None
     items = tuple(msgspec.structs.replace(item, amount=None, tax=0) for item in story.order.items)
     story.order = msgspec.structs.replace(story.order, items=items)
-    captures = (ChargeOperation("complete", 500, id="k", fulfillment_id="ful-x"),)
+    captures = (ChargeOperation("complete", 500, id="k", fulfillment_id=FulfillmentId("ful-x")),)
     remote = RemoteCharge(paper_charge(story), "complete", 2200, dr_order_id=story.dr_order_id, captures=captures)
     story.fact(Fact(type="order.charge.complete", charge=remote))
     assert "units are open whose authorisation has ended, captured is 5.00 of 22.00" in story.attention
@@ -372,7 +383,7 @@ def test_a_charge_that_ended_with_enough_captured_calls_nobody(captured: int, ca
     if captured < 2200:
         story.tell("order.cancel_requested", items=units(l1=1))
         story.answer()
-    captures = (ChargeOperation("complete", captured, id="k", fulfillment_id="ful-x"),)
+    captures = (ChargeOperation("complete", captured, id="k", fulfillment_id=FulfillmentId("ful-x")),)
     remote = RemoteCharge(mark, "complete", 2200, dr_order_id=story.dr_order_id, captures=captures)
     story.fact(Fact(type="order.charge.complete", charge=remote))
     assert any(reason.startswith("units are open") for reason in story.attention) is calls
@@ -396,7 +407,7 @@ def late_wire() -> Story:
     assert story.state == "cancelled"
     captures = (ChargeOperation("complete", 2200, id="c"),)
     story.river.orders[story.dr_order_id].captures.extend(captures)
-    remote = RemoteCharge("cha-9", "complete", 2200, dr_order_id=story.dr_order_id, captures=captures)
+    remote = RemoteCharge(ChargeId("cha-9"), "complete", 2200, dr_order_id=story.dr_order_id, captures=captures)
     story.fact(Fact(type="order.charge.capture.complete", charge=remote))
     return story
 
@@ -491,7 +502,7 @@ def late_capture(story: Story, amount: int = 2200) -> None:
     """Money is captured for an order that has ended."""
     captures = (ChargeOperation("complete", amount, id="late"),)
     story.river.orders[story.dr_order_id].captures.extend(captures)
-    remote = RemoteCharge("cha-9", "complete", amount, dr_order_id=story.dr_order_id, captures=captures)
+    remote = RemoteCharge(ChargeId("cha-9"), "complete", amount, dr_order_id=story.dr_order_id, captures=captures)
     story.fact(Fact(type="order.charge.capture.complete", charge=remote))
 
 
@@ -565,7 +576,7 @@ def test_a_late_approval_of_a_declined_order_is_not_forgotten(told: str) -> None
         story.fact(approved)
     buy_anew(story)
     captures = (ChargeOperation("complete", 2200, id="late"),)
-    charge = RemoteCharge("cha-9", "complete", 2200, dr_order_id=first, captures=captures)
+    charge = RemoteCharge(ChargeId("cha-9"), "complete", 2200, dr_order_id=first, captures=captures)
     if told == "after it":
         story.fact(approved)
     elif told == "as a capture":
@@ -602,8 +613,8 @@ def test_a_void_that_is_told_as_pending_for_ever_does_not_outlast_its_charge() -
     """The charge is complete, so nothing is pending any more, whatever the last report of the void said."""
     story, shipped, voided = part_shipped_part_cancelled()
     mark = paper_charge(story)
-    captures = (ChargeOperation("complete", 1100, id="k", fulfillment_id=shipped),)
-    pending = (ChargeOperation("pending", 1100, id="v", fulfillment_id=voided),)
+    captures = (ChargeOperation("complete", 1100, id="k", fulfillment_id=FulfillmentId(shipped)),)
+    pending = (ChargeOperation("pending", 1100, id="v", fulfillment_id=FulfillmentId(voided)),)
     remote = RemoteCharge(mark, "complete", 2200, story.dr_order_id, captures=captures, cancels=pending)
     story.fact(Fact(type="order.charge.complete", charge=remote))
     assert story.order is not None
@@ -614,7 +625,7 @@ def test_what_digital_river_says_it_paid_back_counts_in_every_order_of_reports()
     """A pending refund explains it only until it fails."""
     story = Story().to_complete()
     order = story.river.orders[story.dr_order_id].view()
-    refund = RemoteRefund("re-9", "pending", story.dr_order_id, 500)
+    refund = RemoteRefund(RemoteRefundId("re-9"), "pending", story.dr_order_id, 500)
     events = (
         story.event("digitalriver.x", Fact(type="order.refunded", order=msgspec.structs.replace(order, refunded=500))),
         story.event("digitalriver.y", Fact(type="refund.pending", refund=refund)),

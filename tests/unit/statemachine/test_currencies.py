@@ -10,6 +10,7 @@ import pytest
 
 from statemachine.errors import DecodeError
 from statemachine.messages.facts import ChargeOperation, Fact, RemoteRefund
+from statemachine.messages.ids import RemoteRefundId
 from statemachine.order.decision import Moved, Repeated
 from tests.unit.statemachine.story import Story
 from tests.unit.statemachine.test_refunds import amount, captured, refunds
@@ -24,7 +25,9 @@ def elsewhere(what: str) -> list[str]:
 def test_a_refund_in_another_currency_is_not_counted(currency: str, told: int) -> None:
     """EUR 5.00 and JPY 500 are not USD 5.00."""
     story = captured()
-    remote = RemoteRefund("re_1", "succeeded", story.dr_order_id, told, refunded=told, currency=currency)
+    remote = RemoteRefund(
+        RemoteRefundId("re_1"), "succeeded", story.dr_order_id, told, refunded=told, currency=currency
+    )
     story.fact(Fact(type="refund.complete", dr_order_id=story.dr_order_id, refund=remote))
     assert (refunds(story), amount(story, "refunded")) == ({}, "0.00")
     assert story.attention == elsewhere("a refund")

@@ -14,6 +14,7 @@ from statemachine.messages.decoding import cause_of, decode
 from statemachine.messages.envelope import Record
 from statemachine.messages.events import REGISTRY, CancelRequested, Cart, OrderPlaced, SkuUpserted
 from statemachine.messages.facts import Fact, Outcome
+from statemachine.messages.ids import CommandId
 from tests.unit.statemachine.story import cart, record, units
 
 
@@ -257,7 +258,7 @@ def test_a_cart_in_data_base64_travels_on_as_json() -> None:
 
 def test_an_outcome_in_data_base64_is_read() -> None:
     """The inbox is held to the same rules."""
-    outcome = Outcome(command_id="c", command="refresh_order", attempt=1, result="confirmed")
+    outcome = Outcome(command_id=CommandId("c"), command="refresh_order", attempt=1, result="confirmed")
     made = encoded("digitalriver.order_read", msgspec.json.encode(outcome))
     assert decode(made).data == outcome
 
@@ -364,7 +365,7 @@ def test_only_a_fact_comes_from_a_webhook() -> None:
 
 def test_the_inbox_takes_outcomes_facts_and_public_types() -> None:
     """Answers, webhooks, reads of our own, and what an operator writes."""
-    outcome = Outcome(command_id="c", command="refresh_order", attempt=1, result="confirmed")
+    outcome = Outcome(command_id=CommandId("c"), command="refresh_order", attempt=1, result="confirmed")
     assert isinstance(decode(record("digitalriver.order_read", outcome)).data, Outcome)
     assert isinstance(decode(record("digitalriver.order_read", Fact(type="order_read"))).data, Fact)
     assert isinstance(decode(record("digitalriver.order.accepted", Fact(type="order.accepted"))).data, Fact)

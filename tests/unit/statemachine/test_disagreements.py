@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from statemachine.messages.facts import Fact, RemoteCharge, RemoteDocument, RemoteRefund
+from statemachine.messages.ids import ChargeId, RemoteOrderId, RemoteRefundId
 from statemachine.order.decision import Parked, Repeated
 from tests.unit.statemachine.story import Story, units
 
@@ -24,7 +25,7 @@ def told(story: Story, state: str, kind: str = "order.updated", **more: Any) -> 
 
 def refunded(story: Story, state: str, amount: int | None, paid: int = 0, refund_id: str | None = None) -> Fact:
     """A report of the refund ``re_1``."""
-    remote = RemoteRefund("re_1", state, story.dr_order_id, amount, refunded=paid, refund_id=refund_id)
+    remote = RemoteRefund(RemoteRefundId("re_1"), state, story.dr_order_id, amount, refunded=paid, refund_id=refund_id)
     return Fact(type=f"refund.{state}", dr_order_id=story.dr_order_id, refund=remote)
 
 
@@ -62,7 +63,7 @@ def test_an_authorisation_below_the_order_calls_a_person_until_the_rest_is_autho
     story = Story().to_placed()
     charge = story.river.orders[story.dr_order_id].charge()
     assert charge is not None
-    small = RemoteCharge("cha-2", "capturable", 500, dr_order_id=story.dr_order_id)
+    small = RemoteCharge(ChargeId("cha-2"), "capturable", 500, dr_order_id=story.dr_order_id)
     story.fact(Fact(type="order.charge.capturable", charge=small))
     assert story.attention == []  # two charges, more than enough
     other = Story().to_ready()
@@ -72,7 +73,7 @@ def test_an_authorisation_below_the_order_calls_a_person_until_the_rest_is_autho
     low = tuple(msgspec.structs.replace(one, amount=500) for one in answer.order.charges)
     other.outcome(msgspec.structs.replace(answer, order=msgspec.structs.replace(answer.order, charges=low)))
     assert other.attention == ["less is authorised than the order costs: 5.00 of 22.00"]
-    more = RemoteCharge("cha-2", "capturable", 1700, dr_order_id=other.dr_order_id)
+    more = RemoteCharge(ChargeId("cha-2"), "capturable", 1700, dr_order_id=other.dr_order_id)
     other.fact(Fact(type="order.charge.capturable", charge=more))
     assert other.attention == []
 
@@ -140,7 +141,9 @@ def test_a_chargeback_of_an_order_without_a_cart_counts_nothing() -> None:
     """An earlier order of the same id, or a mistake: there is no currency to count in."""
     story = Story()
     story.request()
-    assert isinstance(story.fact(Fact(type="order.chargeback", dr_order_id="900", major=Decimal(1))), Repeated)
+    assert isinstance(
+        story.fact(Fact(type="order.chargeback", dr_order_id=RemoteOrderId("900"), major=Decimal(1))), Repeated
+    )
 
 
 @pytest.mark.parametrize("kind", ["charge", "order"])
@@ -149,7 +152,7 @@ def test_a_failed_charge_ends_a_wire_whatever_carries_it(kind: str) -> None:
     story = Story().to_placed(method="wire")
     assert story.state == "pending_payment"
     if kind == "charge":
-        charge = RemoteCharge("cha-1", "failed", 2200, dr_order_id=story.dr_order_id)
+        charge = RemoteCharge(ChargeId("cha-1"), "failed", 2200, dr_order_id=story.dr_order_id)
         story.fact(Fact(type="order.charge.failed", dr_order_id=story.dr_order_id, charge=charge))
     else:
         told(story, "pending_payment", "order.charge.failed", charges=())
@@ -160,7 +163,7 @@ def test_a_failed_charge_ends_a_wire_whatever_carries_it(kind: str) -> None:
 def test_a_charge_that_fails_after_the_order_was_submitted_moves_nothing() -> None:
     """Only a pending payment is lost by it."""
     story = Story().to_placed()
-    charge = RemoteCharge("cha-9", "failed", 2200, dr_order_id=story.dr_order_id)
+    charge = RemoteCharge(ChargeId("cha-9"), "failed", 2200, dr_order_id=story.dr_order_id)
     story.fact(Fact(type="order.charge.failed", dr_order_id=story.dr_order_id, charge=charge))
     assert story.state == "submitted"
 

@@ -13,6 +13,7 @@ from statemachine.messages.facts import (
     RemoteFulfillment,
     RemoteFulfillmentItem,
 )
+from statemachine.messages.ids import ChargeId, FulfillmentId, RemoteItemId, RemoteOrderId
 from statemachine.order.decision import Moved, Repeated
 from tests.unit.statemachine.story import Story, cart
 
@@ -192,12 +193,16 @@ def test_a_cancel_confirmed_by_webhook_before_the_answer_counts_once() -> None:
 def test_a_fulfilment_that_was_not_asked_for_counts_and_calls_a_person() -> None:
     """Somebody shipped at Digital River's dashboard: its word counts."""
     story = Story().to_placed()
-    foreign = RemoteFulfillment("ful_x", story.dr_order_id, (RemoteFulfillmentItem("70050030031", 1),))
+    foreign = RemoteFulfillment(
+        FulfillmentId("ful_x"), story.dr_order_id, (RemoteFulfillmentItem(RemoteItemId("70050030031"), 1),)
+    )
     story.fact(Fact(type="fulfillment.created", fulfillment=foreign))
     assert story.order is not None
     assert story.line() == (2, 1, 0)
     assert story.order.attention == ("a fulfilment at Digital River that was not asked for here",)
-    over = msgspec.structs.replace(foreign, fulfillment_id="ful_y", items=(RemoteFulfillmentItem("70050030031", 5),))
+    over = msgspec.structs.replace(
+        foreign, fulfillment_id="ful_y", items=(RemoteFulfillmentItem(RemoteItemId("70050030031"), 5),)
+    )
     story.fact(Fact(type="fulfillment.created", fulfillment=over))
     assert story.line() == (2, 2, 0)
     assert "Digital River shipped or cancelled more units of a line than were ordered: 6 of 2" in story.order.attention
@@ -206,8 +211,8 @@ def test_a_fulfilment_that_was_not_asked_for_counts_and_calls_a_person() -> None
 def test_more_captured_than_authorised_calls_a_person() -> None:
     """Never silence about money: both figures."""
     story = shipped()
-    charge = RemoteCharge("c4a26e00", "processing", 2200, dr_order_id=story.dr_order_id)
-    extra = (ChargeOperation("complete", 9900, "cap-x", "ful_x"),)
+    charge = RemoteCharge(ChargeId("c4a26e00"), "processing", 2200, dr_order_id=story.dr_order_id)
+    extra = (ChargeOperation("complete", 9900, "cap-x", FulfillmentId("ful_x")),)
     story.fact(Fact(type="order.charge.capture.complete", charge=msgspec.structs.replace(charge, captures=extra)))
     assert story.order is not None
     assert any("99.00 captured" in reason for reason in story.order.attention)
@@ -400,7 +405,11 @@ def test_a_charge_of_another_order_is_left_alone() -> None:
     """Known by its order's id, or not at all."""
     story = Story().to_placed()
     charge = RemoteCharge(
-        "other", "complete", 2200, captures=(ChargeOperation("complete", 2200, "cap", "ful"),), dr_order_id="?"
+        ChargeId("other"),
+        "complete",
+        2200,
+        captures=(ChargeOperation("complete", 2200, "cap", FulfillmentId("ful")),),
+        dr_order_id=RemoteOrderId("?"),
     )
     assert isinstance(story.fact(Fact(type="order.charge.complete", charge=charge)), Repeated)
 
@@ -410,7 +419,7 @@ def test_a_capture_without_a_fulfilment_id_gets_it_from_a_later_report() -> None
     story = shipped()
     assert story.order is not None
     fulfillment_id = story.order.shipments[0].fulfillment_id
-    charge = RemoteCharge("c", "processing", 2200, dr_order_id=story.dr_order_id)
+    charge = RemoteCharge(ChargeId("c"), "processing", 2200, dr_order_id=story.dr_order_id)
 
     def told(*captures: ChargeOperation) -> None:
         story.fact(

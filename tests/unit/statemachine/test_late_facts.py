@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from statemachine.messages.facts import ChargeOperation, Fact, RemoteCharge, RemoteFulfillment, RemoteFulfillmentItem
+from statemachine.messages.ids import ChargeId, FulfillmentId, RemoteItemId
 from statemachine.order.decision import Moved, Repeated
 from statemachine.order.snapshot import encode_snapshot
 from tests.unit.statemachine.story import Story, units
@@ -132,7 +133,7 @@ def test_a_charge_that_failed_authorises_nothing() -> None:
     story = Story().to_placed()
     charge = story.river.orders[story.dr_order_id].charge()
     assert charge is not None
-    failed = RemoteCharge("cha-0", "failed", 2200, dr_order_id=story.dr_order_id)
+    failed = RemoteCharge(ChargeId("cha-0"), "failed", 2200, dr_order_id=story.dr_order_id)
     story.fact(Fact(type="order.charge.failed", charge=failed))
     assert story.attention == []
     capture = ChargeOperation("complete", 4000, "cap-1")
@@ -167,7 +168,9 @@ def test_units_that_are_open_here_when_digital_river_closes_its_order_call_a_per
     assert story.attention == [], "a parcel is on its way: its answer tells"
     story.outcome(answer)
     assert story.attention == ["Digital River closed its order with units open here: 1 of 2"]
-    foreign = RemoteFulfillment("ful_x", story.dr_order_id, (RemoteFulfillmentItem("70050030031", 1),))
+    foreign = RemoteFulfillment(
+        FulfillmentId("ful_x"), story.dr_order_id, (RemoteFulfillmentItem(RemoteItemId("70050030031"), 1),)
+    )
     story.fact(Fact(type="fulfillment.created", fulfillment=foreign))
     assert story.state == "fulfilled"
     assert story.attention == ["a fulfilment at Digital River that was not asked for here"]
@@ -176,8 +179,12 @@ def test_units_that_are_open_here_when_digital_river_closes_its_order_call_a_per
 def test_a_fulfilment_of_a_line_that_the_order_does_not_have_calls_a_person() -> None:
     """Its other lines count."""
     story = Story().to_placed()
-    items = (RemoteFulfillmentItem("70050030031", 1), RemoteFulfillmentItem("unknown", 3))
-    story.fact(Fact(type="fulfillment.created", fulfillment=RemoteFulfillment("ful_x", story.dr_order_id, items)))
+    items = (RemoteFulfillmentItem(RemoteItemId("70050030031"), 1), RemoteFulfillmentItem(RemoteItemId("unknown"), 3))
+    story.fact(
+        Fact(
+            type="fulfillment.created", fulfillment=RemoteFulfillment(FulfillmentId("ful_x"), story.dr_order_id, items)
+        )
+    )
     assert story.line() == (2, 1, 0)
     assert "Digital River shipped or cancelled a line that the order does not have" in story.attention
 

@@ -9,6 +9,7 @@ import pytest
 
 from statemachine.aftersale.refundable import left_to_refund
 from statemachine.messages.facts import Fact, RemoteRefund, RemoteRefundItem
+from statemachine.messages.ids import RemoteItemId, RemoteRefundId
 from statemachine.order.decision import Moved
 from tests.unit.statemachine.story import Story, cart
 from tests.unit.statemachine.test_refunds import amount, captured, refunds
@@ -95,8 +96,8 @@ def test_a_unit_that_costs_more_than_rounding_has_left_takes_what_is_left() -> N
     """Seven units for a few cents: each is rounded up, so the money ends before the units do."""
     story = captured(("1", 7, "0.01"), ("2", 1, "5.00"))
     assert story.river.orders[story.dr_order_id].checkout.prices["1"] == (7, 7)
-    told = RemoteRefundItem("70050030031", 1, 3)
-    drifted = RemoteRefund("re_1", "succeeded", story.dr_order_id, refunded=3, items=(told,))
+    told = RemoteRefundItem(RemoteItemId("70050030031"), 1, 3)
+    drifted = RemoteRefund(RemoteRefundId("re_1"), "succeeded", story.dr_order_id, refunded=3, items=(told,))
     story.river.orders[story.dr_order_id].refunds["re_1"] = drifted
     story.fact(Fact(type="refund.complete", dr_order_id=story.dr_order_id, refund=drifted))
     ask(story, "r-1", {"line": "1", "quantity": 5})
@@ -108,7 +109,7 @@ def test_the_lost_cent_of_the_order_does_not_stop_the_rest_of_a_line() -> None:
     """Digital River has a cent less than the line: what it has is asked for."""
     story = captured(("1", 2, "10.00"))
     ask(story, "r-1", {"line": "1", "quantity": 1})
-    drifted = RemoteRefund("re_1", "succeeded", story.dr_order_id, 1, refunded=1)
+    drifted = RemoteRefund(RemoteRefundId("re_1"), "succeeded", story.dr_order_id, 1, refunded=1)
     story.fact(Fact(type="refund.complete", dr_order_id=story.dr_order_id, refund=drifted))
     ask(story, "r-2", {"line": "1"})
     assert refunds(story)["r-2"][1] == "10.99"
@@ -175,8 +176,8 @@ def test_what_digital_river_tells_of_a_line_is_what_is_left_out_of_its_rest() ->
 def test_a_refund_by_items_takes_the_sum_of_its_items_while_it_is_pending() -> None:
     """It has no amount of its own, and was given twice when that counted as nothing."""
     story = captured(("1", 2, "10.00"))
-    item = RemoteRefundItem("70050030031", 2, 2200)
-    told = RemoteRefund("re_1", "pending", story.dr_order_id, currency="USD", items=(item,))
+    item = RemoteRefundItem(RemoteItemId("70050030031"), 2, 2200)
+    told = RemoteRefund(RemoteRefundId("re_1"), "pending", story.dr_order_id, currency="USD", items=(item,))
     story.fact(Fact(type="refund.pending", dr_order_id=story.dr_order_id, refund=told))
     assert refunds(story) == {"re_1": ("pending", "22.00")}
     story.refuses(story.tell("order.refund_requested", refund_id="r-1", amount="0.01"), "more is asked for")

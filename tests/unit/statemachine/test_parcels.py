@@ -11,6 +11,7 @@ import pytest
 from statemachine.drafts.fulfilling import FULFILLMENT_REFUSED, PARCEL_DROPPED, REFUSED_MAX
 from statemachine.messages.commands import CreateFulfillment
 from statemachine.messages.facts import Fact
+from statemachine.messages.ids import RemoteOrderId
 from statemachine.order.decision import Moved, Repeated
 from statemachine.order.snapshot import encode_snapshot
 from tests.unit.statemachine.story import Story, units
@@ -269,6 +270,6 @@ def test_two_orders_for_one_checkout_call_a_person() -> None:
     (order,) = story.river.orders.values()
     twin = msgspec.structs.replace(order.view(), dr_order_id="another")
     for _ in range(2):
-        story.fact(Fact(type="order.accepted", dr_order_id="another", order=twin))
+        story.fact(Fact(type="order.accepted", dr_order_id=RemoteOrderId("another"), order=twin))
     assert story.attention == ["Digital River has two orders for one checkout; money may be held or taken twice"]
     assert (story.state, story.dr_order_id) == ("submitted", order.dr_order_id)

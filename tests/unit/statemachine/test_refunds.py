@@ -11,6 +11,7 @@ import pytest
 from statemachine.decide import decide
 from statemachine.errors import InvariantBroken
 from statemachine.messages.facts import ChargeOperation, Fact, RemoteRefund, RemoteRefundItem
+from statemachine.messages.ids import RemoteOrderId, RemoteRefundId
 from statemachine.order.decision import Moved, Parked, Repeated
 from statemachine.order.order import Order
 from statemachine.order.snapshot import encode_snapshot
@@ -209,7 +210,7 @@ def test_a_failed_refund_of_digital_rivers_own_is_settled_by_asking_for_its_unit
     story = captured()
     assert story.order is not None
     of_line = RemoteRefundItem(story.order.items[0].item_id, 1, told)
-    failed = RemoteRefund("re_1", "failed", story.dr_order_id, told, items=(of_line,))
+    failed = RemoteRefund(RemoteRefundId("re_1"), "failed", story.dr_order_id, told, items=(of_line,))
     story.fact(Fact(type="refund.failed", dr_order_id=story.dr_order_id, refund=failed))
     assert story.attention == ["a refund failed: re_1; ask again under a new refund_id"]
     assert isinstance(story.tell("order.refund_requested", refund_id="r-1", items=items), Moved)
@@ -266,7 +267,7 @@ def test_a_push_payment_asks_the_shopper_for_an_account() -> None:
 def test_a_refund_made_at_digital_river_goes_by_its_id() -> None:
     """By hand, or for a return: it counts, and what it takes is not left."""
     story = captured()
-    made = RemoteRefund("re_1", "succeeded", story.dr_order_id, 2000, refunded=2000)
+    made = RemoteRefund(RemoteRefundId("re_1"), "succeeded", story.dr_order_id, 2000, refunded=2000)
     story.fact(Fact(type="refund.complete", dr_order_id=story.dr_order_id, refund=made))
     assert refunds(story) == {"re_1": ("succeeded", "20.00")}
     story.refuses(story.tell("order.refund_requested", refund_id="r-1", amount="2.01"), "is left")
@@ -320,7 +321,9 @@ def test_a_refund_said_to_have_failed_and_succeeded_calls_a_person(first: str) -
     for order in ((first, "succeeded"), ("succeeded", first)):
         story = captured()
         for state in order:
-            told = RemoteRefund("re_1", state, story.dr_order_id, 510, refunded=500 if state == "succeeded" else 0)
+            told = RemoteRefund(
+                RemoteRefundId("re_1"), state, story.dr_order_id, 510, refunded=500 if state == "succeeded" else 0
+            )
             story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=told))
         assert refunds(story) == {"re_1": ("succeeded", "5.00")}
         assert story.attention == [
@@ -332,7 +335,7 @@ def test_a_refund_said_to_have_failed_and_succeeded_calls_a_person(first: str) -
 def test_a_refund_in_an_unknown_state_calls_a_person() -> None:
     """It exists, so it takes its money."""
     story = captured()
-    told = RemoteRefund("re_1", "thinking", story.dr_order_id, 500)
+    told = RemoteRefund(RemoteRefundId("re_1"), "thinking", story.dr_order_id, 500)
     story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=told))
     assert refunds(story) == {"re_1": ("pending", "5.00")}
     assert story.attention == ["Digital River has refund re_1 in a state that is not known here"]
@@ -350,7 +353,7 @@ def test_two_refunds_at_digital_river_for_one_of_ours_call_a_person() -> None:
     story = captured()
     story.tell("order.refund_requested", refund_id="r-1", amount="5.00")
     story.answer()
-    twin = RemoteRefund("re_twin", "pending", story.dr_order_id, 500, refund_id="r-1")
+    twin = RemoteRefund(RemoteRefundId("re_twin"), "pending", story.dr_order_id, 500, refund_id="r-1")
     story.fact(Fact(type="refund.pending", dr_order_id=story.dr_order_id, refund=twin))
     assert refunds(story) == {"r-1": ("pending", "5.00"), "re_twin": ("pending", "5.00")}
     assert story.attention == ["Digital River has more than one refund for r-1"]
@@ -361,7 +364,7 @@ def test_more_back_than_captured_is_told_with_its_figures_and_settles() -> None:
     story = Story().to_placed()
     story.ship()
     story.answer()
-    early = RemoteRefund("re_1", "succeeded", story.dr_order_id, 2200, refunded=2200)
+    early = RemoteRefund(RemoteRefundId("re_1"), "succeeded", story.dr_order_id, 2200, refunded=2200)
     story.fact(Fact(type="refund.complete", dr_order_id=story.dr_order_id, refund=early))
     assert story.attention == ["more went back than was captured: 22.00 refunded and 0.00 charged back of 0.00"]
     story.river.tick()
@@ -387,7 +390,7 @@ def test_charge_refunds_are_never_counted_beside_refunds() -> None:
 def test_the_lost_cent_does_not_stop_the_last_refund() -> None:
     """Digital River's shares drift by a minor unit per line: the last line is asked for whole all the same."""
     story = captured(("1", 3, "10.00"), ("2", 1, "10.00"))
-    drifted = RemoteRefund("re_1", "succeeded", story.dr_order_id, 1101, refunded=1101)
+    drifted = RemoteRefund(RemoteRefundId("re_1"), "succeeded", story.dr_order_id, 1101, refunded=1101)
     story.fact(Fact(type="refund.complete", dr_order_id=story.dr_order_id, refund=drifted))
     assert isinstance(story.tell("order.refund_requested", refund_id="r-1", items=[{"line": "1"}]), Moved)
 
@@ -448,7 +451,7 @@ def test_a_chargeback_leaves_less_to_refund() -> None:
     story.refuses(story.tell("order.refund_requested", refund_id="r-1", amount="12.01"), "is left")
     story.fact(Fact(type="order.chargeback", dr_order_id=story.dr_order_id, amount=1300), "another event")
     assert story.attention == ["more went back than was captured: 0.00 refunded and 23.00 charged back of 22.00"]
-    other = Fact(type="order.chargeback", dr_order_id="another", amount=1)
+    other = Fact(type="order.chargeback", dr_order_id=RemoteOrderId("another"), amount=1)
     assert isinstance(story.fact(other, "a third event"), Repeated)
 
 
@@ -469,7 +472,7 @@ def test_a_refund_of_an_order_that_has_ended_is_refused() -> None:
 def test_a_refund_may_first_be_heard_of_in_any_state(state: str, due: str | None) -> None:
     """Its amount is known, it waits or it does not, and one that came to nothing calls a person."""
     story = captured()
-    told = RemoteRefund("re_1", state, story.dr_order_id, 500)
+    told = RemoteRefund(RemoteRefundId("re_1"), state, story.dr_order_id, 500)
     story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=told))
     assert refunds(story) == {"re_1": (state, "5.00")}
     assert story.order is not None
@@ -481,7 +484,7 @@ def test_a_refund_that_expires_waits_no_longer() -> None:
     """The shopper never named an account."""
     story = captured()
     for state in ("pending_information", "expired"):
-        told = RemoteRefund("re_1", state, story.dr_order_id, 500)
+        told = RemoteRefund(RemoteRefundId("re_1"), state, story.dr_order_id, 500)
         story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=told))
     assert story.order is not None
     assert story.order.deadlines == ()
@@ -491,7 +494,9 @@ def test_each_refund_is_overdue_for_itself() -> None:
     """Two waits: the first is fired, the second goes on."""
     story = captured()
     for number, expires in enumerate(["2031-05-04T10:00:00Z", "2031-06-04T10:00:00Z"]):
-        told = RemoteRefund(f"re_{number}", "pending_information", story.dr_order_id, 500, token_expires=expires)
+        told = RemoteRefund(
+            RemoteRefundId(f"re_{number}"), "pending_information", story.dr_order_id, 500, token_expires=expires
+        )
         story.fact(Fact(type="refund.pending_information", dr_order_id=story.dr_order_id, refund=told))
     story.fire("refund")
     assert story.attention == ["refund re_0 is overdue: pending_information for longer than it should be"]
@@ -503,7 +508,9 @@ def test_each_refund_is_overdue_for_itself() -> None:
 def test_a_token_without_a_date_waits_as_long_as_the_settings_say(expires: str | None) -> None:
     """90 days: no date, none that can be read, or one without a zone."""
     story = captured()
-    told = RemoteRefund("re_1", "pending_information", story.dr_order_id, 500, token="secret", token_expires=expires)
+    told = RemoteRefund(
+        RemoteRefundId("re_1"), "pending_information", story.dr_order_id, 500, token="secret", token_expires=expires
+    )
     story.fact(Fact(type="refund.pending_information", dr_order_id=story.dr_order_id, refund=told))
     assert story.order is not None
     (deadline,) = story.order.deadlines
@@ -538,7 +545,7 @@ def test_money_without_digital_river_s_lines_is_a_fault() -> None:
 def test_a_token_that_comes_with_a_later_report_is_told_then_and_once() -> None:
     """The first report named none: without the later one the shopper could never be paid back."""
     story = captured()
-    first = RemoteRefund("re_1", "pending_information", story.dr_order_id, 500)
+    first = RemoteRefund(RemoteRefundId("re_1"), "pending_information", story.dr_order_id, 500)
     story.fact(Fact(type="refund.pending_information", dr_order_id=story.dr_order_id, refund=first))
     expires = "2031-05-04T10:00:00Z"
     named = msgspec.structs.replace(first, token="secret", token_expires=expires)
@@ -567,7 +574,7 @@ def test_a_refund_that_fails_later_carries_a_problem(reason: str | None, code: s
 def test_a_part_that_is_asked_for_again_settles_the_one_that_failed() -> None:
     """How much the shipping was, only Digital River knows: it is the same debt, and another part is another one."""
     story = captured()
-    failed = RemoteRefund("re_1", "failed", story.dr_order_id, 500, kind="shipping")
+    failed = RemoteRefund(RemoteRefundId("re_1"), "failed", story.dr_order_id, 500, kind="shipping")
     story.fact(Fact(type="refund.failed", dr_order_id=story.dr_order_id, refund=failed))
     assert len(story.attention) == 1
     story.tell("order.refund_requested", refund_id="r-1", of="tax")

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from statemachine.messages.facts import Fact, RemoteRefund, RemoteRefundItem, RemoteReturn, RemoteReturnItem
+from statemachine.messages.ids import RemoteItemId, RemoteRefundId, RemoteReturnId
 from statemachine.order.decision import Moved, Refused, Repeated
 from tests.unit.statemachine.story import Story, units
 from tests.unit.statemachine.test_refunds import amount, captured, refunds
@@ -38,8 +39,10 @@ def refund(story: Story, refund_id: str = "r-1", **data: Any) -> Any:
 
 def pay(story: Story, refund_id: str, *items: tuple[str, int, int], over: int | None = None, **more: Any) -> None:
     """Digital River reports a refund of its own: of lines (line, units, money) or over an amount."""
-    of = tuple(RemoteRefundItem(f"7005003003{line}", quantity, money) for line, quantity, money in items)
-    told = RemoteRefund(refund_id, more.pop("state", "pending"), story.dr_order_id, over, items=of, **more)
+    of = tuple(RemoteRefundItem(RemoteItemId(f"7005003003{line}"), quantity, money) for line, quantity, money in items)
+    told = RemoteRefund(
+        RemoteRefundId(refund_id), more.pop("state", "pending"), story.dr_order_id, over, items=of, **more
+    )
     story.fact(Fact(type="refund.pending", dr_order_id=story.dr_order_id, refund=told))
 
 
@@ -168,7 +171,7 @@ def test_a_return_waits_until_its_own_refund_is_known(named: bool) -> None:
     assert second.remote_id is not None
     pay(story, "re_1", ("1", 1, 1100))
     if named:
-        told = RemoteReturn(second.remote_id, "accepted", story.dr_order_id, dr_refund_ids=("re_1",))
+        told = RemoteReturn(second.remote_id, "accepted", story.dr_order_id, dr_refund_ids=(RemoteRefundId("re_1"),))
         story.fact(Fact(type="return.updated", dr_order_id=story.dr_order_id, returned=told))
         assert isinstance(story.fact(Fact(type="return.updated", returned=told), "again"), Repeated)
     waiting = [one.return_id for one in story.order.returns if one.due is not None]
@@ -238,7 +241,13 @@ def test_a_return_of_what_cost_nothing_or_is_paid_back_whole_waits_for_no_refund
     whole = captured(("1", 1, "10.00"))
     pay(whole, "re_1", over=1100, state="succeeded", refunded=1100)
     asked(whole, l1=1)
-    told = RemoteReturn("ret_9", "accepted", whole.dr_order_id, (RemoteReturnItem("70050030031", 1),), return_id="t-9")
+    told = RemoteReturn(
+        RemoteReturnId("ret_9"),
+        "accepted",
+        whole.dr_order_id,
+        (RemoteReturnItem(RemoteItemId("70050030031"), 1),),
+        return_id="t-9",
+    )
     whole.fact(Fact(type="return.accepted", dr_order_id=whole.dr_order_id, returned=told))
     assert whole.order is not None
     assert [one.return_id for one in whole.order.returns if one.due is not None] == ["t-1"]
@@ -313,7 +322,13 @@ def test_a_return_may_be_accepted_before_its_request_is_answered() -> None:
     """The webhook is the first that names it."""
     story = captured()
     story.tell("order.return_requested", return_id="t-1", items=units(l1=2))
-    told = RemoteReturn("ret_1", "accepted", story.dr_order_id, (RemoteReturnItem("70050030031", 2),), return_id="t-1")
+    told = RemoteReturn(
+        RemoteReturnId("ret_1"),
+        "accepted",
+        story.dr_order_id,
+        (RemoteReturnItem(RemoteItemId("70050030031"), 2),),
+        return_id="t-1",
+    )
     story.fact(Fact(type="return.accepted", dr_order_id=story.dr_order_id, returned=told))
     assert story.order is not None
     assert [(one.state, one.remote_id) for one in story.order.returns] == [("accepted", "ret_1")]
@@ -322,8 +337,8 @@ def test_a_return_may_be_accepted_before_its_request_is_answered() -> None:
 def test_a_return_made_and_accepted_at_digital_river_waits_for_its_refund_too() -> None:
     """Nobody here asked for it, and still the shopper's money must come, or a person is called."""
     story = captured(("1", 2, "10.00"))
-    items = (RemoteReturnItem("70050030031", 1, accepted=1),)
-    remote = RemoteReturn("ret-9", "accepted", story.dr_order_id, items=items)
+    items = (RemoteReturnItem(RemoteItemId("70050030031"), 1, accepted=1),)
+    remote = RemoteReturn(RemoteReturnId("ret-9"), "accepted", story.dr_order_id, items=items)
     story.fact(Fact(type="return.accepted", dr_order_id=story.dr_order_id, returned=remote))
     story.fire("return")
     assert any("is not paid back" in reason for reason in story.attention)

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from statemachine.messages.facts import Fact, RemoteReturn, RemoteReturnItem
+from statemachine.messages.ids import RemoteItemId, RemoteReturnId
 from statemachine.order.decision import Moved, Parked, Repeated
 from statemachine.order.snapshot import encode_snapshot
 from tests.unit.statemachine.story import Story, units
@@ -183,7 +184,9 @@ def test_reports_of_a_return_in_any_order_end_the_same() -> None:
 def test_a_return_made_at_digital_river_goes_by_its_id() -> None:
     """By hand: its units come back, and are not asked for again."""
     story = captured()
-    made = RemoteReturn("ret_1", "created", story.dr_order_id, (RemoteReturnItem("70050030031", 1),))
+    made = RemoteReturn(
+        RemoteReturnId("ret_1"), "created", story.dr_order_id, (RemoteReturnItem(RemoteItemId("70050030031"), 1),)
+    )
     story.fact(Fact(type="return.created", dr_order_id=story.dr_order_id, returned=made))
     assert returns(story) == {"ret_1": "requested"}
     assert story.order is not None
@@ -198,7 +201,9 @@ def test_a_return_made_at_digital_river_goes_by_its_id() -> None:
 def test_a_return_in_an_unknown_state_calls_a_person() -> None:
     """Digital River may add states at any time."""
     story = captured()
-    told = RemoteReturn("ret_1", "lost", story.dr_order_id, (RemoteReturnItem("70050030031", 2),))
+    told = RemoteReturn(
+        RemoteReturnId("ret_1"), "lost", story.dr_order_id, (RemoteReturnItem(RemoteItemId("70050030031"), 2),)
+    )
     story.fact(Fact(type="return.updated", dr_order_id=story.dr_order_id, returned=told))
     assert returns(story) == {"ret_1": "requested"}
     assert story.attention == ["Digital River has return ret_1 in a state that is not known here"]
@@ -256,7 +261,9 @@ def test_a_confirmed_return_that_tells_nothing_calls_a_person() -> None:
 def test_units_count_as_returned_only_once_they_are_shipped() -> None:
     """An accepted return may be reported before the fulfilment that shipped its units."""
     story = Story().to_placed()
-    told = RemoteReturn("ret_1", "accepted", story.dr_order_id, (RemoteReturnItem("70050030031", 2),))
+    told = RemoteReturn(
+        RemoteReturnId("ret_1"), "accepted", story.dr_order_id, (RemoteReturnItem(RemoteItemId("70050030031"), 2),)
+    )
     story.fact(Fact(type="return.accepted", dr_order_id=story.dr_order_id, returned=told))
     assert returned(story) == 0
     story.ship()

@@ -12,6 +12,7 @@ import pytest
 
 from statemachine.errors import ConfigError, Disposition, InvariantBroken
 from statemachine.messages.facts import Fact, RemoteOrder
+from statemachine.messages.ids import OrderId
 from statemachine.order import upgrades
 from statemachine.order.decision import Parked
 from statemachine.order.order import DEFINITION, Refund, Return, new_order
@@ -86,7 +87,7 @@ def test_refunds_and_returns_survive() -> None:
 
 def test_a_newer_snapshot_stops_the_worker() -> None:
     """A rollback must not write over what a newer version knows."""
-    newer = msgspec.structs.replace(new_order("A-1", BEGIN), definition=DEFINITION + 1)
+    newer = msgspec.structs.replace(new_order(OrderId("A-1"), BEGIN), definition=DEFINITION + 1)
     with pytest.raises(ConfigError, match="run the newer version"):
         decode_snapshot(encode_snapshot(newer))
     unreadable = msgspec.json.encode({"definition": DEFINITION + 1, "lines": "of another shape"})

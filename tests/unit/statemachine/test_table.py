@@ -16,6 +16,7 @@ from statemachine.errors import InvariantBroken
 from statemachine.machines import MACHINES, ORDER, TRIGGERS
 from statemachine.messages.envelope import Record
 from statemachine.messages.events import REGISTRY
+from statemachine.messages.ids import OrderId
 from statemachine.order.order import Amounts, Order, State
 from statemachine.order.states import ALL, FINAL
 from statemachine.tables.life_cycle import RULES
@@ -61,7 +62,7 @@ def order_in(state: State) -> Order:
     story = Story().to_placed()
     assert story.order is not None
     if state == "awaited":
-        return Order(order_id="A-1", state="awaited", amounts=Amounts(""), updated=BEGIN)
+        return Order(order_id=OrderId("A-1"), state="awaited", amounts=Amounts(""), updated=BEGIN)
     placed = state not in ("checkout_pending", "checkout_open", "checkout_ready", "checkout_rejected")
     return msgspec.structs.replace(story.order, state=state, placed=placed and state != "declined", deadlines=())
 

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from statemachine.messages.facts import ChargeOperation, Fact, RemoteFulfillment, RemoteFulfillmentItem, RemoteOrder
+from statemachine.messages.ids import CommandId, FulfillmentId, RemoteItemId, RemoteOrderId
 from statemachine.order.decision import Moved, Repeated
 from statemachine.order.order import Deadline
 from tests.unit.statemachine.story import Story, cart, units
@@ -261,7 +262,7 @@ def test_a_capture_above_the_authorisation_is_told_with_its_figures() -> None:
     story = captured()
     charge = story.river.orders[story.dr_order_id].charge()
     assert charge is not None
-    more = ChargeOperation("complete", 500, "another capture", "ful_other")
+    more = ChargeOperation("complete", 500, "another capture", FulfillmentId("ful_other"))
     told_charge = msgspec.structs.replace(charge, captures=(*charge.captures, more))
     assert isinstance(story.fact(Fact(type="order.charge.capture.complete", charge=told_charge)), Moved)
     figures = "27.00 captured and 0.00 given back of 22.00"
@@ -354,7 +355,9 @@ def test_a_refresh_refused_after_the_payment_was_told_calls_nobody() -> None:
 def test_a_fulfilment_of_another_order_is_left_alone() -> None:
     """Never by the key alone."""
     story = Story().to_placed()
-    made = RemoteFulfillment("ful_9", "another", (RemoteFulfillmentItem("70050030031", 1),))
+    made = RemoteFulfillment(
+        FulfillmentId("ful_9"), RemoteOrderId("another"), (RemoteFulfillmentItem(RemoteItemId("70050030031"), 1),)
+    )
     assert isinstance(story.fact(Fact(type="fulfillment.created", fulfillment=made)), Repeated)
 
 
@@ -362,7 +365,10 @@ def test_a_fulfilment_of_a_command_that_is_not_open_any_more_counts_without_atte
     """It carries our command id, so somebody here asked for it."""
     story = Story().to_placed()
     made = RemoteFulfillment(
-        "ful_9", story.dr_order_id, (RemoteFulfillmentItem("70050030031", 1),), command_id="of long ago"
+        FulfillmentId("ful_9"),
+        story.dr_order_id,
+        (RemoteFulfillmentItem(RemoteItemId("70050030031"), 1),),
+        command_id=CommandId("of long ago"),
     )
     story.fact(Fact(type="fulfillment.created", dr_order_id=story.dr_order_id, fulfillment=made))
     assert (story.line(), story.attention) == ((2, 1, 0), [])

@@ -7,6 +7,7 @@ import pytest
 
 from statemachine.messages.commands import CreateFulfillment, Inquire, PlaceOrder
 from statemachine.messages.facts import Outcome, Problem
+from statemachine.messages.ids import CommandId
 from statemachine.order.decision import Repeated
 from tests.unit.statemachine.story import Story, cart
 
@@ -249,7 +250,8 @@ def test_the_outcome_of_a_command_that_is_not_open_changes_nothing() -> None:
     """Not ours, or answered long ago."""
     story = Story().to_open()
     assert isinstance(
-        story.outcome(Outcome(command_id="?", command="attach_source", attempt=1, result="confirmed")), Repeated
+        story.outcome(Outcome(command_id=CommandId("?"), command="attach_source", attempt=1, result="confirmed")),
+        Repeated,
     )
 
 

@@ -12,6 +12,7 @@ from statemachine.effects.deadlines import deadline_event
 from statemachine.effects.expiring import is_empty_shell
 from statemachine.messages.commands import CreateFulfillment, DeleteCheckout, PlaceOrder, name_of
 from statemachine.messages.facts import Fact
+from statemachine.messages.ids import OrderId
 from statemachine.order.decision import Moved, Parked, Refused, Repeated, SetAside
 from statemachine.order.order import new_order
 from statemachine.order.policy import Policy
@@ -488,7 +489,7 @@ def test_a_parked_event_for_an_order_that_contradicts_itself_is_set_aside_by_its
     import msgspec
 
     from statemachine import decide as deciding
-    from statemachine.order.order import Parked as ParkedEvent
+    from statemachine.order.order import ParkedEvent
 
     story = Story().to_open()
     story.tell("order.placed", "e-1", terms_accepted=True)
@@ -553,7 +554,7 @@ def test_a_raised_age_limit_does_not_keep_a_deadline_firing() -> None:
 
 def test_a_shell_is_empty_once_nothing_waits_in_it_and_nobody_has_to_look() -> None:
     """Then there is nothing to keep; a requested order is never empty."""
-    shell = new_order("A-1", BEGIN)
+    shell = new_order(OrderId("A-1"), BEGIN)
     assert is_empty_shell(shell)
     assert not is_empty_shell(msgspec.structs.replace(shell, attention=("look",)))
     story = Story()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from statemachine.messages.facts import Fact, RemoteReturn, RemoteReturnItem
+from statemachine.messages.ids import RemoteItemId, RemoteReturnId
 from statemachine.order.decision import Decision, Moved, Parked, Repeated
 from tests.unit.statemachine.story import Story, units
 from tests.unit.statemachine.test_refunds import captured
@@ -120,7 +121,9 @@ def test_a_withdrawn_return_that_digital_river_accepts_calls_a_person() -> None:
     story = asked(captured(), l1=2)
     withdraw(story)
     (made,) = story.river.orders[story.dr_order_id].returns.values()
-    told = RemoteReturn(made.dr_return_id, "accepted", story.dr_order_id, (RemoteReturnItem("70050030031", 2),))
+    told = RemoteReturn(
+        made.dr_return_id, "accepted", story.dr_order_id, (RemoteReturnItem(RemoteItemId("70050030031"), 2),)
+    )
     story.fact(Fact(type="return.accepted", dr_order_id=story.dr_order_id, returned=told))
     assert returns(story) == {"t-1": "accepted"}
     assert story.attention == ["Digital River accepted return t-1, which was withdrawn: it pays it back"]
@@ -134,7 +137,13 @@ def test_a_withdrawn_return_is_accepted_under_the_id_that_is_told_then() -> None
     story = captured()
     story.tell("order.return_requested", return_id="t-1", items=units(l1=2))
     withdraw(story)
-    told = RemoteReturn("ret_1", "accepted", story.dr_order_id, (RemoteReturnItem("70050030031", 2),), return_id="t-1")
+    told = RemoteReturn(
+        RemoteReturnId("ret_1"),
+        "accepted",
+        story.dr_order_id,
+        (RemoteReturnItem(RemoteItemId("70050030031"), 2),),
+        return_id="t-1",
+    )
     story.fact(Fact(type="return.accepted", dr_order_id=story.dr_order_id, returned=told))
     assert story.order is not None
     assert [(one.state, one.remote_id) for one in story.order.returns] == [("accepted", "ret_1")]

@@ -26,12 +26,12 @@ from producers.topics import Lane, Topic, group_id, prefixed
 from statemachine.errors import BrokerUnavailable, ConfigError
 
 #: Metadata of an offset behind which no command was ever called.
-NOTHING_CALLED: Final = "nothing was called before this offset"
+NO_EARLIER_CALL: Final = "nothing was called before this offset"
 #: A new cluster makes its topic for offsets when the first group asks, which takes it seconds.
 _FIRST_GROUP_SECONDS: Final = 60.0
 
 
-async def commit_beginnings(connection: KafkaConnection, prefix: str, partitions: int) -> list[int]:
+async def commit_first_offsets(connection: KafkaConnection, prefix: str, partitions: int) -> list[int]:
     """Commit the command lane's offset for every empty partition of ``dr-commands`` that has none; returns which.
 
     Safe to repeat. A partition with records and no offset is left as it is: a person decides (``orderflow partitions accept``).
@@ -70,7 +70,7 @@ async def _commit(consumer: AIOKafkaConsumer, tps: list[TopicPartition]) -> list
         try:
             missing = await _without_offset(consumer, tps)
             if missing:
-                await consumer.commit({tp: (offset, NOTHING_CALLED) for tp, offset in missing.items()})
+                await consumer.commit({tp: (offset, NO_EARLIER_CALL) for tp, offset in missing.items()})
             return sorted(tp.partition for tp in missing)
         except (CommitFailedError, UnknownMemberIdError):
             return []  # the lane is at work, and does this by itself
