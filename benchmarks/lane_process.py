@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.workload import EVENTS_PER_ORDER, OneOrder, Written
 from consumers.group.membership import GroupOptions
+from consumers.lanes import LaneContext
 from consumers.orders.lane import make_order_lane
 from consumers.ownership.options import LaneOptions
 from consumers.ownership.partition import OwnedPartition
@@ -59,15 +60,15 @@ def _cpu_seconds() -> float:
 
 async def run_lane(bootstrap: str, prefix: str, partitions: int, total: int) -> None:
     """The order lane as a worker runs it."""
-    lane = make_order_lane(
+    context = LaneContext(
         KafkaConnection(bootstrap),
         prefix=prefix,
         partitions=partitions,
         incarnation=uuid.uuid4().hex,
         group=GroupOptions(worker="bench"),
-        policy=Policy(),
-        options=LaneOptions(),
+        lane_options=LaneOptions(),
     )
+    lane = make_order_lane(context, policy=Policy())
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     meter = Meter(total)

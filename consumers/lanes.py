@@ -1,24 +1,34 @@
-"""The parts of a stateful lane put together: one consumer, one reader, and a partition for each number that is owned.
+"""What every lane is made with, and the lanes that keep a table: one consumer, one reader, one partition for each number owned.
 
 Orders, webhooks and SKUs differ in their topics and their logic only. The command lane has partitions of its own kind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from aiokafka import AIOKafkaConsumer
 
 from consumers.group.membership import GroupOptions, Membership, make_consumer
 from consumers.ownership.changelog import ChangelogReader
+from consumers.ownership.lease import steady_clock
 from consumers.ownership.options import LaneOptions, LaneTopics
+from consumers.ownership.owner import PartitionOwner
 from consumers.ownership.partition import OwnedPartition, PartitionLogic
 from consumers.ownership.store import DictStore, Store
 from producers.connection import KafkaConnection
+from producers.sizes import Room
+from producers.topics import Lane, Topic, group_id, prefixed
 from producers.transaction import Probe
+
+#: Makes a partition, by its number, that reads with this consumer.
+MakePartition = Callable[[int, AIOKafkaConsumer], PartitionOwner]
 
 
 def utc_now() -> datetime:
-    """The clock of a lane unless it is given another."""
+    """The time in UTC: the clock of a lane unless it is given another."""
     return datetime.now(UTC)
 
 
@@ -27,61 +37,98 @@ def dict_store(_partition: int) -> Store:
     return DictStore()
 
 
-def make_stateful_lane(
-    connection: KafkaConnection,
-    *,
-    group_name: str,
-    topics: LaneTopics,
-    partitions: int,
-    incarnation: str,
-    group: GroupOptions,
-    options: LaneOptions,
-    make_logic: Callable[[int], PartitionLogic],
-    make_store: Callable[[int], Store] = dict_store,
-    clock: Callable[[], datetime],
-    probe: Probe | None,
-) -> Membership:
-    """A member of a stateful lane's group, ready for ``run``.
+@dataclass(frozen=True, slots=True)
+class LaneContext:
+    """What a process gives to each lane, whatever the lane does. Each lane of a process has its own."""
 
-    Args:
-        connection: How to reach Kafka.
-        group_name: The group's full name.
-        topics: The lane's topics, by their full names.
-        partitions: The partition count of the inputs.
-        incarnation: Unique to this process start.
-        group: Session and worker name.
-        options: Batching and limits.
-        make_logic: What the lane does, for a partition number.
-        make_store: A store for a partition number.
-        clock: UTC now.
-        probe: For fault-injection tests.
-    """
-    consumer, assignor = make_consumer(connection, group_name, group)
-    reader = ChangelogReader(connection)
+    connection: KafkaConnection
+    #: Before every topic name and group id.
+    prefix: str
+    #: Partition count of the lane's input topics, and of those that must have as many.
+    partitions: int
+    #: Unique to this process start.
+    incarnation: str
+    #: Session and worker name.
+    group: GroupOptions
+    #: Batching and limits; None: the defaults, with the heartbeat interval of the group.
+    lane_options: LaneOptions | None = None
+    #: UTC now.
+    clock: Callable[[], datetime] = utc_now
+    #: Seconds of a clock that nobody sets.
+    steady: Callable[[], float] = steady_clock
+    #: For fault-injection tests: points of a transaction.
+    probe: Probe | None = None
 
-    def make_partition(number: int) -> OwnedPartition:
-        return OwnedPartition(
-            number,
-            partitions=partitions,
-            group=group_name,
-            topics=topics,
-            options=options,
-            connection=connection,
+    @property
+    def options(self) -> LaneOptions:
+        """Batching and limits."""
+        return self.lane_options or LaneOptions(heartbeat_seconds=self.group.heartbeat_interval_ms / 1000)
+
+    @property
+    def room(self) -> Room:
+        """What fits into a record of the lane's producer."""
+        return self.connection.room
+
+    def topic(self, topic: Topic) -> str:
+        """The full name of a topic."""
+        return prefixed(self.prefix, topic)
+
+    def group_name(self, lane: Lane) -> str:
+        """The full name of a lane's consumer group."""
+        return group_id(self.prefix, lane)
+
+    def make_member(
+        self, lane: Lane, inputs: Iterable[str], reader: ChangelogReader, make_partition: MakePartition
+    ) -> Membership:
+        """A member of the lane's group, ready for ``run``.
+
+        Args:
+            lane: Which lane.
+            inputs: The full names of the topics that it reads.
+            reader: Closed when the member has left.
+            make_partition: Called once for each partition number that this process owns.
+
+        Raises:
+            ConfigError: The installed aiokafka is not one that orderflow is made for.
+        """
+        name = self.group_name(lane)
+        consumer, assignor = make_consumer(self.connection, name, self.group)
+        return Membership(
+            connection=self.connection,
+            group=name,
+            topics=inputs,
             consumer=consumer,
+            assignor=assignor,
+            make_partition=lambda number: make_partition(number, consumer),
             reader=reader,
-            incarnation=incarnation,
-            make_store=make_store,
-            make_logic=make_logic,
-            clock=clock,
-            probe=probe,
         )
 
-    return Membership(
-        connection=connection,
-        group=group_name,
-        topics=topics.inputs.values(),
-        consumer=consumer,
-        assignor=assignor,
-        make_partition=make_partition,
-        reader=reader,
-    )
+
+def make_stateful_lane(
+    context: LaneContext,
+    lane: Lane,
+    topics: LaneTopics,
+    make_logic: Callable[[int], PartitionLogic],
+    make_store: Callable[[int], Store] = dict_store,
+) -> Membership:
+    """A member of the group of a lane that keeps a table; ``make_logic`` and ``make_store`` are given a partition number."""
+    reader = ChangelogReader(context.connection)
+
+    def make_partition(number: int, consumer: AIOKafkaConsumer) -> OwnedPartition:
+        return OwnedPartition(
+            number,
+            partitions=context.partitions,
+            group=context.group_name(lane),
+            topics=topics,
+            options=context.options,
+            connection=context.connection,
+            consumer=consumer,
+            reader=reader,
+            incarnation=context.incarnation,
+            make_store=make_store,
+            make_logic=make_logic,
+            clock=context.clock,
+            probe=context.probe,
+        )
+
+    return context.make_member(lane, topics.inputs.values(), reader, make_partition)

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -23,6 +23,7 @@ from consumers.commands.calls import CallOptions, CallProbe
 from consumers.commands.lane import make_command_lane
 from consumers.group.membership import GroupOptions, Membership
 from consumers.group.topic_watch import watch_topics
+from consumers.lanes import LaneContext
 from consumers.orders.lane import make_order_lane
 from consumers.ownership.options import LaneOptions
 from consumers.requests.records import AskingOptions
@@ -37,7 +38,6 @@ from orderflow.process.stopping import stopping, unless_stopped
 from orderflow.relay import BOUNDS, make_relay
 from orderflow.settings import Settings
 from orderflow.simulator import SimulatorOptions
-from producers.connection import KafkaConnection
 from producers.publisher import LOOK_SHARED_SECONDS, Publisher
 from producers.shared import Shared
 from producers.topic_setup import TopicState, check_topics, read_topics, smallest_output
@@ -195,6 +195,76 @@ def _lane_options(settings: Settings) -> LaneOptions:
     )
 
 
+def _waits(settings: Settings) -> AskingOptions:
+    return AskingOptions(
+        age_seconds_max=settings.unanswered_max_age.total_seconds(),
+        http_timeout_seconds=settings.digitalriver_timeout.total_seconds(),
+        settle_seconds=settings.late_effect_wait.total_seconds(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What the lanes of a worker have in common."""
+
+    settings: Settings
+    provider: DigitalRiverProvider
+    #: For fault injection around calls to Digital River.
+    call_probe: CallProbe | None
+
+
+def _make_orders(context: LaneContext, shared: _Shared) -> Membership:
+    settings = shared.settings
+    return make_order_lane(context, policy=settings.policy(), fuse_records_min=settings.fuse_records)
+
+
+def _make_commands(context: LaneContext, shared: _Shared) -> Membership:
+    settings = shared.settings
+    return make_command_lane(
+        context,
+        provider=shared.provider,
+        rate=settings.rate,
+        calls=CallOptions(
+            concurrency=settings.command_concurrency,
+            http_timeout_seconds=settings.digitalriver_timeout.total_seconds(),
+            settle_seconds=settings.late_effect_wait.total_seconds(),
+        ),
+        lease_seconds=settings.command_lease.total_seconds(),
+        call_probe=shared.call_probe,
+    )
+
+
+def _make_webhooks(context: LaneContext, shared: _Shared) -> Membership:
+    settings, tokens = shared.settings, shared.settings.signing_tokens
+    return make_webhook_lane(
+        context,
+        provider=shared.provider,
+        verify=lambda body, header: not tokens or verify(tokens, header, body),
+        rate=settings.rate,
+        waits=_waits(settings),
+    )
+
+
+def _make_catalogue(context: LaneContext, shared: _Shared) -> Membership:
+    settings = shared.settings
+    return make_catalogue_lane(
+        context,
+        provider=shared.provider,
+        rate=settings.rate,
+        lease_seconds=settings.command_lease.total_seconds(),
+        waits=_waits(settings),
+    )
+
+
+#: How each lane is made, and the topic whose partition count is the lane's.
+_LANES: Final[Mapping[Lane, tuple[Topic, Callable[[LaneContext, _Shared], Membership]]]] = {
+    Lane.ORDERS: (Topic.ORDERS, _make_orders),
+    Lane.COMMANDS: (Topic.DR_COMMANDS, _make_commands),
+    Lane.WEBHOOKS: (Topic.DR_WEBHOOKS, _make_webhooks),
+    Lane.CATALOGUE: (Topic.CATALOG_EVENTS, _make_catalogue),
+}
+
+
 def _make_lane(
     lane: Lane,
     settings: Settings,
@@ -204,93 +274,17 @@ def _make_lane(
     probe: Probe | None,
     call_probe: CallProbe | None,
 ) -> Membership:
-    connection = replace(settings.connection(), record_bytes_max=smallest_output(found))
-    prefix = settings.topic_prefix
-    incarnation = uuid.uuid4().hex
-    match lane:
-        case Lane.ORDERS:
-            return make_order_lane(
-                connection,
-                prefix=prefix,
-                partitions=found[Topic.ORDERS].partitions,
-                incarnation=incarnation,
-                group=_group_options(settings, worker),
-                policy=settings.policy(),
-                options=_lane_options(settings),
-                fuse_records_min=settings.fuse_records,
-                probe=probe,
-            )
-        case Lane.COMMANDS:
-            partitions = found[Topic.DR_COMMANDS].partitions
-            return _make_commands(connection, settings, partitions, incarnation, worker, provider, probe, call_probe)
-        case Lane.WEBHOOKS:
-            tokens = settings.signing_tokens
-            return make_webhook_lane(
-                connection,
-                prefix=prefix,
-                partitions=found[Topic.DR_WEBHOOKS].partitions,
-                incarnation=incarnation,
-                group=_group_options(settings, worker),
-                provider=provider,
-                verify=lambda body, header: not tokens or verify(tokens, header, body),
-                rate=settings.rate,
-                options=_lane_options(settings),
-                waits=_waits(settings),
-                probe=probe,
-            )
-        case Lane.CATALOGUE:
-            return make_catalogue_lane(
-                connection,
-                prefix=prefix,
-                partitions=found[Topic.CATALOG_EVENTS].partitions,
-                incarnation=incarnation,
-                group=_group_options(settings, worker),
-                provider=provider,
-                rate=settings.rate,
-                lease_seconds=settings.command_lease.total_seconds(),
-                options=_lane_options(settings),
-                waits=_waits(settings),
-                probe=probe,
-            )
-
-
-def _waits(settings: Settings) -> AskingOptions:
-    return AskingOptions(
-        age_seconds_max=settings.unanswered_max_age.total_seconds(),
-        http_timeout_seconds=settings.digitalriver_timeout.total_seconds(),
-        settle_seconds=settings.late_effect_wait.total_seconds(),
-    )
-
-
-def _make_commands(
-    connection: KafkaConnection,
-    settings: Settings,
-    partitions: int,
-    incarnation: str,
-    worker: str,
-    provider: DigitalRiverProvider,
-    probe: Probe | None,
-    call_probe: CallProbe | None,
-) -> Membership:
-    timeout = settings.digitalriver_timeout.total_seconds()
-    return make_command_lane(
-        connection,
+    topic, make = _LANES[lane]
+    context = LaneContext(
+        replace(settings.connection(), record_bytes_max=smallest_output(found)),
         prefix=settings.topic_prefix,
-        partitions=partitions,
-        incarnation=incarnation,
+        partitions=found[topic].partitions,
+        incarnation=uuid.uuid4().hex,
         group=_group_options(settings, worker),
-        provider=provider,
-        rate=settings.rate,
-        calls=CallOptions(
-            concurrency=settings.command_concurrency,
-            http_timeout_seconds=timeout,
-            settle_seconds=settings.late_effect_wait.total_seconds(),
-        ),
-        lease_seconds=settings.command_lease.total_seconds(),
-        options=_lane_options(settings),
+        lane_options=_lane_options(settings),
         probe=probe,
-        call_probe=call_probe,
     )
+    return make(context, _Shared(settings, provider, call_probe))
 
 
 async def run_relay(

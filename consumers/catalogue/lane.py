@@ -11,7 +11,7 @@ Rules of the file:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -19,10 +19,10 @@ from typing import Final
 import msgspec
 import structlog
 
-from consumers.group.membership import GroupOptions, Membership
-from consumers.lanes import utc_now
-from consumers.ownership.lease import LEASE_SECONDS, Lease, steady_clock
-from consumers.ownership.options import LaneOptions, LaneTopics, at_most
+from consumers.group.membership import Membership
+from consumers.lanes import LaneContext
+from consumers.ownership.lease import LEASE_SECONDS, Lease
+from consumers.ownership.options import LaneTopics, at_most
 from consumers.ownership.partition import Batch, Overlay
 from consumers.ownership.records import record_of
 from consumers.ownership.store import Store
@@ -32,12 +32,10 @@ from consumers.requests.queues import AskingDesk
 from consumers.requests.rate_limit import CATALOGUE_PART, RateLimit
 from consumers.requests.records import AskingOptions, GaveUp, Waiting
 from consumers.requests.retrying import Asking
-from producers.connection import KafkaConnection
 from producers.dead_letters import dead_letter, log_fields
 from producers.outbox import Outbox
 from producers.sizes import Room
-from producers.topics import Lane, Topic, group_id, prefixed
-from producers.transaction import Probe
+from producers.topics import Lane, Topic, prefixed
 from statemachine.errors import DecodeError, OffContract, RecordError, UnreadableTable
 from statemachine.messages.decoding import decode
 from statemachine.messages.envelope import Record
@@ -49,7 +47,6 @@ log = structlog.get_logger(__name__)
 
 #: Small, because a batch is done again as a whole after a failure.
 _BATCH_RECORDS_MAX: Final = 100
-_OPTIONS: Final = LaneOptions()
 _ASKING: Final = AskingOptions()
 
 
@@ -193,75 +190,56 @@ def _given_up(answer: GaveUp) -> Problem:
     )
 
 
-def make_catalogue_lane(
-    connection: KafkaConnection,
-    *,
-    prefix: str,
-    partitions: int,
-    incarnation: str,
-    group: GroupOptions,
-    provider: Provider,
-    rate: float,
-    lease_seconds: float = LEASE_SECONDS,
-    options: LaneOptions = _OPTIONS,
-    waits: AskingOptions = _ASKING,
-    clock: Callable[[], datetime] = utc_now,
-    probe: Probe | None = None,
-) -> Membership:
-    """A member of the catalogue lane's group, ready for ``run``.
-
-    Args:
-        connection: How to reach Kafka.
-        prefix: Before every topic name and group id.
-        partitions: Partition count of ``catalog-events``; ``skus`` must have the same, or ``run`` raises ``ConfigError``.
-        incarnation: Unique to this process start.
-        group: Session and worker name.
-        provider: Digital River.
-        rate: Requests a second for the whole fleet, of which the lane uses its part; 0 for no limit.
-        lease_seconds: L; the same in the whole fleet. A partition that somebody had before writes nothing for as long.
-        options: Batching; never more than a few records at a time.
-        waits: When an unanswered request is over, and for how long a SKU that alone fails is tried.
-        clock: UTC now.
-        probe: For fault-injection tests.
-    """
-    topics = LaneTopics(
+def catalogue_topics(prefix: str) -> LaneTopics:
+    """The catalogue lane's topics, by their full names."""
+    return LaneTopics(
         inputs={Topic.CATALOG_EVENTS.value: prefixed(prefix, Topic.CATALOG_EVENTS)},
         changelog=prefixed(prefix, Topic.SKUS),
         positions=None,
         outputs=(prefixed(prefix, Topic.DEAD_LETTERS),),
     )
 
+
+def make_catalogue_lane(
+    context: LaneContext,
+    *,
+    provider: Provider,
+    rate: float,
+    lease_seconds: float = LEASE_SECONDS,
+    waits: AskingOptions = _ASKING,
+) -> Membership:
+    """A member of the catalogue lane's group, ready for ``run``.
+
+    Args:
+        context: What every lane is made with; its partition count is that of ``catalog-events``. ``skus`` must have the same, or
+            ``run`` raises ``ConfigError``. Of its batches at most 100 records at a time.
+        provider: Digital River.
+        rate: Requests a second for the whole fleet, of which the lane uses its part; 0 for no limit.
+        lease_seconds: L; the same in the whole fleet. A partition that somebody had before writes nothing for as long.
+        waits: When an unanswered request is over, and for how long a SKU that alone fails is tried.
+    """
+
     def share() -> float:
         """The part of the fleet's rate that this process' partitions stand for."""
-        return CATALOGUE_PART * len(membership.owned) / partitions
+        return CATALOGUE_PART * len(membership.owned) / context.partitions
 
     limit = RateLimit(rate, share)
-    asking = Asking(limit, clock=steady_clock)
+    asking = Asking(limit, clock=context.steady)
 
     def make_logic(number: int, lease: Lease | None) -> CatalogueLogic:
         assert lease is not None  # the lane's options ask for one
         return CatalogueLogic(
-            prefix=prefix,
+            prefix=context.prefix,
             provider=provider,
             asking=asking,
-            room=connection.room,
+            room=context.room,
             lease=lease,
             number=number,
-            incarnation=incarnation,
+            incarnation=context.incarnation,
             options=waits,
         )
 
-    membership = make_asking_lane(
-        connection,
-        group_name=group_id(prefix, Lane.CATALOGUE),
-        topics=topics,
-        partitions=partitions,
-        incarnation=incarnation,
-        group=group,
-        options=replace(at_most(options, _BATCH_RECORDS_MAX), lease_seconds=lease_seconds),
-        make_logic=make_logic,
-        clock=clock,
-        probe=probe,
-    )
-    membership.tell(lambda: limit.problem(steady_clock()))
+    options = replace(at_most(context.options, _BATCH_RECORDS_MAX), lease_seconds=lease_seconds)
+    membership = make_asking_lane(context, Lane.CATALOGUE, catalogue_topics(context.prefix), options, make_logic)
+    membership.tell(lambda: limit.problem(context.steady()))
     return membership

@@ -1,13 +1,15 @@
-"""Carrying out one command: when it may be called, and what each way of failing means.
+"""Carrying out one command: when it may be called, and what each kind of failure means.
+
+A command comes in with the permit of its partition and the history of its calls, and its outcome is the return value.
 
 Rules of the file:
 - Digital River has no idempotency key. A command that may have run is looked up before it is called.
-- A call that was written and brought no answer of Digital River's own may take effect for the HTTP time-out and the late-effect
+- A call that was written and got no answer from Digital River itself may take effect for the HTTP time-out and the late-effect
   wait. Until then it is looked up, never called again, whatever happens to the task that made it.
-- Lease and partition are checked as the last act before each request is written (``may_write``). When they do not allow it
-  nothing was written: a transaction renews the lease and the call starts again.
+- The permit (lease and partition) is checked as the last act before each request is written (``may_write``). When it does not
+  allow the request nothing was written: a transaction renews the lease and the call starts again.
 - What Digital River throttles or never received, or a key that it does not know, uses up no tries: commands wait, they are not
-  lost. What it forbids (403) holds that command alone: its order is told, and asks again.
+  lost. What it forbids (403) ends that command alone, with an outcome: its order retries.
 - No sleep, clock or randomness but those handed in.
 """
 
@@ -21,9 +23,11 @@ import structlog
 from msgspec.structs import replace
 
 from consumers.commands.records import PendingCommand, unknown_outcome
-from consumers.ownership.lease import Lease, LeaseExpired
+from consumers.commands.uncertain import CallHistory
+from consumers.ownership.lease import LeaseExpired
 from consumers.provider import Provider
 from consumers.requests.breaker import Breaker
+from consumers.requests.permit import CallPermit
 from consumers.requests.rate_limit import RateLimit
 from statemachine.errors import Denied, DigitalRiverError, OffContract, Throttled, TransportFailure
 from statemachine.messages.commands import AttachSource, Command, CreateCheckout, Inquire
@@ -44,47 +48,28 @@ CallProbe = Callable[[str, CallPoint], Awaitable[None]]
 class CallOptions:
     """How commands are called; times in seconds."""
 
-    #: As the provider has it: no request lives longer.
+    #: The provider's time-out: no request takes longer.
     http_timeout_seconds: float = 30.0
     #: How long after the HTTP time-out Digital River may still act on a request.
     settle_seconds: float = 30.0
-    #: Calls of one command that bring no answer before its outcome is ``unknown``.
+    #: Calls of one command without an answer before its outcome is ``unknown``.
     tries_max: int = 4
     backoff_seconds: float = 0.5
     backoff_seconds_max: float = 20.0
-    #: Calls on their way in this process; the provider's connection pool should be as large.
+    #: Calls in flight in this process; the provider's connection pool should be as large.
     concurrency: int = 64
 
     @property
     def late_seconds(self) -> float:
-        """From the writing of a request until it takes no effect any more."""
+        """How long after it was written a request may take effect."""
         return self.http_timeout_seconds + self.settle_seconds
 
 
-class Desk(Protocol):
-    """The partition, as a call sees it."""
-
-    lease: Lease
-
-    @property
-    def leaving(self) -> bool:
-        """No call may start any more."""
-        ...
-
-    async def renew(self) -> None:
-        """Wait until the lease is fresh because a transaction has committed; may give up, so look at the lease."""
-        ...
-
-    async def scanned(self, pending: PendingCommand) -> None:
-        """Wait until it is known whether the command was there before, but not past its ``unsure_until``."""
-        ...
-
-
 class Slots(Protocol):
-    """What bounds the calls on their way, for example ``asyncio.Semaphore``."""
+    """What bounds the calls in flight, for example ``asyncio.Semaphore``."""
 
     async def acquire(self) -> object:
-        """Wait for a place."""
+        """Wait for a slot."""
         ...
 
     def release(self) -> None:
@@ -121,23 +106,23 @@ class Caller:
 
     @property
     def problem(self) -> str | None:
-        """Why no call goes, in a line; None when they go."""
+        """Why no calls are made at the moment, in a line; None while they are."""
         return self.breaker.problem or self._rate.problem(self.clock())
 
-    async def carry_out(self, pending: PendingCommand, desk: Desk) -> Outcome | None:
-        """The command's outcome; None when the partition leaves before there is one."""
+    async def carry_out(self, pending: PendingCommand, permit: CallPermit, history: CallHistory) -> Outcome | None:
+        """The command's outcome; None when the permit is withdrawn before there is one."""
         began = self.clock()
         failures = setbacks = 0
-        while not desk.leaving:
+        while not permit.withdrawn:
             if pending.waits_for_scan:
                 pending.waits_for_scan = False
-                await desk.scanned(pending)
+                await history.wait_for_scan(pending)
             await self._sleep_for(pending.not_before - self.clock())
-            if not await self._enter(pending, desk):
+            if not await self._enter(pending, permit):
                 continue
             setback = False
             try:
-                outcome = await self._attempt(pending, desk)
+                outcome = await self._attempt(pending, permit)
             except LeaseExpired:
                 self._gave_up(pending)
                 continue
@@ -145,11 +130,11 @@ class Caller:
                 failures += self._count(error, pending)
                 setback = not isinstance(error, Throttled)  # which has a pause of its own
                 outcome = self._outcome_of(error, failures, pending)
-            except Exception:  # a fault of ours: this command is reported as unknown, the lane goes on
+            except Exception:  # a bug: this command is reported as unknown, the lane continues
                 self._gave_up(pending)
                 log.exception("call_failed", order_id=pending.command.order_id, command_id=pending.command.command_id)
                 outcome = unknown_outcome(pending.command)
-            except BaseException:  # cut off: a probe that is never heard of again would keep the breaker open for ever
+            except BaseException:  # cancelled: a probe without a result would keep the breaker open forever
                 self._gave_up(pending)
                 raise
             finally:
@@ -163,18 +148,18 @@ class Caller:
                 await self._back_off(setbacks)
         return None
 
-    async def _attempt(self, pending: PendingCommand, desk: Desk) -> Outcome | None:
-        """One look or one call; None when a look did not find the command's effect."""
+    async def _attempt(self, pending: PendingCommand, permit: CallPermit) -> Outcome | None:
+        """One look-up or one call; None when a look-up did not find the command's effect."""
         pending.answers_before = self.breaker.answers
         if not pending.must_look and not isinstance(pending.command, Inquire):
-            return await self._call(pending, desk)
+            return await self._call(pending, permit)
         began = self.clock()
         found = await self._provider.look(pending.command)
         self.breaker.answered(called=False)
         if found is not None and found.result != "absent":
             attempt = found.attempt if isinstance(pending.command, Inquire) else pending.command.attempt
             return replace(found, attempt=attempt)
-        if began < pending.settled_at:  # it may still come: look again, the last time when it can come no more
+        if began < pending.settled_at:  # it may still take effect: look again, the last time when it no longer can
             pending.not_before = min(pending.settled_at, self.clock() + pending.look_wait)
             pending.look_wait *= 2
             return None
@@ -182,17 +167,15 @@ class Caller:
             if began < pending.unsure_until:
                 pending.waits_for_scan = True
                 return None
-            pending.seen = False  # whoever had it before: no call of that time can come any more
+            pending.seen = False  # seen before or not: no call of that time can take effect any more
         pending.look_first = False
         return found
 
-    async def _call(self, pending: PendingCommand, desk: Desk) -> Outcome:
+    async def _call(self, pending: PendingCommand, permit: CallPermit) -> Outcome:
         before = pending.settled_at
 
         def may_write() -> None:
-            if desk.leaving:
-                raise LeaseExpired("the partition is being given away")
-            desk.lease.check()  # the last act before the request is written
+            permit.check()  # the last act before the request is written
             pending.written(self.clock(), self.options.late_seconds)
 
         await self._reached(pending, "before_call")
@@ -200,7 +183,7 @@ class Caller:
             outcome = await self._provider.call(pending.command, may_write)
         except (LeaseExpired, Throttled, Denied, TransportFailure) as error:
             if not isinstance(error, TransportFailure) or not error.sent:
-                # Not written, or refused for rate or key: no effect. All requests before that one were answered.
+                # Not written, or refused because of rate or key: no effect. All requests before it were answered.
                 pending.look_first, pending.settled_at = False, before
             raise
         self.breaker.answered()
@@ -210,15 +193,15 @@ class Caller:
         """What to report after an error; None when the command is tried again."""
         problem: Problem | None = None
         if isinstance(error, Denied) and error.status == FORBIDDEN:
-            if not pending.must_look:  # it was not carried out, and no call of it is open
+            if not pending.must_look:  # it was not carried out, and no call of it is unanswered
                 problem = Problem(code="forbidden", status=FORBIDDEN)
-        # An answer that is off contract is never guessed; too many failures are the core's to ask about again.
+        # An answer that is off contract is never guessed. After too many failures the core asks again.
         elif not isinstance(error, OffContract) and failures < self.options.tries_max:
             return None
         return unknown_outcome(pending.command, status=error.status, request_id=error.request_id, problem=problem)
 
     def _count(self, error: DigitalRiverError, pending: PendingCommand) -> int:
-        """Tell breaker and rate what happened; 1 when it uses up a try."""
+        """Report the error to breaker and rate limit; 1 when it uses up a try."""
         now, command = self.clock(), pending.command
         if isinstance(error, Throttled):
             self.breaker.answered(called=False)
@@ -226,11 +209,12 @@ class Caller:
             return 0
         if isinstance(error, Denied):
             log.warning("digital_river_denies", order_id=command.order_id, error=error)
-            if error.status == FORBIDDEN:  # this command alone, as long as others are answered
-                problem = f"Digital River forbids the calls of several orders, has ORDERFLOW_DIGITALRIVER_KEY its rights? {error}"
+            if error.status == FORBIDDEN:  # only this command, as long as others are answered
+                remedy = "check the rights of ORDERFLOW_DIGITALRIVER_KEY"
+                problem = f"Digital River forbids the calls of several orders, {remedy}: {error}"
                 self.breaker.forbidden(problem, now, order_id=command.order_id, probe=pending.probing)
-            else:  # HOLD: nothing is lost, nothing is tried in vain
-                problem = f"Digital River does not take ORDERFLOW_DIGITALRIVER_KEY: {error}"
+            else:  # HOLD: nothing is lost, and no try is wasted
+                problem = f"Digital River does not accept ORDERFLOW_DIGITALRIVER_KEY: {error}"
                 self.breaker.denied(problem, now, who=command.command_id, probe=pending.probing)
             return 0
         if isinstance(error, OffContract):
@@ -240,11 +224,11 @@ class Caller:
         self.breaker.failed(
             str(error), now, who=command.command_id, probe=pending.probing, answers=pending.answers_before
         )
-        # what never reached Digital River may be tried for ever
+        # what never reached Digital River may be tried without limit
         return 0 if isinstance(error, TransportFailure) and not error.sent else 1
 
-    async def _enter(self, pending: PendingCommand, desk: Desk) -> bool:
-        """Wait for breaker, lease, place and rate; False when all of them must be asked again. True holds a place."""
+    async def _enter(self, pending: PendingCommand, permit: CallPermit) -> bool:
+        """Wait for breaker, lease, slot and rate; False when all of them must be asked again. True holds a slot."""
         wait = self.breaker.enter(self.clock(), pending.command.command_id)
         if wait > 0:
             await self._sleep(wait)
@@ -252,13 +236,14 @@ class Caller:
         pending.probing = not self.breaker.closed
         entered = False
         try:
-            if _is_old(desk.lease):
-                await desk.renew()
+            if permit.expires_soon:
+                await permit.renew()
             await self._slots.acquire()
             try:
-                # In the slot, so that few have a place in the future of the rate when the breaker opens.
+                # While holding the slot, so that few have reserved rate when the breaker opens.
                 await self._sleep_for(self._rate.reserve(_requests(pending), self.clock()))
-                entered = not desk.leaving and not _is_old(desk.lease) and (pending.probing or self.breaker.closed)
+                calls_go = pending.probing or self.breaker.closed
+                entered = calls_go and not permit.withdrawn and not permit.expires_soon
             finally:
                 if not entered:
                     self._slots.release()
@@ -282,11 +267,6 @@ class Caller:
     async def _reached(self, pending: PendingCommand, point: CallPoint) -> None:
         if self._probe is not None:
             await self._probe(pending.command.order_id, point)
-
-
-def _is_old(lease: Lease) -> bool:
-    """A lease that is half over would often end on the way to the wire."""
-    return lease.age > lease.seconds / 2
 
 
 def _requests(pending: PendingCommand) -> int:

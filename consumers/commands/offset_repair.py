@@ -12,8 +12,7 @@ from typing import Literal
 import msgspec
 from aiokafka import TopicPartition
 
-from consumers.commands.reader import CommandReader
-from consumers.commands.topics import command_topics
+from consumers.commands.reader import CommandReader, command_topics
 from producers.connection import KafkaConnection
 from producers.outbox import Outbox
 from producers.topics import Lane, group_id

@@ -1,12 +1,12 @@
 """How far a partition of commands has come: the low watermark, and which commands above it are done.
 
 Commands of different orders end in any order, but Kafka keeps one offset. So the offset is the low watermark, below which
-everything is done, and the rest travels in the offset's metadata, in the same transaction:
+everything is done, and the rest is in the offset's metadata, in the same transaction:
 
 - which offsets above the watermark are done, so that a restart calls none of them again;
-- the footprint: which process wrote it, and its how manieth transaction that was, aborted ones counted. A producer that finds its
-  own footprint after an init knows that nobody else can have called meanwhile, because a call needs a committed transaction;
-- for how long calls of the writer may start and take effect: its successor waits by these times and not by its own;
+- the footprint: the process that wrote it and the number of its transaction, aborted ones counted. A producer that finds its own
+  footprint after an init knows that nobody else can have called meanwhile, because a call needs a committed transaction;
+- for how long calls of the writer may start and take effect: its successor waits for these times and not for its own;
 - whether the writer gave the partition away, and which commands it may have called without an answer: no other has to wait.
 
 Pure. Source of the limit: Kafka's ``offset.metadata.max.bytes``, 4096.
@@ -28,7 +28,7 @@ METADATA_BYTES_MAX = 4096
 
 
 class Footprint(msgspec.Struct, frozen=True):
-    """Which transaction it was."""
+    """Identifies a transaction."""
 
     incarnation: str
     transaction: int
@@ -67,8 +67,8 @@ class Waits(msgspec.Struct, frozen=True, omit_defaults=True):
 class Left(msgspec.Struct, frozen=True, omit_defaults=True):
     """The writer gave the partition away: it starts no call any more. All seconds count from the writing of the offset.
 
-    Commands from ``look_below`` on were never called but for those in ``open``. Those below it can be looked up
-    ``wait_seconds`` later. Late effects of all calls that had no answer show within ``settle_seconds``; None when the writer did
+    Commands from ``look_below`` on were never called, except those in ``open``. Those below it can be looked up
+    ``wait_seconds`` later. Late effects of all calls without an answer show within ``settle_seconds``; None when the writer did
     not know.
     """
 
@@ -115,7 +115,7 @@ class Watermark:
         self._done = set(done)
         # Their sizes, in the order of reading, so the first is the lowest.
         self._pending: dict[int, int] = {}
-        #: What the commands that were taken and are not done take in memory, in bytes.
+        #: Memory of the commands that were taken and are not done, in bytes.
         self.pending_bytes = 0
         self._at_hand: frozenset[int] = frozenset()
 
@@ -136,7 +136,7 @@ class Watermark:
         return not self.full
 
     def take(self, offset: int, size: int = 0) -> bool:
-        """A command of ``size`` bytes was read; False when it needs nothing any more. Offsets come in order, with gaps."""
+        """A command of ``size`` bytes was read; False when it is done already. Offsets come in order, with gaps."""
         self.read_to = offset + 1
         done = offset in self._done
         if not done:
@@ -176,14 +176,14 @@ class Watermark:
         done = _pack(self.offset, {offset for offset in self._done if offset >= self.offset})
         written = None if left is None else _written(left, self.offset)
         metadata = _encoder.encode(_Metadata(footprint.incarnation, footprint.transaction, done, written, waits))
-        if left is not None and len(metadata) > METADATA_BYTES_MAX:  # rather too many are looked up than one too few
+        if left is not None and len(metadata) > METADATA_BYTES_MAX:  # better too many look-ups than one too few
             written = _written(_all_below(left), self.offset)
             metadata = _encoder.encode(_Metadata(footprint.incarnation, footprint.transaction, done, written, waits))
         return metadata.decode()
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """What a committed offset and its metadata say."""
+    """A committed offset with its metadata."""
 
     offset: int
     done: frozenset[int] = frozenset()
@@ -195,10 +195,10 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 def is_behind(found: Progress, last: Footprint | None) -> bool:
-    """Whether ``last``, a transaction of ours that has committed, is missing in what Kafka has now.
+    """Whether Kafka has lost ``last``, a transaction of ours that has committed.
 
-    A lone broker that is killed may lose the offsets of a transaction that it has answered. What such an offset says of the end
-    of its writer is then out of date.
+    A single broker that is killed may lose the offsets of a transaction that it has acknowledged. What the offset says about how
+    its writer left is then out of date.
     """
     wrote = found.footprint
     if last is None:
@@ -207,7 +207,7 @@ def is_behind(found: Progress, last: Footprint | None) -> bool:
 
 
 def read_progress(offset: int, metadata: str) -> Progress:
-    """Read a committed offset. Metadata that is not ours stands for a writer of whom nothing is known."""
+    """Read a committed offset. Metadata that is not ours stands for an unknown writer."""
     if metadata == NO_EARLIER_CALL:
         return Progress(offset, left=Left(0, settle_seconds=0.0), waits=Waits())
     try:
@@ -236,7 +236,7 @@ def _read(written: _Left, base: int) -> Left:
 
 
 def _all_below(left: Left) -> Left:
-    """The same with a bound in the place of a list that is too long: everything below it counts as called."""
+    """The same with a bound in place of a list that is too long: everything below it counts as called."""
     return Left(
         max(left.look_below, max(left.open) + 1),
         left.wait_seconds,

@@ -1,9 +1,10 @@
-"""Reads the command lane's progress, and the ids of the commands of a stretch of ``dr-commands``."""
+"""The command lane's topics, and the reader of its progress and of the command ids in ``dr-commands``."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import NamedTuple
 
 from aiokafka import TopicPartition
 
@@ -12,13 +13,27 @@ from consumers.commands.records import command_id_of
 from consumers.ownership.changelog import ReadRecord
 from consumers.ownership.offset_reader import OffsetReader
 from producers.connection import KafkaConnection, within
+from producers.topics import Topic, prefixed
 
-#: Partitions scanned at a time, and records between two turns of the loop: calls and heartbeats go on meanwhile.
+#: Partitions scanned at a time, and records between two turns of the event loop: calls and heartbeats continue meanwhile.
 _SCANS, _SCAN_RECORDS = 2, 500
 
 
+class CommandTopics(NamedTuple):
+    """The lane's topics, by their full names."""
+
+    commands: str
+    inbox: str
+    letters: str
+
+
+def command_topics(prefix: str) -> CommandTopics:
+    """The lane's topics under a prefix."""
+    return CommandTopics(*(prefixed(prefix, topic) for topic in (Topic.DR_COMMANDS, Topic.INBOX, Topic.DEAD_LETTERS)))
+
+
 class CommandReader(OffsetReader):
-    """Also tells how far the command lane has come, and which commands there were. One per worker."""
+    """Also reads the progress of the command lane and the ids of its commands. One per worker."""
 
     def __init__(self, connection: KafkaConnection) -> None:
         super().__init__(connection)

@@ -1,4 +1,4 @@
-"""Records of ``dr-commands`` in, records of the inbox out: what the command lane reads and writes, as bytes."""
+"""What the command lane reads and writes: records of ``dr-commands`` in, records of the inbox and dead letters out."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Id(msgspec.Struct):
 
 
 class _EventWithId(msgspec.Struct):
-    """The part of a command's CloudEvent that tells which command it is."""
+    """The part of a command's CloudEvent that identifies the command."""
 
     data: _Id
 
@@ -54,27 +54,27 @@ class PendingCommand:
     asked_at: float = float("-inf")
     #: The same command id was read before, or may have been; None: not known yet.
     seen: bool | None = False
-    #: It may have been called: look before calling.
+    #: It may have been called: look it up before calling.
     look_first: bool = False
-    #: Neither looked up nor called before this moment: a look would come too early to tell.
+    #: Neither looked up nor called before this moment: a look-up would prove nothing yet.
     not_before: float = float("-inf")
-    #: A call that had no answer takes no effect after this moment; until then it is looked up, never called.
+    #: A call without an answer takes no effect after this moment; until then it is looked up, never called.
     settled_at: float = float("-inf")
     #: As long as ``seen`` is not known it is looked up first, and called after this moment although nothing was found.
     unsure_until: float = float("-inf")
-    #: It was looked up and not found, and may go on once that is known.
+    #: It was looked up and not found, and continues once ``seen`` is known.
     waits_for_scan: bool = False
-    #: Seconds until the next look while nothing is found; grows.
+    #: Seconds until the next look-up while nothing is found; grows.
     look_wait: float = 1.0
     #: Requests that were written for it by this process.
     tries: int = 0
     #: When the last one was written.
     tried_at: float | None = None
-    #: A request of it was written and may be on its way: it must not be cut off.
+    #: A request of it was written and may be in flight: it must not be cancelled.
     calling: bool = False
-    #: Answers that the breaker had counted when its last look or call began.
+    #: Answers that the breaker had counted when its last look-up or call began.
     answers_before: int = 0
-    #: It is the one that finds out whether Digital River is back.
+    #: It is the breaker's probe: it finds out whether Digital River is back.
     probing: bool = False
 
     @property
@@ -82,24 +82,24 @@ class PendingCommand:
         """It is looked up before it is called: it may have been called, or that is not known."""
         return self.look_first or self.seen is None
 
-    def doubt(self, settled_at: float) -> None:
+    def mark_uncertain(self, settled_at: float) -> None:
         """It may have been called, and that call takes no effect after ``settled_at``."""
         self.look_first = True
         self.settled_at = max(self.settled_at, settled_at)
 
     def written(self, now: float, late_seconds: float) -> None:
-        """A request of it is about to be written: from now on whoever has it must look first, whatever happens to its task."""
+        """A request of it is about to be written: from now on it is looked up first, whatever happens to its task."""
         self.tries += 1
         self.tried_at = now
         self.calling = True
-        self.doubt(now + late_seconds)
+        self.mark_uncertain(now + late_seconds)
 
 
 def read_command(record: Record) -> Command:
     """The command in a record of ``dr-commands``.
 
     Raises:
-        DecodeError: It is none; the lane sets it aside and goes on.
+        DecodeError: There is none in it; the lane sets the record aside and continues.
     """
     try:
         event = _event_decoder.decode(record.value or b"")
@@ -126,8 +126,8 @@ def command_id_of(value: bytes | None) -> str | None:
 def outcome_event(command: Command, outcome: Outcome, *, time: datetime) -> bytes:
     """The inbox event of an outcome.
 
-    Its id names the command that ran, so that an inquiry's outcome is another fact than that of the command it asked about,
-    and a repeated one is the same.
+    Its id names the command that ran, so that an inquiry's outcome is another fact than that of the command it asks about,
+    and a repeated outcome is the same fact.
     """
     return encode_event(
         CloudEvent(
@@ -142,10 +142,10 @@ def outcome_event(command: Command, outcome: Outcome, *, time: datetime) -> byte
 
 
 def outcome_record(command: Command, outcome: Outcome, *, time: datetime, room: Room) -> tuple[OutboundRecord, Outcome]:
-    """The record of an outcome, and the outcome in it: an answer that is too large to be handed on counts as unknown."""
+    """The record of an outcome, and the outcome in it: one whose answer is too large for a record counts as unknown."""
     key, value = command.order_id.encode(), outcome_event(command, outcome, time=time)
     if not fits(key, value, (), room):
-        # No answer of Digital River's is as large; one that is must not stop the partition.
+        # No answer of Digital River is that large; if one is, it must not stop the partition.
         log.error("outcome_too_large", order_id=command.order_id, command_id=command.command_id, bytes=len(value))
         outcome = unknown_outcome(command, status=outcome.status, request_id=outcome.request_id)
         value = outcome_event(command, outcome, time=time)
@@ -155,7 +155,7 @@ def outcome_record(command: Command, outcome: Outcome, *, time: datetime, room: 
 def unknown_outcome(
     command: Command, *, status: int | None = None, request_id: str | None = None, problem: Problem | None = None
 ) -> Outcome:
-    """What became of the command could not be found out. An inquiry's is that of the command it asked about.
+    """The outcome of a command whose result could not be found out; for an inquiry, of the command it asks about.
 
     ``problem``: why it was not carried out, if it is known that it had no effect.
     """

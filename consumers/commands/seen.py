@@ -1,7 +1,7 @@
-"""Which command ids a partition of commands has held before, so that the same record again is looked up before it is called.
+"""Which command ids a partition of commands has held before, so that a repeated record is looked up before it is called.
 
-A Bloom filter of the ids: small, never forgets one, and says of a few others that they were there, which costs them a look-up. A
-new owner fills it from the whole partition; until that is done it is not known of a command whether it was there before.
+A Bloom filter of the ids: small, without false negatives, and with a few false positives, which cost a look-up. A new owner fills
+it from the whole partition; until that is done it is unknown whether a command was there before.
 
 Pure but for ``Scan``, which has its reader handed in.
 """
@@ -18,9 +18,9 @@ from statemachine.errors import OrderflowError
 
 log = structlog.get_logger(__name__)
 
-#: Ten bits and seven probes an id: one of a hundred others is taken for it when the filter is full.
+#: Ten bits and seven probes an id: one false positive in a hundred when the filter is full.
 _BITS_PER_ID, _PROBES = 10, 7
-#: Memory of one partition: 8 KiB to 8 MiB. Past six million ids in one partition more and more others are looked up.
+#: Memory of one partition: 8 KiB to 8 MiB. Past six million ids in one partition false positives become more frequent.
 _BITS_MIN, _BITS_MAX = 2**16, 2**26
 _CAPACITY_MIN = 50_000
 #: So many offsets are kept before those are dropped that nobody reads again.
@@ -45,7 +45,7 @@ class IdFilter:
         return len(self._bits)
 
     def add(self, command_id: str) -> bool:
-        """Put an id in; whether it was there, perhaps."""
+        """Add an id; whether it was there already, perhaps."""
         bits, there = self._bits, True
         for bit in self._probes(command_id):
             if not bits[bit >> 3] & 1 << (bit & 7):
@@ -58,7 +58,7 @@ class IdFilter:
         return all(self._bits[bit >> 3] & 1 << (bit & 7) for bit in self._probes(command_id))
 
     def merge(self, other: IdFilter) -> None:
-        """Put all ids of a filter of the same capacity in."""
+        """Add all ids of a filter of the same capacity."""
         assert self._mask == other._mask
         both = int.from_bytes(self._bits) | int.from_bytes(other._bits)
         self._bits = bytearray(both.to_bytes(len(self._bits)))
@@ -127,7 +127,7 @@ class SeenCommands:
         self._ids, self.complete = self._next, True
 
     def read(self, offset: int, command_id: str) -> bool | None:
-        """Note a record, and say as ``told``; records come in order, and may come again."""
+        """Note a record, and say as ``was_there``; records come in order, and may come again."""
         if offset >= self._read_to:
             self._read_to = offset + 1
             there = self._ids.add(command_id)
@@ -137,9 +137,9 @@ class SeenCommands:
                 self._again.add(offset)
             elif not self.complete:
                 self._unsure[offset] = command_id
-        return self.told(offset)
+        return self.was_there(offset)
 
-    def told(self, offset: int) -> bool | None:
+    def was_there(self, offset: int) -> bool | None:
         """Whether a record that was read may hold a command that was there before; None as long as that is not known."""
         return None if offset in self._unsure else offset in self._again
 

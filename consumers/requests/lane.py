@@ -2,58 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
+from aiokafka import AIOKafkaConsumer
 
-from consumers.group.membership import GroupOptions, Membership, make_consumer
-from consumers.lanes import dict_store
+from consumers.group.membership import Membership
+from consumers.lanes import LaneContext, dict_store
 from consumers.ownership.offset_reader import OffsetReader
 from consumers.ownership.options import LaneOptions, LaneTopics
 from consumers.requests.partition import AskingPartition, MakeLogic
-from producers.connection import KafkaConnection
-from producers.transaction import Probe
+from producers.topics import Lane
 
 
 def make_asking_lane(
-    connection: KafkaConnection,
-    *,
-    group_name: str,
-    topics: LaneTopics,
-    partitions: int,
-    incarnation: str,
-    group: GroupOptions,
-    options: LaneOptions,
-    make_logic: MakeLogic,
-    clock: Callable[[], datetime],
-    probe: Probe | None,
+    context: LaneContext, lane: Lane, topics: LaneTopics, options: LaneOptions, make_logic: MakeLogic
 ) -> Membership:
-    """A member of the group of a lane whose records need Digital River, ready for ``run``. Args as for ``make_stateful_lane``."""
-    consumer, assignor = make_consumer(connection, group_name, group)
-    reader = OffsetReader(connection)
+    """A member of the group of a lane whose records need Digital River; ``options`` replace those of the context."""
+    reader = OffsetReader(context.connection)
 
-    def make_partition(number: int) -> AskingPartition:
+    def make_partition(number: int, consumer: AIOKafkaConsumer) -> AskingPartition:
         return AskingPartition(
             number,
-            partitions=partitions,
-            group=group_name,
+            partitions=context.partitions,
+            group=context.group_name(lane),
             topics=topics,
             options=options,
-            connection=connection,
+            connection=context.connection,
             consumer=consumer,
             reader=reader,
-            incarnation=incarnation,
+            incarnation=context.incarnation,
             make_store=dict_store,
             make_logic=make_logic,
-            clock=clock,
-            probe=probe,
+            clock=context.clock,
+            probe=context.probe,
         )
 
-    return Membership(
-        connection=connection,
-        group=group_name,
-        topics=topics.inputs.values(),
-        consumer=consumer,
-        assignor=assignor,
-        make_partition=make_partition,
-        reader=reader,
-    )
+    return context.make_member(lane, topics.inputs.values(), reader, make_partition)

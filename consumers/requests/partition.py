@@ -202,7 +202,7 @@ class AskingPartition(OwnedPartition):
         try:
             await self._carry_out(Batch([], None, self._clock()))
         except (OrderflowError, KafkaError) as error:  # the next owner waits, as after a crash
-            log.warning("partition_left_untidily", partition=self.number, group=self._group, error=error)
+            log.warning("partition_leave_failed", partition=self.number, group=self._group, error=error)
         finally:
             self._tidy = False
 

@@ -337,7 +337,7 @@ class AskingDesk(Generic[Item, Answer]):
         if one.alone >= _TOLD_SECONDS and not one.told:
             one.told = True
             log.warning(
-                "tried_beside_others",
+                "object_unanswered",
                 **{**self._place, self._about: one.key},
                 offset=one.records[0].offset,
                 error=error,

@@ -19,10 +19,10 @@ import msgspec
 import structlog
 from aiokafka import ConsumerRecord
 
-from consumers.group.membership import GroupOptions, Membership
-from consumers.lanes import utc_now
-from consumers.ownership.lease import Lease, steady_clock
-from consumers.ownership.options import LaneOptions, LaneTopics, at_most
+from consumers.group.membership import Membership
+from consumers.lanes import LaneContext
+from consumers.ownership.lease import Lease
+from consumers.ownership.options import LaneTopics, at_most
 from consumers.ownership.partition import Batch, Overlay
 from consumers.ownership.records import record_of
 from consumers.ownership.store import Store
@@ -32,13 +32,11 @@ from consumers.requests.queues import AskingDesk
 from consumers.requests.rate_limit import WEBHOOKS_PART, RateLimit
 from consumers.requests.records import AskingOptions, GaveUp, Waiting
 from consumers.requests.retrying import Asking
-from producers.connection import KafkaConnection
 from producers.dead_letters import dead_letter, log_fields
 from producers.encoding import encode_event
 from producers.outbox import Outbox
 from producers.sizes import Room, fits
-from producers.topics import Lane, Topic, group_id, prefixed
-from producers.transaction import Probe
+from producers.topics import Lane, Topic, prefixed
 from statemachine.errors import RecordError, Unroutable
 from statemachine.messages.decoding import ORIGIN_HEADER
 from statemachine.messages.envelope import CloudEvent, Headers, Record
@@ -55,7 +53,6 @@ SIGNATURE_HEADER: Final = b"digitalriver-signature"
 REMEMBERED_MAX: Final = 100_000
 #: Small, because a batch is done again as a whole after a failure.
 _BATCH_RECORDS_MAX: Final = 200
-_OPTIONS: Final = LaneOptions()
 _ASKING: Final = AskingOptions()
 
 _KEY = re.compile(r"[A-Za-z0-9._-]{1,128}\Z")
@@ -265,70 +262,40 @@ def webhook_topics(prefix: str) -> LaneTopics:
 
 
 def make_webhook_lane(
-    connection: KafkaConnection,
-    *,
-    prefix: str,
-    partitions: int,
-    incarnation: str,
-    group: GroupOptions,
-    provider: Provider,
-    verify: Verify,
-    rate: float,
-    options: LaneOptions = _OPTIONS,
-    waits: AskingOptions = _ASKING,
-    clock: Callable[[], datetime] = utc_now,
-    probe: Probe | None = None,
+    context: LaneContext, *, provider: Provider, verify: Verify, rate: float, waits: AskingOptions = _ASKING
 ) -> Membership:
     """A member of the webhook lane's group, ready for ``run``.
 
     Args:
-        connection: How to reach Kafka.
-        prefix: Before every topic name and group id.
-        partitions: Partition count of ``dr-webhooks``.
-        incarnation: Unique to this process start.
-        group: Session and worker name.
+        context: What every lane is made with; of its batches at most 200 records at a time.
         provider: Digital River.
         verify: Checks a body against its signature header; passes everything when signatures are not checked.
         rate: Requests a second for the whole fleet, of which the lane uses its part; 0 for no limit.
-        options: Batching; never more than 200 records at a time.
         waits: For how long an order that alone cannot be read is tried.
-        clock: UTC now.
-        probe: For fault-injection tests.
     """
-    topics = webhook_topics(prefix)
     cache = OrderCache()
 
     def share() -> float:
         """The part of the fleet's rate that this process' partitions stand for; commands have the rest."""
-        return WEBHOOKS_PART * len(membership.owned) / partitions
+        return WEBHOOKS_PART * len(membership.owned) / context.partitions
 
     limit = RateLimit(rate, share)
-    asking = Asking(limit, clock=steady_clock)
+    asking = Asking(limit, clock=context.steady)
 
     def make_logic(number: int, _lease: Lease | None) -> WebhookLogic:
         return WebhookLogic(
-            prefix=prefix,
+            prefix=context.prefix,
             provider=provider,
             verify=verify,
             cache=cache,
             asking=asking,
-            room=connection.room,
+            room=context.room,
             number=number,
-            incarnation=incarnation,
+            incarnation=context.incarnation,
             options=waits,
         )
 
-    membership = make_asking_lane(
-        connection,
-        group_name=group_id(prefix, Lane.WEBHOOKS),
-        topics=topics,
-        partitions=partitions,
-        incarnation=incarnation,
-        group=group,
-        options=at_most(options, _BATCH_RECORDS_MAX),
-        make_logic=make_logic,
-        clock=clock,
-        probe=probe,
-    )
-    membership.tell(lambda: limit.problem(steady_clock()))
+    options = at_most(context.options, _BATCH_RECORDS_MAX)
+    membership = make_asking_lane(context, Lane.WEBHOOKS, webhook_topics(context.prefix), options, make_logic)
+    membership.tell(lambda: limit.problem(context.steady()))
     return membership

@@ -281,7 +281,7 @@ async def test_outcomes_of_calls_that_end_while_the_worker_leaves_the_group_are_
     async def leave_slowly(consumer: AIOKafkaConsumer, seconds: float) -> None:
         await stop_consumer(consumer, seconds)
         holding.gate.set()
-        await eventually(lambda: not any(part._desk.active for part in parts(one)))
+        await eventually(lambda: not any(part._pipeline.queues.active for part in parts(one)))
 
     async with running(one):
         await eventually(lambda: state(one) == PARTITIONS)
@@ -348,7 +348,7 @@ async def test_a_worker_that_joins_while_another_ends_gets_no_partition_before_i
         stop.set()
         async with running(two):
             await eventually(lambda: state(two) == PARTITIONS)
-            assert [line for line in lines if line["event"] == "partition_left_untidily"] == []
+            assert [line for line in lines if line["event"] == "partition_leave_failed"] == []
             holding.gate.set()
             await asyncio.wait_for(leaving, 10)
             await until(apache_kafka, prefixed(prefix, Topic.INBOX), len(hung))

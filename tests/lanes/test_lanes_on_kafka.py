@@ -21,6 +21,7 @@ from consumers.commands.partition import CommandPartition
 from consumers.commands.progress import Progress
 from consumers.commands.reader import CommandReader
 from consumers.group.membership import Membership
+from consumers.lanes import LaneContext
 from consumers.ownership.options import LaneOptions
 from consumers.ownership.owner import PartitionState
 from consumers.requests.breaker import Breaker
@@ -62,16 +63,19 @@ def commands_member(
     options: LaneOptions | None = None,
 ) -> Membership:
     """A member of the command lane."""
-    return make_command_lane(
+    context = LaneContext(
         KafkaConnection(bootstrap, limits=Limits(operation_seconds=5.0), request_timeout_ms=5000),
         prefix=prefix,
         partitions=PARTITIONS,
         incarnation=uuid.uuid4().hex,
         group=group_options(worker),
+        lane_options=options,
+    )
+    return make_command_lane(
+        context,
         provider=river,
         rate=0,
         calls=CallOptions(http_timeout_seconds=http, settle_seconds=1.0, backoff_seconds=0.05),
-        options=options,
         breaker=Breaker(pause_seconds=0.1, pause_seconds_max=0.3),
         lease_seconds=lease,
     )
@@ -159,7 +163,7 @@ async def test_a_breaker_that_opened_with_the_last_commands_lets_the_next_ones_i
     async with running(member):
         await ask(apache_kafka, prefix, 0, 4)
         unknown = await until(apache_kafka, inbox, 4)
-        assert not any(part._desk.active for part in parts(member))
+        assert not any(part._pipeline.queues.active for part in parts(member))
         assert not parts(member)[0]._caller.breaker.closed
         river._fail = lambda _what, _count: None
         await ask(apache_kafka, prefix, 4, 4)
@@ -181,7 +185,7 @@ async def test_one_forbidden_command_stops_no_other(apache_kafka: str, prefix: s
         records = await until(apache_kafka, prefixed(prefix, Topic.INBOX), 401)
         assert time.monotonic() - began < 15.0
         assert [part.problem for part in parts(member)] == [None] * PARTITIONS
-        await eventually(lambda: not any(part._watermark.pending for part in parts(member)))
+        await eventually(lambda: not any(part._pipeline.transactions.watermark.pending for part in parts(member)))
     assert effects(river) == sorted(f"c{n}" for n in range(1, 401))
     told = {json.loads(record.value)["data"]["command_id"]: json.loads(record.value)["data"] for record in records}
     assert (told["c0"]["result"], told["c0"]["problem"]["status"]) == ("unknown", 403)
@@ -319,12 +323,11 @@ async def test_commands_wait_while_digital_river_is_down_and_somebody_can_see_wh
 
 def webhooks_member(bootstrap: str, prefix: str, river: FileRiver, waits: AskingOptions = WAITS) -> Membership:
     """A member of the webhook lane."""
+    context = LaneContext(
+        KafkaConnection(bootstrap), prefix=prefix, partitions=2, incarnation=uuid.uuid4().hex, group=group_options()
+    )
     return make_webhook_lane(
-        KafkaConnection(bootstrap),
-        prefix=prefix,
-        partitions=2,
-        incarnation=uuid.uuid4().hex,
-        group=group_options(),
+        context,
         provider=river,
         verify=lambda _body, header: header == b"good",
         rate=0,
@@ -462,12 +465,15 @@ def catalogue_member(
     worker: str = "one",
 ) -> Membership:
     """A member of the catalogue lane."""
-    return make_catalogue_lane(
+    context = LaneContext(
         KafkaConnection(bootstrap),
         prefix=prefix,
         partitions=partitions,
         incarnation=uuid.uuid4().hex,
         group=group_options(worker),
+    )
+    return make_catalogue_lane(
+        context,
         provider=river,
         rate=0,
         lease_seconds=LEASE,

@@ -22,6 +22,7 @@ from consumers.commands.calls import CallOptions
 from consumers.commands.lane import make_command_lane
 from consumers.commands.reader import CommandReader
 from consumers.group.membership import Membership
+from consumers.lanes import LaneContext
 from consumers.orders.lane import make_order_lane
 from consumers.ownership.owner import PartitionOwner, PartitionState
 from consumers.webhooks.lane import make_webhook_lane
@@ -88,23 +89,17 @@ def _sku(number: int) -> Written:
 
 
 def _orders(connection: KafkaConnection, prefix: str, river: FileRiver) -> Membership:
+    context = LaneContext(connection, prefix=prefix, partitions=1, incarnation=uuid.uuid4().hex, group=group_options())
     return make_order_lane(
-        connection,
-        prefix=prefix,
-        partitions=1,
-        incarnation=uuid.uuid4().hex,
-        group=group_options(),
+        context,
         policy=Policy(),
     )
 
 
 def _commands(connection: KafkaConnection, prefix: str, river: FileRiver) -> Membership:
+    context = LaneContext(connection, prefix=prefix, partitions=1, incarnation=uuid.uuid4().hex, group=group_options())
     return make_command_lane(
-        connection,
-        prefix=prefix,
-        partitions=1,
-        incarnation=uuid.uuid4().hex,
-        group=group_options(),
+        context,
         provider=river,
         rate=0,
         calls=CallOptions(http_timeout_seconds=2.0, settle_seconds=0.5),
@@ -113,12 +108,9 @@ def _commands(connection: KafkaConnection, prefix: str, river: FileRiver) -> Mem
 
 
 def _webhooks(connection: KafkaConnection, prefix: str, river: FileRiver) -> Membership:
+    context = LaneContext(connection, prefix=prefix, partitions=1, incarnation=uuid.uuid4().hex, group=group_options())
     return make_webhook_lane(
-        connection,
-        prefix=prefix,
-        partitions=1,
-        incarnation=uuid.uuid4().hex,
-        group=group_options(),
+        context,
         provider=river,
         verify=lambda _body, _header: True,
         rate=0,
@@ -126,12 +118,9 @@ def _webhooks(connection: KafkaConnection, prefix: str, river: FileRiver) -> Mem
 
 
 def _catalogue(connection: KafkaConnection, prefix: str, river: FileRiver) -> Membership:
+    context = LaneContext(connection, prefix=prefix, partitions=1, incarnation=uuid.uuid4().hex, group=group_options())
     return make_catalogue_lane(
-        connection,
-        prefix=prefix,
-        partitions=1,
-        incarnation=uuid.uuid4().hex,
-        group=group_options(),
+        context,
         provider=river,
         rate=0,
         lease_seconds=2.0,

@@ -130,9 +130,9 @@ async def test_an_operator_says_where_the_lane_goes_on(
         if use == "end":
             await ask(apache_kafka, prefix, 20, 4)
             await until(apache_kafka, prefixed(prefix, Topic.INBOX), 24)
-            assert not any(part._desk.active for part in parts(member))
+            assert not any(part._pipeline.queues.active for part in parts(member))
         else:
-            await eventually(lambda: sum(len(list(part._desk.unfinished())) for part in parts(member)) == 20)
+            await eventually(lambda: sum(len(list(part._pipeline.queues.unfinished())) for part in parts(member)) == 20)
     assert (effects(river), river.count("look")) == (ids(24 if use == "end" else 20), 0)
 
 

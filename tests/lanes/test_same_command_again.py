@@ -74,7 +74,7 @@ async def test_the_same_record_again_after_a_restart_is_looked_up_and_not_called
     member = commands_member(apache_kafka, prefix, river, "two")
     async with running(member):
         await until(apache_kafka, inbox, 32)
-        assert [part._seen.complete for part in parts(member)] == [True] * PARTITIONS
+        assert [part._pipeline.history.seen.complete for part in parts(member)] == [True] * PARTITIONS
     assert (effects(river), river.count("look")) == (ids(20), 12)
 
 
@@ -112,7 +112,7 @@ async def test_the_past_of_a_partition_is_read_in_bounded_time_and_memory(
         await ask(apache_kafka, prefix, 0, 20)
         await until(apache_kafka, inbox, 20)
         part = next(part for part in parts(member) if part.number == 0)
-        seen: SeenCommands = part._seen
+        seen: SeenCommands = part._pipeline.history.seen
         await eventually(lambda: seen.complete, 60.0)
         print(f"scanned {count} commands in {time.monotonic() - began:.1f} s, {seen.bytes_used} bytes")  # noqa: T201
         assert seen.bytes_used <= 2**20

@@ -24,7 +24,8 @@ import structlog
 
 from consumers.commands.calls import CallOptions
 from consumers.commands.lane import make_command_lane
-from consumers.commands.uncertain import Doubts
+from consumers.commands.uncertain import UncertainCommands
+from consumers.lanes import LaneContext
 from consumers.ownership.lease import Lease
 from consumers.ownership.options import LaneOptions
 from consumers.provider import MayWrite
@@ -90,7 +91,7 @@ def mutate(mutants: list[str]) -> None:
     if "no_lease" in mutants:
         setattr(Lease, "check", lambda _self: None)  # noqa: B010  # mypy refuses to assign a method
     if "no_look" in mutants:
-        setattr(Doubts, "mark", lambda _self, _pending, **_: None)  # noqa: B010  # the same
+        setattr(UncertainCommands, "mark", lambda _self, _pending, **_: None)  # noqa: B010  # the same
 
 
 async def main(options: dict[str, object]) -> None:
@@ -101,12 +102,17 @@ async def main(options: dict[str, object]) -> None:
     connection = KafkaConnection(
         str(options["bootstrap"]), limits=Limits(operation_seconds=6.0), request_timeout_ms=6000
     )
-    membership = make_command_lane(
+    context = LaneContext(
         connection,
         prefix=str(options["prefix"]),
         partitions=int(str(options["partitions"])),
         incarnation=uuid.uuid4().hex,
         group=group_options(str(options["worker"])),
+        lane_options=LaneOptions(heartbeat_seconds=HEARTBEAT_MS / 1000),
+        probe=lambda _transactional_id, step: fault.at(step),
+    )
+    membership = make_command_lane(
+        context,
         provider=FaultyRiver(
             Path(str(options["books"])),
             fault,
@@ -119,9 +125,7 @@ async def main(options: dict[str, object]) -> None:
             settle_seconds=1.0,
             concurrency=8,
         ),
-        options=LaneOptions(heartbeat_seconds=HEARTBEAT_MS / 1000),
         lease_seconds=LEASE_SECONDS,
-        probe=lambda _transactional_id, step: fault.at(step),
         call_probe=lambda _order_id, point: fault.at(point),
     )
     stop = asyncio.Event()

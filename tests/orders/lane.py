@@ -20,6 +20,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from consumers.commands.records import outcome_event, read_command
 from consumers.group.membership import GroupOptions, Membership
+from consumers.lanes import LaneContext
 from consumers.orders.lane import make_order_lane
 from consumers.orders.logic import OrderLogic
 from consumers.ownership.options import LaneOptions
@@ -355,17 +356,16 @@ async def order_lane(
     record_bytes_max: int = RECORD_BYTES_MAX,
 ) -> AsyncIterator[Lane]:
     """A worker at work; at the end it leaves as on SIGTERM. ``answering`` False leaves its commands without an outcome."""
-    membership = make_order_lane(
+    context = LaneContext(
         KafkaConnection(bootstrap, record_bytes_max=record_bytes_max),
         prefix=prefix,
         partitions=partitions,
         incarnation=uuid.uuid4().hex,
         group=GroupOptions(worker="one", session_timeout_ms=6000, heartbeat_interval_ms=300),
-        policy=policy or Policy(),
-        options=LaneOptions(heartbeat_seconds=0.3, position_wait_seconds=0.4, batch_interval_seconds=0.02),
-        fuse_records_min=fuse_records_min,
+        lane_options=LaneOptions(heartbeat_seconds=0.3, position_wait_seconds=0.4, batch_interval_seconds=0.02),
         clock=clock,
     )
+    membership = make_order_lane(context, policy=policy or Policy(), fuse_records_min=fuse_records_min)
     lane = Lane(bootstrap, prefix, membership, partitions, river or River())
     stop = asyncio.Event()
     lane.running = asyncio.create_task(membership.run(stop))

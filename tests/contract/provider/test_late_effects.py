@@ -10,9 +10,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from consumers.commands.calls import Caller, CallOptions
+from consumers.commands.progress import Waits
 from consumers.commands.records import PendingCommand
+from consumers.commands.uncertain import CallHistory
 from consumers.ownership.lease import Lease
 from consumers.requests.breaker import Breaker
+from consumers.requests.permit import CallPermit
 from consumers.requests.rate_limit import RateLimit
 from statemachine.messages.commands import Command, DeleteCheckout
 from statemachine.messages.facts import Outcome
@@ -23,20 +26,11 @@ from tests.contract.provider.bench import Bench, cart_with, create, fulfil, open
 TIMEOUT, SETTLE, HELD = 0.4, 1.4, 1.3
 
 
-class Desk:
-    """A partition that always has its lease."""
-
-    leaving = False
-
-    def __init__(self) -> None:
-        self.lease = Lease(60.0, time.monotonic)
-        self.lease.renew(time.monotonic())
-
-    async def renew(self) -> None:
-        """It is fresh."""
-
-    async def scanned(self, pending: PendingCommand) -> None:
-        """All that the partition has held is known."""
+def permit() -> CallPermit:
+    """That of a partition which has its lease."""
+    lease = Lease(60.0, time.monotonic)
+    lease.renew(time.monotonic())
+    return CallPermit(lease, wake=asyncio.Event())
 
 
 async def carry_out(bench: Bench, command: Command) -> Outcome:
@@ -51,7 +45,7 @@ async def carry_out(bench: Bench, command: Command) -> Outcome:
         sleep=asyncio.sleep,
         jitter=random.random,
     )
-    outcome = await caller.carry_out(PendingCommand(0, command), Desk())
+    outcome = await caller.carry_out(PendingCommand(0, command), permit(), CallHistory(Waits(), time.monotonic))
     assert outcome is not None
     return outcome
 

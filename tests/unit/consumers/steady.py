@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from consumers.commands.calls import Caller, CallOptions
+from consumers.commands.progress import Waits
 from consumers.commands.records import PendingCommand
+from consumers.commands.uncertain import CallHistory
 from consumers.ownership.lease import Lease
 from consumers.requests.breaker import Breaker
+from consumers.requests.permit import CallPermit
 from consumers.requests.rate_limit import RateLimit
 from statemachine.messages.commands import Command, DeleteCheckout
 from statemachine.messages.facts import Outcome
@@ -59,7 +62,6 @@ class Bench:
     fail: Callable[[str, int], Exception | None] = lambda _what, _count: None
     options: CallOptions = field(default_factory=CallOptions)
     rate: float = 0.0
-    leaving: bool = False
     renewals: int = 0
     scan_seconds: float = 3.0
     was_there: bool = False
@@ -69,6 +71,8 @@ class Bench:
         self.river = FileRiver(self.books, fail=self._fail)
         self.breaker = Breaker()
         self.lease = Lease(5.0, self.time)
+        self.permit = BenchPermit(self)
+        self.history = BenchHistory(self)
         self.caller = Caller(
             self.river,
             options=self.options,
@@ -83,31 +87,47 @@ class Bench:
     def _fail(self, what: str, count: int) -> Exception | None:
         return self.fail(what, count)  # tests may set it later
 
-    async def renew(self) -> None:
-        """A transaction commits at once."""
-        self.renewals += 1
-        self.lease.renew(self.time.now)
-        await asyncio.sleep(0)
-
-    async def scanned(self, pending: PendingCommand) -> None:
-        """Some seconds later it is known whether the command was there before; if so it waits as ``Doubts`` would have it."""
-        await self.time.sleep(self.scan_seconds)
-        pending.seen = self.was_there
-        if self.was_there:
-            pending.doubt(pending.unsure_until)
-
     async def run(self, command: Command, **marks: object) -> Outcome:
         """Carry a command out to its outcome."""
         pending = PendingCommand(0, command)
         for name, value in marks.items():
             setattr(pending, name, value)
-        outcome = await self.caller.carry_out(pending, self)
+        outcome = await self.caller.carry_out(pending, self.permit, self.history)
         assert outcome is not None
         return outcome
 
     def effects(self, command_id: str = "c1") -> int:
         """How often a command took effect."""
         return sum(effect["command_id"] == command_id for effect in self.river.effects())
+
+
+class BenchPermit(CallPermit):
+    """The permit of a partition that renews its lease whenever it is asked."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(bench.lease, wake=asyncio.Event())
+        self._bench = bench
+
+    async def renew(self) -> None:
+        """A transaction commits at once."""
+        self._bench.renewals += 1
+        self.lease.renew(self._bench.time.now)
+        await asyncio.sleep(0)
+
+
+class BenchHistory(CallHistory):
+    """The history of a partition whose scan ends some seconds later."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(Waits(), bench.time)
+        self._bench = bench
+
+    async def wait_for_scan(self, pending: PendingCommand) -> None:
+        """Now it is known whether the command was there before; if so it waits as ``UncertainCommands`` would have it."""
+        await self._bench.time.sleep(self._bench.scan_seconds)
+        pending.seen = self._bench.was_there
+        if self._bench.was_there:
+            pending.mark_uncertain(pending.unsure_until)
 
 
 def delete(command_id: str = "c1", order_id: str = "A-1", attempt: int = 1) -> DeleteCheckout:

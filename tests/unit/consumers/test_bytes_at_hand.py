@@ -51,8 +51,8 @@ def partition(monkeypatch: pytest.MonkeyPatch) -> CommandPartition:
     one._consumer = PausedConsumer()
     one.state = PartitionState.RUNNING
     one.queue_bytes_max = SHARE
-    one._seen.begin(0, 0)
-    monkeypatch.setattr(one._desk, "add", lambda _pending: None)
+    one._pipeline.history.seen.begin(0, 0)
+    monkeypatch.setattr(one._pipeline.queues, "add", lambda _pending: None)
     return one
 
 
@@ -60,28 +60,28 @@ def test_commands_at_hand_take_no_more_memory_than_the_share_of_the_partition(pa
     """What is above it stays in Kafka; once commands are done, there is room again."""
     records = [large(offset) for offset in range(50)]
     partition.feed(partition._tp, records)
-    taken = partition._watermark.pending
+    taken = partition._pipeline.transactions.watermark.pending
     size = record_bytes(records[0])
     assert (taken - 1) * size < SHARE <= taken * size
     assert not partition.hungry
     assert partition._consumer.goes_on_at == [taken]
-    partition._watermark.finish([0, 1])
+    partition._pipeline.transactions.watermark.finish([0, 1])
     assert partition.hungry
 
 
 def test_a_command_larger_than_the_share_is_taken_alone(partition: CommandPartition) -> None:
     """Or the partition would stand still for ever."""
     partition.feed(partition._tp, [large(0, 2000), large(1, 1)])
-    assert partition._watermark.pending == 1
-    partition._watermark.finish([0])
+    assert partition._pipeline.transactions.watermark.pending == 1
+    partition._pipeline.transactions.watermark.finish([0])
     partition.feed(partition._tp, [large(1, 1)])
-    assert partition._watermark.pending == 1
+    assert partition._pipeline.transactions.watermark.pending == 1
 
 
 def test_commands_that_are_read_again_after_a_pause_count_once(partition: CommandPartition) -> None:
     """A partition that is given away and comes back has the memory of what it reads then."""
     partition.feed(partition._tp, [large(offset) for offset in range(8)])
-    partition._watermark.rewind([])
+    partition._pipeline.transactions.watermark.rewind([])
     partition.feed(partition._tp, [large(offset) for offset in range(8)])
     assert partition.hungry
-    assert partition._watermark.pending == 8
+    assert partition._pipeline.transactions.watermark.pending == 8

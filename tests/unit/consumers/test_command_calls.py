@@ -12,7 +12,7 @@ import pytest
 from consumers.commands.calls import CallOptions
 from consumers.commands.progress import Waits
 from consumers.commands.records import PendingCommand
-from consumers.commands.uncertain import Doubts
+from consumers.commands.uncertain import UncertainCommands
 from consumers.ownership.lease import LeaseExpired
 from consumers.provider import MayWrite
 from statemachine.errors import Denied, OffContract, Throttled, TransportFailure, Unavailable
@@ -149,15 +149,15 @@ async def test_an_effect_that_comes_late_is_found_long_before_its_time_is_over(b
 async def test_an_attempt_after_an_unknown_outcome_waits_for_the_call_before(books: Path, error: Exception) -> None:
     """The lane gave up, the order asked again: the late effect of the first attempt is found, not doubled."""
     bench = Bench(books, lambda what, _count: error if what in {"call", "look"} else None)
-    doubts = Doubts(Waits())
+    uncertain = UncertainCommands(Waits())
     first = PendingCommand(0, delete())
-    outcome = await bench.caller.carry_out(first, bench)
+    outcome = await bench.caller.carry_out(first, bench.permit, bench.history)
     assert outcome is not None
     assert outcome.result == "unknown"
     assert first.tried_at is not None
-    doubts.learn(first, outcome)
+    uncertain.learn(first, outcome)
     again = PendingCommand(1, delete(attempt=2), asked_at=bench.time.now)
-    doubts.mark(again)
+    uncertain.mark(again)
     assert (again.look_first, again.settled_at) == (True, first.tried_at + bench.options.late_seconds)
 
 
@@ -178,12 +178,12 @@ async def test_a_second_request_of_a_call_is_not_written_once_the_partition_leav
     class TwoRequests(FileRiver):
         async def call(self, command: Command, may_write: MayWrite) -> Outcome:
             may_write()
-            bench.leaving = True
+            bench.permit.withdraw()
             return await super().call(command, may_write)
 
     bench.caller._provider = TwoRequests(books)
     pending = PendingCommand(0, delete())
-    assert await bench.caller.carry_out(pending, bench) is None
+    assert await bench.caller.carry_out(pending, bench.permit, bench.history) is None
     assert (bench.effects(), pending.look_first, pending.calling) == (0, False, False)
 
 
@@ -240,7 +240,7 @@ async def test_a_denied_key_holds_commands_until_it_is_put_right(books: Path) ->
     bench.caller._probe = _note(lambda: problems.append(bench.breaker.problem))
     outcome = await bench.run(delete())
     assert (outcome.result, bench.effects()) == ("confirmed", 1)
-    assert "Digital River does not take ORDERFLOW_DIGITALRIVER_KEY: 401" in problems
+    assert "Digital River does not accept ORDERFLOW_DIGITALRIVER_KEY: 401" in problems
     assert bench.breaker.closed
 
 
@@ -358,9 +358,10 @@ async def test_an_inquiry_without_an_answer_is_unknown_about_the_command_it_aske
 
 async def test_no_call_starts_while_leaving(books: Path) -> None:
     """A partition that is given away starts nothing."""
-    bench = Bench(books, leaving=True)
+    bench = Bench(books)
+    bench.permit.withdraw()
     pending = PendingCommand(0, delete())
-    assert await bench.caller.carry_out(pending, bench) is None
+    assert await bench.caller.carry_out(pending, bench.permit, bench.history) is None
     assert (bench.effects(), bench.river.count("connect"), pending.look_first) == (0, 0, False)
 
 
@@ -369,7 +370,7 @@ async def test_a_call_that_is_cut_off_may_have_run(books: Path) -> None:
     bench = Bench(books)
     bench.river._answer_seconds = 60.0
     pending = PendingCommand(0, delete())
-    running = asyncio.create_task(bench.caller.carry_out(pending, bench))
+    running = asyncio.create_task(bench.caller.carry_out(pending, bench.permit, bench.history))
     while not bench.effects():  # noqa: ASYNC110  # nothing tells a test
         await asyncio.sleep(0)
     running.cancel()

@@ -51,9 +51,9 @@ def test_whether_a_command_was_there_before_is_told_when_the_scan_is_done() -> N
     assert seen.begin_scan(0) == 10
     for command_id in ("a", "b"):
         seen.scanned(command_id)
-    assert [seen.told(offset) for offset in (10, 11, 12)] == [None, None, True]
+    assert [seen.was_there(offset) for offset in (10, 11, 12)] == [None, None, True]
     seen.end_scan()
-    assert [seen.told(offset) for offset in (10, 11, 12)] == [False, True, True]
+    assert [seen.was_there(offset) for offset in (10, 11, 12)] == [False, True, True]
     assert [seen.read(offset, command_id) for offset, command_id in ((10, "new"), (11, "a"))] == [False, True]
     later = [seen.read(13, "b"), seen.read(14, "c"), seen.read(15, "new"), seen.read(16, "c")]
     assert later == [True, False, True, True]
@@ -68,7 +68,7 @@ def test_a_scan_that_begins_again_does_not_take_a_command_for_its_own_copy() -> 
     assert seen.begin_scan(0) == 10
     seen.scanned("a")
     seen.end_scan()
-    assert [seen.told(10), seen.read(11, "a"), seen.read(12, "new")] == [False, True, True]
+    assert [seen.was_there(10), seen.read(11, "a"), seen.read(12, "new")] == [False, True, True]
 
 
 def test_what_is_done_is_not_kept_for_reading_again() -> None:

@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from consumers.commands.calls import Caller, CallOptions
 from consumers.commands.partition import CommandPartition
 from consumers.commands.progress import Progress, read_progress
-from consumers.commands.topics import command_topics
+from consumers.commands.reader import command_topics
 from consumers.ownership.options import LaneOptions
 from consumers.requests.breaker import Breaker
 from producers.connection import KafkaConnection
@@ -67,11 +67,11 @@ async def test_a_transaction_that_did_not_land_is_not_taken_for_an_earlier_one_t
     producer = PaperProducer()
     partition = command_partition()
     partition._producer = cast("TransactionalProducer", producer)
-    partition._proven = True
+    partition._pipeline.transactions.proven = True
     await partition._transact()
     found = producer.written[-1]
     await partition._forget()  # somebody fenced us and never committed
-    partition._proven = True
+    partition._pipeline.transactions.proven = True
     producer.fails = True
     with pytest.raises(TransactionAborted):
         await partition._transact()
@@ -81,7 +81,7 @@ async def test_a_transaction_that_did_not_land_is_not_taken_for_an_earlier_one_t
     assert producer.written[-1].footprint != found.footprint
 
 
-async def test_an_heir_asks_how_far_commands_reach_when_nobody_else_may_call_any_more(
+async def test_a_successor_asks_how_far_commands_reach_when_nobody_else_may_call_any_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What is written while the old owner's lease runs out may have been called by it: so the end is read after the wait."""
@@ -101,20 +101,20 @@ async def test_an_heir_asks_how_far_commands_reach_when_nobody_else_may_call_any
     partition = command_partition(Reader())
     monkeypatch.setattr(partition, "_rest", rest)
     fenced_at = partition._steady()
-    await partition._begin_at(Progress(12), fenced_at)
+    await partition._takeover.begin_at(Progress(12), fenced_at, partition._rest_unless_revoked)
     assert told == ["end", 5 - (partition._steady() - fenced_at), "end"]
-    assert partition._doubts.left([], 0.0).look_below == 40
+    assert partition._pipeline.history.uncertain.left([], 0.0).look_below == 40
 
 
 async def test_a_commit_whose_answer_was_lost_is_progress_all_the_same() -> None:
     """What failed before it is over: it must not count as trouble that has lasted ever since."""
     partition, producer = command_partition(), PaperProducer()
     partition._producer = cast("TransactionalProducer", producer)
-    partition._proven = True
+    partition._pipeline.transactions.proven = True
     producer.fails = True
     with pytest.raises(TransactionAborted) as failed:
         await partition._transact()
     assert partition._watch.failed(failed.value, 0.0, in_work=True) is None
-    assert partition._in_doubt is not None
-    assert partition._is_ours(Progress(0, footprint=partition._in_doubt.footprint))
+    assert partition._pipeline.transactions.in_doubt is not None
+    assert partition._is_ours(Progress(0, footprint=partition._pipeline.transactions.in_doubt.footprint))
     assert partition._watch.failed(failed.value, 68.0, in_work=True) is None

@@ -8,7 +8,7 @@ from typing import Any, cast
 from consumers.commands.partition import CommandPartition
 from consumers.commands.progress import Left, Progress
 from consumers.commands.records import PendingCommand
-from consumers.commands.topics import Finished
+from consumers.commands.transactions import Finished
 from producers.outbox import OutboundRecord
 from producers.transaction import TransactionalProducer
 from tests.unit.consumers.steady import delete
@@ -53,10 +53,10 @@ def leaving(producer: WatchedProducer, finished: int) -> CommandPartition:
     partition = command_partition()
     partition._consumer = PaperConsumer()
     partition._producer = cast("TransactionalProducer", producer)
-    partition._taken = partition._proven = True
+    partition._taken = partition._pipeline.transactions.proven = True
     for offset in range(finished):
-        partition._watermark.take(offset)
-        partition._finished.append(Finished(offset, "orderflow.inbox", OutboundRecord(b"A-1", b"{}")))
+        partition._pipeline.transactions.watermark.take(offset)
+        partition._pipeline.finished.waiting.append(Finished(offset, "orderflow.inbox", OutboundRecord(b"A-1", b"{}")))
     partition.leave()
     return partition
 
@@ -67,14 +67,14 @@ async def test_an_outcome_that_came_between_the_last_transaction_and_the_end_is_
     partition = leaving(producer, finished=2)
     await partition.close()
     assert [(found.offset, found.left is not None) for found in producer.written] == [(2, True)]
-    assert partition._finished == []
+    assert partition._pipeline.finished.waiting == []
 
 
 async def test_a_producer_without_all_its_answers_writes_nothing_once_the_partition_is_given_away() -> None:
     """It would have to be initialised again, and that would fence the rightful successor."""
     producer = WatchedProducer(unanswered=True)
     partition = leaving(producer, finished=2)
-    partition._desk._orders["A-2"] = deque([PendingCommand(2, delete("c2", "A-2"), look_first=True)])
+    partition._pipeline.queues._orders["A-2"] = deque([PendingCommand(2, delete("c2", "A-2"), look_first=True)])
     await partition.close()
     assert (producer.written, producer.renewed_after) == ([], [])
 
@@ -105,8 +105,8 @@ async def test_a_producer_without_all_its_answers_is_renewed_while_the_group_sti
     partition = leaving(producer, finished=0)
     await partition._finish()
     assert (len(producer.written), producer.renewed_after) == (1, [1])
-    partition._watermark.take(0)
-    partition._finished.append(Finished(0, "orderflow.inbox", OutboundRecord(b"A-1", b"{}")))
+    partition._pipeline.transactions.watermark.take(0)
+    partition._pipeline.finished.waiting.append(Finished(0, "orderflow.inbox", OutboundRecord(b"A-1", b"{}")))
     await partition.close()
     assert (len(producer.written), producer.renewed_after) == (2, [1])
 
@@ -114,12 +114,14 @@ async def test_a_producer_without_all_its_answers_is_renewed_while_the_group_sti
 async def test_who_said_that_it_starts_no_call_starts_none_before_a_transaction_takes_that_back() -> None:
     """The last word was committed, only its answer was lost, and the partition came back: a successor would believe it."""
     partition = command_partition()
-    partition._proven = True
+    partition._pipeline.transactions.proven = True
     for left, age in ((None, 0.0), (Left(0, settle_seconds=0.0), float("inf"))):
-        partition._desk.lease.renew(0.0)
-        partition._footprint = partition._footprint or (await written_footprint(partition))
-        assert partition._is_ours(Progress(0, footprint=partition._footprint, left=left))
-        assert partition._desk.lease.age == age
+        partition._pipeline.permit.lease.renew(0.0)
+        partition._pipeline.transactions.footprint = partition._pipeline.transactions.footprint or (
+            await written_footprint(partition)
+        )
+        assert partition._is_ours(Progress(0, footprint=partition._pipeline.transactions.footprint, left=left))
+        assert partition._pipeline.permit.lease.age == age
 
 
 async def written_footprint(partition: CommandPartition) -> Any:

@@ -335,7 +335,7 @@ async def test_an_order_that_alone_cannot_be_read_is_set_aside_by_name_at_its_ag
         for letter in written(outbox, "orderflow.dead-letters")
     ]
     assert all(str(error) in detail for detail in details)
-    [told] = [line for line in logs if line["event"] == "tried_beside_others"]
+    [told] = [line for line in logs if line["event"] == "object_unanswered"]
     assert (told["dr_order_id"], told["topic"]) == ("DR-bad", "dr-webhooks")
     assert not lane.webhooks.desk.busy
 
