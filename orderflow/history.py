@@ -1,4 +1,4 @@
-"""A history played through the pure core: no Kafka, no Digital River. What ``orderflow decide`` prints."""
+"""A history replayed through the pure core: no Kafka, no Digital River. What ``orderflow decide`` prints."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Wait(msgspec.Struct, frozen=True, omit_defaults=True):
     since: datetime | None = None
 
 
-class Step(msgspec.Struct, frozen=True, omit_defaults=True):
+class ReplayStep(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became of one event. ``line`` is the history's, from 1; a deadline has that of the event that came after it.
 
     ``payment``, ``amounts`` and ``attention`` are the order's after the step; ``waits`` is what it waits for once all that its
@@ -60,20 +60,20 @@ class Step(msgspec.Struct, frozen=True, omit_defaults=True):
     waits: tuple[Wait, ...] | None = None
 
 
-class Player:
-    """Plays a history: each order by itself, its time that of its events, its deadlines fired when they fall due."""
+class HistoryReplay:
+    """Replays a history: each order by itself, its time that of its events, its deadlines fired when they fall due."""
 
     def __init__(self) -> None:
         self.orders: dict[str, Order] = {}
         self._now: dict[str, datetime] = {}
 
-    def play(self, number: int, record: Record) -> Iterator[Step]:
+    def replay(self, number: int, record: Record) -> Iterator[ReplayStep]:
         """What becomes of the record in line ``number``, after the deadlines that fell due before it."""
         try:
             event = decode(record)
         except DecodeError as error:
             key = (record.key or b"").decode(errors="replace")
-            yield Step(number, key, "", f"dead letter {error.reason}", reason=error.detail)
+            yield ReplayStep(number, key, "", f"dead letter {error.reason}", reason=error.detail)
             return
         order_id = event.order_id
         told = _START if event.time is None or event.time > _END else event.time
@@ -82,7 +82,7 @@ class Player:
         self._now[order_id] = now
         yield from self._decide(number, event, now)
 
-    def _deadlines(self, number: int, order_id: str, now: datetime) -> Iterator[Step]:
+    def _deadlines(self, number: int, order_id: str, now: datetime) -> Iterator[ReplayStep]:
         while (order := self.orders.get(order_id)) is not None:
             due = [deadline for deadline in order.deadlines if deadline.due <= now]
             if not due:
@@ -93,33 +93,33 @@ class Player:
             if self.orders[order_id] == order:  # it could say nothing new, and must not be asked for ever
                 return
 
-    def _decide(self, number: int, event: Event, now: datetime) -> Iterator[Step]:
+    def _decide(self, number: int, event: Event, now: datetime) -> Iterator[ReplayStep]:
         before = self.orders.get(event.order_id)
         for step in self._steps(number, event, before, now):
             after = self.orders.get(event.order_id)
-            yield step if after is None else _standing(step, after)
+            yield step if after is None else _with_waits(step, after)
 
-    def _steps(self, number: int, event: Event, before: Order | None, now: datetime) -> Iterator[Step]:
+    def _steps(self, number: int, event: Event, before: Order | None, now: datetime) -> Iterator[ReplayStep]:
         order_id, state = event.order_id, None if before is None else before.state
         try:
             decision: Decision = decide_event(before, event, now=now)
         except InvariantBroken as error:
-            yield Step(number, order_id, event.type, "dead letter failed", state, state, str(error))
+            yield ReplayStep(number, order_id, event.type, "dead letter failed", state, state, str(error))
             return
         if not isinstance(decision, Repeated) and decision.order is not None:
             self.orders[order_id] = decision.order
         match decision:
             case Repeated():
-                yield Step(number, order_id, event.type, "same fact", state, state)
+                yield ReplayStep(number, order_id, event.type, "same fact", state, state)
             case Parked(order=order):
-                yield Step(number, order_id, event.type, "parked", state, order.state)
+                yield ReplayStep(number, order_id, event.type, "parked", state, order.state)
             case Refused(detail=detail):
-                yield Step(number, order_id, event.type, "refused", state, state, detail)
+                yield ReplayStep(number, order_id, event.type, "refused", state, state, detail)
             case Moved():
                 yield from _moves(number, order_id, decision)
 
 
-def _standing(step: Step, order: Order) -> Step:
+def _with_waits(step: ReplayStep, order: Order) -> ReplayStep:
     """The step with what the order says after it; a change has said it for itself."""
     waits = (
         *(Wait("answer", command.name, until=command.due) for command in order.commands),
@@ -132,7 +132,7 @@ def _standing(step: Step, order: Order) -> Step:
     return msgspec.structs.replace(step, payment=order.payment, amounts=amounts, attention=order.attention, waits=waits)
 
 
-def _moves(number: int, order_id: str, moved: Moved) -> Iterator[Step]:
+def _moves(number: int, order_id: str, moved: Moved) -> Iterator[ReplayStep]:
     """A step for each change: the event's own, then those of parked events that it woke."""
     steps: list[dict[str, Any]] = []
     for effect in moved.effects:
@@ -145,10 +145,10 @@ def _moves(number: int, order_id: str, moved: Moved) -> Iterator[Step]:
     for step in steps:
         aside, change = step.get("aside"), step.get("change")
         if aside is not None:
-            yield Step(number, order_id, aside.cause.type, f"dead letter {aside.reason}", reason=aside.detail)
+            yield ReplayStep(number, order_id, aside.cause.type, f"dead letter {aside.reason}", reason=aside.detail)
         elif change is not None:
             problem = change.get("problem") or {}
-            yield Step(
+            yield ReplayStep(
                 number,
                 order_id,
                 change["cause"]["type"],

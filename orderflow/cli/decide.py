@@ -15,7 +15,7 @@ from orderflow.screen import counted
 from producers.topics import Topic
 
 if TYPE_CHECKING:
-    from orderflow.history import Step
+    from orderflow.history import ReplayStep
     from statemachine.order.order import Order
 
 _decoder = msgspec.json.Decoder(EventLine)
@@ -33,10 +33,10 @@ def decide(file: IO[bytes], as_json: bool) -> None:
     their answers are lines of the topic orderflow.inbox. Time is that of the events; a deadline that falls due before an order's
     next event fires. Exit code 1 when a line cannot be read.
     """
-    from orderflow.history import Player
+    from orderflow.history import HistoryReplay
     from statemachine.messages.envelope import Record
 
-    player, others, unreadable = Player(), 0, 0
+    player, others, unreadable = HistoryReplay(), 0, 0
     for number, text in enumerate(file, 1):
         if not text.strip():
             continue
@@ -51,7 +51,7 @@ def decide(file: IO[bytes], as_json: bool) -> None:
             continue
         headers = tuple((name, content.encode()) for name, content in line.headers.items())
         key = None if line.key is None else line.key.encode()
-        for step in player.play(number, Record(line.topic, 0, number - 1, key, line.encoded(), headers)):
+        for step in player.replay(number, Record(line.topic, 0, number - 1, key, line.encoded(), headers)):
             if as_json:
                 print_json(step)
             else:
@@ -64,7 +64,7 @@ def decide(file: IO[bytes], as_json: bool) -> None:
         raise CommandError(f"{counted(unreadable, 'line')} could not be read")
 
 
-def _told(step: Step) -> str:
+def _told(step: ReplayStep) -> str:
     parts = [f"{step.line:>4}  {step.order_id}  {step.event or '?'}: {step.verdict}"]
     if step.state_before is not None and step.state_before != step.state:
         parts.append(f" {step.state_before} -> {step.state}")

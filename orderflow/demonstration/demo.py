@@ -9,10 +9,10 @@ from typing import Any, Final, Self
 import aiohttp
 from rich.live import Live
 
-from orderflow.demonstration import rendering as telling
-from orderflow.demonstration.environment import PARTITIONS, set_stage
-from orderflow.demonstration.shop import STORY, Outgoing, ShopOrder, catalogue, make_orders, open_with, react
-from orderflow.demonstration.watch import Watch, follow, poll
+from orderflow.demonstration import rendering
+from orderflow.demonstration.environment import PARTITIONS, demo_environment
+from orderflow.demonstration.shop import STORY_PATH, Outgoing, ShopOrder, catalogue, make_orders, open_with, react
+from orderflow.demonstration.watch import OrderWatch, follow, poll
 from orderflow.process.logs import configure_logging
 from orderflow.screen import Screen
 from orderflow.settings import Settings
@@ -35,35 +35,35 @@ async def run_demo(*, orders: int, seed: int) -> None:
         InvariantBroken: Orders did not end as they must.
     """
     configure_logging(level="error", style="auto")
-    console = Screen(file_width=telling.FILE_WIDTH)
+    console = Screen(file_width=rendering.FILE_WIDTH)
     shop = make_orders(orders, seed)
     console.show(
         f"orderflow demo: {len(shop)} made-up orders through an embedded Kafka, a simulated Digital River, one worker.\n"
     )
-    async with set_stage() as stage:
-        watch = await _play(stage.settings, shop, console)
-        books = await _read_books(stage.simulator_url)
-    told = next((order for order in shop if order.scenario is STORY), shop[0])
-    agree, line = telling.books_compared(watch, books)
+    async with demo_environment() as environment:
+        watch = await _play(environment.settings, shop, console)
+        books = await _read_books(environment.simulator_url)
+    told = next((order for order in shop if order.path is STORY_PATH), shop[0])
+    agree, line = rendering.books_compared(watch, books)
     for part in (
-        telling.orders_by_state(watch),
-        telling.story(told.order_id, told.scenario.name, watch.changes[told.order_id], width=console.width),
+        rendering.orders_by_state(watch),
+        rendering.story(told.order_id, told.path.name, watch.changes[told.order_id], width=console.width),
         f"\nEvery change was made exactly once: {sum(map(len, watch.changes.values()))} changes, no gap in any order.",
         f"{line}\n",
-        telling.NEXT,
+        rendering.NEXT,
     ):
         console.show(part)
-    if not agree or watch.gaps or watch.letters:
-        raise InvariantBroken(f"the demo found gaps in {watch.gaps}, {watch.letters} dead letters; {line}")
+    if not agree or watch.gaps or watch.dead_letters:
+        raise InvariantBroken(f"the demo found gaps in {watch.gaps}, {watch.dead_letters} dead letters; {line}")
 
 
-async def _play(settings: Settings, shop: Sequence[ShopOrder], console: Screen) -> Watch:
+async def _play(settings: Settings, shop: Sequence[ShopOrder], console: Screen) -> OrderWatch:
     """Send the orders, react to what becomes of them, and show it, until all have ended.
 
     Raises:
         InvariantBroken: They did not end in time.
     """
-    watch, by_id = Watch(), {order.order_id: order for order in shop}
+    watch, by_id = OrderWatch(), {order.order_id: order for order in shop}
     async with Publisher(settings.connection()) as publisher:
         for item in catalogue():
             await _send(publisher, settings, item)
@@ -74,7 +74,7 @@ async def _play(settings: Settings, shop: Sequence[ShopOrder], console: Screen) 
                 while (done := _count_done(watch, by_id)) < len(shop) and watch.seconds < _SECONDS_MAX:
                     for change in await poll(consumer, watch):
                         order = by_id[change.data["order_id"]]
-                        if not order.scenario.hasty and change.state != change.data["from"]:
+                        if not order.path.out_of_order and change.state != change.data["from"]:
                             for event in react(order, change.state):
                                 await _send(publisher, settings, event)
                     screen.show(watch, done, len(shop))
@@ -100,10 +100,10 @@ async def _send(publisher: Publisher, settings: Settings, event: Outgoing) -> No
     await publisher.send(prefixed(settings.topic_prefix, event.topic), event.key.encode(), event.value)
 
 
-def _count_done(watch: Watch, orders: dict[str, ShopOrder]) -> int:
+def _count_done(watch: OrderWatch, orders: dict[str, ShopOrder]) -> int:
     """Orders that ended as they must: in their state, and with all their money moved."""
     return sum(
-        changes[-1].state == orders[order_id].scenario.ends
+        changes[-1].state == orders[order_id].path.ends
         and changes[-1].data["payment"] not in {"pending", "capturing", "voiding"}
         for order_id, changes in watch.changes.items()
     )
@@ -132,10 +132,10 @@ class _Screen:
         if self._live is not None:
             self._live.stop()
 
-    def show(self, watch: Watch, done: int, total: int, *, last: bool = False) -> None:
+    def show(self, watch: OrderWatch, done: int, total: int, *, last: bool = False) -> None:
         """Show where the orders are."""
         if self._live is not None:
-            self._live.update(telling.progress(watch, done, total), refresh=True)
+            self._live.update(rendering.progress(watch, done, total), refresh=True)
         elif last or watch.seconds >= self._next:
             self._next = watch.seconds + _LINE_SECONDS
-            self._console.show(telling.progress_line(watch, done, total))
+            self._console.show(rendering.progress_line(watch, done, total))

@@ -21,7 +21,7 @@ PARTITIONS: Final = 4
 WEBHOOK_TOKEN: Final = "whsec_demo"  # noqa: S105  # of a simulator that is gone afterwards
 
 
-class Stage(NamedTuple):
+class DemoEnvironment(NamedTuple):
     """The worker's settings, and the addresses of simulator and relay."""
 
     settings: Settings
@@ -30,13 +30,13 @@ class Stage(NamedTuple):
 
 
 @asynccontextmanager
-async def set_stage(
+async def demo_environment(
     *,
     bootstrap: str | None = None,
     prefix: str = "",
     settings: Mapping[str, str] | None = None,
     delay_seconds: float | None = None,
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[DemoEnvironment]:
     """Everything started, until the context ends.
 
     Args:
@@ -65,7 +65,7 @@ async def set_stage(
         stop = asyncio.Event()
         worker = asyncio.create_task(run_worker(made, tuple(Lane), stop=stop))
         try:
-            yield Stage(made, served.url, relay_url)
+            yield DemoEnvironment(made, served.url, relay_url)
         finally:
             stop.set()
             await worker

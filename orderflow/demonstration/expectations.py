@@ -15,7 +15,7 @@ _LASTING: Final = (
 )  # fmt: skip
 
 
-class Standing(msgspec.Struct, frozen=True):
+class ObservedOrder(msgspec.Struct, frozen=True):
     """What the changes of one order up to one of them say together; ``cause`` and ``problem`` are that change's own."""
 
     state: str = "nothing"
@@ -23,15 +23,15 @@ class Standing(msgspec.Struct, frozen=True):
     cause: str | None = None
     problem: str | None = None
 
-    def after(self, change: Mapping[str, Any]) -> Standing:
+    def after(self, change: Mapping[str, Any]) -> ObservedOrder:
         """Where the order stands after ``change``, the data of ``order.state_changed``."""
         newer = {name: change[name] for name in _LASTING if name in change}
         problem = change.get("problem", {}).get("code")
-        return Standing(change["to"], {**self.members, **newer}, change["cause"]["type"], problem)
+        return ObservedOrder(change["to"], {**self.members, **newer}, change["cause"]["type"], problem)
 
 
 def differences(
-    expected: Expected, standing: Standing, *, parked: Sequence[str] = (), refused: Sequence[str] = ()
+    expected: Expected, standing: ObservedOrder, *, parked: Sequence[str] = (), refused: Sequence[str] = ()
 ) -> Iterator[str]:
     """What is not as expected, a few words for each: what it is, and what it should be."""
     members = standing.members

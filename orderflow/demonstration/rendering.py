@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orderflow.demonstration.expectations import Standing
-from orderflow.demonstration.watch import Change, Watch
+from orderflow.demonstration.expectations import ObservedOrder
+from orderflow.demonstration.watch import ObservedChange, OrderWatch
 from orderflow.screen import counted
 
 #: The order in which states are shown: as an order goes through them.
@@ -50,7 +50,7 @@ Where to go next
   README.md                   how it works, your own Kafka, where everything is"""
 
 
-def progress(watch: Watch, done: int, total: int) -> RenderableType:
+def progress(watch: OrderWatch, done: int, total: int) -> RenderableType:
     """The picture while it runs: a bar, and how many orders are in each state."""
     table = Table(box=None, pad_edge=False, show_header=False)
     states = watch.states()
@@ -64,14 +64,14 @@ def progress(watch: Watch, done: int, total: int) -> RenderableType:
     return Group(head, table)
 
 
-def progress_line(watch: Watch, done: int, total: int) -> str:
+def progress_line(watch: OrderWatch, done: int, total: int) -> str:
     """The same as one line, where there is no terminal."""
     states = watch.states()
     counts = ", ".join(f"{state} {states[state]}" for state in _ordered(states))
     return f"{watch.seconds:5.1f} s  {done:3} of {total} orders done   {counts}".rstrip()
 
 
-def orders_by_state(watch: Watch) -> RenderableType:
+def orders_by_state(watch: OrderWatch) -> RenderableType:
     """How many orders ended in which state, and their money."""
     table = Table(
         "state", "orders", "ordered", "captured", title="Orders by state", title_justify="left", box=SIMPLE_HEAD
@@ -85,7 +85,7 @@ def orders_by_state(watch: Watch) -> RenderableType:
     return table
 
 
-def story(order_id: str, title: str, changes: Sequence[Change], *, width: int) -> RenderableType:
+def story(order_id: str, title: str, changes: Sequence[ObservedChange], *, width: int) -> RenderableType:
     """One order, event by event, readable in ``width`` columns."""
     last = ("state", "what changed beside it") if width >= WIDE else ("what changed",)
     table = Table(
@@ -97,7 +97,7 @@ def story(order_id: str, title: str, changes: Sequence[Change], *, width: int) -
         column.overflow = "fold"
     for column in table.columns[:-1]:
         column.no_wrap = width >= _USUAL
-    standing, began = Standing(), changes[0].seen
+    standing, began = ObservedOrder(), changes[0].seen
     for change in changes:
         sender, event = cause_of(change)
         cells = state_and_beside(change, standing) if width >= WIDE else (stacked(change, standing),)
@@ -106,18 +106,18 @@ def story(order_id: str, title: str, changes: Sequence[Change], *, width: int) -
     return table
 
 
-def state_and_beside(change: Change, before: Standing) -> tuple[Text, Text]:
+def state_and_beside(change: ObservedChange, before: ObservedOrder) -> tuple[Text, Text]:
     """What changed, for two columns: the state, a dot when it stayed, and what changed beside it."""
     return _state(change, before), Text(", ".join(beside(change.data, before)))
 
 
-def stacked(change: Change, before: Standing) -> Text:
+def stacked(change: ObservedChange, before: ObservedOrder) -> Text:
     """The same for one narrow column: a line for each."""
     more = [Text(part) for part in beside(change.data, before)]
     return Text("\n").join(more if more and change.state == before.state else [_state(change, before), *more])
 
 
-def _state(change: Change, before: Standing) -> Text:
+def _state(change: ObservedChange, before: ObservedOrder) -> Text:
     return Text("·") if change.state == before.state else Text(change.state, style="bold")
 
 
@@ -126,13 +126,13 @@ def sender_of(topic: str) -> str:
     return _SENDERS.get(topic, "the clock")
 
 
-def cause_of(change: Change) -> tuple[str, str]:
+def cause_of(change: ObservedChange) -> tuple[str, str]:
     """Who caused a change, and by what."""
     cause = change.data["cause"]
     return sender_of(cause.get("topic") or ""), cause["type"].removeprefix("digitalriver.")
 
 
-def books_compared(watch: Watch, books: Mapping[str, Mapping[str, Any]]) -> tuple[bool, str]:
+def books_compared(watch: OrderWatch, books: Mapping[str, Mapping[str, Any]]) -> tuple[bool, str]:
     """Whether Digital River's books say what the orders say, and a line about it."""
     wrong = []
     for order_id, changes in watch.changes.items():
@@ -158,7 +158,7 @@ def _ordered(states: Counter[str]) -> list[str]:
     return [state for state in _STATES if states[state]] + sorted(state for state in states if state not in _STATES)
 
 
-def _amounts(changes: Sequence[Change]) -> Mapping[str, str]:
+def _amounts(changes: Sequence[ObservedChange]) -> Mapping[str, str]:
     amounts: Mapping[str, str] = changes[-1].data["amounts"]
     return amounts
 
@@ -175,7 +175,7 @@ def money(amounts: Mapping[str, str], before: Mapping[str, str] | None = None) -
             yield f"{name.replace('_', ' ')} {amount}"
 
 
-def beside(data: Mapping[str, Any], before: Standing) -> Iterator[str]:
+def beside(data: Mapping[str, Any], before: ObservedOrder) -> Iterator[str]:
     """What changed beside the state since ``before``, in a few words."""
     changed, known = data["changed"], before.members
     if "payment" in changed:

@@ -106,9 +106,9 @@ class End(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     books: dict[str, int | str]
 
 
-Step: TypeAlias = EventLine | Wait | AdminCall | Pause | Webhook
+ScenarioStep: TypeAlias = EventLine | Wait | AdminCall | Pause | Webhook
 
-_STEPS: Final[Mapping[str, type[Step]]] = {
+_STEP_SHAPES: Final[Mapping[str, type[ScenarioStep]]] = {
     "topic": EventLine,
     "wait": Wait,
     "admin": AdminCall,
@@ -122,7 +122,7 @@ class Scenario(msgspec.Struct, frozen=True):
 
     name: str
     title: Title
-    steps: tuple[Step, ...]
+    steps: tuple[ScenarioStep, ...]
     end: End
 
     @property
@@ -205,13 +205,13 @@ class _Lines:
         end: End = self.read(number, text, End)
         return end
 
-    def step(self, number: int, text: str, order: str) -> Step:
+    def step(self, number: int, text: str, order: str) -> ScenarioStep:
         """The line as the step that its members make it."""
         members = self.read(number, text, dict[str, msgspec.Raw])
-        shape = next((shape for member, shape in _STEPS.items() if member in members), None)
+        shape = next((shape for member, shape in _STEP_SHAPES.items() if member in members), None)
         if shape is None:
-            raise ConfigError(f"scenario {self._name}, line {number}: is no step: has none of {', '.join(_STEPS)}")
-        step: Step = self.read(number, text, shape)
+            raise ConfigError(f"scenario {self._name}, line {number}: is no step: has none of {', '.join(_STEP_SHAPES)}")
+        step: ScenarioStep = self.read(number, text, shape)
         if isinstance(step, EventLine):
             if step.topic not in WRITABLE:
                 raise ConfigError(f"scenario {self._name}, line {number}: topic is none that can be written")

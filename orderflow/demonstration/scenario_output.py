@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from rich.table import Table
 from rich.text import Text
 
-from orderflow.demonstration import rendering as telling
-from orderflow.demonstration.environment import set_stage
-from orderflow.demonstration.expectations import Standing
-from orderflow.demonstration.scenario import AdminCall, Pause, Scenario, Step, Wait, Webhook, available, load, named
-from orderflow.demonstration.scenario_runner import playing
-from orderflow.demonstration.watch import Change, Refusal
+from orderflow.demonstration import rendering
+from orderflow.demonstration.environment import demo_environment
+from orderflow.demonstration.expectations import ObservedOrder
+from orderflow.demonstration.scenario import AdminCall, Pause, Scenario, ScenarioStep, Wait, Webhook, available, load, named
+from orderflow.demonstration.scenario_runner import start_runner
+from orderflow.demonstration.watch import ObservedChange, ObservedRefusal
 from orderflow.event_lines import EventLine
 from orderflow.process.logs import configure_logging
 from orderflow.screen import Screen, counted
@@ -38,61 +38,61 @@ async def run_scenario(name: str) -> None:
     """
     configure_logging(level="critical", style="auto")
     scenario = named(name)
-    console = Screen(file_width=telling.FILE_WIDTH)
+    console = Screen(file_width=rendering.FILE_WIDTH)
     console.show(Text(f"{scenario.title.story} ({scenario.name}, order {scenario.order})\n", style="bold"))
-    teller = _Teller(console)
-    async with set_stage(settings=scenario.title.settings) as stage, playing(stage) as player:
-        teller.begin()
-        await player.play(scenario, teller.tell)
-    changes = player.watch.changes.get(scenario.order, [])
+    printer = _ScenarioPrinter(console)
+    async with demo_environment(settings=scenario.title.settings) as environment, start_runner(environment) as runner:
+        printer.begin()
+        await runner.run(scenario, printer.tell)
+    changes = runner.watch.changes.get(scenario.order, [])
     console.show(f"\nEnded as it must: {_ending(scenario, changes)}")
 
 
-def _ending(scenario: Scenario, changes: list[Change]) -> str:
+def _ending(scenario: Scenario, changes: list[ObservedChange]) -> str:
     books = ", ".join(f"{name} {value}" for name, value in scenario.end.books.items())
-    state = changes[-1].state if changes else Standing().state
+    state = changes[-1].state if changes else ObservedOrder().state
     # The books do not know what a bank took back; the order does.
-    lost = [part for part in telling.money(changes[-1].data["amounts"]) if "charged back" in part] if changes else []
+    lost = [part for part in rendering.money(changes[-1].data["amounts"]) if "charged back" in part] if changes else []
     told = ", ".join([state, *lost, f"after {counted(len(changes), 'change')} without a gap"])
     return f"{told}. Digital River's books: {books or 'nothing'}."
 
 
-class _Teller:
+class _ScenarioPrinter:
     """Prints a line for each step, change and refusal, with the seconds since the beginning."""
 
     def __init__(self, console: Screen) -> None:
         self._console = console
         self._began = 0.0
-        self._standing = Standing()
+        self._standing = ObservedOrder()
 
     def begin(self) -> None:
         """The time of the story starts now."""
         self._began = time.monotonic()
 
-    def tell(self, what: Step | Change | Refusal) -> None:
+    def tell(self, what: ScenarioStep | ObservedChange | ObservedRefusal) -> None:
         """One step, change or refusal."""
         time_told = f"{time.monotonic() - self._began:5.2f} s  "
-        if isinstance(what, Change):
+        if isinstance(what, ObservedChange):
             self._change(time_told, what)
-        elif isinstance(what, Refusal):
+        elif isinstance(what, ObservedRefusal):
             self._print(f"{time_told}    refused: ", Text(what.text))
         elif (text := _step(what)) is not None:
             self._print(f"{time_told}    ", text)
 
-    def _change(self, time_told: str, change: Change) -> None:
-        sender, event = telling.cause_of(change)
+    def _change(self, time_told: str, change: ObservedChange) -> None:
+        sender, event = rendering.cause_of(change)
         line = f"{time_told}{change.data['sequence']:>2}  {sender:13}  {event:32}  "
-        if self._console.width < telling.WIDE:
-            self._print(line, telling.stacked(change, self._standing))
+        if self._console.width < rendering.WIDE:
+            self._print(line, rendering.stacked(change, self._standing))
         else:
-            state, more = telling.state_and_beside(change, self._standing)
+            state, more = rendering.state_and_beside(change, self._standing)
             state.pad_right(17 - len(state))
             self._print(line, Text("  ").join([state, more]))
         self._standing = self._standing.after(change.data)
 
     def _print(self, head: str, rest: Text) -> None:
         """A line; on a narrow screen what is too long for it goes on below ``rest``."""
-        if self._console.width < telling.WIDE:
+        if self._console.width < rendering.WIDE:
             table = Table.grid()
             table.add_column(no_wrap=True)
             table.add_column(overflow="fold")
@@ -103,12 +103,12 @@ class _Teller:
             self._console.print(Text(head).append_text(rest), soft_wrap=True)
 
 
-def _step(step: Step) -> Text | None:
+def _step(step: ScenarioStep) -> Text | None:
     """What somebody outside does; a wait is not told, its end is seen."""
     match step:
         case EventLine(topic=topic, value=value):
             kind = value.get("type", "?") if isinstance(value, dict) else "a text"
-            return Text(f"{telling.sender_of(topic)} sends {kind}", style="cyan")
+            return Text(f"{rendering.sender_of(topic)} sends {kind}", style="cyan")
         case AdminCall(say=say) | Pause(say=say):
             return Text(say, style="cyan")
         case Webhook(webhook=event):

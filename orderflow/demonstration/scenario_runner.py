@@ -1,4 +1,4 @@
-"""Plays scenarios on a stage, several side by side, and says how an end differs from what it must be."""
+"""Plays scenarios on a environment, several side by side, and says how an end differs from what it must be."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import aiohttp
 import msgspec
 from aiokafka import AIOKafkaConsumer
 
-from orderflow.demonstration.environment import PARTITIONS, WEBHOOK_TOKEN, Stage
-from orderflow.demonstration.expectations import Standing, book_differences, differences
-from orderflow.demonstration.scenario import AdminCall, Expected, Pause, Scenario, Step, Wait, Webhook
+from orderflow.demonstration.environment import PARTITIONS, WEBHOOK_TOKEN, DemoEnvironment
+from orderflow.demonstration.expectations import ObservedOrder, book_differences, differences
+from orderflow.demonstration.scenario import AdminCall, Expected, Pause, Scenario, ScenarioStep, Wait, Webhook
 from orderflow.demonstration.shop import catalogue
-from orderflow.demonstration.watch import Change, Refusal, Watch, follow, poll
+from orderflow.demonstration.watch import ObservedChange, ObservedRefusal, OrderWatch, follow, poll
 from orderflow.digitalriver.signature import SIGNATURE_HEADER, sign
 from orderflow.event_lines import EventLine
 from producers.publisher import Publisher
@@ -32,19 +32,19 @@ QUIET_SECONDS: Final = 0.4
 _LOOK_SECONDS: Final = 0.2
 
 #: Told as it happens: a step before it is done, a change or a refusal when it is seen.
-Tell: TypeAlias = Callable[[Step | Change | Refusal], None]
+Tell: TypeAlias = Callable[[ScenarioStep | ObservedChange | ObservedRefusal], None]
 
 
-class Player:
-    """Plays on one stage. Made by ``playing``."""
+class ScenarioRunner:
+    """Plays on one environment. Made by ``start_runner``."""
 
-    def __init__(self, stage: Stage, publisher: Publisher, session: aiohttp.ClientSession) -> None:
-        self._stage = stage
+    def __init__(self, environment: DemoEnvironment, publisher: Publisher, session: aiohttp.ClientSession) -> None:
+        self._stage = environment
         self._publisher = publisher
         self._session = session
         self._news = asyncio.Condition()
         self._listening: asyncio.Task[None] | None = None
-        self.watch = Watch()
+        self.watch = OrderWatch()
 
     async def play(self, scenario: Scenario, tell: Tell = lambda _: None) -> None:
         """Carry out the steps, wait for the end, and see that it lasts.
@@ -52,18 +52,18 @@ class Player:
         Raises:
             InvariantBroken: A step was not reached, or the end is another; one line that says what differs.
         """
-        course = _Course(self.watch, scenario, tell)
+        progress = _ScenarioProgress(self.watch, scenario, tell)
         for number, step in enumerate(scenario.steps, 2):
-            course.look()
+            progress.look()
             tell(step)
             if isinstance(step, Wait):
-                await self._until(partial(course.missed, step.wait), f"{scenario.name}, line {number}")
+                await self._until(partial(progress.missing, step.wait), f"{scenario.name}, line {number}")
             else:
                 await self._do(step)
-        await self._until(course.missed_at_end, f"{scenario.name} did not end as it must", books=scenario)
+        await self._until(progress.missing_at_end, f"{scenario.name} did not end as it must", books=scenario)
         await asyncio.sleep(QUIET_SECONDS)
-        course.look()
-        wrong = [*course.missed_at_end(), *await self._books(scenario)]
+        progress.look()
+        wrong = [*progress.missing_at_end(), *await self._books(scenario)]
         if wrong:
             raise InvariantBroken(f"{scenario.name} did not stay as it must: {'; '.join(wrong)}")
 
@@ -88,15 +88,15 @@ class Player:
                 async with self._news:
                     self._news.notify_all()
 
-    async def _until(self, missed: Callable[[], list[str]], where: str, *, books: Scenario | None = None) -> None:
-        """Wait until ``missed`` names nothing, nor the books of a scenario do.
+    async def _until(self, missing: Callable[[], list[str]], where: str, *, books: Scenario | None = None) -> None:
+        """Wait until ``missing`` names nothing, nor the books of a scenario do.
 
         Raises:
-            InvariantBroken: It did not come; with what is still missed.
+            InvariantBroken: It did not come; with what is still missing.
         """
         loop = asyncio.get_running_loop()
         ends = loop.time() + WAIT_SECONDS_MAX
-        while wrong := [*missed(), *(await self._books(books) if books is not None else ())]:
+        while wrong := [*missing(), *(await self._books(books) if books is not None else ())]:
             if self._listening is not None and self._listening.done():
                 self._listening.result()
             if loop.time() >= ends:
@@ -138,14 +138,14 @@ class Player:
         return prefixed(self._stage.settings.topic_prefix, topic)
 
 
-class _Course:
+class _ScenarioProgress:
     """How far one scenario has come. Looks at each change once, and never back."""
 
-    def __init__(self, watch: Watch, scenario: Scenario, tell: Tell) -> None:
+    def __init__(self, watch: OrderWatch, scenario: Scenario, tell: Tell) -> None:
         self._watch = watch
         self._scenario = scenario
         self._tell = tell
-        self._standings: list[Standing] = [Standing()]
+        self._observed: list[ObservedOrder] = [ObservedOrder()]
         self._refusals = 0
         #: Where the last wait ended: the next one looks from here on.
         self._at = 0
@@ -154,29 +154,29 @@ class _Course:
         """Take in the changes and refusals that were seen since."""
         changes = self._watch.changes.get(self._scenario.order, [])
         self._tell_refusals()
-        for change in changes[len(self._standings) - 1 :]:
+        for change in changes[len(self._observed) - 1 :]:
             self._tell(change)
-            self._standings.append(self._standings[-1].after(change.data))
+            self._observed.append(self._observed[-1].after(change.data))
             self._tell_refusals()
 
     def _tell_refusals(self) -> None:
         """Those that came before the next change."""
         for refusal in self._watch.refused.get(self._scenario.order, [])[self._refusals :]:
-            if refusal.after >= len(self._standings):
+            if refusal.after >= len(self._observed):
                 return
             self._tell(refusal)
             self._refusals += 1
 
-    def missed(self, expected: Expected) -> list[str]:
+    def missing(self, expected: Expected) -> list[str]:
         """What is not as expected at the latest place, or nothing when the order has been there."""
         self.look()
-        for at in range(self._at, len(self._standings)):
+        for at in range(self._at, len(self._observed)):
             if not list(self._differences(expected, at)):
                 self._at = at
                 return []
         return list(self._differences(expected, -1))
 
-    def missed_at_end(self) -> list[str]:
+    def missing_at_end(self) -> list[str]:
         """What is not as the end must be, with the gaps that no story may have."""
         self.look()
         gap = ["its changes have a gap"] if self._scenario.order in self._watch.gaps else []
@@ -185,29 +185,29 @@ class _Course:
     def _differences(self, expected: Expected, at: int) -> Iterator[str]:
         order = self._scenario.order
         parked, refused = self._watch.parked.get(order, ()), [one.text for one in self._watch.refused.get(order, ())]
-        return differences(expected, self._standings[at], parked=parked, refused=refused)
+        return differences(expected, self._observed[at], parked=parked, refused=refused)
 
 
 @asynccontextmanager
-async def playing(stage: Stage) -> AsyncIterator[Player]:
-    """A player on a stage whose catalogue is stocked, until the context ends."""
+async def start_runner(environment: DemoEnvironment) -> AsyncIterator[ScenarioRunner]:
+    """A runner on a environment whose catalogue is stocked, until the context ends."""
     topics = (Topic.ORDERS, Topic.SKUS)
-    async with Publisher(stage.settings.connection()) as publisher, aiohttp.ClientSession() as session:
-        player = Player(stage, publisher, session)
-        consumer = await follow(stage.settings.connection(), stage.settings.topic_prefix, PARTITIONS, *topics)
-        listening = player.listen_to(consumer)
+    async with Publisher(environment.settings.connection()) as publisher, aiohttp.ClientSession() as session:
+        runner = ScenarioRunner(environment, publisher, session)
+        consumer = await follow(environment.settings.connection(), environment.settings.topic_prefix, PARTITIONS, *topics)
+        listening = runner.listen_to(consumer)
         try:
-            await player.stock()
-            yield player
+            await runner.stock()
+            yield runner
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
             await consumer.stop()
 
 
-async def play_all(player: Player, scenarios: list[Scenario]) -> list[str]:
+async def run_all(runner: ScenarioRunner, scenarios: list[Scenario]) -> list[str]:
     """Play scenarios side by side; what was wrong, a line each."""
-    results = await asyncio.gather(*(player.play(scenario) for scenario in scenarios), return_exceptions=True)
+    results = await asyncio.gather(*(runner.run(scenario) for scenario in scenarios), return_exceptions=True)
     wrong = []
     for result in results:
         if isinstance(result, InvariantBroken):

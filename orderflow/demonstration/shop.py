@@ -15,7 +15,7 @@ import msgspec
 from producers.topics import Topic
 
 
-class Scenario(NamedTuple):
+class OrderPath(NamedTuple):
     """One way an order can go. ``weight`` is how often it is drawn, ``ends`` the state that it ends in."""
 
     name: str
@@ -24,25 +24,25 @@ class Scenario(NamedTuple):
     pay_with: str = "card"
     shipments: int = 1
     #: The warehouse cannot deliver the last line.
-    short: bool = False
+    short_stock: bool = False
     #: The shopper cancels once the order is submitted.
     cancels: bool = False
     #: All events are sent at once, in the wrong order: the early ones wait inside their order.
-    hasty: bool = False
+    out_of_order: bool = False
 
 
-SCENARIOS: Final = (
-    Scenario("paid by card, sent in one parcel", "complete", 6),
-    Scenario("paid by card, sent in two parcels", "complete", 3, shipments=2),
-    Scenario("paid by bank transfer", "complete", 2, pay_with="wire"),
-    Scenario("events out of order", "complete", 2, hasty=True),
-    Scenario("one line cannot be delivered", "complete", 1, short=True),
-    Scenario("card declined", "declined", 1, pay_with="card_declined"),
-    Scenario("cancelled before it was sent", "cancelled", 1, cancels=True),
+ORDER_PATHS: Final = (
+    OrderPath("paid by card, sent in one parcel", "complete", 6),
+    OrderPath("paid by card, sent in two parcels", "complete", 3, shipments=2),
+    OrderPath("paid by bank transfer", "complete", 2, pay_with="wire"),
+    OrderPath("events out of order", "complete", 2, out_of_order=True),
+    OrderPath("one line cannot be delivered", "complete", 1, short_stock=True),
+    OrderPath("card declined", "declined", 1, pay_with="card_declined"),
+    OrderPath("cancelled before it was sent", "cancelled", 1, cancels=True),
 )
 
-#: The story at the end is told of the first order of this scenario.
-STORY: Final = SCENARIOS[1]
+#: The story at the end is told of the first order of this path.
+STORY_PATH: Final = ORDER_PATHS[1]
 
 _GOODS: Final = (
     ("walking-boots", "Walking boots", "129.90"),
@@ -68,7 +68,7 @@ class ShopOrder(NamedTuple):
     """An order of the shop and the way it will go."""
 
     order_id: str
-    scenario: Scenario
+    path: OrderPath
     cart: dict[str, Any]
     method: str
 
@@ -83,14 +83,14 @@ def catalogue() -> Iterator[Outgoing]:
 def make_orders(count: int, seed: int) -> list[ShopOrder]:
     """Orders of all scenarios: each at least once while ``count`` allows it."""
     chance = random.Random(seed)
-    drawn = chance.choices(SCENARIOS, [scenario.weight for scenario in SCENARIOS], k=count)
-    first = [STORY, *(scenario for scenario in SCENARIOS if scenario is not STORY)]
+    drawn = chance.choices(ORDER_PATHS, [path.weight for path in ORDER_PATHS], k=count)
+    first = [STORY_PATH, *(path for path in ORDER_PATHS if path is not STORY_PATH)]
     drawn[: len(first)] = first[:count]
-    return [_make_order(f"demo-{number:04}", scenario, chance) for number, scenario in enumerate(drawn, 1)]
+    return [_make_order(f"demo-{number:04}", path, chance) for number, path in enumerate(drawn, 1)]
 
 
-def _make_order(order_id: str, scenario: Scenario, chance: random.Random) -> ShopOrder:
-    lines_min = 2 if scenario.shipments > 1 or scenario.short else 1
+def _make_order(order_id: str, path: OrderPath, chance: random.Random) -> ShopOrder:
+    lines_min = 2 if path.shipments > 1 or path.short_stock else 1
     goods = chance.sample(_GOODS, chance.randint(lines_min, 3))
     name, (city, state, postal_code) = chance.choice(_PEOPLE), chance.choice(_TOWNS)
     address = {
@@ -117,13 +117,13 @@ def _make_order(order_id: str, scenario: Scenario, chance: random.Random) -> Sho
         "shipping": {"amount": "7.95", "description": "parcel", "service_level": "SG"},
         "items": items,
     }
-    return ShopOrder(order_id, scenario, cart, scenario.pay_with)
+    return ShopOrder(order_id, path, cart, path.pay_with)
 
 
 def open_with(order: ShopOrder) -> list[Outgoing]:
     """What the shop sends at first: the cart, or, in haste, everything with the cart last."""
     cart = _shop(order, "checkout.requested", order.cart)
-    if not order.scenario.hasty:
+    if not order.path.out_of_order:
         return [cart]
     return [*react(order, "submitted"), *react(order, "checkout_ready"), *react(order, "checkout_open"), cart]
 
@@ -136,7 +136,7 @@ def react(order: ShopOrder, state: str) -> list[Outgoing]:
             return [_shop(order, "checkout.source_provided", {"source_id": source})]
         case "checkout_ready":
             return [_shop(order, "order.placed", {"terms_accepted": True})]
-        case "submitted" if order.scenario.cancels:
+        case "submitted" if order.path.cancels:
             return [_shop(order, "order.cancel_requested", {"reason": "changed my mind"})]
         case "submitted":
             return _ship(order)
@@ -148,10 +148,10 @@ def _ship(order: ShopOrder) -> list[Outgoing]:
     """The warehouse: parcels of whole lines, and what it cannot deliver."""
     items = [{"line": item["line"], "quantity": item["quantity"]} for item in order.cart["items"]]
     sent = []
-    if order.scenario.short:
+    if order.path.short_stock:
         missing = items.pop()
         sent.append(_warehouse(order, "fulfillment.cancelled", "cancelled", {"items": [missing], "reason": "broken"}))
-    parcels = [items] if order.scenario.shipments == 1 else [items[:1], items[1:]]
+    parcels = [items] if order.path.shipments == 1 else [items[:1], items[1:]]
     for number, parcel in enumerate(parcels, 1):
         data = {
             "shipment_id": f"{order.order_id}-{number}",

@@ -16,7 +16,7 @@ from producers.topics import Topic, prefixed
 _POLL_MS = 50
 
 
-class Change(NamedTuple):
+class ObservedChange(NamedTuple):
     """One state change, and when it was seen, in seconds of ``time.monotonic``."""
 
     seen: float
@@ -28,24 +28,24 @@ class Change(NamedTuple):
         return str(self.data["to"])
 
 
-class Refusal(NamedTuple):
+class ObservedRefusal(NamedTuple):
     """An event that orderflow refused, after so many changes of its order; ``<type>: <reason>``."""
 
     after: int
     text: str
 
 
-class Watch:
+class OrderWatch:
     """What has become of the orders so far."""
 
     def __init__(self) -> None:
         self.began = time.monotonic()
         #: Records taken in so far.
         self.seen = 0
-        self.changes: dict[str, list[Change]] = {}
+        self.changes: dict[str, list[ObservedChange]] = {}
         #: What orderflow refused, by order.
-        self.refused: dict[str, list[Refusal]] = {}
-        self.letters = 0
+        self.refused: dict[str, list[ObservedRefusal]] = {}
+        self.dead_letters = 0
         self.gaps: list[str] = []
         #: The types of the events that wait in each order, from its latest snapshot.
         self.parked: dict[str, list[str]] = {}
@@ -61,16 +61,16 @@ class Watch:
         """How many orders are in each state."""
         return Counter(changes[-1].state for changes in self.changes.values())
 
-    def take(self, record: ConsumerRecord) -> Change | None:
+    def take(self, record: ConsumerRecord) -> ObservedChange | None:
         """Note one record of ``order-state-changes``; None when it is no change."""
         event = msgspec.json.decode(record.value)
         if event["type"] != "order.state_changed":
             data = event["data"]
             after = len(self.changes.get(data["order_id"], ()))
-            refusal = Refusal(after, f"{data['cause']['type']}: {data['reason']}")
+            refusal = ObservedRefusal(after, f"{data['cause']['type']}: {data['reason']}")
             self.refused.setdefault(data["order_id"], []).append(refusal)
             return None
-        change = Change(time.monotonic(), event["data"])
+        change = ObservedChange(time.monotonic(), event["data"])
         order_id = change.data["order_id"]
         known = self.changes.setdefault(order_id, [])
         if change.data["sequence"] != len(known) + 1:
@@ -81,7 +81,7 @@ class Watch:
     def note(self, topic: str, record: ConsumerRecord) -> None:
         """Note one record of another topic: a dead letter, a snapshot, a SKU."""
         if topic.endswith(Topic.DEAD_LETTERS):
-            self.letters += 1
+            self.dead_letters += 1
         elif record.value is not None:
             data, key = msgspec.json.decode(record.value), (record.key or b"").decode()
             if topic.endswith(Topic.SKUS):
@@ -107,9 +107,9 @@ async def follow(connection: KafkaConnection, prefix: str, partitions: int, *oth
     return consumer
 
 
-async def poll(consumer: AIOKafkaConsumer, watch: Watch) -> Sequence[Change]:
+async def poll(consumer: AIOKafkaConsumer, watch: OrderWatch) -> Sequence[ObservedChange]:
     """The changes that came since the last poll; waits a little for some."""
-    found: list[Change] = []
+    found: list[ObservedChange] = []
     for partition, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
         watch.seen += len(records)
         if partition.topic.endswith(Topic.ORDER_STATE_CHANGES):

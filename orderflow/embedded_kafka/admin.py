@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
-from orderflow.embedded_kafka.codes import Code, Refused
-from orderflow.embedded_kafka.groups.group import Client
+from orderflow.embedded_kafka.groups.members import Client
 from orderflow.embedded_kafka.groups.offsets import Offsets
 from orderflow.embedded_kafka.log.configs import DEFAULTS, TopicConfig
 from orderflow.embedded_kafka.log.topics import Topics, check_name
+from orderflow.embedded_kafka.protocol.codes import Code, KafkaApiError
 from orderflow.embedded_kafka.transactions import Transactions
 
 Fields: TypeAlias = tuple[object, ...]
@@ -64,7 +64,7 @@ class Admin:
             if create and self._topics.get(name) is None:
                 self._topics.create(name, self._default_partitions, {})
             topic = self._topics.topic(name)
-        except Refused as refused:
+        except KafkaApiError as refused:
             return refused.code, name, False, []
         partitions: list[Fields] = [
             (Code.NONE, log.partition, NODE_ID, [NODE_ID], [NODE_ID], []) for log in topic.partitions
@@ -98,18 +98,18 @@ class Admin:
         try:
             if assignment:
                 if partitions != _FROM_BROKER or replication != _FROM_BROKER:
-                    raise Refused(Code.INVALID_REQUEST, "Both counts and a replica assignment were set.")
+                    raise KafkaApiError(Code.INVALID_REQUEST, "Both counts and a replica assignment were set.")
                 if any(replicas != [NODE_ID] for _, replicas in assignment):
-                    raise Refused(Code.INVALID_REPLICA_ASSIGNMENT, f"The only broker is {NODE_ID}.")
+                    raise KafkaApiError(Code.INVALID_REPLICA_ASSIGNMENT, f"The only broker is {NODE_ID}.")
                 partitions = len(assignment)
             elif replication not in (1, _FROM_BROKER):
-                raise Refused(
+                raise KafkaApiError(
                     Code.INVALID_REPLICATION_FACTOR, "Unable to replicate the partition: 1 broker is available."
                 )
             if partitions == _FROM_BROKER:
                 partitions = self._default_partitions
             self._topics.create(name, partitions, dict(configs), dry_run=validate_only)
-        except Refused as refused:
+        except KafkaApiError as refused:
             return name, refused.code, refused.message
         return name, Code.NONE, None
 
@@ -120,7 +120,7 @@ class Admin:
     def _delete(self, name: str) -> Code:
         try:
             self._topics.delete(name)
-        except Refused as refused:
+        except KafkaApiError as refused:
             return refused.code
         self._offsets.forget_topic(name)
         self._transactions.forget_topic(name)
@@ -140,12 +140,12 @@ class Admin:
         try:
             topic = self._topics.topic(name)
             if total <= len(topic.partitions):
-                raise Refused(
+                raise KafkaApiError(
                     Code.INVALID_PARTITIONS, f"The topic {name} has {len(topic.partitions)} partitions already."
                 )
             if not validate_only:
                 topic.add_partitions(total)
-        except Refused as refused:
+        except KafkaApiError as refused:
             return name, refused.code, refused.message
         return name, Code.NONE, None
 
@@ -162,9 +162,9 @@ class Admin:
         try:
             log = self._topics.log(name, partition)
             if not self._topics.topic(name).config.deleted:
-                raise Refused(Code.POLICY_VIOLATION)
+                raise KafkaApiError(Code.POLICY_VIOLATION)
             log.delete_before(log.end if offset == _END else offset)
-        except Refused as refused:
+        except KafkaApiError as refused:
             return partition, -1, refused.code
         return partition, log.start, Code.NONE
 
@@ -177,7 +177,7 @@ class Admin:
     def _describe(self, kind: int, name: str, wanted: list[str] | None) -> Fields:
         try:
             entries = self._config_entries(kind, name)
-        except Refused as refused:
+        except KafkaApiError as refused:
             return refused.code, refused.message, kind, name, []
         return Code.NONE, None, kind, name, [entry for entry in entries if wanted is None or entry[0] in wanted]
 
@@ -189,7 +189,7 @@ class Admin:
             }
             return [(each, value, True, _STATIC, False, []) for each, value in values.items()]
         if kind != TOPIC_RESOURCE:
-            raise Refused(Code.INVALID_REQUEST, f"Unsupported resource type: {kind}")
+            raise KafkaApiError(Code.INVALID_REQUEST, f"Unsupported resource type: {kind}")
         config = self._topics.topic(name).config
         return [
             (each, config.value(each), False, _SET_ON_TOPIC if each in config.given else _DEFAULT, False, [])
@@ -208,11 +208,11 @@ class Admin:
     def _alter(self, kind: int, name: str, entries: list[tuple[str, str | None]], *, validate_only: bool) -> Fields:
         try:
             if kind != TOPIC_RESOURCE:
-                raise Refused(Code.INVALID_REQUEST, f"Unsupported resource type: {kind}")
+                raise KafkaApiError(Code.INVALID_REQUEST, f"Unsupported resource type: {kind}")
             topic = self._topics.topic(name)
             config = TopicConfig(dict(entries))
             if not validate_only:
                 topic.config = config
-        except Refused as refused:
+        except KafkaApiError as refused:
             return refused.code, refused.message, kind, name
         return Code.NONE, None, kind, name

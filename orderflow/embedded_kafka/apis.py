@@ -46,11 +46,11 @@ from aiokafka.protocol.transaction import (
 )
 
 from orderflow.embedded_kafka.admin import Admin
-from orderflow.embedded_kafka.codes import Code
 from orderflow.embedded_kafka.fetching import Fetching
-from orderflow.embedded_kafka.groups.group import Client
 from orderflow.embedded_kafka.groups.groups import Groups
+from orderflow.embedded_kafka.groups.members import Client
 from orderflow.embedded_kafka.producing import Producing
+from orderflow.embedded_kafka.protocol.codes import Code
 from orderflow.embedded_kafka.transactions import Transactions
 
 Fields: TypeAlias = tuple[object, ...]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import cast
 
 from orderflow.embedded_kafka.apis import Apis, UnknownRequest, read_request
-from orderflow.embedded_kafka.groups.group import Client
+from orderflow.embedded_kafka.groups.members import Client
 
 _LENGTH = struct.Struct(">i")
 #: Kafka's socket.request.max.bytes.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import NamedTuple, TypeAlias
 
-from orderflow.embedded_kafka.codes import Code, Refused
-from orderflow.embedded_kafka.groups.group import Client
+from orderflow.embedded_kafka.groups.members import Client
 from orderflow.embedded_kafka.log.log import PartitionLog
 from orderflow.embedded_kafka.log.topics import Topics
-from orderflow.embedded_kafka.timers import Timer, Timers
+from orderflow.embedded_kafka.protocol.codes import Code, KafkaApiError
+from orderflow.embedded_kafka.protocol.timers import Timer, Timers
 
 Fields: TypeAlias = tuple[object, ...]
 READ_COMMITTED = 1
@@ -85,7 +85,7 @@ class Fetching:
                 try:
                     found, fields = self._read(topic, wish, max_bytes - size, isolation, nothing_yet=size == 0)
                     size += found
-                except Refused as error:
+                except KafkaApiError as error:
                     refused = True
                     fields = (wish.partition, error.code, _UNKNOWN, _UNKNOWN, _UNKNOWN, None, _NO_REPLICA, b"")
                 answered.append(fields)
@@ -97,7 +97,7 @@ class Fetching:
     ) -> tuple[int, Fields]:
         log = self._topics.log(topic, wish.partition)
         if not log.start <= wish.offset <= log.end:
-            raise Refused(Code.OFFSET_OUT_OF_RANGE)
+            raise KafkaApiError(Code.OFFSET_OUT_OF_RANGE)
         committed_only = isolation == READ_COMMITTED
         stable_end = log.stable_end
         end = stable_end if committed_only else log.end
@@ -128,7 +128,7 @@ class Fetching:
     def _offset_at(self, topic: str, partition: int, timestamp: int, isolation: int) -> Fields:
         try:
             log = self._topics.log(topic, partition)
-        except Refused as refused:
+        except KafkaApiError as refused:
             return partition, refused.code, _UNKNOWN, _UNKNOWN
         end = log.stable_end if isolation == READ_COMMITTED else log.end
         if timestamp == LATEST:

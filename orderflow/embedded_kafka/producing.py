@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from orderflow.embedded_kafka.codes import Code, Refused
-from orderflow.embedded_kafka.groups.group import Client
-from orderflow.embedded_kafka.log.batches import Batch, read_batch, records_of
+from orderflow.embedded_kafka.groups.members import Client
+from orderflow.embedded_kafka.log.batches import RecordBatch, read_batch, records_of
 from orderflow.embedded_kafka.log.topics import Clock, Topic, Topics
+from orderflow.embedded_kafka.protocol.codes import Code, KafkaApiError
 from orderflow.embedded_kafka.transactions import Transactions
 
 Fields: TypeAlias = tuple[object, ...]
@@ -42,26 +42,26 @@ class Producing:
     def _append(self, transactional_id: str | None, acks: int, name: str, partition: int, data: bytes) -> Fields:
         try:
             if acks not in (-1, 0, 1):
-                raise Refused(Code.INVALID_REQUIRED_ACKS)
+                raise KafkaApiError(Code.INVALID_REQUIRED_ACKS)
             log = self._topics.log(name, partition)
             topic = self._topics.topic(name)
             if acks == _ALL_REPLICAS and topic.config.min_insync_replicas > 1:
-                raise Refused(Code.NOT_ENOUGH_REPLICAS)
+                raise KafkaApiError(Code.NOT_ENOUGH_REPLICAS)
             batch = read_batch(data)
             self._check(topic, batch)
             if batch.is_transactional:
                 self._transactions.check_append(transactional_id, batch, name, partition)
             offset = log.append(batch)
-        except Refused as refused:
+        except KafkaApiError as refused:
             return partition, refused.code, _NO_OFFSET, _NO_TIMESTAMP, _NO_OFFSET
         self._topics.compact_when_grown(topic, log)
         return partition, Code.NONE, offset, _NO_TIMESTAMP, log.start
 
-    def _check(self, topic: Topic, batch: Batch) -> None:
+    def _check(self, topic: Topic, batch: RecordBatch) -> None:
         if len(batch.data) > topic.config.max_message_bytes:
-            raise Refused(Code.MESSAGE_TOO_LARGE)
+            raise KafkaApiError(Code.MESSAGE_TOO_LARGE)
         if batch.max_timestamp > self._clock() * 1000 + topic.config.timestamp_after_max_ms:
-            raise Refused(Code.INVALID_TIMESTAMP)
+            raise KafkaApiError(Code.INVALID_TIMESTAMP)
         # Only here are records read one by one: without a key compaction would not know what to keep.
         if topic.config.compacted and any(record.key is None for record in records_of(batch)):
-            raise Refused(Code.INVALID_RECORD)
+            raise KafkaApiError(Code.INVALID_RECORD)

@@ -20,7 +20,7 @@ from orderflow.embedded_kafka.groups.groups import Groups
 from orderflow.embedded_kafka.groups.offsets import Offsets
 from orderflow.embedded_kafka.log.topics import Clock, Topics
 from orderflow.embedded_kafka.producing import Producing
-from orderflow.embedded_kafka.timers import Timers
+from orderflow.embedded_kafka.protocol.timers import Timers
 from orderflow.embedded_kafka.transactions import Transactions
 
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TypeAlias
 
-from orderflow.embedded_kafka.codes import Code, Refused
-from orderflow.embedded_kafka.groups.group import Client
+from orderflow.embedded_kafka.groups.members import Client
 from orderflow.embedded_kafka.groups.offsets import Offsets, Partition
-from orderflow.embedded_kafka.log.batches import Batch, control_batch
+from orderflow.embedded_kafka.log.batches import RecordBatch, control_batch
 from orderflow.embedded_kafka.log.topics import Topics
-from orderflow.embedded_kafka.timers import Timer, Timers
+from orderflow.embedded_kafka.protocol.codes import Code, KafkaApiError
+from orderflow.embedded_kafka.protocol.timers import Timer, Timers
 
 #: Kafka's transaction.max.timeout.ms.
 TIMEOUT_MS_MAX = 900_000
@@ -97,7 +97,7 @@ class Transactions:
         """AddPartitionsToTxn v0: all of them or none."""
         try:
             transaction = self._owned(transactional_id, producer_id, epoch)
-        except Refused as refused:
+        except KafkaApiError as refused:
             return 0, [(topic, [(number, refused.code) for number in numbers]) for topic, numbers in topics]
         missing = [
             (topic, number) for topic, numbers in topics for number in numbers if not self._exists(topic, number)
@@ -125,7 +125,7 @@ class Transactions:
     def _exists(self, topic: str, partition: int) -> bool:
         try:
             self._topics.log(topic, partition)
-        except Refused:
+        except KafkaApiError:
             return False
         return True
 
@@ -133,7 +133,7 @@ class Transactions:
         """AddOffsetsToTxn v0."""
         try:
             transaction = self._owned(transactional_id, producer_id, epoch)
-        except Refused as refused:
+        except KafkaApiError as refused:
             return 0, refused.code
         self._begin(transaction)
         transaction.groups[group_id] = None
@@ -152,8 +152,8 @@ class Transactions:
         try:
             transaction = self._owned(transactional_id, producer_id, epoch)
             if transaction.state is not State.ONGOING or group_id not in transaction.groups:
-                raise Refused(Code.INVALID_TXN_STATE)
-        except Refused as refused:
+                raise KafkaApiError(Code.INVALID_TXN_STATE)
+        except KafkaApiError as refused:
             return 0, [(topic, [(each[0], refused.code) for each in partitions]) for topic, partitions in topics]
         return 0, [
             (
@@ -167,7 +167,7 @@ class Transactions:
         """EndTxn v0. The same end asked for again is confirmed, the opposite one refused."""
         try:
             transaction = self._owned(transactional_id, producer_id, epoch)
-        except Refused as refused:
+        except KafkaApiError as refused:
             return 0, refused.code
         wanted = State.COMMITTED if committed else State.ABORTED
         if transaction.state is State.ONGOING:
@@ -176,18 +176,18 @@ class Transactions:
             return 0, Code.INVALID_TXN_STATE
         return 0, Code.NONE
 
-    def check_append(self, transactional_id: str | None, batch: Batch, topic: str, partition: int) -> None:
+    def check_append(self, transactional_id: str | None, batch: RecordBatch, topic: str, partition: int) -> None:
         """Refuse a transactional batch that is not part of its producer's open transaction.
 
         Kafka asks the coordinator so since 3.6 (KIP-890): a late batch of a fenced producer must not open a
         transaction that nobody ends.
 
         Raises:
-            Refused: fenced, or the partition was not added.
+            KafkaApiError: fenced, or the partition was not added.
         """
         transaction = self._owned(transactional_id or "", batch.producer_id, batch.producer_epoch)
         if transaction.state is not State.ONGOING or (topic, partition) not in transaction.partitions:
-            raise Refused(Code.INVALID_TXN_STATE)
+            raise KafkaApiError(Code.INVALID_TXN_STATE)
 
     def forget_topic(self, topic: str) -> None:
         """Take a deleted topic out of open transactions."""
@@ -199,13 +199,13 @@ class Transactions:
         """The transactional id, if this producer holds it.
 
         Raises:
-            Refused: INVALID_PRODUCER_ID_MAPPING for another id, INVALID_PRODUCER_EPOCH for a fenced producer.
+            KafkaApiError: INVALID_PRODUCER_ID_MAPPING for another id, INVALID_PRODUCER_EPOCH for a fenced producer.
         """
         transaction = self._by_id.get(transactional_id)
         if transaction is None or transaction.producer_id != producer_id:
-            raise Refused(Code.INVALID_PRODUCER_ID_MAPPING)
+            raise KafkaApiError(Code.INVALID_PRODUCER_ID_MAPPING)
         if transaction.epoch != epoch:
-            raise Refused(Code.INVALID_PRODUCER_EPOCH)
+            raise KafkaApiError(Code.INVALID_PRODUCER_EPOCH)
         return transaction
 
     def _begin(self, transaction: Transactional) -> None:

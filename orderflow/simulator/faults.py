@@ -55,7 +55,7 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return faults
 
 
-class RateLimit:
+class Throttle:
     """A token bucket in real time: ``rate`` requests a second with a burst of one second; 0 for no limit."""
 
     def __init__(self, rate: int) -> None:
@@ -80,7 +80,7 @@ Point = Literal["before", "after"]
 
 
 @dataclass(slots=True)
-class Gate:
+class RequestGate:
     """Holds requests of one method and path prefix at a point until it is opened; counts who waits."""
 
     method: str
@@ -94,18 +94,18 @@ class Gate:
         return self.point == point and self.method == method and path.startswith(self.path)
 
 
-class Gates:
+class RequestGates:
     """All gates that are shut. For tests that need a request that was sent and is not answered."""
 
     def __init__(self) -> None:
-        self._gates: dict[str, Gate] = {}
+        self._gates: dict[str, RequestGate] = {}
         self._made = 0
 
     def shut(self, method: str, path: str, point: Point) -> str:
         """Hold matching requests from now on; the name opens the gate again."""
         self._made += 1
         name = f"gate-{self._made}"
-        self._gates[name] = Gate(method, path, point)
+        self._gates[name] = RequestGate(method, path, point)
         return name
 
     def open(self, name: str | None = None) -> int:

@@ -18,10 +18,10 @@ from typing import Final
 import msgspec
 from aiohttp import hdrs, web
 
-from orderflow.simulator.faults import RETRY_AFTER_SECONDS, Faults, Gates, RateLimit
+from orderflow.simulator.faults import RETRY_AFTER_SECONDS, Faults, RequestGates, Throttle
 from orderflow.simulator.resources.call import Call, Route
 from orderflow.simulator.state.fields import Json
-from orderflow.simulator.state.refusal import TYPES, Refused
+from orderflow.simulator.state.refusal import TYPES, ApiError
 from orderflow.simulator.state.world import World
 
 Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -42,8 +42,8 @@ class Front:
     def __init__(self, world: World) -> None:
         self.world = world
         self.faults = Faults()
-        self.gates = Gates()
-        self._limit = RateLimit(world.options.rate_per_second)
+        self.gates = RequestGates()
+        self._limit = Throttle(world.options.rate_per_second)
         self._authorization = f"Bearer {world.options.key}".encode()
         self._closing = asyncio.Event()
 
@@ -77,7 +77,7 @@ class Front:
             code = (
                 "method_not_allowed" if error.status == 405 else "not_found" if error.status == 404 else "unknown_error"
             )
-            response = answer_of(Refused(error.status, code, error.reason).body(), error.status)
+            response = answer_of(ApiError(error.status, code, error.reason).body(), error.status)
         if not response.prepared:
             response.headers["x-dr-requestid"] = uuid.uuid4().hex
         return response
@@ -90,7 +90,7 @@ class Front:
         if not hmac.compare_digest(sent, self._authorization):
             return answer_of({"type": TYPES[401], "errors": [{"message": "The API key is not valid."}]}, 401)
         if not self._limit.take() or self._hit(self.faults.too_many_requests):
-            body = Refused(429, "too_many_requests", "Too many requests.").body()
+            body = ApiError(429, "too_many_requests", "Too many requests.").body()
             response = answer_of(body, 429)
             response.headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER_SECONDS)
             return response
@@ -135,7 +135,7 @@ class Front:
             call = Call(ids, query, _parsed(content))
             reply = route.serve(self.world, call)
             return answer_of(reply.body, reply.status)
-        except Refused as refused:
+        except ApiError as refused:
             return answer_of(refused.body(), refused.status)
 
     def _after(self, request: web.Request, answer: web.Response) -> web.Response:
@@ -165,9 +165,9 @@ def _parsed(content: bytes) -> Json:
     try:
         body = json.loads(content, parse_float=Decimal, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        raise Refused(400, "invalid_format", "The body is not JSON.") from None
+        raise ApiError(400, "invalid_format", "The body is not JSON.") from None
     if not isinstance(body, dict):
-        raise Refused(400, "invalid_format", "The body is not a JSON object.")
+        raise ApiError(400, "invalid_format", "The body is not a JSON object.")
     return body
 
 
@@ -177,7 +177,7 @@ def _refuse_constant(_: str) -> float:
 
 
 def _server_error() -> web.Response:
-    return answer_of(Refused(500, "internal_error", "Internal server error.").body(), 500)
+    return answer_of(ApiError(500, "internal_error", "Internal server error.").body(), 500)
 
 
 def _dropped(request: web.Request) -> web.Response:

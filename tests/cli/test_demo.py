@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from orderflow.demonstration import scenario_runner as player
+from orderflow.demonstration import scenario_runner as runner
 from orderflow.demonstration.rendering import books_compared
-from orderflow.demonstration.scenario import available
-from orderflow.demonstration.shop import SCENARIOS, make_orders
-from orderflow.demonstration.watch import Change, Watch
+from orderflow.demonstration.path import available
+from orderflow.demonstration.shop import ORDER_PATHS, make_orders
+from orderflow.demonstration.watch import ObservedChange, OrderWatch
 from tests.cli.command import Command
 
 
@@ -51,7 +51,7 @@ def test_the_same_seed_makes_the_same_orders() -> None:
     """What one person sees another can see too."""
     assert make_orders(30, 7) == make_orders(30, 7)
     assert make_orders(30, 7) != make_orders(30, 8)
-    assert {order.scenario for order in make_orders(len(SCENARIOS), 1)} == set(SCENARIOS)
+    assert {order.path for order in make_orders(len(ORDER_PATHS), 1)} == set(ORDER_PATHS)
 
 
 def test_the_price_of_a_line_is_that_of_one_piece() -> None:
@@ -75,9 +75,9 @@ def test_the_price_of_a_line_is_that_of_one_piece() -> None:
 )
 def test_books_that_differ_are_told(books: dict[str, dict[str, object]], agree: bool) -> None:
     """The line about the books is a comparison, not a decoration."""
-    watch = Watch()
+    watch = OrderWatch()
     amounts = {"total": "2.50", "captured": "2.50", "cancelled": "0.00", "refunded": "0.00"}
-    watch.changes["A-1"] = [Change(0.0, {"to": "complete", "amounts": amounts, "payment": "captured"})]
+    watch.changes["A-1"] = [ObservedChange(0.0, {"to": "complete", "amounts": amounts, "payment": "captured"})]
     assert books_compared(watch, books)[0] is agree
 
 
@@ -120,7 +120,7 @@ def test_an_end_that_differs_fails_and_is_named(
     orderflow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line says what it is and what it should have been."""
-    monkeypatch.setattr(player, "WAIT_SECONDS_MAX", 3.0)
+    monkeypatch.setattr(runner, "WAIT_SECONDS_MAX", 3.0)
     [path] = (path for path in available() if path.stem == "abandoned")
     wrong = tmp_path / "wrong.jsonl"
     wrong.write_text(path.read_text().replace('"checkouts": 1', '"checkouts": 2'))

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from orderflow.demonstration.environment import set_stage
+from orderflow.demonstration.environment import demo_environment
 from orderflow.demonstration.scenario import available, load
-from orderflow.demonstration.scenario_runner import play_all, playing
+from orderflow.demonstration.scenario_runner import run_all, start_runner
 from tests.kafka.secured import PASSWORD, USER, SecuredKafka
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
@@ -50,10 +50,10 @@ async def test_a_broker_with_tls_sasl_and_client_certificates_is_worked_with(sec
     settings = _settings(secured_kafka)
     card = next(load(path) for path in available() if path.stem == "card")
     async with (
-        set_stage(bootstrap=secured_kafka.server.bootstrap, settings=settings, delay_seconds=0.2) as stage,
-        playing(stage) as player,
+        demo_environment(bootstrap=secured_kafka.server.bootstrap, settings=settings, delay_seconds=0.2) as environment,
+        start_runner(environment) as runner,
     ):
-        assert await play_all(player, [card]) == []
+        assert await run_all(runner, [card]) == []
 
     assert (await _check(secured_kafka, settings))[0] == 0
     wrong = {

@@ -1,4 +1,4 @@
-"""Every scenario ends as it says: on the embedded Kafka and on Apache Kafka, by the same player."""
+"""Every scenario ends as it says: on the embedded Kafka and on Apache Kafka, by the same runner."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Final
 
 import pytest
 
-from orderflow.demonstration.environment import set_stage
+from orderflow.demonstration.environment import demo_environment
 from orderflow.demonstration.scenario import Scenario, available, load
-from orderflow.demonstration.scenario_runner import play_all, playing
+from orderflow.demonstration.scenario_runner import run_all, start_runner
 
 #: Short, because a story waits for each of the simulator's steps; long enough that what is "pending" is seen as that.
 DELAY_SECONDS: Final = 0.5
@@ -18,11 +18,11 @@ _ALONE: Final = [name for name, scenario in SCENARIOS.items() if scenario.is_alo
 
 
 async def _wrong(scenarios: list[Scenario], bootstrap: str | None = None, prefix: str = "") -> list[str]:
-    """Play scenarios side by side on one stage; what did not end as it must."""
+    """Play scenarios side by side on one environment; what did not end as it must."""
     settings = scenarios[0].title.settings
-    stage = set_stage(bootstrap=bootstrap, prefix=prefix, settings=settings, delay_seconds=DELAY_SECONDS)
-    async with stage as place, playing(place) as player:
-        return await play_all(player, scenarios)
+    environment = demo_environment(bootstrap=bootstrap, prefix=prefix, settings=settings, delay_seconds=DELAY_SECONDS)
+    async with environment as place, start_runner(place) as runner:
+        return await run_all(runner, scenarios)
 
 
 def _together() -> list[Scenario]:

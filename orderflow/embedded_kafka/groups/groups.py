@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeAlias
 
-from orderflow.embedded_kafka.codes import Code, Refused
-from orderflow.embedded_kafka.groups.group import Client, Group, GroupState, Joined, JoinRequest, Protocols, Synced
+from orderflow.embedded_kafka.groups.group import Group, GroupState
+from orderflow.embedded_kafka.groups.members import Client, Joined, JoinRequest, Protocols, Synced
 from orderflow.embedded_kafka.groups.offsets import Offsets
-from orderflow.embedded_kafka.timers import Timers
+from orderflow.embedded_kafka.protocol.codes import Code, KafkaApiError
+from orderflow.embedded_kafka.protocol.timers import Timers
 
 #: Kafka's group.max.session.timeout.ms.
 SESSION_TIMEOUT_SECONDS_MAX = 1800.0
@@ -29,7 +30,7 @@ class Groups:
     def _existing(self, group_id: str) -> Group:
         group = self._groups.get(group_id)
         if group is None:
-            raise Refused(Code.UNKNOWN_MEMBER_ID)
+            raise KafkaApiError(Code.UNKNOWN_MEMBER_ID)
         return group
 
     # The order of parameters below is that of the fields on the wire.
@@ -57,7 +58,7 @@ class Groups:
         )
         try:
             answer = self._join(group_id, request)
-        except Refused as refused:
+        except KafkaApiError as refused:
             return _join_fields(Joined(refused.code, member_id))
         if isinstance(answer, Joined):
             return _join_fields(answer)
@@ -65,11 +66,11 @@ class Groups:
 
     def _join(self, group_id: str, request: JoinRequest) -> Joined | asyncio.Future[Joined]:
         if not group_id:
-            raise Refused(Code.INVALID_GROUP_ID)
+            raise KafkaApiError(Code.INVALID_GROUP_ID)
         if not self._session_timeout_min <= request.session_timeout <= SESSION_TIMEOUT_SECONDS_MAX:
-            raise Refused(Code.INVALID_SESSION_TIMEOUT)
+            raise KafkaApiError(Code.INVALID_SESSION_TIMEOUT)
         if request.member_id and group_id not in self._groups:
-            raise Refused(Code.UNKNOWN_MEMBER_ID)
+            raise KafkaApiError(Code.UNKNOWN_MEMBER_ID)
         group = self._groups.setdefault(group_id, Group(group_id, self._timers, self._new_id))
         return group.join(request)
 
@@ -85,7 +86,7 @@ class Groups:
         """SyncGroup v3."""
         try:
             answer = self._existing(group_id).sync(member_id, instance_id, generation, assignments)
-        except Refused as refused:
+        except KafkaApiError as refused:
             return _sync_fields(Synced(refused.code))
         if isinstance(answer, Synced):
             return _sync_fields(answer)
@@ -95,7 +96,7 @@ class Groups:
         """Heartbeat v1."""
         try:
             self._existing(group_id).heartbeat(member_id, generation)
-        except Refused as refused:
+        except KafkaApiError as refused:
             return 0, refused.code
         return 0, Code.NONE
 
@@ -103,7 +104,7 @@ class Groups:
         """LeaveGroup v1."""
         try:
             self._existing(group_id).leave(member_id)
-        except Refused as refused:
+        except KafkaApiError as refused:
             return 0, refused.code
         return 0, Code.NONE
 
@@ -119,7 +120,7 @@ class Groups:
         """OffsetCommit v3."""
         try:
             self._check_committer(group_id, generation, member_id)
-        except Refused as refused:
+        except KafkaApiError as refused:
             return 0, [(topic, [(each[0], refused.code) for each in partitions]) for topic, partitions in topics]
         return 0, [
             (topic, [(each[0], self._offsets.commit(group_id, topic, *each)) for each in partitions])
@@ -131,11 +132,11 @@ class Groups:
         if group is None or (generation < 0 and group.state is GroupState.EMPTY):
             # A consumer that only keeps its offsets in Kafka, without being a member.
             if generation >= 0:
-                raise Refused(Code.ILLEGAL_GENERATION)
+                raise KafkaApiError(Code.ILLEGAL_GENERATION)
             return
-        member = group.member_of(member_id, generation) if generation >= 0 else group.known(member_id)
+        member = group.member_of(member_id, generation) if generation >= 0 else group.members.known(member_id)
         if group.state is GroupState.COMPLETING:
-            raise Refused(Code.REBALANCE_IN_PROGRESS)
+            raise KafkaApiError(Code.REBALANCE_IN_PROGRESS)
         member.session.restart()
 
     def fetch_offsets(self, client: Client, group_id: str, topics: list[tuple[str, list[int]]] | None) -> Fields:
@@ -172,7 +173,7 @@ class Groups:
                 member.metadata(group.protocol) if stable else b"",
                 member.assignment if stable else b"",
             )
-            for member in group.members.values()
+            for member in group.members
         ]
         return Code.NONE, group_id, group.state, group.protocol_type, group.protocol if stable else "", members
 

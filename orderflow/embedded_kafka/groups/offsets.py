@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
-from orderflow.embedded_kafka.codes import Code, Refused
 from orderflow.embedded_kafka.log.topics import Topics
+from orderflow.embedded_kafka.protocol.codes import Code, KafkaApiError
 
 #: Kafka's offset.metadata.max.bytes.
 METADATA_BYTES_MAX = 4096
@@ -78,7 +78,7 @@ class Offsets:
     def _check(self, topic: str, partition: int, metadata: str | None) -> Code:
         try:
             self._topics.log(topic, partition)
-        except Refused as refused:
+        except KafkaApiError as refused:
             return refused.code
         if metadata is not None and len(metadata.encode()) > METADATA_BYTES_MAX:
             return Code.OFFSET_METADATA_TOO_LARGE

@@ -15,7 +15,7 @@ from typing import Protocol
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
-from orderflow.embedded_kafka.codes import Code, Refused
+from orderflow.embedded_kafka.protocol.codes import Code, KafkaApiError
 
 #: BaseOffset, Length, PartitionLeaderEpoch, Magic, CRC, Attributes, LastOffsetDelta, FirstTimestamp, MaxTimestamp,
 #: ProducerId, ProducerEpoch, BaseSequence, record count.
@@ -51,7 +51,7 @@ class Record(Protocol):
 
 
 @dataclass(slots=True)
-class Batch:
+class RecordBatch:
     """One batch in a log: its bytes and the header fields that the broker asks for. Offsets are inclusive."""
 
     data: bytes
@@ -81,27 +81,27 @@ class Batch:
         return (self.base_sequence + self.last_offset - self.base_offset) & 0x7FFFFFFF
 
 
-def read_batch(data: bytes) -> Batch:
+def read_batch(data: bytes) -> RecordBatch:
     """The batch in a produce request.
 
     Raises:
-        Refused: as Apache Kafka answers: not exactly one whole batch of format v2 with a right checksum and dense offsets.
+        KafkaApiError: as Apache Kafka answers: not exactly one whole batch of format v2 with a right checksum and dense offsets.
     """
     if len(data) < HEADER.size:
-        raise Refused(Code.CORRUPT_MESSAGE)
+        raise KafkaApiError(Code.CORRUPT_MESSAGE)
     (_, length, _, magic, crc, attributes, delta, _, max_timestamp, producer_id, epoch, sequence, count) = (
         HEADER.unpack_from(data)
     )
     if magic != 2:
-        raise Refused(Code.UNSUPPORTED_FOR_MESSAGE_FORMAT)
+        raise KafkaApiError(Code.UNSUPPORTED_FOR_MESSAGE_FORMAT)
     if _LENGTH_END + length > len(data) or calc_crc32c(data[_BODY_START : _LENGTH_END + length]) != crc:
-        raise Refused(Code.CORRUPT_MESSAGE)
+        raise KafkaApiError(Code.CORRUPT_MESSAGE)
     if _LENGTH_END + length < len(data) or count < 1 or delta != count - 1 or attributes & CONTROL:
-        raise Refused(Code.INVALID_RECORD)
-    return Batch(data, 0, delta, attributes, max_timestamp, producer_id, epoch, sequence)
+        raise KafkaApiError(Code.INVALID_RECORD)
+    return RecordBatch(data, 0, delta, attributes, max_timestamp, producer_id, epoch, sequence)
 
 
-def place(batch: Batch, base_offset: int) -> None:
+def place(batch: RecordBatch, base_offset: int) -> None:
     """Give the batch its place in the log; afterwards its bytes carry ``base_offset``."""
     batch.last_offset = base_offset + batch.last_offset - batch.base_offset
     batch.base_offset = base_offset
@@ -110,22 +110,22 @@ def place(batch: Batch, base_offset: int) -> None:
     batch.data = bytes(data)
 
 
-def records_of(batch: Batch) -> Iterator[Record]:
+def records_of(batch: RecordBatch) -> Iterator[Record]:
     """The records of a batch, decompressed. None for a batch that compaction emptied."""
     return iter(DefaultRecordBatch(batch.data))
 
 
-def control_batch(producer_id: int, epoch: int, *, committed: bool, timestamp: int) -> Batch:
+def control_batch(producer_id: int, epoch: int, *, committed: bool, timestamp: int) -> RecordBatch:
     """The marker that ends a transaction in a partition; ``timestamp`` in ms since the epoch."""
     builder = _builder(0, producer_id, epoch, NO_SEQUENCE)
     # Both key and value begin with version 0; a single-node broker has coordinator epoch 0.
     builder.append(0, timestamp, _MARKER_KEY.pack(0, int(committed)), _MARKER_VALUE.pack(0, 0), [])
     attributes = TRANSACTIONAL | CONTROL
     data = _seal(builder.build(), 0, attributes, 0, timestamp)
-    return Batch(data, 0, 0, attributes, timestamp, producer_id, epoch, NO_SEQUENCE)
+    return RecordBatch(data, 0, 0, attributes, timestamp, producer_id, epoch, NO_SEQUENCE)
 
 
-def thinned(batch: Batch, kept: Sequence[Record]) -> Batch:
+def thinned(batch: RecordBatch, kept: Sequence[Record]) -> RecordBatch:
     """The batch with only ``kept`` of its records: same offsets, range, producer and compression."""
     # An empty batch has nothing to decompress, and readers would try.
     codec = batch.attributes & COMPRESSION_MASK if kept else 0
@@ -138,7 +138,7 @@ def thinned(batch: Batch, kept: Sequence[Record]) -> Batch:
     delta = batch.last_offset - batch.base_offset
     max_timestamp = max((record.timestamp for record in kept), default=batch.max_timestamp)
     data = _seal(builder.build(), batch.base_offset, attributes, delta, max_timestamp)
-    return Batch(
+    return RecordBatch(
         data,
         batch.base_offset,
         batch.last_offset,

@@ -7,7 +7,7 @@ readers see it; the last batch stays, emptied if need be, so that a reader's pos
 
 from __future__ import annotations
 
-from orderflow.embedded_kafka.log.batches import Batch, Record, records_of, thinned
+from orderflow.embedded_kafka.log.batches import Record, RecordBatch, records_of, thinned
 from orderflow.embedded_kafka.log.log import Aborted, PartitionLog
 
 
@@ -24,7 +24,7 @@ def compact(log: PartitionLog, now_ms: float, delete_retention_ms: int) -> int:
         records = [] if batch.is_control or batch.base_offset in dropped else list(records_of(batch))
         contents.append(records)
         last_offsets.update((record.key, record.offset) for record in records)
-    kept_batches: list[Batch] = []
+    kept_batches: list[RecordBatch] = []
     removed = 0
     for batch, records in zip(cleaned, contents, strict=True):
         if batch.is_control:
@@ -54,7 +54,7 @@ def compact(log: PartitionLog, now_ms: float, delete_retention_ms: int) -> int:
     return removed
 
 
-def _keep_last(batch: Batch, log: PartitionLog, kept: list[Batch]) -> int:
+def _keep_last(batch: RecordBatch, log: PartitionLog, kept: list[RecordBatch]) -> int:
     """Keep a control batch only as the end of the log: the data that it decides on has been decided on here."""
     if batch is not log.batches[-1]:
         return 1
@@ -62,7 +62,7 @@ def _keep_last(batch: Batch, log: PartitionLog, kept: list[Batch]) -> int:
     return 0
 
 
-def _aborted_batches(batches: list[Batch], aborted: list[Aborted]) -> set[int]:
+def _aborted_batches(batches: list[RecordBatch], aborted: list[Aborted]) -> set[int]:
     """Base offsets of the data batches that belong to an aborted transaction."""
     ranges: dict[int, list[Aborted]] = {}
     for each in aborted:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from orderflow.embedded_kafka.codes import Code, Refused
+from orderflow.embedded_kafka.protocol.codes import Code, KafkaApiError
 
 _MAX_LONG = str(2**63 - 1)
 
@@ -72,20 +72,20 @@ class TopicConfig:
         """Check and parse.
 
         Raises:
-            Refused: INVALID_CONFIG for a name or a value that Kafka would refuse.
+            KafkaApiError: INVALID_CONFIG for a name or a value that Kafka would refuse.
         """
         self.given: dict[str, str] = {}
         for name, value in given.items():
             if name not in DEFAULTS:
-                raise Refused(Code.INVALID_CONFIG, f"Unknown topic config name: {name}")
+                raise KafkaApiError(Code.INVALID_CONFIG, f"Unknown topic config name: {name}")
             if value is None:
-                raise Refused(Code.INVALID_CONFIG, f"Null value not supported for topic configs: {name}")
+                raise KafkaApiError(Code.INVALID_CONFIG, f"Null value not supported for topic configs: {name}")
             self.given[name] = value
         self.compacted = "compact" in self._policies()
         self.deleted = "delete" in self._policies()
         for name, words in _WORDS.items():
             if self.value(name) not in words:
-                raise Refused(Code.INVALID_CONFIG, f"Invalid value {self.value(name)} for configuration {name}")
+                raise KafkaApiError(Code.INVALID_CONFIG, f"Invalid value {self.value(name)} for configuration {name}")
         for name in _LEAST:
             self._integer(name)
         self.max_message_bytes = self._integer("max.message.bytes")
@@ -102,23 +102,23 @@ class TopicConfig:
     def _policies(self) -> frozenset[str]:
         policies = frozenset(part.strip() for part in self.value("cleanup.policy").split(","))
         if not policies <= _POLICIES:
-            raise Refused(Code.INVALID_CONFIG, "Invalid value for configuration cleanup.policy")
+            raise KafkaApiError(Code.INVALID_CONFIG, "Invalid value for configuration cleanup.policy")
         return policies
 
     def _integer(self, name: str) -> int:
         try:
             number = int(self.value(name))
         except ValueError:
-            raise Refused(Code.INVALID_CONFIG, f"Not a number of type INT for configuration {name}") from None
+            raise KafkaApiError(Code.INVALID_CONFIG, f"Not a number of type INT for configuration {name}") from None
         if number < _LEAST[name]:
-            raise Refused(Code.INVALID_CONFIG, f"Value must be at least {_LEAST[name]} for configuration {name}")
+            raise KafkaApiError(Code.INVALID_CONFIG, f"Value must be at least {_LEAST[name]} for configuration {name}")
         return number
 
     def _ratio(self, name: str) -> float:
         try:
             number = float(self.value(name))
         except ValueError:
-            raise Refused(Code.INVALID_CONFIG, f"Not a number of type DOUBLE for configuration {name}") from None
+            raise KafkaApiError(Code.INVALID_CONFIG, f"Not a number of type DOUBLE for configuration {name}") from None
         if not 0 <= number <= 1:
-            raise Refused(Code.INVALID_CONFIG, f"Value must be between 0 and 1 for configuration {name}")
+            raise KafkaApiError(Code.INVALID_CONFIG, f"Value must be between 0 and 1 for configuration {name}")
         return number

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from orderflow.embedded_kafka.codes import Code, Refused
-from orderflow.embedded_kafka.log.batches import NO_PRODUCER, NO_SEQUENCE, Batch, place, records_of
+from orderflow.embedded_kafka.log.batches import NO_PRODUCER, NO_SEQUENCE, RecordBatch, place, records_of
+from orderflow.embedded_kafka.protocol.codes import Code, KafkaApiError
 
 #: Kafka keeps the last five batches of a producer to recognise a repeated one (five requests in flight are allowed).
 REMEMBERED_BATCHES = 5
@@ -34,7 +34,7 @@ class ProducerState:
 
     epoch: int
     last_sequence: int = NO_SEQUENCE
-    recent: deque[Batch] = field(default_factory=lambda: deque(maxlen=REMEMBERED_BATCHES))
+    recent: deque[RecordBatch] = field(default_factory=lambda: deque(maxlen=REMEMBERED_BATCHES))
 
 
 class PartitionLog:
@@ -49,7 +49,7 @@ class PartitionLog:
         self.dirty_bytes = 0
         self.size_bytes = 0
         self.aborted: list[Aborted] = []
-        self.batches: list[Batch] = []
+        self.batches: list[RecordBatch] = []
         self._last_offsets: list[int] = []
         self._producers: dict[int, ProducerState] = {}
         self._open: dict[int, int] = {}
@@ -60,11 +60,11 @@ class PartitionLog:
         """The last stable offset: the first offset of the oldest open transaction, else the end."""
         return min(self._open.values(), default=self.end)
 
-    def append(self, batch: Batch) -> int:
+    def append(self, batch: RecordBatch) -> int:
         """Append a producer's batch and return its base offset; a repeated batch returns the offset that it got before.
 
         Raises:
-            Refused: the producer's epoch is old or its sequence has a gap.
+            KafkaApiError: the producer's epoch is old or its sequence has a gap.
         """
         if batch.producer_id != NO_PRODUCER:
             duplicate = self._check_sequence(batch)
@@ -80,7 +80,7 @@ class PartitionLog:
         self.notify()
         return batch.base_offset
 
-    def append_marker(self, batch: Batch, *, committed: bool) -> None:
+    def append_marker(self, batch: RecordBatch, *, committed: bool) -> None:
         """End the producer's transaction here with a control batch, also when it wrote nothing here."""
         self._state(batch.producer_id, batch.producer_epoch)
         self._add(batch)
@@ -89,7 +89,7 @@ class PartitionLog:
             self.aborted.append(Aborted(batch.producer_id, first_offset, batch.base_offset))
         self.notify()
 
-    def _add(self, batch: Batch) -> None:
+    def _add(self, batch: RecordBatch) -> None:
         place(batch, self.end)
         self.batches.append(batch)
         self._last_offsets.append(batch.last_offset)
@@ -103,7 +103,7 @@ class PartitionLog:
             state = self._producers[producer_id] = ProducerState(epoch)
         return state
 
-    def _check_sequence(self, batch: Batch) -> Batch | None:
+    def _check_sequence(self, batch: RecordBatch) -> RecordBatch | None:
         """The earlier copy of a repeated batch, None for one that is next in order.
 
         As Kafka's ``ProducerAppendInfo``: a partition that knows nothing of the producer takes any sequence, a new epoch
@@ -112,13 +112,13 @@ class PartitionLog:
         """
         known = self._producers.get(batch.producer_id)
         if known is not None and batch.producer_epoch < known.epoch:
-            raise Refused(Code.INVALID_PRODUCER_EPOCH)
+            raise KafkaApiError(Code.INVALID_PRODUCER_EPOCH)
         if known is None:
             self._state(batch.producer_id, batch.producer_epoch)
             return None
         if batch.producer_epoch > known.epoch:
             if batch.base_sequence != 0:
-                raise Refused(Code.OUT_OF_ORDER_SEQUENCE_NUMBER)
+                raise KafkaApiError(Code.OUT_OF_ORDER_SEQUENCE_NUMBER)
             self._state(batch.producer_id, batch.producer_epoch)
             return None
         for earlier in known.recent:
@@ -126,7 +126,7 @@ class PartitionLog:
                 return earlier
         expected = 0 if known.last_sequence == _LAST_SEQUENCE else known.last_sequence + 1
         if batch.base_sequence != expected:
-            raise Refused(Code.OUT_OF_ORDER_SEQUENCE_NUMBER)
+            raise KafkaApiError(Code.OUT_OF_ORDER_SEQUENCE_NUMBER)
         return None
 
     def read(self, offset: int, end: int, max_bytes: int, *, at_least_one: bool) -> list[bytes]:
@@ -169,17 +169,17 @@ class PartitionLog:
         """Forget records before ``offset``; whole batches leave memory, a batch cut in two stays.
 
         Raises:
-            Refused: ``offset`` is beyond the end.
+            KafkaApiError: ``offset`` is beyond the end.
         """
         if offset > self.end:
-            raise Refused(Code.OFFSET_OUT_OF_RANGE)
+            raise KafkaApiError(Code.OFFSET_OUT_OF_RANGE)
         self.start = max(self.start, offset)
         keep = bisect_left(self._last_offsets, self.start)
         self.replace(self.batches[keep:])
         self.aborted = [each for each in self.aborted if each.marker_offset >= self.start]
         self.notify()
 
-    def replace(self, batches: list[Batch]) -> None:
+    def replace(self, batches: list[RecordBatch]) -> None:
         """Keep ``batches`` instead of what was there; offsets must be those that they had."""
         self.batches = batches
         self._last_offsets = [batch.last_offset for batch in batches]

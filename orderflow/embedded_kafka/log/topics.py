@@ -6,10 +6,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from orderflow.embedded_kafka.codes import Code, Refused
 from orderflow.embedded_kafka.log.compaction import compact
 from orderflow.embedded_kafka.log.configs import TopicConfig
 from orderflow.embedded_kafka.log.log import PartitionLog
+from orderflow.embedded_kafka.protocol.codes import Code, KafkaApiError
 
 #: Seconds since the epoch.
 Clock: TypeAlias = Callable[[], float]
@@ -54,22 +54,22 @@ class Topics:
         """The topic.
 
         Raises:
-            Refused: there is none.
+            KafkaApiError: there is none.
         """
         topic = self._topics.get(name)
         if topic is None:
-            raise Refused(Code.UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.")
+            raise KafkaApiError(Code.UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.")
         return topic
 
     def log(self, name: str, partition: int) -> PartitionLog:
         """The partition's log, expired records gone.
 
         Raises:
-            Refused: there is no such partition.
+            KafkaApiError: there is no such partition.
         """
         topic = self.topic(name)
         if not 0 <= partition < len(topic.partitions):
-            raise Refused(Code.UNKNOWN_TOPIC_OR_PARTITION)
+            raise KafkaApiError(Code.UNKNOWN_TOPIC_OR_PARTITION)
         self._expire(topic)
         return topic.partitions[partition]
 
@@ -77,13 +77,15 @@ class Topics:
         """Make a topic.
 
         Raises:
-            Refused: bad name, count or config, or the topic exists.
+            KafkaApiError: bad name, count or config, or the topic exists.
         """
         check_name(name)
         if name in self._topics:
-            raise Refused(Code.TOPIC_ALREADY_EXISTS, f"Topic '{name}' already exists.")
+            raise KafkaApiError(Code.TOPIC_ALREADY_EXISTS, f"Topic '{name}' already exists.")
         if partitions < 1:
-            raise Refused(Code.INVALID_PARTITIONS, "Number of partitions was set to an invalid non-positive value.")
+            raise KafkaApiError(
+                Code.INVALID_PARTITIONS, "Number of partitions was set to an invalid non-positive value."
+            )
         topic = Topic(name, partitions, TopicConfig(configs), self._clock())
         if not dry_run:
             self._topics[name] = topic
@@ -93,7 +95,7 @@ class Topics:
         """Drop a topic and everything in it; readers that wait are told.
 
         Raises:
-            Refused: there is none.
+            KafkaApiError: there is none.
         """
         topic = self.topic(name)
         del self._topics[name]
@@ -135,7 +137,7 @@ def check_name(name: str) -> None:
     """Refuse a topic name that Kafka would not take.
 
     Raises:
-        Refused: INVALID_TOPIC_EXCEPTION.
+        KafkaApiError: INVALID_TOPIC_EXCEPTION.
     """
     if not _NAME.fullmatch(name) or name in {".", ".."}:
-        raise Refused(Code.INVALID_TOPIC_EXCEPTION, f"Topic name is invalid: {name!r}")
+        raise KafkaApiError(Code.INVALID_TOPIC_EXCEPTION, f"Topic name is invalid: {name!r}")

@@ -11,7 +11,7 @@ from orderflow.simulator.resources.rendering import customer_json, sku_json
 from orderflow.simulator.state import fields, listing
 from orderflow.simulator.state.fields import Json
 from orderflow.simulator.state.records import Customer, Sku
-from orderflow.simulator.state.refusal import Refused, invalid, missing, not_found
+from orderflow.simulator.state.refusal import ApiError, invalid, missing, not_found
 from orderflow.simulator.state.world import World
 
 _SKU_ID: Final = re.compile(r"[A-Za-z0-9._-]+")
@@ -35,7 +35,7 @@ def post_sku(world: World, call: Call) -> Reply:
     """``POST /skus``: an id that is taken conflicts (documented code, assumed body)."""
     sku_id = fields.text(call.body, "id") or world.uuid()
     if sku_id in world.skus:
-        raise Refused(409, "already_exists", "A SKU with this id already exists.", "id")
+        raise ApiError(409, "already_exists", "A SKU with this id already exists.", "id")
     sku = _keep_sku(world, sku_id, call.body, None)
     world.emit("sku.created", sku_json(sku))
     return Reply(201, sku_json(sku))
@@ -73,10 +73,10 @@ def post_customer(world: World, call: Call) -> Reply:
     """``POST /customers``: an id that is taken conflicts with ``already_exists`` (documented code, assumed status 409)."""
     customer_id = fields.text(call.body, "id", length_max=CUSTOMER_ID_MAX) or world.line_id()
     if customer_id in world.customers:
-        raise Refused(409, "already_exists", "A customer with this id already exists.", "id")
+        raise ApiError(409, "already_exists", "A customer with this id already exists.", "id")
     email = fields.text(call.body, "email")
     if email is not None and "@" not in email:
-        raise Refused(400, "email_invalid", "The e-mail address is not valid.", "email")
+        raise ApiError(400, "email_invalid", "The e-mail address is not valid.", "email")
     fields.metadata(call.body)
     now = world.now()
     customer = Customer(customer_id, _plain(call.body), now, now)

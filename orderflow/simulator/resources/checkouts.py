@@ -12,7 +12,7 @@ from orderflow.simulator.state import fields, listing
 from orderflow.simulator.state.fields import Json
 from orderflow.simulator.state.pricing import Price, price_cart
 from orderflow.simulator.state.records import Checkout, Source
-from orderflow.simulator.state.refusal import Refused, error_of, invalid, not_found
+from orderflow.simulator.state.refusal import ApiError, error_of, invalid, not_found
 from orderflow.simulator.state.world import World
 from statemachine.messages.money import currency_digits, is_currency
 
@@ -58,7 +58,7 @@ def update_checkout(world: World, call: Call) -> Reply:
         for at, item in enumerate(fields.objects({"items": items}, "items")):
             for name in item:
                 if name not in ("id", "subscriptionInfo", "shipFrom", "metadata"):
-                    raise Refused(400, "unknown_parameter", "A line cannot change this.", f"items[{at}].{name}")
+                    raise ApiError(400, "unknown_parameter", "A line cannot change this.", f"items[{at}].{name}")
             line = known.get(fields.required_text(item, "id", f"items[{at}]."))
             if line is None:
                 raise not_found(f"items[{at}].id", "Item")
@@ -129,7 +129,7 @@ def detach_source(world: World, call: Call) -> Reply:
     checkout = find_checkout(world, call.ids["id"])
     if checkout.source is None or checkout.source.id != call.ids["source_id"]:
         # Documented oddity: type conflict with the code not_found.
-        raise Refused(409, "not_found", "The source is not attached.", "sourceId")
+        raise ApiError(409, "not_found", "The source is not attached.", "sourceId")
     _require_open(checkout)
     checkout.source.state = "cancelled"
     checkout.source = None
@@ -141,14 +141,14 @@ def attach(world: World, checkout: Checkout, source: Source) -> None:
     """Make ``source`` the checkout's primary source; the same one again changes nothing.
 
     Raises:
-        Refused: 409, the source was used or cancelled, has failed, or still waits for its 3-D Secure challenge.
+        ApiError: 409, the source was used or cancelled, has failed, or still waits for its 3-D Secure challenge.
     """
     if checkout.source is source:
         return
     if source.state not in ("chargeable", "pending_funds", "pending_redirect"):
-        raise Refused(409, "source_not_chargeable", "The source cannot be charged.", "sourceId")
+        raise ApiError(409, "source_not_chargeable", "The source cannot be charged.", "sourceId")
     if source.id in world.orders_by_source:
-        raise Refused(409, "nonreusable_source", "The source was used already.", "sourceId")
+        raise ApiError(409, "nonreusable_source", "The source was used already.", "sourceId")
     if checkout.source is not None:
         # Detaching cancels a single-use source; being replaced is taken for the same.
         checkout.source.state = "cancelled"
@@ -190,7 +190,7 @@ def _require_open(checkout: Checkout) -> None:
         raise not_found("id", "Checkout")
     if checkout.burnt:
         # After a decline the checkout is dead (documented); with which answer is an assumption.
-        raise Refused(409, "session_update_not_allowed", "The payment session cannot be changed.", "id")
+        raise ApiError(409, "session_update_not_allowed", "The payment session cannot be changed.", "id")
 
 
 def _priced(world: World, body: Json, currency: str) -> Price:
@@ -220,7 +220,7 @@ def _check_skus(world: World, body: Json) -> None:
         if sku_id not in world.skus:
             errors.append(error_of("not_found", "SKU not found.", f"items[{at}].skuId"))
     if errors:
-        raise Refused.many(404, errors)
+        raise ApiError.many(404, errors)
 
 
 ROUTES: Final = (

@@ -11,14 +11,14 @@ from orderflow.simulator.resources.rendering import charge_json, fulfillment_jso
 from orderflow.simulator.state import fields, listing
 from orderflow.simulator.state.fields import Json
 from orderflow.simulator.state.records import Fulfillment, FulfillmentLine, Order
-from orderflow.simulator.state.refusal import Refused, missing, not_found
+from orderflow.simulator.state.refusal import ApiError, missing, not_found
 from orderflow.simulator.state.world import World
 
 
 def post_fulfillment(world: World, call: Call) -> Reply:
     """``POST /fulfillments``: 201 means taken, the money moves later (documented).
 
-    Refused: 409 ``order_not_submitted`` when the order is not ``accepted``, 409 ``order_fulfilled`` once it is fulfilled
+    ApiError: 409 ``order_not_submitted`` when the order is not ``accepted``, 409 ``order_fulfilled`` once it is fulfilled
     (documented); more than is open with ``invalid_quantity_amount`` (an assumption, one of the codes that exist).
     """
     body = call.body
@@ -27,17 +27,17 @@ def post_fulfillment(world: World, call: Call) -> Reply:
     if order is None:
         raise not_found("orderId", "Order")
     if order.state in ("fulfilled", "complete", "returned"):
-        raise Refused(409, "order_fulfilled", "The order is fulfilled.", "orderId")
+        raise ApiError(409, "order_fulfilled", "The order is fulfilled.", "orderId")
     if order.state != "accepted":
-        raise Refused(409, "order_not_submitted", "The order is not submitted.", "orderId")
+        raise ApiError(409, "order_not_submitted", "The order is not submitted.", "orderId")
     items = _read_items(order, body)
     if order.method.capture == "refused" and any(item.quantity for item in items):
         # A risk-averse account whose authorisation ran out: the event has the order, which stays accepted (documented).
         charges.tell(world, order, "order.charge.reauth.failed")
-        raise Refused(409, "payment_authorization_failed", "The authorization could not be renewed.", "orderId")
+        raise ApiError(409, "payment_authorization_failed", "The authorization could not be renewed.", "orderId")
     if all(not line.open for line in order.lines):
         # All was cancelled and the charge is not yet: nothing is open to work on.
-        raise Refused(409, "order_fulfilled", "Nothing of the order is open.", "orderId")
+        raise ApiError(409, "order_fulfilled", "Nothing of the order is open.", "orderId")
     _require_open(items)
     pairs = fields.metadata(body)
     fulfillment = Fulfillment(f"ful_{world.uuid()}", order, items, {**body, "metadata": pairs}, world.now())
@@ -103,7 +103,7 @@ def _require_open(items: list[FulfillmentLine]) -> None:
         asked[item.line.id] += item.quantity + item.cancel_quantity
         if asked[item.line.id] > item.line.open:
             path = f"items[{at}].{'quantity' if item.quantity else 'cancelQuantity'}"
-            raise Refused(400, "invalid_quantity_amount", "The quantity is larger than what is open.", path)
+            raise ApiError(400, "invalid_quantity_amount", "The quantity is larger than what is open.", path)
 
 
 def _carry_out(world: World, fulfillment: Fulfillment) -> None:

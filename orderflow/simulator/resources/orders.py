@@ -12,7 +12,7 @@ from orderflow.simulator.state import fields, listing
 from orderflow.simulator.state.fields import Json
 from orderflow.simulator.state.methods import REFUSED_EMAIL, REVIEW_EMAILS, Review
 from orderflow.simulator.state.records import Checkout, Order, OrderLine
-from orderflow.simulator.state.refusal import Refused, missing, not_found
+from orderflow.simulator.state.refusal import ApiError, missing, not_found
 from orderflow.simulator.state.world import World
 
 #: How long a receiver source waits for its money, in Digital River's samples.
@@ -29,7 +29,7 @@ def post_order(world: World, call: Call) -> Reply:
         raise missing("checkoutId")
     checkout = find_checkout(world, checkout_id, "checkoutId")
     if checkout.order_id is not None:
-        raise Refused(404, "not_found", f"Order {checkout.order_id} not found.", "orderId")
+        raise ApiError(404, "not_found", f"Order {checkout.order_id} not found.", "orderId")
     if checkout.burnt:
         raise _declined("failed-request")
     _require_complete(world, checkout)
@@ -168,7 +168,7 @@ def _require_complete(world: World, checkout: Checkout) -> None:
     """What an order needs of its checkout; these refusals leave the checkout usable (documented)."""
     body = checkout.body
     if not body.get("email"):
-        raise Refused(400, "order_create_failed", "An e-mail address is required.", "email")
+        raise ApiError(400, "order_create_failed", "An e-mail address is required.", "email")
     gap = fields.party_gap(cast("Json | None", body.get("billTo")), "billTo", with_state=False)
     if gap is None and any(
         world.skus[line.sku_id].physical for line in checkout.price.lines if line.sku_id in world.skus
@@ -177,11 +177,11 @@ def _require_complete(world: World, checkout: Checkout) -> None:
         if gap is None and body.get("shipFrom") is None:
             gap = "shipFrom.address"
         if gap is None and body.get("shippingChoice") is None:
-            raise Refused(400, "invalid_shipping_choice", "A shipping choice is required.", "shippingChoice")
+            raise ApiError(400, "invalid_shipping_choice", "A shipping choice is required.", "shippingChoice")
     if gap is not None:
         raise missing(gap)
     if checkout.source is None and checkout.price.total > 0:
-        raise Refused(400, "order_submit_failed", "The payment session requires a source.", "checkoutId")
+        raise ApiError(400, "order_submit_failed", "The payment session requires a source.", "checkoutId")
 
 
 def _authorisable(checkout: Checkout) -> None:
@@ -199,8 +199,8 @@ def _authorisable(checkout: Checkout) -> None:
         raise _declined(code)
 
 
-def _declined(code: str) -> Refused:
-    return Refused(409, code, "Failed to charge source.")
+def _declined(code: str) -> ApiError:
+    return ApiError(409, code, "Failed to charge source.")
 
 
 def _make_order(world: World, checkout: Checkout) -> Order:

@@ -19,7 +19,7 @@ from orderflow.simulator.state import fields, listing
 from orderflow.simulator.state.clock import stamp
 from orderflow.simulator.state.fields import Json
 from orderflow.simulator.state.records import Operation, Order, OrderLine, Refund, RefundLine
-from orderflow.simulator.state.refusal import Refused, invalid, missing, not_found
+from orderflow.simulator.state.refusal import ApiError, invalid, missing, not_found
 from orderflow.simulator.state.world import World
 
 #: How long the shopper may take to name an account, in Digital River's prose (its sample says 90 days).
@@ -204,7 +204,7 @@ def _item_amount(order: Order, line: OrderLine, item: Json, quantity: int | None
     if percent is None and quantity is None:
         raise missing(path + "quantity")
     if quantity is not None and quantity > line.shipped:
-        raise Refused(
+        raise ApiError(
             400, "invalid_quantity_amount", "The quantity is larger than what was shipped.", path + "quantity"
         )
     price = line.price if quantity is None else line.price_of(quantity)

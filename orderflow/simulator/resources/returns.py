@@ -17,7 +17,7 @@ from orderflow.simulator.resources.refunds import make_refund, work_on
 from orderflow.simulator.state import fields, listing
 from orderflow.simulator.state.fields import Json
 from orderflow.simulator.state.records import Order, OrderLine, RefundLine, Return, ReturnLine
-from orderflow.simulator.state.refusal import Refused, invalid, missing, not_found
+from orderflow.simulator.state.refusal import ApiError, invalid, missing, not_found
 from orderflow.simulator.state.world import World
 
 
@@ -28,7 +28,7 @@ def post_return(world: World, call: Call) -> Reply:
     if order is None:
         raise not_found("orderId", "Order")
     if order.state not in ("accepted", "fulfilled", "complete", "returned"):
-        raise Refused(409, "invalid_parameter", "The order takes no return.", "order")
+        raise ApiError(409, "invalid_parameter", "The order takes no return.", "order")
     lines = _read_items(order, body)
     fields.text(body, "reason", length_max=64)
     made = Return(
@@ -44,9 +44,9 @@ def update_return(world: World, call: Call) -> Reply:
     """``POST /returns/{id}``: accept it whole by ``state``, or units of it by ``items``."""
     made = _return(world, call)
     if made.state == "accepted":
-        raise Refused(409, "invalid_parameter", "The return is accepted.", "state")
+        raise ApiError(409, "invalid_parameter", "The return is accepted.", "state")
     if made.order.state == "dispute":
-        raise Refused(409, "invalid_parameter", "The order is in dispute.", "order")
+        raise ApiError(409, "invalid_parameter", "The order is in dispute.", "order")
     if fields.text(call.body, "state") is not None:
         if call.body["state"] != "accepted":
             raise invalid("state")
@@ -105,7 +105,7 @@ def _accept_items(made: Return, body: Json) -> None:
         if quantity is None:
             raise missing(path + "quantity")
         if quantity > line.quantity - line.accepted:
-            raise Refused(409, "quantity_too_large", "The quantity is larger than what is to come.", path + "quantity")
+            raise ApiError(409, "quantity_too_large", "The quantity is larger than what is to come.", path + "quantity")
         line.accepted += quantity
 
 
@@ -123,7 +123,7 @@ def _read_items(order: Order, body: Json) -> list[ReturnLine]:
             raise missing(path + "quantity")
         asked[line.id] += quantity
         if asked[line.id] > line.shipped:
-            raise Refused(409, "quantity_too_large", "The quantity is larger than what can come back.", path + "qty")
+            raise ApiError(409, "quantity_too_large", "The quantity is larger than what can come back.", path + "qty")
         lines.append(ReturnLine(line, quantity))
     return lines
 

@@ -23,7 +23,7 @@ def find_source(world: World, source_id: str, checkout: Json) -> Source:
     """A source by its id; a ``sim-`` source that is new is made, for whom the ``checkout``'s body bills.
 
     Raises:
-        Refused: 404, there is no such source, or its making fails.
+        ApiError: 404, there is no such source, or its making fails.
     """
     known = world.sources.get(source_id)
     if known is not None:

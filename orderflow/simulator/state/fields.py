@@ -9,7 +9,7 @@ import re
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final, cast
 
-from orderflow.simulator.state.refusal import Refused, invalid, missing
+from orderflow.simulator.state.refusal import ApiError, invalid, missing
 
 Json = dict[str, object]
 
@@ -87,7 +87,7 @@ def quantity(body: Json, name: str, path: str, *, least: int) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise Refused(400, "invalid_quantity_amount", "The quantity is not valid.", path + name)
+        raise ApiError(400, "invalid_quantity_amount", "The quantity is not valid.", path + name)
     return value
 
 
@@ -107,12 +107,12 @@ def metadata(body: Json) -> Json:
     if pairs is None:
         return {}
     if len(pairs) > METADATA_PAIRS_MAX:
-        raise Refused(400, "too_many_metadata_pairs", "At most 20 metadata pairs are allowed.", "metadata")
+        raise ApiError(400, "too_many_metadata_pairs", "At most 20 metadata pairs are allowed.", "metadata")
     for key, value in pairs.items():
         if not key or len(key) > METADATA_KEY_MAX:
-            raise Refused(400, "invalid_metadata_key", "A metadata key is too long.", "metadata")
+            raise ApiError(400, "invalid_metadata_key", "A metadata key is too long.", "metadata")
         if not isinstance(value, str | bool | int) or len(str(value)) > METADATA_VALUE_MAX:
-            raise Refused(400, "invalid_metadata_value", "A metadata value is not valid.", "metadata")
+            raise ApiError(400, "invalid_metadata_value", "A metadata value is not valid.", "metadata")
     return pairs
 
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from orderflow.simulator.state import fields
 from orderflow.simulator.state.fields import Json
-from orderflow.simulator.state.refusal import Refused, invalid, missing
+from orderflow.simulator.state.refusal import ApiError, invalid, missing
 
 #: Rates by US postal code, from Digital River's samples.
 _POSTAL_RATES: Final = {"55343": Decimal("0.07525"), "55401": Decimal("0.08025")}
@@ -137,7 +137,7 @@ def price_cart(body: Json, currency: str, digits: int, destination: Json | None)
     """Price a checkout's body; the SKUs are known to exist.
 
     Raises:
-        Refused: A price, quantity or discount that is missing or out of range.
+        ApiError: A price, quantity or discount that is missing or out of range.
     """
     rate = rate_at(destination) if destination is not None else Decimal(0)
     inclusive = body.get("taxInclusive") is True
@@ -198,9 +198,9 @@ def _shipping(price: Price, body: Json) -> None:
     amount = fields.decimal(choice, "amount", "shippingChoice.")
     if amount is None:
         # The documentation shows this code for a choice without an amount.
-        raise Refused(400, "internal_error", "The shipping amount is missing.", "shippingChoice.amount")
+        raise ApiError(400, "internal_error", "The shipping amount is missing.", "shippingChoice.amount")
     if amount < 0:
-        raise Refused(400, "invalid_shipping_choice", "The shipping amount is not valid.", "shippingChoice.amount")
+        raise ApiError(400, "invalid_shipping_choice", "The shipping amount is not valid.", "shippingChoice.amount")
     gross = fields.minor(amount, price.digits)
     price.shipping_discount = _off(fields.obj(body, "shippingDiscount"), gross, price.digits, "shippingDiscount")
     price.shipping = gross - price.shipping_discount
@@ -214,13 +214,13 @@ def _off(discount: Json | None, gross: int, digits: int, path: str, *, units: in
     percent = fields.decimal(discount, "percentOff", f"{path}.")
     if percent is not None and amount is None:
         if not _PERCENT_MIN <= percent <= _PERCENT_MAX:
-            raise Refused(400, "invalid_discount_percent", "The percentage is out of range.", f"{path}.percentOff")
+            raise ApiError(400, "invalid_discount_percent", "The percentage is out of range.", f"{path}.percentOff")
         return fields.round_half_up(gross * percent / 100)
     if amount is None or percent is not None:
         raise invalid(path, "Exactly one of amountOff and percentOff is required.")
     off = fields.minor(amount, digits) * units
     if not 0 < off <= gross:
-        raise Refused(400, "invalid_discount_amount", "The discount is out of range.", f"{path}.amountOff")
+        raise ApiError(400, "invalid_discount_amount", "The discount is out of range.", f"{path}.amountOff")
     return off
 
 

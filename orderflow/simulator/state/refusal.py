@@ -21,7 +21,7 @@ TYPES: Final[dict[int, str]] = {
 }
 
 
-class Refused(Exception):
+class ApiError(Exception):
     """The simulator refuses a request as Digital River would. Only the server's front turns it into an answer."""
 
     def __init__(self, status: int, code: str, message: str, parameter: str | None = None) -> None:
@@ -30,7 +30,7 @@ class Refused(Exception):
         self.errors: list[dict[str, str]] = [error_of(code, message, parameter)]
 
     @classmethod
-    def many(cls, status: int, errors: list[dict[str, str]]) -> Refused:
+    def many(cls, status: int, errors: list[dict[str, str]]) -> ApiError:
         """A refusal for several reasons; ``errors`` is not empty."""
         refused = cls(status, errors[0]["code"], errors[0]["message"])
         refused.errors = errors
@@ -49,16 +49,16 @@ def error_of(code: str, message: str, parameter: str | None = None) -> dict[str,
     return error
 
 
-def missing(parameter: str) -> Refused:
+def missing(parameter: str) -> ApiError:
     """400 for something required that is not there (documented code)."""
-    return Refused(400, "missing_parameter", f"'{parameter}' is required.", parameter)
+    return ApiError(400, "missing_parameter", f"'{parameter}' is required.", parameter)
 
 
-def invalid(parameter: str, message: str | None = None) -> Refused:
+def invalid(parameter: str, message: str | None = None) -> ApiError:
     """400 for a value that is not acceptable (documented code)."""
-    return Refused(400, "invalid_parameter", message or f"'{parameter}' is not valid.", parameter)
+    return ApiError(400, "invalid_parameter", message or f"'{parameter}' is not valid.", parameter)
 
 
-def not_found(parameter: str, what: str) -> Refused:
+def not_found(parameter: str, what: str) -> ApiError:
     """404 for an unknown resource."""
-    return Refused(404, "not_found", f"{what} not found.", parameter)
+    return ApiError(404, "not_found", f"{what} not found.", parameter)

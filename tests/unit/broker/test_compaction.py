@@ -8,7 +8,7 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderflow.embedded_kafka.log.batches import Batch, control_batch, read_batch, records_of
+from orderflow.embedded_kafka.log.batches import RecordBatch, control_batch, read_batch, records_of
 from orderflow.embedded_kafka.log.compaction import compact
 from orderflow.embedded_kafka.log.log import PartitionLog
 
@@ -147,5 +147,5 @@ def test_an_open_transaction_stops_compaction_where_it_began() -> None:
     assert _visible(history.log) == [(1, b"1", b"1")]
 
 
-def _offsets(batch: Batch) -> list[int]:
+def _offsets(batch: RecordBatch) -> list[int]:
     return [record.offset for record in records_of(batch)]

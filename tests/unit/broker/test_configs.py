@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from orderflow.embedded_kafka.codes import Code, Refused
 from orderflow.embedded_kafka.log.configs import DEFAULTS, TopicConfig
+from orderflow.embedded_kafka.protocol.codes import Code, KafkaApiError
 
 
 def test_the_defaults_are_kafkas() -> None:
@@ -47,6 +47,6 @@ def test_a_topic_may_be_compacted_and_deleted() -> None:
 )
 def test_a_bad_config_is_refused(configs: Mapping[str, str | None]) -> None:
     """Unknown names and impossible values are INVALID_CONFIG, as is LogAppendTime, which this broker does not do."""
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(KafkaApiError) as refused:
         TopicConfig(configs)
     assert refused.value.code is Code.INVALID_CONFIG

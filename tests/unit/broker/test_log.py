@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from orderflow.embedded_kafka.codes import Code, Refused
-from orderflow.embedded_kafka.log.batches import HEADER, Batch, control_batch, read_batch, records_of
+from orderflow.embedded_kafka.log.batches import HEADER, RecordBatch, control_batch, read_batch, records_of
 from orderflow.embedded_kafka.log.log import PartitionLog
+from orderflow.embedded_kafka.protocol.codes import Code, KafkaApiError
 
 NOW_MS = 1_700_000_000_000
 
@@ -27,11 +27,11 @@ def _bytes(count: int = 1, *, producer: int = -1, epoch: int = -1, sequence: int
     return bytes(builder.build())
 
 
-def _transactional(producer: int, sequence: int, *, epoch: int = 0) -> Batch:
+def _transactional(producer: int, sequence: int, *, epoch: int = 0) -> RecordBatch:
     return read_batch(_bytes(producer=producer, epoch=epoch, sequence=sequence, tx=True))
 
 
-def _marker(producer: int, *, committed: bool, epoch: int = 0) -> Batch:
+def _marker(producer: int, *, committed: bool, epoch: int = 0) -> RecordBatch:
     return control_batch(producer, epoch, committed=committed, timestamp=NOW_MS)
 
 
@@ -88,7 +88,7 @@ def test_a_batch_out_of_turn_is_refused_and_changes_nothing(
 ) -> None:
     """A gap, a new epoch that does not begin at 0 and an old epoch are refused."""
     log.append(read_batch(_bytes(producer=1, epoch=0, sequence=0)))
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(KafkaApiError) as refused:
         log.append(read_batch(_bytes(producer=1, epoch=epoch, sequence=sequence)))
     assert refused.value.code is code
     assert log.end == 1
@@ -106,7 +106,7 @@ def test_sequences_wrap_at_the_end_of_their_range(log: PartitionLog) -> None:
 def test_a_marker_makes_its_producer_known_where_it_wrote_nothing(log: PartitionLog) -> None:
     """The next sequence must then be 0, which is why a producer is useless after its first batch was refused."""
     log.append_marker(_marker(1, committed=False), committed=False)
-    with pytest.raises(Refused):
+    with pytest.raises(KafkaApiError):
         log.append(_transactional(1, 1))
     assert log.append(_transactional(1, 0)) == 1
     assert log.aborted == []
@@ -121,7 +121,7 @@ def test_deletion_forgets_batches_and_what_was_aborted_in_them(log: PartitionLog
     assert (log.start, log.end, len(log.batches), log.aborted) == (4, 6, 1, [])
     log.delete_before(3)
     assert log.start == 4
-    with pytest.raises(Refused):
+    with pytest.raises(KafkaApiError):
         log.delete_before(7)
     log.delete_before(6)
     assert (log.start, log.batches, log.size_bytes) == (6, [], 0)
@@ -154,6 +154,6 @@ def test_a_record_is_found_by_time_among_what_is_kept(log: PartitionLog) -> None
 def test_what_is_no_single_whole_batch_is_refused(damage: object, code: Code) -> None:
     """Producers send one batch with data per partition, and only the broker writes markers."""
     assert callable(damage)
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(KafkaApiError) as refused:
         read_batch(damage(_bytes()))
     assert refused.value.code is code

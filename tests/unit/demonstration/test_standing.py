@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from orderflow.demonstration.expectations import Standing, book_differences, differences
+from orderflow.demonstration.expectations import ObservedOrder, book_differences, differences
 from orderflow.demonstration.scenario import Expected
 
 FIRST: Final = {
@@ -29,15 +29,15 @@ SECOND: Final = {
     "returns": [{"return_id": "t", "state": "accepted"}],
     "attention": ["the capture failed twice"],
 }
-STANDING: Final = Standing().after(FIRST).after(SECOND)
+OBSERVED: Final = ObservedOrder().after(FIRST).after(SECOND)
 
 
 def test_a_member_stays_until_a_later_change_has_it_again() -> None:
     """Changes hold what changed; the rest is as it was. A problem belongs to its change only."""
-    assert Standing().after(FIRST).problem == "invalid"
-    assert (STANDING.state, STANDING.problem) == ("complete", None)
-    assert STANDING.members["lines"] == FIRST["lines"]
-    assert STANDING.members["amounts"] == SECOND["amounts"]
+    assert ObservedOrder().after(FIRST).problem == "invalid"
+    assert (OBSERVED.state, OBSERVED.problem) == ("complete", None)
+    assert OBSERVED.members["lines"] == FIRST["lines"]
+    assert OBSERVED.members["amounts"] == SECOND["amounts"]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_each_difference_is_named(expected: dict[str, Any], named: str) -> None:
     found = list(
         differences(
             msgspec.convert(expected, Expected),
-            STANDING,
+            OBSERVED,
             parked=["order.placed"],
             refused=["shipped: more than is open"],
         )
@@ -78,7 +78,7 @@ def test_each_difference_is_named(expected: dict[str, Any], named: str) -> None:
 def test_what_is_as_expected_differs_in_nothing() -> None:
     """Reasons need only the part that tells which it is; what is not named may be anything."""
     expected = Expected(state="complete", amounts={"captured": "5.00"}, attention=["capture failed"], shipments=1)
-    assert list(differences(expected, STANDING)) == []
+    assert list(differences(expected, OBSERVED)) == []
 
 
 def test_books_are_compared_member_by_member() -> None:

@@ -8,9 +8,9 @@ from typing import Any, Final
 import pytest
 from rich.console import Console
 
-from orderflow.demonstration.expectations import Standing
+from orderflow.demonstration.expectations import ObservedOrder
 from orderflow.demonstration.rendering import beside, books_compared, story
-from orderflow.demonstration.watch import Change, Watch
+from orderflow.demonstration.watch import ObservedChange, OrderWatch
 from orderflow.screen import Screen
 
 AMOUNTS: Final = {
@@ -20,9 +20,9 @@ AMOUNTS: Final = {
 CAPTURED: Final = AMOUNTS | {"captured": "1475.43"}
 
 
-def _change(kind: str, to: str, **members: Any) -> Change:
+def _change(kind: str, to: str, **members: Any) -> ObservedChange:
     cause = {"type": kind, "topic": "dr-webhooks"}
-    return Change(0.0, {"sequence": 13, "to": to, "cause": cause, "changed": sorted(members), **members})
+    return ObservedChange(0.0, {"sequence": 13, "to": to, "cause": cause, "changed": sorted(members), **members})
 
 
 PAID: Final = _change("order.charge.capture.complete", "checkout_pending", payment="captured", amounts=CAPTURED)
@@ -56,10 +56,10 @@ def test_a_narrow_screen_loses_no_letter() -> None:
 
 def test_money_that_a_bank_took_back_is_told() -> None:
     """What a merchant lost is the point of a dispute's story."""
-    before = Standing().after(PAID.data)
+    before = ObservedOrder().after(PAID.data)
     lost = _change("order.chargeback", "disputed", amounts=CAPTURED | {"charged_back": "40.00"})
     assert list(beside(lost.data, before)) == ["charged back 40.00"]
-    watch = Watch()
+    watch = OrderWatch()
     watch.changes["A-1"] = [lost]
     books = {"A-1": {"orders": 1, "captured": "1475.43", "cancelled": "0.00", "refunded": "0.00"}}
     told = "1 order placed, each once; 1475.43 USD captured, 40.00 charged back."
@@ -78,13 +78,13 @@ def test_what_stays_is_not_told_again() -> None:
         returns=[{"return_id": "t1", "state": "requested"}],
     )  # fmt: skip
     told = ["refund r1 failed", "return t1 requested", "attention: a refund failed"]
-    assert list(beside(first.data, Standing())) == told
-    assert list(beside(again.data, Standing().after(first.data))) == ["refund r2 pending", "attention: look"]
+    assert list(beside(first.data, ObservedOrder())) == told
+    assert list(beside(again.data, ObservedOrder().after(first.data))) == ["refund r2 pending", "attention: look"]
 
 
 def test_a_refusal_knows_its_place() -> None:
     """It stands after the changes that came before it."""
-    watch = Watch()
+    watch = OrderWatch()
     watch.changes["A-1"] = [PAID, NOTED]
     record = type("Record", (), {})()
     record.value = (

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from orderflow.simulator.state.fields import Json
 from orderflow.simulator.state.pricing import Price, price_cart, split
 from orderflow.simulator.state.records import OrderLine
-from orderflow.simulator.state.refusal import Refused
+from orderflow.simulator.state.refusal import ApiError
 
 MINNEAPOLIS: Json = {"country": "US", "postalCode": "55401", "state": "MN"}
 
@@ -57,7 +57,7 @@ def test_inclusive_prices_are_gross() -> None:
 )
 def test_impossible_carts_are_refused_by_their_code(item: Json, code: str) -> None:
     """Law: the documented code for each."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ApiError) as caught:
         _price([item])
     assert caught.value.errors[0]["code"] == code
 
@@ -86,7 +86,7 @@ def test_the_lines_carry_the_whole_total(
         members["discount"] = {"percentOff": percent}
         try:
             price = _price(items, **members)
-        except Refused:
+        except ApiError:
             return
     else:
         price = _price(items, **members)

@@ -48,7 +48,7 @@ class Code(IntEnum):
     INVALID_RECORD = 87
 
 
-class Refused(Exception):
+class KafkaApiError(Exception):
     """The broker answers a part of a request with ``code`` instead of doing it. Never leaves this package."""
 
     def __init__(self, code: Code, message: str = "") -> None:
