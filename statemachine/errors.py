@@ -1,27 +1,32 @@
-"""The one error tree of orderflow; loops look at ``disposition`` and at nothing else.
+"""The errors that orderflow raises on purpose, in one tree.
 
     OrderflowError
-      ConfigError              STOP         a person must change something before it can run
-      ClientBroken             STOP         a part of the Kafka client has ended: only a new process is whole again
-      RecordError              DEAD_LETTER  one record is bad, the ones around it are not
+      ConfigError              STOP            somebody must change something before it can run
+      ClientBroken             STOP            a part of the Kafka client has ended: only a new process is whole again
+      RecordError              DEAD_LETTER     one record is bad, the ones around it are not
         DecodeError
         Unroutable
         RecordTooLarge
-      BrokerError
-        BrokerUnavailable      RETRY        Kafka does not answer
-          TransactionOpen      RETRY        somebody's open transaction hides the end of what must be read
-        TransactionAborted     RETRY        nothing of the transaction is visible, or its fate is settled by the next init
-        Fenced                 REFENCE      another process owns the partition now
-          PositionGap          STOP_PARTITION  offsets and position record disagree: an operator decides
-          UnreadableTable      STOP_PARTITION  a record that we restore from is not what we write: an operator repairs it
-      FuseBlown              STOP_PARTITION  too many dead letters: a bad deploy must stop, not empty the topic
-      DigitalRiverError
-        Throttled              RETRY        429, with the seconds to wait
-        TransportFailure       RETRY        no answer; ``sent`` tells whether the request may have taken effect
-        Unavailable            RETRY        5xx or 408: the outcome is open
-        Denied                 HOLD         401 or 403: no command may be lost to a rotated key
-        OffContract            UNKNOWN      an answer that the documented API does not give
-      InvariantBroken          DEAD_LETTER  one order breaks a money or quantity rule: that order only, with attention
+      BrokerError              RETRY
+        BrokerUnavailable      RETRY           Kafka does not answer
+          TransactionOpen      RETRY           somebody's open transaction hides the end of what must be read
+        TransactionAborted     RETRY           nothing of the transaction is visible, or the next init decides what is
+        Fenced                 REFENCE         another process owns the partition now
+        PositionGap            STOP_PARTITION  offsets and position record disagree: an operator decides
+        UnreadableTable        STOP_PARTITION  a record of a table is not what we write: an operator repairs it
+      FuseBlown                STOP_PARTITION  too many dead letters: a bad deploy must stop, not empty the topic
+      DigitalRiverError        RETRY
+        Throttled              RETRY           429, with ``retry_after_seconds``
+        TransportFailure       RETRY           no answer; ``may_have_effect`` when the request was sent
+        Unavailable            RETRY           5xx or 408: whether it took effect is open
+        Denied                 HOLD            401, or 403 when ``is_forbidden``: no command may be lost to a rotated key
+        OffContract            UNKNOWN         an answer that the documented API does not give
+      InvariantBroken          DEAD_LETTER     one order breaks a rule of money or units: that order only, with attention
+
+Declared elsewhere: ``LeaseExpired`` in ``consumers.ownership.lease`` (RETRY) and ``DemoFailed`` of the demo (STOP).
+
+A loop that owns a partition does what ``disposition`` says. The loops that call Digital River also look at the attributes of
+``DigitalRiverError``. A class is looked at only where one error gets its own words or its own counter.
 
 Library exceptions never cross a port: they are translated where they arise. Expected refusals are values, not exceptions.
 """
@@ -29,20 +34,30 @@ Library exceptions never cross a port: they are translated where they arise. Exp
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 
 class Disposition(StrEnum):
     """What the loop that catches the error does next."""
 
+    #: The process ends.
     STOP = "stop"
+    #: This partition is left alone until an operator has done something; the others go on.
     STOP_PARTITION = "stop_partition"
+    #: The record is set aside with a reason, and the next one is read.
     DEAD_LETTER = "dead_letter"
+    #: The same again after a pause.
     RETRY = "retry"
+    #: All that is known of the partition is dropped, and it is taken over anew.
     REFENCE = "refence"
+    #: Nothing is called until somebody has repaired the key.
     HOLD = "hold"
+    #: What became of the command is not known: it is looked up.
     UNKNOWN = "unknown"
 
+
+#: The HTTP status of a call that the key has no right to.
+_FORBIDDEN: Final = 403
 
 #: Values of the header ``orderflow-reason`` of a dead letter.
 Reason = Literal[
@@ -57,7 +72,7 @@ class OrderflowError(Exception):
 
 
 class ConfigError(OrderflowError):
-    """Settings or topics do not allow a start. STOP. Remedy: the message names what to change."""
+    """Settings, topics or rights do not allow a start. STOP. Remedy: the message names what to change."""
 
 
 class ClientBroken(OrderflowError):
@@ -65,7 +80,7 @@ class ClientBroken(OrderflowError):
 
 
 class RecordError(OrderflowError):
-    """One record cannot be used. DEAD_LETTER, with ``reason`` and a line that a person understands and that quotes no value."""
+    """One record cannot be used. DEAD_LETTER, with its ``reason`` and a ``detail``: one line for a person, without any value."""
 
     disposition = Disposition.DEAD_LETTER
 
@@ -76,7 +91,7 @@ class RecordError(OrderflowError):
 
 
 class DecodeError(RecordError):
-    """The record is not a message of its topic. DEAD_LETTER. Remedy: the sender's."""
+    """The record is not a message of its topic. DEAD_LETTER. Remedy: the sender corrects it and sends it again."""
 
 
 class Unroutable(RecordError):
@@ -87,7 +102,7 @@ class Unroutable(RecordError):
 
 
 class RecordTooLarge(RecordError):
-    """Its topic does not take a record as large. DEAD_LETTER. Remedy: the sender's, or the topic's ``max.message.bytes``."""
+    """The record is larger than its topic allows. DEAD_LETTER. Remedy: send less, or raise the topic's ``max.message.bytes``."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("too_large", detail)
@@ -104,7 +119,7 @@ class BrokerUnavailable(BrokerError):
 
 
 class TransactionOpen(BrokerUnavailable):
-    """A partition that must be read to its end is readable to an open transaction only. RETRY: it ends or times out.
+    """A partition must be read to its end, but an open transaction hides the end. RETRY: the transaction ends or times out.
 
     Remedy, when it never does: ``kafka-transactions.sh find-hanging``, then ``abort``.
     """
@@ -130,9 +145,9 @@ class PositionGap(BrokerError):
 
 
 class UnreadableTable(BrokerError):
-    """A record of ``orders``, ``skus`` or ``orderflow.positions`` that none of ours wrote. STOP_PARTITION.
+    """A record of ``orders``, ``skus`` or ``orderflow.positions`` is not what orderflow writes. STOP_PARTITION.
 
-    Remedy: the message names the topic and the key; write the right record there, or a tombstone.
+    Remedy: the message names the topic and the key; write a correct record there, or a tombstone.
     """
 
     disposition = Disposition.STOP_PARTITION
@@ -148,18 +163,35 @@ class FuseBlown(OrderflowError):
 
 
 class DigitalRiverError(OrderflowError):
-    """A call to Digital River brought no usable answer. RETRY unless a subclass says otherwise."""
+    """A call to Digital River brought no usable answer. RETRY unless a subclass says otherwise.
+
+    Attributes:
+        status: The HTTP status; None when there was no answer.
+        request_id: Digital River's id of the request, for its support.
+        may_have_effect: The request may have taken effect: look before anything is written again.
+        retry_after_seconds: How long Digital River asks to wait; None when it did not say.
+    """
 
     disposition = Disposition.RETRY
+    may_have_effect: bool = True
+    retry_after_seconds: float | None = None
 
     def __init__(self, detail: str, *, status: int | None = None, request_id: str | None = None) -> None:
         super().__init__(detail)
         self.status = status
         self.request_id = request_id
 
+    @property
+    def is_forbidden(self) -> bool:
+        """The key is good, but has no right to this one call."""
+        return False
+
 
 class Throttled(DigitalRiverError):
     """429: nothing took effect. RETRY after ``retry_after_seconds`` (Digital River's ``Retry-After``)."""
+
+    may_have_effect = False
+    retry_after_seconds: float
 
     def __init__(self, detail: str, *, retry_after_seconds: float, request_id: str | None = None) -> None:
         super().__init__(detail, status=429, request_id=request_id)
@@ -171,7 +203,7 @@ class TransportFailure(DigitalRiverError):
 
     def __init__(self, detail: str, *, sent: bool) -> None:
         super().__init__(detail)
-        self.sent = sent
+        self.sent = self.may_have_effect = sent
 
 
 class Unavailable(DigitalRiverError):
@@ -179,9 +211,18 @@ class Unavailable(DigitalRiverError):
 
 
 class Denied(DigitalRiverError):
-    """401 or 403: key missing, rotated or without permission. HOLD: commands wait in Kafka. Remedy: fix the key."""
+    """401 or 403: the key is missing, was rotated or lacks a right. Nothing took effect. HOLD: commands wait in Kafka.
+
+    Remedy: correct the key, or have the right granted.
+    """
 
     disposition = Disposition.HOLD
+    may_have_effect = False
+
+    @property
+    def is_forbidden(self) -> bool:
+        """The key is good, but has no right to this one call."""
+        return self.status == _FORBIDDEN
 
 
 class OffContract(DigitalRiverError):
@@ -191,6 +232,6 @@ class OffContract(DigitalRiverError):
 
 
 class InvariantBroken(OrderflowError):
-    """An order would break a money or quantity rule. DEAD_LETTER ``failed`` for the record, attention on that order."""
+    """An order would break a rule of money or units, or contradicts itself. DEAD_LETTER ``failed``, attention on that order."""
 
     disposition = Disposition.DEAD_LETTER

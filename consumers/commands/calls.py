@@ -29,7 +29,7 @@ from consumers.provider import Provider
 from consumers.requests.breaker import Breaker
 from consumers.requests.permit import CallPermit
 from consumers.requests.rate_limit import RateLimit
-from statemachine.errors import Denied, DigitalRiverError, OffContract, Throttled, TransportFailure
+from statemachine.errors import DigitalRiverError, Disposition
 from statemachine.messages.commands import AttachSource, Command, CreateCheckout, Inquire
 from statemachine.messages.facts import Outcome, Problem
 
@@ -128,7 +128,7 @@ class Caller:
                 continue
             except DigitalRiverError as error:
                 failures += self._count(error, pending)
-                setback = not isinstance(error, Throttled)  # which has a pause of its own
+                setback = error.retry_after_seconds is None  # else it has a pause of its own
                 outcome = self._outcome_of(error, failures, pending)
             except Exception:  # a bug: this command is reported as unknown, the lane continues
                 self._gave_up(pending)
@@ -181,8 +181,8 @@ class Caller:
         await self._reached(pending, "before_call")
         try:
             outcome = await self._provider.call(pending.command, may_write)
-        except (LeaseExpired, Throttled, Denied, TransportFailure) as error:
-            if not isinstance(error, TransportFailure) or not error.sent:
+        except (LeaseExpired, DigitalRiverError) as error:
+            if isinstance(error, LeaseExpired) or not error.may_have_effect:
                 # Not written, or refused because of rate or key: no effect. All requests before it were answered.
                 pending.look_first, pending.settled_at = False, before
             raise
@@ -192,24 +192,24 @@ class Caller:
     def _outcome_of(self, error: DigitalRiverError, failures: int, pending: PendingCommand) -> Outcome | None:
         """What to report after an error; None when the command is tried again."""
         problem: Problem | None = None
-        if isinstance(error, Denied) and error.status == FORBIDDEN:
+        if error.is_forbidden:
             if not pending.must_look:  # it was not carried out, and no call of it is unanswered
                 problem = Problem(code="forbidden", status=FORBIDDEN)
         # An answer that is off contract is never guessed. After too many failures the core asks again.
-        elif not isinstance(error, OffContract) and failures < self.options.tries_max:
+        elif error.disposition is not Disposition.UNKNOWN and failures < self.options.tries_max:
             return None
         return unknown_outcome(pending.command, status=error.status, request_id=error.request_id, problem=problem)
 
     def _count(self, error: DigitalRiverError, pending: PendingCommand) -> int:
         """Report the error to breaker and rate limit; 1 when it uses up a try."""
         now, command = self.clock(), pending.command
-        if isinstance(error, Throttled):
+        if error.retry_after_seconds is not None:
             self.breaker.answered(called=False)
             self._rate.throttled(error.retry_after_seconds, now)
             return 0
-        if isinstance(error, Denied):
+        if error.disposition is Disposition.HOLD:
             log.warning("digital_river_denies", order_id=command.order_id, error=error)
-            if error.status == FORBIDDEN:  # only this command, as long as others are answered
+            if error.is_forbidden:  # only this command, as long as others are answered
                 remedy = "check the rights of ORDERFLOW_DIGITALRIVER_KEY"
                 problem = f"Digital River forbids the calls of several orders, {remedy}: {error}"
                 self.breaker.forbidden(problem, now, order_id=command.order_id, probe=pending.probing)
@@ -217,7 +217,7 @@ class Caller:
                 problem = f"Digital River does not accept ORDERFLOW_DIGITALRIVER_KEY: {error}"
                 self.breaker.denied(problem, now, who=command.command_id, probe=pending.probing)
             return 0
-        if isinstance(error, OffContract):
+        if error.disposition is Disposition.UNKNOWN:
             log.warning("digital_river_off_contract", order_id=command.order_id, error=error)
             self.breaker.answered()
             return 0
@@ -225,7 +225,7 @@ class Caller:
             str(error), now, who=command.command_id, probe=pending.probing, answers=pending.answers_before
         )
         # what never reached Digital River may be tried without limit
-        return 0 if isinstance(error, TransportFailure) and not error.sent else 1
+        return 1 if error.may_have_effect else 0
 
     async def _enter(self, pending: PendingCommand, permit: CallPermit) -> bool:
         """Wait for breaker, lease, slot and rate; False when all of them must be asked again. True holds a slot."""

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from statemachine.errors import Denied, DigitalRiverError, Throttled, TransportFailure
+from statemachine.errors import DigitalRiverError
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -70,5 +70,5 @@ class AskedObject(Generic[Item]):
 
 
 def had_no_effect(error: DigitalRiverError) -> bool:
-    """What was throttled or denied did nothing, and what was not sent neither."""
-    return isinstance(error, Throttled | Denied) or (isinstance(error, TransportFailure) and not error.sent)
+    """Whether the request did nothing: it was throttled, denied or not sent."""
+    return not error.may_have_effect

@@ -15,11 +15,10 @@ from typing import TypeVar
 
 from consumers.requests.breaker import Breaker
 from consumers.requests.rate_limit import RateLimit
-from statemachine.errors import Denied, DigitalRiverError, Throttled
+from statemachine.errors import DigitalRiverError, Disposition
 
 T = TypeVar("T")
 
-_FORBIDDEN = 403
 #: While Digital River cannot be asked one request in so many seconds finds out. No longer: it may be about one that always fails.
 _PAUSE_SECONDS_MAX = 5.0
 
@@ -100,10 +99,10 @@ class Asking:
     def _note(self, error: DigitalRiverError, *, probe: bool, new: bool) -> None:
         """``new``: the object has not failed before; those that have say nothing new about Digital River."""
         now = self.clock()
-        if isinstance(error, Throttled):
+        if error.retry_after_seconds is not None:
             self._rate.throttled(error.retry_after_seconds, now)
             self._answered()
-        elif isinstance(error, Denied) and error.status != _FORBIDDEN:
+        elif error.disposition is Disposition.HOLD and not error.is_forbidden:
             self._breaker.denied(str(error), now, probe=probe)
         elif probe or new:
             self._breaker.failed(str(error), now, probe=probe)

@@ -11,6 +11,7 @@ from rich.live import Live
 
 from orderflow.demonstration import rendering
 from orderflow.demonstration.environment import PARTITIONS, demo_environment
+from orderflow.demonstration.failure import DemoFailed
 from orderflow.demonstration.shop import STORY_PATH, Outgoing, ShopOrder, catalogue, make_orders, open_with, react
 from orderflow.demonstration.watch import OrderWatch, follow, poll
 from orderflow.process.logs import configure_logging
@@ -18,7 +19,6 @@ from orderflow.screen import Screen
 from orderflow.settings import Settings
 from producers.publisher import Publisher
 from producers.topics import prefixed
-from statemachine.errors import InvariantBroken
 
 #: New orders come in over this time, in seconds.
 _ARRIVAL_SECONDS: Final = 3.0
@@ -32,7 +32,7 @@ async def run_demo(*, orders: int, seed: int) -> None:
     """Run ``orders`` made-up orders to their ends and tell about it on stdout.
 
     Raises:
-        InvariantBroken: Orders did not end as they must.
+        DemoFailed: Orders did not end as they must.
     """
     configure_logging(level="error", style="auto")
     console = Screen(file_width=rendering.FILE_WIDTH)
@@ -54,14 +54,14 @@ async def run_demo(*, orders: int, seed: int) -> None:
     ):
         console.show(part)
     if not agree or watch.gaps or watch.dead_letters:
-        raise InvariantBroken(f"the demo found gaps in {watch.gaps}, {watch.dead_letters} dead letters; {line}")
+        raise DemoFailed(f"the demo found gaps in {watch.gaps}, {watch.dead_letters} dead letters; {line}")
 
 
 async def _play(settings: Settings, shop: Sequence[ShopOrder], console: Screen) -> OrderWatch:
     """Send the orders, react to what becomes of them, and show it, until all have ended.
 
     Raises:
-        InvariantBroken: They did not end in time.
+        DemoFailed: They did not end in time.
     """
     watch, by_id = OrderWatch(), {order.order_id: order for order in shop}
     async with Publisher(settings.connection()) as publisher:
@@ -84,7 +84,7 @@ async def _play(settings: Settings, shop: Sequence[ShopOrder], console: Screen) 
             await asyncio.gather(arriving, return_exceptions=True)
             await consumer.stop()
     if done < len(shop):
-        raise InvariantBroken(f"only {done} of {len(shop)} orders ended within {_SECONDS_MAX:g} s")
+        raise DemoFailed(f"only {done} of {len(shop)} orders ended within {_SECONDS_MAX:g} s")
     return watch
 
 

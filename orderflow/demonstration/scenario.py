@@ -210,7 +210,9 @@ class _Lines:
         members = self.read(number, text, dict[str, msgspec.Raw])
         shape = next((shape for member, shape in _STEP_SHAPES.items() if member in members), None)
         if shape is None:
-            raise ConfigError(f"scenario {self._name}, line {number}: is no step: has none of {', '.join(_STEP_SHAPES)}")
+            raise ConfigError(
+                f"scenario {self._name}, line {number}: is no step: has none of {', '.join(_STEP_SHAPES)}"
+            )
         step: ScenarioStep = self.read(number, text, shape)
         if isinstance(step, EventLine):
             if step.topic not in WRITABLE:

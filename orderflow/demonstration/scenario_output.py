@@ -11,7 +11,17 @@ from rich.text import Text
 from orderflow.demonstration import rendering
 from orderflow.demonstration.environment import demo_environment
 from orderflow.demonstration.expectations import ObservedOrder
-from orderflow.demonstration.scenario import AdminCall, Pause, Scenario, ScenarioStep, Wait, Webhook, available, load, named
+from orderflow.demonstration.scenario import (
+    AdminCall,
+    Pause,
+    Scenario,
+    ScenarioStep,
+    Wait,
+    Webhook,
+    available,
+    load,
+    named,
+)
 from orderflow.demonstration.scenario_runner import start_runner
 from orderflow.demonstration.watch import ObservedChange, ObservedRefusal
 from orderflow.event_lines import EventLine
@@ -34,7 +44,7 @@ async def run_scenario(name: str) -> None:
 
     Raises:
         ConfigError: There is no such scenario, or its file is not what it must be.
-        InvariantBroken: It did not end as it must; one line that says what differs.
+        DemoFailed: It did not end as it must; one line that says what differs.
     """
     configure_logging(level="critical", style="auto")
     scenario = named(name)

@@ -15,6 +15,7 @@ from aiokafka import AIOKafkaConsumer
 
 from orderflow.demonstration.environment import PARTITIONS, WEBHOOK_TOKEN, DemoEnvironment
 from orderflow.demonstration.expectations import ObservedOrder, book_differences, differences
+from orderflow.demonstration.failure import DemoFailed
 from orderflow.demonstration.scenario import AdminCall, Expected, Pause, Scenario, ScenarioStep, Wait, Webhook
 from orderflow.demonstration.shop import catalogue
 from orderflow.demonstration.watch import ObservedChange, ObservedRefusal, OrderWatch, follow, poll
@@ -22,7 +23,6 @@ from orderflow.digitalriver.signature import SIGNATURE_HEADER, sign
 from orderflow.event_lines import EventLine
 from producers.publisher import Publisher
 from producers.topics import Topic, prefixed
-from statemachine.errors import InvariantBroken
 
 #: A step or an end that has not come by then does not come.
 WAIT_SECONDS_MAX: Final = 20.0
@@ -50,7 +50,7 @@ class ScenarioRunner:
         """Carry out the steps, wait for the end, and see that it lasts.
 
         Raises:
-            InvariantBroken: A step was not reached, or the end is another; one line that says what differs.
+            DemoFailed: A step was not reached, or the end is another; one line that says what differs.
         """
         progress = _ScenarioProgress(self.watch, scenario, tell)
         for number, step in enumerate(scenario.steps, 2):
@@ -65,7 +65,7 @@ class ScenarioRunner:
         progress.look()
         wrong = [*progress.missing_at_end(), *await self._books(scenario)]
         if wrong:
-            raise InvariantBroken(f"{scenario.name} did not stay as it must: {'; '.join(wrong)}")
+            raise DemoFailed(f"{scenario.name} did not stay as it must: {'; '.join(wrong)}")
 
     async def stock(self) -> None:
         """Put the shop's goods into the catalogue, and wait until Digital River knows them."""
@@ -92,7 +92,7 @@ class ScenarioRunner:
         """Wait until ``missing`` names nothing, nor the books of a scenario do.
 
         Raises:
-            InvariantBroken: It did not come; with what is still missing.
+            DemoFailed: It did not come; with what is still missing.
         """
         loop = asyncio.get_running_loop()
         ends = loop.time() + WAIT_SECONDS_MAX
@@ -100,7 +100,7 @@ class ScenarioRunner:
             if self._listening is not None and self._listening.done():
                 self._listening.result()
             if loop.time() >= ends:
-                raise InvariantBroken(f"{where}: {'; '.join(wrong)}, after {WAIT_SECONDS_MAX:g} s")
+                raise DemoFailed(f"{where}: {'; '.join(wrong)}, after {WAIT_SECONDS_MAX:g} s")
             # Looks again now and then by itself: the books change without a record that could be seen.
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS), self._news:
@@ -126,7 +126,7 @@ class ScenarioRunner:
         sent = {"Content-Type": "application/json", **(headers or {})}
         async with self._session.post(url, data=body, headers=sent) as answer:
             if answer.status >= 300:
-                raise InvariantBroken(f"POST {url} answered {answer.status}: {(await answer.text())[:200]}")
+                raise DemoFailed(f"POST {url} answered {answer.status}: {(await answer.text())[:200]}")
 
     async def _books(self, scenario: Scenario) -> list[str]:
         url = f"{self._stage.simulator_url}/_admin/books"
@@ -194,7 +194,9 @@ async def start_runner(environment: DemoEnvironment) -> AsyncIterator[ScenarioRu
     topics = (Topic.ORDERS, Topic.SKUS)
     async with Publisher(environment.settings.connection()) as publisher, aiohttp.ClientSession() as session:
         runner = ScenarioRunner(environment, publisher, session)
-        consumer = await follow(environment.settings.connection(), environment.settings.topic_prefix, PARTITIONS, *topics)
+        consumer = await follow(
+            environment.settings.connection(), environment.settings.topic_prefix, PARTITIONS, *topics
+        )
         listening = runner.listen_to(consumer)
         try:
             await runner.stock()
@@ -210,7 +212,7 @@ async def run_all(runner: ScenarioRunner, scenarios: list[Scenario]) -> list[str
     results = await asyncio.gather(*(runner.run(scenario) for scenario in scenarios), return_exceptions=True)
     wrong = []
     for result in results:
-        if isinstance(result, InvariantBroken):
+        if isinstance(result, DemoFailed):
             wrong.append(str(result))
         elif isinstance(result, BaseException):
             raise result

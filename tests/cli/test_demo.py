@@ -12,7 +12,7 @@ import pytest
 
 from orderflow.demonstration import scenario_runner as runner
 from orderflow.demonstration.rendering import books_compared
-from orderflow.demonstration.path import available
+from orderflow.demonstration.scenario import available
 from orderflow.demonstration.shop import ORDER_PATHS, make_orders
 from orderflow.demonstration.watch import ObservedChange, OrderWatch
 from tests.cli.command import Command
