@@ -14,9 +14,10 @@ from aiokafka import AIOKafkaConsumer
 from consumers.group.membership import GroupOptions, Membership, make_consumer
 from consumers.ownership.changelog import ChangelogReader
 from consumers.ownership.lease import steady_clock
-from consumers.ownership.options import LaneOptions, LaneTopics
+from consumers.ownership.logic import PartitionLogic
+from consumers.ownership.options import LaneOptions, LaneTopics, PartitionContext
 from consumers.ownership.owner import PartitionOwner
-from consumers.ownership.partition import OwnedPartition, PartitionLogic
+from consumers.ownership.partition import MakeIntake, OwnedPartition, with_deadlines
 from consumers.ownership.store import DictStore, Store
 from producers.connection import KafkaConnection
 from producers.sizes import Room
@@ -111,11 +112,26 @@ def make_stateful_lane(
     make_logic: Callable[[int], PartitionLogic],
     make_store: Callable[[int], Store] = dict_store,
 ) -> Membership:
-    """A member of the group of a lane that keeps a table; ``make_logic`` and ``make_store`` are given a partition number."""
+    """A member of the group of a lane that ends each record with its transaction, ready for ``run``.
+
+    ``make_logic`` and ``make_store`` are given a partition number.
+    """
     reader = ChangelogReader(context.connection)
+    return make_owned_lane(context, lane, topics, reader, with_deadlines(make_logic), make_store)
+
+
+def make_owned_lane(
+    context: LaneContext,
+    lane: Lane,
+    topics: LaneTopics,
+    reader: ChangelogReader,
+    make_intake: MakeIntake,
+    make_store: Callable[[int], Store] = dict_store,
+) -> Membership:
+    """A member of the group of a lane with an intake of its own, ready for ``run``; ``reader`` is closed when it has left."""
 
     def make_partition(number: int, consumer: AIOKafkaConsumer) -> OwnedPartition:
-        return OwnedPartition(
+        partition = PartitionContext(
             number,
             partitions=context.partitions,
             group=context.group_name(lane),
@@ -125,10 +141,10 @@ def make_stateful_lane(
             consumer=consumer,
             reader=reader,
             incarnation=context.incarnation,
-            make_store=make_store,
-            make_logic=make_logic,
             clock=context.clock,
+            steady=context.steady,
             probe=context.probe,
         )
+        return OwnedPartition(partition, make_store=make_store, make_intake=make_intake)
 
     return context.make_member(lane, topics.inputs.values(), reader, make_partition)

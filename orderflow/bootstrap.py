@@ -26,7 +26,7 @@ from consumers.group.topic_watch import watch_topics
 from consumers.lanes import LaneContext
 from consumers.orders.lane import make_order_lane
 from consumers.ownership.options import LaneOptions
-from consumers.requests.records import AskingOptions
+from consumers.requests.records import RequestOptions
 from consumers.webhooks.lane import make_webhook_lane
 from orderflow import simulator
 from orderflow.digitalriver.provider import DigitalRiverProvider
@@ -195,8 +195,8 @@ def _lane_options(settings: Settings) -> LaneOptions:
     )
 
 
-def _waits(settings: Settings) -> AskingOptions:
-    return AskingOptions(
+def _waits(settings: Settings) -> RequestOptions:
+    return RequestOptions(
         age_seconds_max=settings.unanswered_max_age.total_seconds(),
         http_timeout_seconds=settings.digitalriver_timeout.total_seconds(),
         settle_seconds=settings.late_effect_wait.total_seconds(),

@@ -34,7 +34,7 @@ from consumers.commands.calls import Caller
 from consumers.commands.pipeline import CommandPipeline
 from consumers.commands.progress import Progress
 from consumers.commands.reader import CommandReader, CommandTopics
-from consumers.commands.takeover import CommandTakeOver
+from consumers.commands.take_over import CommandTakeOver
 from consumers.commands.transactions import Newest
 from consumers.ownership.options import LaneOptions
 from consumers.ownership.owner import PartitionOwner, PartitionState

@@ -10,8 +10,7 @@ from aiokafka import TopicPartition
 
 from consumers.commands.progress import Progress, read_progress
 from consumers.commands.records import command_id_of
-from consumers.ownership.changelog import ReadRecord
-from consumers.ownership.offset_reader import OffsetReader
+from consumers.ownership.changelog import OffsetReader, ReadRecord
 from producers.connection import KafkaConnection, within
 from producers.topics import Topic, prefixed
 

@@ -1,9 +1,17 @@
-"""What a lane is made with: its topics, and how it works."""
+"""What a lane and each of its partitions are made with: topics, limits, clients and clocks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from consumers.ownership.changelog import ChangelogReader
+from consumers.ownership.lease import steady_clock
+from producers.connection import KafkaConnection
+from producers.transaction import Probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +49,39 @@ class LaneOptions:
 def at_most(options: LaneOptions, records_max: int) -> LaneOptions:
     """``options`` with smaller batches."""
     return replace(options, batch_records_max=min(options.batch_records_max, records_max))
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionContext:
+    """What one partition of a lane is made with, whatever the lane does."""
+
+    number: int
+    #: Partition count of the lane's inputs, its changelog and its position records.
+    partitions: int
+    #: The group's full name.
+    group: str
+    topics: LaneTopics
+    options: LaneOptions
+    connection: KafkaConnection
+    #: The lane's, shared by its partitions.
+    consumer: AIOKafkaConsumer
+    #: The same.
+    reader: ChangelogReader
+    #: Unique to this process start.
+    incarnation: str
+    #: UTC now.
+    clock: Callable[[], datetime]
+    #: Seconds of a clock that nobody sets.
+    steady: Callable[[], float] = steady_clock
+    #: For fault-injection tests: points of a transaction.
+    probe: Probe | None = None
+
+    @property
+    def inputs(self) -> dict[TopicPartition, str]:
+        """The contract name of each input."""
+        return {TopicPartition(full, self.number): name for name, full in self.topics.inputs.items()}
+
+    @property
+    def now_ms(self) -> int:
+        """The time in milliseconds, for the timestamps of records."""
+        return int(self.clock().timestamp() * 1000)

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 
-from consumers.ownership.interruption import unless
 from consumers.ownership.options import LaneOptions
 from consumers.ownership.progress_watch import ProgressWatch
 from producers.connection import said
@@ -193,7 +193,7 @@ class PartitionOwner(ABC):
         self._taken = False
         self._become(PartitionState.FENCED)
         self.counters.takeovers += 1
-        if not await unless(self._leaving, self._take_over()):
+        if not await run_unless_set(self._leaving, self._take_over()):
             return False
         self._taken = True
         return True
@@ -299,3 +299,23 @@ class PartitionOwner(ABC):
     async def _ended(self) -> None:
         """The period is over, however it ended."""
         return
+
+
+async def run_unless_set(leaving: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Run ``work`` to its end; False when ``leaving`` is set first, which cancels it.
+
+    Raises:
+        OrderflowError: What the work raised.
+    """
+    working, watching = asyncio.create_task(work), asyncio.create_task(leaving.wait())
+    try:
+        await asyncio.wait([working, watching], return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+        return working.done()
+    finally:
+        watching.cancel()
+        working.cancel()
+        await asyncio.wait([working, watching])
+        if not working.cancelled():
+            working.exception()

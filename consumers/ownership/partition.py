@@ -1,207 +1,93 @@
-"""The life of one owned partition: assigned → fenced → restoring → running → draining → revoked.
+"""One owned partition: batch → step → transaction, after a take-over, until the partition leaves.
 
 The unit is the partition number p of all input topics together. Rules of the file:
-- Fence first: the producer is initialised before committed offsets or the changelog are read. An owner that reads before it
-  fences reads old offsets in up to half of the cases.
-- A store is used only while it is proven current. After every init the newest position record says whether it is.
-- Results live in the batch's overlay until their transaction has committed; then the overlay is folded into the store.
+- A batch's results live in its overlay until its transaction has committed; only then are they part of the store.
 - Every wait has a limit. After any error the producer is gone and the partition starts again at *fenced*.
 - A producer that met a request without an answer is replaced before the next transaction (``TransactionalProducer.renew``). Its
-  new epoch proves that nobody has been there, so store and queue are kept; without that proof it is an error like any other.
+  new epoch proves that nobody else has owned the partition, so store and queue are kept; without that proof it is an error like
+  any other.
 - A revoked partition keeps producer and store, dormant. When it comes back and a transaction with the kept producer commits,
-  nobody has been there, and it goes on without a restore.
-What a batch means is the lane's ``PartitionLogic``; nothing about orders belongs here.
+  nobody else has owned it, and it goes on without a restore.
+What a batch means is the lane's (``logic.py``); nothing about orders belongs here.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Protocol
 
 import structlog
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
 
-from consumers.ownership.changelog import ChangelogReader, ReadRecord, text_key
-from consumers.ownership.lease import StepLease, steady_clock
-from consumers.ownership.options import LaneOptions, LaneTopics
+from consumers.ownership.deadline_barrier import DeadlineIntake
+from consumers.ownership.input_queue import InputQueue
+from consumers.ownership.lease import StepLease
+from consumers.ownership.logic import Batch, Intake, PartitionLogic
+from consumers.ownership.options import PartitionContext
 from consumers.ownership.owner import PartitionOwner, PartitionState
-from consumers.ownership.positions import (
-    PositionRecord,
-    Standing,
-    decode_position,
-    encode_position,
-    other_partition_count,
-    same_offsets,
-    standing,
-)
-from consumers.ownership.records import record_bytes
-from consumers.ownership.store import Store
-from producers.connection import KafkaConnection, within
+from consumers.ownership.positions import Freshness, PositionRecord, encode_position
+from consumers.ownership.store import Overlay, Store
+from consumers.ownership.take_over import ProvenStore, TakeOver
 from producers.outbox import OutboundRecord, Outbox
-from producers.transaction import Probe, TransactionalProducer
-from statemachine.errors import (
-    BrokerUnavailable,
-    ConfigError,
-    OrderflowError,
-    PositionGap,
-    TransactionAborted,
-)
+from producers.transaction import TransactionalProducer
+from statemachine.errors import OrderflowError, TransactionAborted
 
 log = structlog.get_logger(__name__)
 
-#: A clock that is set back or forward is noticed after this long.
-_WATCH_SECONDS_MAX = 60.0
-#: After so long without a record, positions that have only passed transaction markers are committed.
-_IDLE_SECONDS = 30.0
+#: Makes the intake of a partition; the lease is there for a lane that writes at Digital River.
+MakeIntake = Callable[[PartitionContext, InputQueue, StepLease | None], Intake]
 
 
-class Overlay:
-    """The store as the running batch sees it: its own results over the committed ones."""
-
-    __slots__ = ("_store", "changes")
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.changes: dict[str, bytes | None] = {}
-
-    def get(self, key: str) -> bytes | None:
-        """The snapshot that this batch would leave behind."""
-        if key in self.changes:
-            return self.changes[key]
-        return self._store.get(key)
-
-    def put(self, key: str, snapshot: bytes | None) -> None:
-        """Replace a snapshot; None removes it. The last one of a batch is written, as one record."""
-        self.changes[key] = snapshot
-
-
-@dataclass(slots=True)
-class Batch:
-    """What one transaction is made of."""
-
-    records: Sequence[ConsumerRecord]
-    #: Deadlines due up to this time may fire, because everything written before it has been read; None: none may.
-    fire_until: datetime | None
-    now: datetime
-
-
-class PartitionLogic(Protocol):
-    """What a lane does with its partition. One instance per partition and store."""
-
-    async def opened(self, store: Store) -> None:
-        """The store is current: derive from it what is kept beside it, and let the loop go on meanwhile.
-
-        May be cut off at any await; then this logic is dropped.
-        """
-        ...
-
-    async def step(self, batch: Batch, overlay: Overlay, outbox: Outbox) -> None:
-        """Turn the batch into snapshots (``overlay``) and records (``outbox``); touch nothing else, both may be dropped."""
-        ...
-
-    def committed(self, changes: Mapping[str, bytes | None]) -> None:
-        """The transaction of the last step has committed."""
-        ...
-
-    def next_due(self) -> datetime | None:
-        """When the next deadline is due; None when there is none."""
-        ...
-
-
-@dataclass(slots=True)
-class _InDoubt:
-    """A transaction whose commit was asked for and not confirmed."""
-
-    record: PositionRecord
-    changes: Mapping[str, bytes | None]
-
-
-@dataclass(slots=True)
-class _Proven:
-    """A store and the position record that it corresponds to."""
-
-    store: Store
-    known: PositionRecord | None = None
-    in_doubt: _InDoubt | None = None
+def with_deadlines(make_logic: Callable[[int], PartitionLogic]) -> MakeIntake:
+    """The intake of a lane that ends every record with its transaction; ``make_logic`` is given a partition number."""
+    return lambda context, queue, _lease: DeadlineIntake(context, queue, make_logic)
 
 
 class OwnedPartition(PartitionOwner):
     """Partition p of one stateful lane in one process."""
 
     def __init__(
-        self,
-        number: int,
-        *,
-        partitions: int,
-        group: str,
-        topics: LaneTopics,
-        options: LaneOptions,
-        connection: KafkaConnection,
-        consumer: AIOKafkaConsumer,
-        reader: ChangelogReader,
-        incarnation: str,
-        make_store: Callable[[int], Store],
-        make_logic: Callable[[int], PartitionLogic],
-        clock: Callable[[], datetime],
-        probe: Probe | None = None,
+        self, context: PartitionContext, *, make_store: Callable[[int], Store], make_intake: MakeIntake
     ) -> None:
-        self.inputs = {TopicPartition(full, number): name for name, full in topics.inputs.items()}
         super().__init__(
-            number, group=group, inputs=self.inputs, options=options, consumer=consumer, steady=steady_clock
+            context.number,
+            group=context.group,
+            inputs=context.inputs,
+            options=context.options,
+            consumer=context.consumer,
+            steady=context.steady,
         )
-        self._partitions = partitions
-        self._topics = topics
-        self._connection = connection
-        self._limit = connection.limits.operation_seconds
-        self._reader = reader
-        self._incarnation = incarnation
-        self._make_store = make_store
-        self._make_logic = make_logic
-        self._clock = clock
-        self._probe = probe
+        self._context = context
+        self._topics = context.topics
+        seconds = context.options.lease_seconds
+        self._lease = None if seconds is None else StepLease(seconds, context.steady)
+        self._input = InputQueue(context, wake=self._wake, leaving=self._leaving)
+        self._intake = make_intake(context, self._input, self._lease)
+        self._steps = TakeOver(context, make_store)
         self._producer: TransactionalProducer | None = None
-        self._proven: _Proven | None = None
+        self._proven: ProvenStore | None = None
         self._logic: PartitionLogic | None = None
-        self._queue: deque[ConsumerRecord] = deque()
-        self._queued: dict[TopicPartition, int] = {}
-        self._queued_bytes = 0
-        #: The next offset of each input after the last committed transaction, or after markers that were passed since.
-        self._next: dict[TopicPartition, int] = {}
-        self._committed_next: dict[TopicPartition, int] = {}
-        self._fed_to: dict[TopicPartition, int] = {}
-        self._barrier: tuple[datetime, dict[TopicPartition, int]] | None = None
         self._last_begin = 0.0
-        self._lease = None if options.lease_seconds is None else StepLease(options.lease_seconds, steady_clock)
 
-    # -- seen from the membership
+    # -- called by the membership
 
     @property
     def hungry(self) -> bool:
         """Running, and with room for more records."""
         return (
             self.state is PartitionState.RUNNING
-            and len(self._queue) < self._options.queue_records_max
-            and self._queued_bytes < self.queue_bytes_max
+            and len(self._input) < self._options.queue_records_max
+            and self._input.bytes < self.queue_bytes_max
         )
 
     def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         """Take records that were fetched while the partition was running; others are dropped, they will be read again."""
-        if self.state is not PartitionState.RUNNING:
-            return
-        self._queue.extend(records)
-        self._queued[partition] += len(records)
-        if records:
-            self._fed_to[partition] = records[-1].offset + 1
-        self._queued_bytes += sum(map(record_bytes, records))
-        self._wake.set()
+        if self.state is PartitionState.RUNNING:
+            self._input.feed(partition, records)
 
     def fed_to(self, partition: TopicPartition) -> int:
         """The offset after the last record that was fed, or from which reading began."""
-        return self._fed_to[partition]
+        return self._input.fed_to(partition)
 
     async def close(self) -> None:
         """Close producer and store for good."""
@@ -210,357 +96,196 @@ class OwnedPartition(PartitionOwner):
         if producer is not None:
             await producer.close()
 
-    # -- taking over
-
-    async def _resume(self) -> bool:
-        """Go on with a dormant producer and store, if a transaction with them commits: then nobody has been there."""
-        producer, proven = self._producer, self._proven
-        if producer is None or not producer.alive or proven is None or proven.in_doubt is not None:
-            return False
-        try:
-            await self._transact(self._outbox(producer), {}, producer, proven, self._next)
-        except OrderflowError as error:
-            log.info("partition_visited", partition=self.number, group=self._group, error=error)
-            return False
-        return True
-
-    async def _take_over(self) -> None:
-        """Wait for our turn, then do it."""
-        async with self._turns:
-            await self._take_over_now()
-
-    async def _take_over_now(self) -> None:
-        """Fence, read offsets, prove or restore the store, set the positions. The order of these steps is the guarantee."""
-        if self._producer is not None:
-            self._producer.discard()
-        producer = TransactionalProducer(
-            self._connection,
-            group=self._group,
-            partition=self.number,
-            topics=self._written(),
-            probe=self._probe,
-        )
-        self._producer = producer
-        begun_at = steady_clock()
-        await producer.start()  # 1. fences the old owner and aborts its open transaction
-        changelog = self._topics.changelog
-        if changelog is not None and producer.counts[changelog] != self._partitions:
-            raise ConfigError(
-                f"{changelog} has {producer.counts[changelog]} partitions and {', '.join(self._topics.inputs.values())} "
-                f"{self._partitions}: they must have the same number"
-            )
-        record, committed = await self._agreed_offsets()  # 2. committed() after the init is never stale
-        if self._lease is not None:
-            self._lease.took_over(begun_at, inherited=any(offset is not None for offset in committed.values()))
-        await self._prove(record)  # 3. the store is current, or restored to the high watermark
-        self._next = await self._reachable(committed)
-
-    def _written(self) -> tuple[str, ...]:
-        own = (self._topics.changelog, self._topics.positions)
-        return (*self._topics.outputs, *(topic for topic in own if topic is not None))
-
-    async def _agreed_offsets(self) -> tuple[PositionRecord | None, dict[TopicPartition, int | None]]:
-        """The committed offsets (None: never committed), checked against the position record.
-
-        Raises:
-            PositionGap: They disagree for longer than the limit, or only one of them is there.
-            ConfigError: The position record was written for another partition count.
-        """
-        until = asyncio.get_running_loop().time() + self._options.position_wait_seconds
-        while True:
-            record = await self._newest_position()
-            if record is not None and record.partitions != self._partitions:
-                raise other_partition_count(self.number, record.partitions, self._partitions)
-            committed = {tp: await self._committed(tp) for tp in self.inputs}
-            by_name = {self.inputs[tp]: offset for tp, offset in committed.items()}
-            if self._topics.positions is None or same_offsets(record, by_name):
-                return record, committed
-            if asyncio.get_running_loop().time() >= until:
-                raise PositionGap(_describe_gap(self.number, record, by_name))
-            await self._rest(0.5)
-            if self._leaving.is_set():
-                raise BrokerUnavailable("revoked while taking over")
-
-    async def _newest_position(self) -> PositionRecord | None:
-        if self._topics.positions is None:
-            return None
-        value = await self._reader.last_value(TopicPartition(self._topics.positions, self.number))
-        return None if value is None else decode_position(value, self._topics.positions, self.number)
-
-    async def _committed(self, partition: TopicPartition) -> int | None:
-        offset: int | None = await within(
-            self._limit, self._consumer.committed(partition), "a look at committed offsets"
-        )
-        return offset
-
-    async def _prove(self, record: PositionRecord | None) -> None:
-        proven = self._proven
-        if proven is not None and self._topics.positions is not None:
-            doubt = proven.in_doubt
-            verdict = standing(
-                record,
-                proven.known,
-                incarnation=self._incarnation,
-                in_doubt=None if doubt is None else doubt.record.transaction,
-            )
-            if verdict is Standing.FOLD and doubt is not None:
-                proven.store.apply(doubt.changes)
-                proven.known = record
-                self._worked()  # the transaction has committed, only its answer was lost
-            if verdict is not Standing.STALE:
-                proven.in_doubt = None
-                await self._open(proven)
-                return
-        await self._forget()
-        await self._restore(record)
-
-    async def _restore(self, record: PositionRecord | None) -> None:
-        store = self._make_store(self.number)
-        changelog = self._topics.changelog
-        if changelog is None:
-            await self._open(_Proven(store, record))
-            return
-        self._become(PartitionState.RESTORING)
-        self.counters.restores += 1
-        pending: dict[str, bytes | None] = {}
-
-        def take(read: ReadRecord) -> None:
-            if read.key is not None:
-                pending[text_key(read, changelog)] = read.value
-            if len(pending) >= 10_000:
-                store.apply(pending)
-                pending.clear()
-
-        end = await self._reader.read_all(TopicPartition(changelog, self.number), take)
-        store.apply(pending)
-        log.info("partition_restored", partition=self.number, group=self._group, entries=len(store), end=end)
-        await self._open(_Proven(store, record))
-
-    async def _open(self, proven: _Proven) -> None:
-        self._proven, self._logic = proven, None
-        logic = self._make_logic(self.number)
-        await logic.opened(proven.store)
-        self._logic = logic  # only now: it knows all that the store has
-
-    async def _forget(self) -> None:
-        """Drop the store: it may be behind."""
-        if self._proven is not None:
-            self._proven.store.close()
-        self._proven = None
-        self._logic = None
-
-    async def _reachable(self, committed: Mapping[TopicPartition, int | None]) -> dict[TopicPartition, int]:
-        """Where to go on: at what is committed, which Kafka must still have, else at the earliest record.
-
-        Raises:
-            PositionGap: Kafka does not have it.
-        """
-        begins = await self._reader.beginnings(committed)
-        ends = await self._reader.ends(committed)
-        offsets = {tp: begins[tp] if offset is None else offset for tp, offset in committed.items()}
-        for tp, offset in offsets.items():
-            if not begins[tp] <= offset <= ends[tp]:
-                repair = f". Repair: orderflow partitions accept {self.number} --use committed --reason TEXT"
-                raise PositionGap(
-                    f"partition {self.number} stopped: {self.inputs[tp]} should go on at offset {offset}, but Kafka has "
-                    f"{begins[tp]} to {ends[tp]}; records were deleted or the topic was made anew"
-                    # the command works on the order lane, which is the one with position records
-                    + (repair if self._topics.positions is not None else f". Set the offsets of group {self._group}")
-                )
-        return offsets
-
-    # -- working
-
-    def _start_reading(self) -> None:
-        self._queue.clear()
-        self._queued = dict.fromkeys(self.inputs, 0)
-        self._queued_bytes = 0
-        self._barrier = None
-        if self._leaving.is_set():
-            return
-        self._fed_to = dict(self._next)
-        for tp, offset in self._next.items():
-            self._consumer.seek(tp, offset)
-        self._become(PartitionState.RUNNING)
-        self._consumer.resume(*self.inputs)
-
-    def _pause_reading(self) -> None:
-        self._queue.clear()
-        super()._pause_reading()
+    # -- batch → step → transaction
 
     async def _work(self) -> None:
-        while not self._leaving.is_set():
-            if self._producer is not None:
-                # Before the wait: what is still on its way may arrive while nothing is written.
-                await self._producer.renew()
-            batch = await self._next_batch()
-            if batch is not None:
-                await self._carry_out(batch)
+        try:
+            while not self._leaving.is_set():
+                if self._producer is not None:
+                    # Before the wait: what is still on its way may arrive while nothing is written.
+                    await self._producer.renew()
+                batch = await self._next_batch()
+                if batch is not None:
+                    await self._carry_out(batch)
+        except BaseException:
+            await self._intake.stop()
+            raise
 
     async def _next_batch(self) -> Batch | None:
-        """Wait for records or a deadline that may fire; None when neither came or the partition is leaving."""
-        loop = asyncio.get_running_loop()
-        wait = await self._watch_deadlines()
-        if not self._queue and wait != 0.0:
-            self._wake.clear()
-            idle = _IDLE_SECONDS if wait is None else min(wait, _IDLE_SECONDS)
-            try:
-                await asyncio.wait_for(self._wake.wait(), idle)
-            except TimeoutError:
-                if idle == _IDLE_SECONDS and await self._passed_markers():
-                    return Batch([], None, self._clock())
-        # 5 to 20 transactions a second: back to back they pay 20 ms each for CONCURRENT_TRANSACTIONS.
-        early = self._last_begin + self._options.batch_interval_seconds - loop.time()
-        if early > 0 and len(self._queue) < self._options.batch_records_max:
-            await self._rest(early)
-        fire_until = self._barrier[0] if self._barrier is not None and self._barrier_reached() else None
-        if self._leaving.is_set() or not (self._queue or fire_until):
+        """Wait until something is to be written; None when everything must be looked at again, or the partition leaves."""
+        wait = await self._intake.wait_seconds()
+        if self._leaving.is_set():
             return None
-        self._last_begin = loop.time()
-        return Batch(self._take_queued(self._options.batch_records_max), fire_until, self._clock())
-
-    def _take_queued(self, records_max: int) -> list[ConsumerRecord]:
-        """Take the first records out of the queue, at most so many, and their bytes, measured as ``feed`` did."""
-        records = [self._queue.popleft() for _ in range(min(len(self._queue), records_max))]
-        self._queued_bytes -= sum(map(record_bytes, records))
-        return records
+        self.problem = self._intake.problem or self._watch.problem
+        if wait > 0.0:
+            if not await self._input.wait(wait) and self._intake.idle and await self._input.has_passed_markers():
+                return Batch([], None, self._context.clock())
+            return None
+        # 5 to 20 transactions a second: back to back they pay 20 ms each for CONCURRENT_TRANSACTIONS.
+        early = self._last_begin + self._options.batch_interval_seconds - self._steady()
+        if early > 0 and not self._intake.full:
+            await self._rest(early)
+        if self._leaving.is_set():
+            return None
+        batch = self._intake.take()
+        if batch is not None:
+            self._last_begin = self._steady()
+        return batch
 
     async def _carry_out(self, batch: Batch) -> None:
+        """Let the logic decode and decide on each record (``step``), then commit all that came of it in one transaction."""
         producer, proven, logic = self._producer, self._proven, self._logic
         if producer is None or proven is None or logic is None:
             raise TransactionAborted("the partition lost its producer or its store")
         if batch.records and self._lease is not None and not await self._hold_lease(self._lease, producer, proven):
             return  # revoked while an old owner's lease ran out
-        overlay = Overlay(proven.store)
-        outbox = self._outbox(producer)
+        overlay, outbox = Overlay(proven.store), self._outbox(producer)
         await logic.step(batch, overlay, outbox)
-        reached = dict(self._next)  # adopted with the commit: whoever resumes goes on from what was committed
-        for record in batch.records:
-            tp = TopicPartition(record.topic, record.partition)
-            self._queued[tp] -= 1
-            reached[tp] = record.offset + 1
         for key, snapshot in overlay.changes.items():  # one snapshot per order and transaction
             assert self._topics.changelog is not None  # a lane without one has no snapshots
             outbox.add_to(self._topics.changelog, self.number, OutboundRecord(key.encode(), snapshot))
+        # adopted with the commit: whoever resumes goes on from what was committed
+        reached = self._input.reached(batch.records)
         await self._transact(outbox, overlay.changes, producer, proven, reached)
         self._worked()
         logic.committed(overlay.changes)
         self.counters.records += len(batch.records)
-        if batch.fire_until is not None:
-            self._barrier = None
-            self.problem = self._watch.problem
-
-    async def _hold_lease(self, lease: StepLease, producer: TransactionalProducer, proven: _Proven) -> bool:
-        """Wait until no old owner may write, and begin with a fresh lease; False when the partition leaves meanwhile."""
-        if lease.wait_seconds:
-            await self._rest(lease.wait_seconds)
-        if self._leaving.is_set():
-            return False
-        if lease.is_old:
-            await self._transact(self._outbox(producer), {}, producer, proven, self._next)
-        return True
-
-    def _outbox(self, producer: TransactionalProducer) -> Outbox:
-        return Outbox(producer.counts, home=self.number, home_count=self._partitions)
 
     async def _transact(
         self,
         outbox: Outbox,
         changes: Mapping[str, bytes | None],
         producer: TransactionalProducer,
-        proven: _Proven,
+        proven: ProvenStore,
         reached: Mapping[TopicPartition, int],
     ) -> None:
-        """One transaction: the outbox, the position record, the offsets; then the overlay is folded into the store.
+        """One transaction: the outbox, the position record, the offsets; then the changes become part of the store.
 
         ``reached``: the next offset of each input once all of this is committed.
         """
-        reached = dict(reached)
-        record = PositionRecord(
-            partition=self.number,
-            partitions=self._partitions,
-            transaction=1 if proven.known is None else proven.known.transaction + 1,
-            incarnation=self._incarnation,
-            next_offsets={name: reached[tp] for tp, name in self.inputs.items()},
-        )
+        record = proven.begin(self._context, changes, reached)
         if self._topics.positions is not None:  # every transaction writes it, deadline-only ones too
             value = OutboundRecord(str(self.number).encode(), encode_position(record))
             outbox.add_to(self._topics.positions, self.number, value)
-        proven.in_doubt, begun_at = _InDoubt(record, changes), steady_clock()
-        offsets = self._offsets(reached)
-        await producer.transact(outbox, offsets, timestamp_ms=int(self._clock().timestamp() * 1000))
-        proven.store.apply(changes)  # only now
-        proven.known, proven.in_doubt = record, None
-        self._next, self._committed_next = reached, dict(reached)
+        begun_at = self._steady()
+        await producer.transact(outbox, self._intake.offsets(reached), timestamp_ms=self._context.now_ms)
+        proven.committed()  # only now
+        self._input.committed(reached)
+        self._intake.committed()
         self.counters.transactions += 1
         if self._lease is not None:
             self._lease.renew(begun_at)
 
-    def _offsets(self, reached: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int | tuple[int, str]]:
-        """What to commit, with its metadata, once all before ``reached`` has been worked on."""
-        return reached
+    async def _hold_lease(self, lease: StepLease, producer: TransactionalProducer, proven: ProvenStore) -> bool:
+        """Wait until no old owner may write, and begin with a fresh lease; False when the partition leaves meanwhile."""
+        if lease.wait_seconds:
+            await self._rest(lease.wait_seconds)
+        if self._leaving.is_set():
+            return False
+        if lease.is_old:
+            await self._transact_nothing(producer, proven)
+        return True
 
-    # -- deadlines
+    async def _transact_nothing(self, producer: TransactionalProducer, proven: ProvenStore) -> None:
+        """A transaction without a batch. When it commits, the producer is not fenced."""
+        await self._transact(self._outbox(producer), {}, producer, proven, dict(self._input.next_offsets))
 
-    async def _watch_deadlines(self) -> float | None:
-        """Look after the next deadline, and return how long to wait for records meanwhile: None for as long as it takes.
+    def _outbox(self, producer: TransactionalProducer) -> Outbox:
+        return Outbox(producer.counts, home=self.number, home_count=self._context.partitions)
 
-        A deadline that is due fires only after the lane has read all inputs up to end offsets taken at or after its due
-        time: the answer that it waits for may already lie in the backlog.
-        """
-        logic = self._logic
-        due, now = None if logic is None else logic.next_due(), self._clock()
-        if due is None or due > now:
-            if self._barrier is not None:  # the deadline that waited is gone, and with it what was told of it
-                self._barrier, self.problem = None, self._watch.problem
-            return None if due is None else min((due - now).total_seconds(), _WATCH_SECONDS_MAX)
-        if self._barrier is None:
-            # high watermarks: an answer may lie behind a transaction that is still open
-            self._barrier = (now, await self._reader.ends(self.inputs))
-        await self._refresh_positions()
-        if self._barrier_reached():
-            return 0.0
-        self._tell_unread(now - self._barrier[0])
-        return 0.02
+    # -- called by the life cycle (``PartitionOwner``)
 
-    def _tell_unread(self, waited: timedelta) -> None:
-        """A deadline that waits for inputs which cannot be read to their end is a problem, after a while."""
-        if (
-            waited.total_seconds() >= self._options.trouble_seconds_max
-            and not self._queue
-            and self._barrier is not None
-        ):
-            behind = [tp.topic for tp, end in self._barrier[1].items() if self._next[tp] < end]
-            self.problem = (
-                f"partition {self.number}: {', '.join(behind)} cannot be read to its end for {waited.total_seconds():.0f} s, "
-                "so deadlines wait. If it stays, a transaction hangs there: kafka-transactions.sh find-hanging"
-            )
+    async def _resume(self) -> bool:
+        """Go on with a dormant producer and store, if a transaction with them commits: then nobody else was the owner."""
+        at_hand = self._writable()
+        if at_hand is None:
+            return False
+        try:
+            await self._transact_nothing(*at_hand)
+        except OrderflowError as error:
+            log.info("partition_visited", partition=self.number, group=self._group, error=error)
+            return False
+        return True
 
-    async def _passed_markers(self) -> bool:
-        """Idle: whether the positions have moved past markers only. They are committed then, or retention would overtake them."""
-        await self._refresh_positions()
-        return not self._queue and not self._leaving.is_set() and self._next != self._committed_next
+    def _writable(self) -> tuple[TransactionalProducer, ProvenStore] | None:
+        """Producer and store, while both can be relied on."""
+        producer, proven = self._producer, self._proven
+        if producer is None or not producer.alive or proven is None or proven.in_doubt is not None:
+            return None
+        return producer, proven
 
-    async def _refresh_positions(self) -> None:
-        """Where nothing is queued, the consumer's position counts: it also passes the control records at the end.
+    async def _take_over(self) -> None:
+        async with self._turns:
+            await self._take_over_now()
+        await self._intake.taken_over()
 
-        Only while running: once the partition leaves, fetched records are dropped and the position is ahead of what was done.
-        """
-        for tp in self.inputs:
-            if not self._queued[tp]:
-                position = await within(self._limit, self._consumer.position(tp), "a look at a position")
-                if self.state is not PartitionState.RUNNING:
-                    return
-                if not self._queued[tp]:
-                    self._next[tp] = max(self._next[tp], position)
+    async def _take_over_now(self) -> None:
+        """Fence, agree on the offsets, prove or restore the store, find where to read on. This order is the guarantee."""
+        if self._producer is not None:
+            self._producer.discard()
+        self._producer = self._steps.new_producer()
+        begun_at = self._steady()
+        await self._steps.fence(self._producer)  # 1. no older owner commits from here on
+        # 2. committed offsets that are read after the init are never stale
+        record, committed = await self._steps.agreed_offsets(self._intake.committed_offset, self._leaving)
+        if self._lease is not None:
+            self._lease.took_over(begun_at, inherited=any(offset is not None for offset in committed.values()))
+        await self._open(await self._current_store(record))  # 3. proven, or restored to the high watermark
+        self._input.next_offsets = await self._steps.reachable(committed)  # 4. Kafka still has them
 
-    def _barrier_reached(self) -> bool:
-        return self._barrier is not None and all(self._next[tp] >= end for tp, end in self._barrier[1].items())
+    async def _current_store(self, record: PositionRecord | None) -> ProvenStore:
+        """The store at hand if the newest position record proves it, else one that is restored from the changelog."""
+        proven = self._proven
+        if proven is not None and self._topics.positions is not None:
+            verdict = proven.prove(record, self._context.incarnation)
+            if verdict is Freshness.ONE_BEHIND:
+                self._worked()  # the transaction has committed, only its answer was lost
+            if verdict is not Freshness.STALE:
+                return proven
+        await self._forget()
+        if self._topics.changelog is not None:
+            self._become(PartitionState.RESTORING)
+            self.counters.restores += 1
+        return await self._steps.restore(record)
 
+    async def _open(self, proven: ProvenStore) -> None:
+        self._proven, self._logic = proven, None
+        logic = self._intake.new_logic()
+        await logic.opened(proven.store)
+        self._logic = logic  # only now: it knows all that the store has
 
-def _describe_gap(number: int, record: PositionRecord | None, committed: Mapping[str, int | None]) -> str:
-    said = "no position record" if record is None else f"position record {dict(sorted(record.next_offsets.items()))}"
-    return (
-        f"partition {number} stopped: committed offsets {dict(sorted(committed.items()))} and {said} differ, so records may be "
-        f"lost or repeated. Repair: orderflow partitions accept {number} --use positions|committed --reason TEXT"
-    )
+    def _start_reading(self) -> None:
+        self._input.clear()
+        if self._leaving.is_set():
+            return
+        self._intake.begin()
+        self._input.begin()
+        for tp, offset in self._input.next_offsets.items():
+            self._consumer.seek(tp, offset)
+        self._become(PartitionState.RUNNING)
+        self._consumer.resume(*self._inputs)
+
+    def _pause_reading(self) -> None:
+        self._input.clear()
+        super()._pause_reading()
+
+    async def _finish(self) -> None:
+        """Told to leave: the intake ends what is on its way, and what it has to say to the next owner is committed."""
+        self._pause_reading()
+        if not await self._intake.leave() or self._writable() is None:
+            return
+        try:
+            await self._carry_out(Batch([], None, self._context.clock()))
+        except (OrderflowError, KafkaError) as error:  # the next owner waits, as after a crash
+            log.warning("partition_leave_failed", partition=self.number, group=self._group, error=error)
+
+    async def _ended(self) -> None:
+        await self._intake.stop()
+
+    async def _forget(self) -> None:
+        """Drop the store: it may be behind."""
+        await self._intake.stop()
+        if self._proven is not None:
+            self._proven.store.close()
+        self._proven = None
+        self._logic = None

@@ -53,21 +53,21 @@ def decode_position(value: bytes, topic: str, partition: int) -> PositionRecord:
         ) from None
 
 
-class Standing(Enum):
-    """How a store stands to the newest position record."""
+class Freshness(Enum):
+    """How a store compares with the newest position record."""
 
     #: The store holds exactly what that transaction left.
     CURRENT = "current"
-    #: The transaction in doubt was committed: fold its overlay in and the store is current.
-    FOLD = "fold"
+    #: The transaction in doubt has committed: with its changes the store is current.
+    ONE_BEHIND = "one_behind"
     #: Somebody else has written since: the store must be restored.
     STALE = "stale"
 
 
-def standing(
+def freshness(
     found: PositionRecord | None, known: PositionRecord | None, *, incarnation: str, in_doubt: int | None
-) -> Standing:
-    """Prove a store against the newest position record, read to the high watermark after an init.
+) -> Freshness:
+    """Compare a store with the newest position record, read to the high watermark after an init.
 
     Args:
         found: The newest record in the topic.
@@ -76,11 +76,11 @@ def standing(
         in_doubt: The transaction count of ours whose commit was not confirmed, if there is one.
     """
     if found == known:
-        return Standing.CURRENT
+        return Freshness.CURRENT
     base = 0 if known is None else known.transaction
     if found is not None and found.incarnation == incarnation and found.transaction == base + 1 == in_doubt:
-        return Standing.FOLD
-    return Standing.STALE
+        return Freshness.ONE_BEHIND
+    return Freshness.STALE
 
 
 def same_offsets(record: PositionRecord | None, committed: Mapping[str, int | None]) -> bool:

@@ -62,3 +62,23 @@ class DictStore:
 
     def close(self) -> None:
         """Nothing is held outside the heap."""
+
+
+class Overlay:
+    """The store as the running batch sees it: its own results over the committed ones."""
+
+    __slots__ = ("_store", "changes")
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.changes: dict[str, bytes | None] = {}
+
+    def get(self, key: str) -> bytes | None:
+        """The snapshot that this batch would leave behind."""
+        if key in self.changes:
+            return self.changes[key]
+        return self._store.get(key)
+
+    def put(self, key: str, snapshot: bytes | None) -> None:
+        """Replace a snapshot; None removes it. The last one of a batch is written, as one record."""
+        self.changes[key] = snapshot

@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-from aiokafka import AIOKafkaConsumer
+from dataclasses import replace
 
 from consumers.group.membership import Membership
-from consumers.lanes import LaneContext, dict_store
-from consumers.ownership.offset_reader import OffsetReader
-from consumers.ownership.options import LaneOptions, LaneTopics
-from consumers.requests.partition import AskingPartition, MakeLogic
+from consumers.lanes import LaneContext, make_owned_lane
+from consumers.ownership.changelog import OffsetReader
+from consumers.ownership.input_queue import InputQueue
+from consumers.ownership.lease import Lease
+from consumers.ownership.options import LaneOptions, LaneTopics, PartitionContext
+from consumers.requests.intake import MakeLogic, RequestIntake
 from producers.topics import Lane
 
 
-def make_asking_lane(
+def make_request_lane(
     context: LaneContext, lane: Lane, topics: LaneTopics, options: LaneOptions, make_logic: MakeLogic
 ) -> Membership:
     """A member of the group of a lane whose records need Digital River; ``options`` replace those of the context."""
     reader = OffsetReader(context.connection)
 
-    def make_partition(number: int, consumer: AIOKafkaConsumer) -> AskingPartition:
-        return AskingPartition(
-            number,
-            partitions=context.partitions,
-            group=context.group_name(lane),
-            topics=topics,
-            options=options,
-            connection=context.connection,
-            consumer=consumer,
-            reader=reader,
-            incarnation=context.incarnation,
-            make_store=dict_store,
-            make_logic=make_logic,
-            clock=context.clock,
-            probe=context.probe,
-        )
+    def make_intake(partition: PartitionContext, queue: InputQueue, lease: Lease | None) -> RequestIntake:
+        return RequestIntake(partition, queue, lease, reader=reader, make_logic=make_logic)
 
-    return context.make_member(lane, topics.inputs.values(), reader, make_partition)
+    return make_owned_lane(replace(context, lane_options=options), lane, topics, reader, make_intake)

@@ -1,14 +1,13 @@
 """How far a partition of webhooks or SKUs has come, when one record must not hold up those behind it.
 
-Kafka keeps one offset. It is that of the first record that is not done; the offsets behind it that are not done either travel
-in its metadata, in the same transaction. So a restart repeats nothing that is done and forgets nothing that is not. Beside them:
+Kafka keeps one offset. It is that of the first record that is not done; the offsets behind it that are not done either are in its
+metadata, in the same transaction. So a restart repeats nothing that is done and forgets nothing that is not. Beside them:
 
 - for how long each record has been failing while others were answered, so that its age limit holds over restarts;
-- who wrote it, and for how long after that writer's end its requests may take effect. A record that is not done may have been
-  tried by the writer, because a record is named here before its request is written. A writer that left in good order names those
-  that were.
+- the writer, and for how long after the writer's end its requests may take effect. A record that is not done may have been tried
+  by the writer, because a record is named here before its request is written. A writer that left in order names those that were.
 
-Pure. No clock of another machine is trusted: what is kept are durations. Kafka takes 4,096 bytes (``offset.metadata.max.bytes``).
+Pure. No clock of another machine is trusted: only durations are kept. Kafka takes 4,096 bytes (``offset.metadata.max.bytes``).
 """
 
 from __future__ import annotations
@@ -35,21 +34,21 @@ class _Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
     doubtful_below: int = 0
 
 
-class AskingProgress(msgspec.Struct, frozen=True):
-    """What a committed offset and its metadata say."""
+class RequestProgress(msgspec.Struct, frozen=True):
+    """A committed offset with its metadata."""
 
-    #: Who wrote it: an incarnation.
+    #: The incarnation of its writer.
     by: str
     #: All below it is done but what is pending.
     read_to: int
     #: Seconds of failing alone, by offset of what is not done.
     pending: Mapping[int, int]
-    #: For so long after the writer's end its requests may take effect.
+    #: For so long after the writer's end its requests may take effect, in seconds.
     wait_seconds: float = 0.0
     #: Offsets whose request may still take effect; None: of any that is pending.
     open: frozenset[int] | None = None
-    #: Below it, what has not been read yet may have been tried by an earlier owner, of whom nothing else is known.
-    doubtful_below: int = 0
+    #: Records below it that have not been read yet may have been tried by an earlier owner of whom nothing else is known.
+    uncertain_below: int = 0
 
     @property
     def offset(self) -> int:
@@ -69,7 +68,7 @@ class AskingProgress(msgspec.Struct, frozen=True):
                 None
                 if self.open is None
                 else tuple(place for place, offset in enumerate(offsets) if offset in self.open),
-                self.doubtful_below,
+                self.uncertain_below,
             )
         ).decode()
 
@@ -77,7 +76,7 @@ class AskingProgress(msgspec.Struct, frozen=True):
 _encoder, _decoder = msgspec.json.Encoder(), msgspec.json.Decoder(_Metadata)
 
 
-def read_asking_progress(offset: int, metadata: str) -> AskingProgress | None:
+def read_request_progress(offset: int, metadata: str) -> RequestProgress | None:
     """Read a committed offset; None when the metadata is not ours: of an older version, or the offset was set by an operator."""
     try:
         found = _decoder.decode(metadata)
@@ -92,4 +91,4 @@ def read_asking_progress(offset: int, metadata: str) -> AskingProgress | None:
     opened = None if found.open is None else frozenset(offsets[place] for place in found.open if place < len(offsets))
     if min(pending, default=found.read_to) != offset:
         return None  # moved by an operator who kept the metadata
-    return AskingProgress(found.by, found.read_to, pending, found.wait_seconds, opened, found.doubtful_below)
+    return RequestProgress(found.by, found.read_to, pending, found.wait_seconds, opened, found.doubtful_below)

@@ -1,86 +1,73 @@
 """Records of a partition that wait for Digital River: each object's in order, different objects side by side.
 
 Rules of the file:
-- One object that fails holds up nobody but its own records. It is tried on beside the others; when it has failed for
-  ``age_seconds_max`` while others were answered, its record comes back as ``GaveUp``, to be set aside. Time in which nobody was
-  answered does not count: then it is Digital River that is away.
-- A write is made only for a record that is named in committed progress: so a successor knows what may have been written.
-- After a write that brought no answer the same object is written again only when that request is over.
-- What was taken out of here is done with its transaction; when that fails, all begins anew from what is committed.
+- One object that fails delays only its own records. It is retried beside the others; when it has failed for ``age_seconds_max``
+  while others were answered, its record comes back as ``GaveUp``, to be set aside. Time in which nobody was answered does not
+  count: then Digital River is away.
+- A write is made only for a record that is named in committed progress, so that a successor knows what may have been written.
+- After a write without an answer the same object is written again only when that request can take no effect any more.
+- What was taken out of here is done with its transaction; when that fails, everything begins again from what is committed.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Generic
 
-import structlog
-
 from consumers.ownership.lease import Lease, LeaseExpired
-from consumers.provider import MayWrite
-from consumers.requests.progress import PENDING_MAX, AskingProgress
-from consumers.requests.records import Answer, AskedObject, AskingOptions, GaveUp, Item, Waiting, had_no_effect
-from consumers.requests.retrying import Asking
-from statemachine.errors import DigitalRiverError
+from consumers.requests.attempts import Attempts, MakeRequest
+from consumers.requests.inherited import InheritedRecords
+from consumers.requests.progress import PENDING_MAX, RequestProgress
+from consumers.requests.records import Answer, GaveUp, Item, ObjectQueue, RequestOptions, Waiting
+from consumers.requests.retrying import RetryingRequests
 
-log = structlog.get_logger(__name__)
-
-#: Failing alone for so long is told to a person; shorter troubles are usual.
-_TOLD_SECONDS = 10.0
 #: When more records wait for objects that fail, those that failed longest are set aside after a minute, so that the partition
 #: keeps room for the others.
 _FAILING_MAX, _CROWDED_SECONDS = PENDING_MAX // 2, 60.0
 
 
-class AskingDesk(Generic[Item, Answer]):
-    """What one partition has at hand."""
+class ObjectQueues(Generic[Item, Answer]):
+    """The records of one partition that wait, by object."""
 
     def __init__(
         self,
-        asking: Asking,
-        ask: Callable[[str, Item, MayWrite], Awaitable[Answer]],
+        requests: RetryingRequests,
+        make_request: MakeRequest[Item, Answer],
         *,
-        options: AskingOptions,
+        options: RequestOptions,
         incarnation: str,
-        place: Mapping[str, object],
-        about: str,
+        log_fields: Mapping[str, object],
+        log_key: str,
         lease: Lease | None = None,
         whole: bool = False,
     ) -> None:
         """Args:
-        asking: The process' way to Digital River.
-        ask: Asks about one record of an object; a write calls the ``MayWrite`` right before it is written.
+        requests: The process' way to Digital River.
+        make_request: Makes the request about one record of an object.
         options: Waits.
         incarnation: Unique to this process start.
-        place: Topic and partition, for the log.
-        about: The log's name for an object.
-        lease: For a desk that writes.
-        whole: An answer is one for all records of its object that wait by then.
+        log_fields: Topic and partition, for the log.
+        log_key: The log's name for an object.
+        lease: For a lane that writes.
+        whole: An answer settles all records of its object that wait by then.
         """
-        self._asking = asking
-        self._ask = ask
+        self._requests = requests
         self._options = options
         self._incarnation = incarnation
-        self._place = place
-        self._about = about
         self._lease = lease
         self._whole = whole
-        self._objects: dict[str, AskedObject[Item]] = {}
-        self._finished: deque[tuple[AskedObject[Item], Answer | GaveUp]] = deque()
-        self._read_to = 0
-        #: Offsets that are not done and have not been read again yet, with their seconds of failing alone.
-        self._expected: dict[int, int] = {}
-        #: The same of those that have been read again and not been added yet.
-        self._aged: dict[int, int] = {}
-        #: Below this offset, or at one of these, a predecessor's request may take effect until then.
-        self._doubtful_below = 0
-        self._doubtful: frozenset[int] = frozenset()
-        self._doubtful_until = float("-inf")
+        self._attempts: Attempts[Item, Answer] = Attempts(
+            requests, make_request, options=options, lease=lease, log_fields=log_fields, log_key=log_key
+        )
+        self._objects: dict[str, ObjectQueue[Item]] = {}
+        self._finished: deque[tuple[ObjectQueue[Item], Answer | GaveUp]] = deque()
+        self._inherited = InheritedRecords()
+        #: Records below this offset are done or named in committed progress.
         self._startable_to = 0
         self._left = False
-        #: A task met a fault, which ends the period.
+        #: What ended a request that should not end it: a bug, which ends the period.
         self.crash: BaseException | None = None
         #: A request could not be written: the lease had run out.
         self.renewal_wanted = False
@@ -89,31 +76,27 @@ class AskingDesk(Generic[Item, Answer]):
 
     # -- beginning
 
-    def begin(self, offset: int, progress: AskingProgress | None, end: int | None) -> None:
+    def begin(self, offset: int, progress: RequestProgress | None, end: int | None) -> None:
         """Begin to read at ``offset``, by what is committed there.
 
-        ``end``: the end of the topic when a predecessor may have tried what was there without a word of it; None: nobody has.
+        ``end``: the end of the topic when an unknown predecessor may have tried what was there; None: there was none.
         """
-        now = self._asking.clock()
         self._objects.clear()
         self._finished.clear()
-        self._expected.clear()
-        self._aged.clear()
         self.crash, self.renewal_wanted, self._left = None, False, False
-        self._doubtful_below, self._doubtful, self._doubtful_until = 0, frozenset(), float("-inf")
         self._startable_to = offset
-        self._read_to = offset
-        if progress is not None:
-            self._read_to, self._expected = progress.read_to, dict(progress.pending)
-            self._doubtful_below, self._doubtful_until = progress.doubtful_below, now + progress.wait_seconds
-            if progress.by != self._incarnation:  # else we know ourselves what is not over yet
-                self._doubtful = frozenset(progress.pending) if progress.open is None else progress.open
-        elif end is not None:
-            self._doubtful_below, self._doubtful_until = end, now + self._wait_seconds
+        self._inherited.begin(
+            offset,
+            progress,
+            end,
+            now=self._requests.clock(),
+            incarnation=self._incarnation,
+            wait_seconds=self._wait_seconds,
+        )
 
     @property
     def _wait_seconds(self) -> float:
-        """After our end our requests are over within this time: the last one may begin at the lease's end."""
+        """For how long after our end our requests may take effect: the last one may begin at the lease's end."""
         return 0.0 if self._lease is None else self._lease.seconds + self._options.over_seconds
 
     # -- records
@@ -129,42 +112,32 @@ class AskingDesk(Generic[Item, Answer]):
 
     @property
     def busy(self) -> bool:
-        """Something waits or is on its way."""
+        """A record waits, or its answer does."""
         return bool(self._objects or self._finished)
 
     @property
     def calling(self) -> bool:
-        """A request is on its way, or waits for its turn."""
+        """A request is in flight, or waits for rate and slot."""
         return any(one.task is not None for one in self._objects.values())
 
-    def passes(self, offset: int) -> bool:
-        """Whether the record that was read now is done already. Offsets come in order, with gaps."""
-        for old in [one for one in self._expected if one < offset]:  # deleted unread: nobody can have it any more
-            del self._expected[old]
-        if offset < self._read_to and offset not in self._expected:
-            return True
-        if alone := self._expected.pop(offset, 0):
-            self._aged[offset] = alone
-        self._read_to = max(self._read_to, offset + 1)
-        return False
+    def already_done(self, offset: int) -> bool:
+        """Note that a record was read; True when it is done already. Offsets come in order, with gaps."""
+        return self._inherited.already_done(offset)
 
     def add(self, offset: int, key: str, item: Item) -> None:
-        """The record, which did not pass, waits for its object, behind the records of it that wait already."""
-        alone = self._aged.pop(offset, 0)
+        """Queue a record, which is not done already, behind the records of its object."""
+        alone = self._inherited.take_age(offset)
         found = self._objects.get(key)
         if found is None:
-            not_before = self._asking.over_at.get(key, float("-inf"))
-            found = self._objects[key] = AskedObject(key, alone=alone, not_before=not_before)
-        if self._in_doubt(offset):
-            found.not_before = max(found.not_before, self._doubtful_until)
-            self._over(key, self._doubtful_until)
+            found = ObjectQueue(key, alone=alone, not_before=self._requests.unanswered.until(key))
+            self._objects[key] = found
+        if self._inherited.is_uncertain(offset):
+            until = self._inherited.uncertain_until
+            found.not_before = max(found.not_before, until)
+            self._requests.unanswered.add(key, until)
         found.records.append(Waiting(offset, item))
         if self._lease is None:
             self.start()
-
-    def _in_doubt(self, offset: int) -> bool:
-        """A predecessor's request about this record may take effect, or could until a moment that has passed."""
-        return offset < self._doubtful_below or offset in self._doubtful
 
     def waits(self, key: str) -> bool:
         """Whether records of the object wait."""
@@ -189,85 +162,74 @@ class AskingDesk(Generic[Item, Answer]):
             for _ in settled:
                 found.records.popleft()
             self._objects.pop(found.key)
-            if found.records:  # the next one is another matter, but not before an unanswered request is over
-                rest = self._objects[found.key] = AskedObject(found.key, found.records)
-                rest.not_before = self._asking.over_at.get(found.key, float("-inf"))
+            if found.records:  # the next request is a new one, but not before an unanswered one can take no effect
+                rest = self._objects[found.key] = ObjectQueue(found.key, found.records)
+                rest.not_before = self._requests.unanswered.until(found.key)
             taken.append((settled, answer))
         return taken
 
     @property
     def ready(self) -> bool:
-        """Something is to be written: an answer, or, for a desk that writes, the right to make requests that are due."""
+        """Something is to be written: an answer, or, in a lane that writes, the right to make requests that are due."""
         return bool(self._finished) or (self._lease is not None and (self.renewal_wanted or self.due_in == 0.0))
 
     @property
     def due_in(self) -> float | None:
-        """Seconds until an object is to be asked about; None when none waits for its time."""
-        now = self._asking.clock()
+        """Seconds until the next request is due; None when none waits for its time."""
+        now = self._requests.clock()
         waits = [one.not_before - now for one in self._objects.values() if one.task is None and not one.finished]
         return max(0.0, min(waits)) if waits else None
 
     # -- progress
 
-    def progress(self, reached: int, *, leaving: bool = False) -> AskingProgress:
-        """What a transaction with all that was taken would leave behind; ``reached``: the next offset of the consumer."""
-        now = self._asking.clock()
-        pending = dict(self._expected)
+    def progress(self, reached: int, *, leaving: bool = False) -> RequestProgress:
+        """The progress once all that was taken is committed; ``reached``: the next offset of the consumer."""
+        now = self._requests.clock()
+        pending = dict(self._inherited.expected)
         opened: set[int] = set()
         wait = 0.0
         for one in self._objects.values():
             for place, record in enumerate(one.records):
                 pending[record.offset] = round(one.alone) if place == 0 else 0
-            over = self._asking.over_at.get(one.key, now) - now
+            over = self._requests.unanswered.until(one.key) - now
             if over > 0:
                 opened.add(one.records[0].offset)
                 wait = max(wait, over)
-        doubtful_below = self._unread_doubts()
-        # of what has not been read again nobody knows its object, and so not whether a request of ours is over
-        tidy = leaving and not self._expected and not doubtful_below
-        return AskingProgress(
+        uncertain_below = self._inherited.unread_uncertain_below(now)
+        # The object of a record that has not been read again is unknown, and so is whether a request of ours is unanswered.
+        tidy = leaving and not self._inherited.expected and not uncertain_below
+        uncertain_for = self._inherited.uncertain_until - now if uncertain_below else 0.0
+        return RequestProgress(
             self._incarnation,
-            max(self._read_to, reached),
+            max(self._inherited.read_to, reached),
             pending,
-            wait if tidy else max(self._wait_seconds, self._doubtful_until - now if doubtful_below else 0.0),
+            wait if tidy else max(self._wait_seconds, uncertain_for),
             frozenset(opened) if tidy else None,
-            doubtful_below,
+            uncertain_below,
         )
 
-    def unbegun(self, offset: int, end: int | None) -> AskingProgress:
-        """What a transaction before the first record would leave behind; as for ``begin``, and nothing of ours is committed."""
-        return AskingProgress(self._incarnation, offset, {}, self._wait_seconds, None, end or 0)
-
-    def _unread_doubts(self) -> int:
-        """Below this offset are all records in doubt that have not been read again; 0 when there are none.
-
-        Of those that have, the object is known, and with it until when it waits. These nothing else remembers: our own next
-        period must find them in what is committed, too.
-        """
-        if self._doubtful_until <= self._asking.clock():
-            return 0
-        if self._doubtful_below > self._read_to:
-            return self._doubtful_below
-        return max((offset + 1 for offset in self._expected if self._in_doubt(offset)), default=0)
+    def unbegun(self, offset: int, end: int | None) -> RequestProgress:
+        """The progress of a transaction before the first record; as for ``begin``, when nothing of ours is committed."""
+        return RequestProgress(self._incarnation, offset, {}, self._wait_seconds, None, end or 0)
 
     def committed(self) -> None:
-        """The transaction has committed: what was taken is done, and what waits may be asked about."""
-        self._startable_to = self._read_to
+        """The transaction has committed: what was taken is done, and requests about what waits may be made."""
+        self._startable_to = self._inherited.read_to
         self.renewal_wanted = False
         self.start()
 
-    # -- asking
+    # -- requests
 
     def start(self) -> None:
-        """Ask about every object that is due; give up those that are past their age."""
+        """Make every request that is due; give up objects that are past their age."""
         if self._left:
             return
-        now = self._asking.clock()
+        now = self._requests.clock()
         too_many = sum(len(one.records) for one in self._objects.values() if one.failures) - _FAILING_MAX
         idle = [
             one for one in self._objects.values() if one.task is None and not one.finished and one.not_before <= now
         ]
-        for one in sorted(idle, key=lambda one: -one.alone):  # in their order, but for those that fail alone
+        for one in sorted(idle, key=lambda one: -one.alone):  # in their order, but those that fail alone first
             limit = self._options.age_seconds_max
             if too_many > 0:
                 limit = min(limit, _CROWDED_SECONDS)
@@ -277,77 +239,29 @@ class AskingDesk(Generic[Item, Answer]):
             elif self._lease is None or one.records[0].offset < self._startable_to:
                 one.task = asyncio.create_task(self._run(one))
 
-    def _finish(self, one: AskedObject[Item], answer: Answer | GaveUp) -> None:
+    def _finish(self, one: ObjectQueue[Item], answer: Answer | GaveUp) -> None:
         one.finished = True
         self._finished.append((one, answer))
         self.wake()
 
-    async def _run(self, one: AskedObject[Item]) -> None:
-        record, written_at = one.records[0], float("-inf")
-
-        def may_write() -> None:
-            nonlocal written_at
-            if self._lease is not None:
-                self._lease.check()  # the last act before the request is written
-            written_at = self._asking.clock()
-
-        harmless = False
+    async def _run(self, one: ObjectQueue[Item]) -> None:
         try:
-            answer = await self._asking.ask(
-                one.key, lambda: self._ask(one.key, record.item, may_write), again=one.failures > 0
-            )
-            harmless = True
+            answered = await self._attempts.make(one)
         except LeaseExpired:
-            self.renewal_wanted = harmless = True
-        except DigitalRiverError as error:
-            harmless = had_no_effect(error)
-            self._failed(one, error)
-        except asyncio.CancelledError:
-            raise
+            self.renewal_wanted = True
         except Exception as error:  # noqa: BLE001  # raised in the partition's own task
             self.crash = error
         else:
-            self._finish(one, answer)
+            if answered is not None:
+                self._finish(one, answered.answer)
         finally:
-            if not harmless and written_at > float("-inf"):
-                self._over(one.key, written_at + self._options.over_seconds)
-                one.not_before = max(one.not_before, self._asking.over_at[one.key])
-                one.paused = max(one.paused, one.not_before - self._asking.clock())
             one.task = None
             self.wake()
-
-    def _over(self, key: str, moment: float) -> None:
-        """Requests of the object may take effect until ``moment``."""
-        over_at = self._asking.over_at
-        now = self._asking.clock()
-        for old in [one for one, over in over_at.items() if over <= now]:
-            del over_at[old]
-        over_at[key] = max(over_at.get(key, moment), moment)
-
-    def _failed(self, one: AskedObject[Item], error: DigitalRiverError) -> None:
-        options, now = self._options, self._asking.clock()
-        if one.failures and self._asking.answers > one.answers:
-            # not the time of an outage that ended meanwhile
-            one.alone += min(now - one.failed_at, one.paused + options.http_timeout_seconds)
-        one.failures += 1
-        one.failed_at, one.answers, one.error = now, self._asking.answers, error
-        longest = min(options.backoff_seconds_max, options.backoff_seconds * 2 ** min(one.failures - 1, 16))
-        one.paused = longest * (0.5 + 0.5 * self._asking.jitter())
-        one.not_before = now + one.paused
-        if one.alone >= _TOLD_SECONDS and not one.told:
-            one.told = True
-            log.warning(
-                "object_unanswered",
-                **{**self._place, self._about: one.key},
-                offset=one.records[0].offset,
-                error=error,
-                seconds=round(one.alone),
-            )
 
     # -- leaving
 
     async def leave(self, seconds: float) -> None:
-        """Start nothing more, and wait for what is on its way for so long."""
+        """Start no request any more, and wait for those in flight for so long."""
         self._left = True
         tasks = [one.task for one in self._objects.values() if one.task is not None]
         if tasks and seconds:
@@ -355,7 +269,7 @@ class AskingDesk(Generic[Item, Answer]):
         await self.stop()
 
     async def stop(self) -> None:
-        """Cut off what is on its way, and start nothing more."""
+        """Cancel the requests in flight, and start none any more."""
         self._left = True
         tasks = [one.task for one in self._objects.values() if one.task is not None]
         for task in tasks:

@@ -14,12 +14,12 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True)
-class AskingOptions:
-    """How long is waited; times in seconds."""
+class RequestOptions:
+    """How long requests are retried and waited for; times in seconds."""
 
-    #: An object that alone fails for so long is set aside.
+    #: An object is set aside when its requests have failed for so long while others were answered.
     age_seconds_max: float = 3600.0
-    #: As the provider has it: no request lives longer.
+    #: The provider's time-out: no request takes longer.
     http_timeout_seconds: float = 30.0
     #: How long after that Digital River may still act on it.
     settle_seconds: float = 30.0
@@ -28,8 +28,15 @@ class AskingOptions:
 
     @property
     def over_seconds(self) -> float:
-        """After so long a request that brought no answer is over."""
+        """How long after it was written a request without an answer may take effect."""
         return self.http_timeout_seconds + self.settle_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[Answer]):
+    """Digital River answered."""
+
+    answer: Answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +56,16 @@ class Waiting(Generic[Item]):
 
 
 @dataclass(slots=True)
-class AskedObject(Generic[Item]):
-    """One object's records, the first of which is asked about."""
+class ObjectQueue(Generic[Item]):
+    """One object's records, in order; the request is about the first."""
 
     key: str
     records: deque[Waiting[Item]] = field(default_factory=deque)
+    #: The request in flight.
     task: asyncio.Task[None] | None = None
-    #: Finished and not taken yet.
+    #: Answered or given up, and not taken yet.
     finished: bool = False
+    #: No request before this moment.
     not_before: float = float("-inf")
     failures: int = 0
     #: Seconds of failing while others were answered.
@@ -64,11 +73,13 @@ class AskedObject(Generic[Item]):
     failed_at: float = 0.0
     #: How long it pauses after its last failure.
     paused: float = 0.0
+    #: How many requests of the process had been answered at the last failure.
     answers: int = 0
     error: DigitalRiverError | None = None
-    told: bool = False
+    #: The log has a line about its failing.
+    reported: bool = False
 
 
 def had_no_effect(error: DigitalRiverError) -> bool:
-    """Whether the request did nothing: it was throttled, denied or not sent."""
+    """Whether the request is known to have had no effect: it was throttled, denied or not sent."""
     return not error.may_have_effect

@@ -1,9 +1,8 @@
-"""Asking Digital River for what is safe to ask twice: reads, and the replacing writes of the catalogue.
+"""Requests to Digital River that are safe to repeat: reads, and the replacing writes of the catalogue.
 
-One process and lane has one ``Asking``: it keeps to the rate, bounds how many requests are on their way, and stops them while
-Digital River cannot be asked. Objects that always fail do not stop them: only first failures of different objects without an
-answer between them say so. Objects that have failed before have few places of their own, beside the others, so that those that
-hang take none away.
+One process and lane has one ``RetryingRequests``: it keeps to the rate, bounds how many requests are in flight, and stops them
+while Digital River cannot be reached. Objects that always fail do not stop them: only first failures of different objects without
+an answer between them count. Retries have a few slots of their own, so that requests that hang take none from the others.
 """
 
 from __future__ import annotations
@@ -19,11 +18,31 @@ from statemachine.errors import DigitalRiverError, Disposition
 
 T = TypeVar("T")
 
-#: While Digital River cannot be asked one request in so many seconds finds out. No longer: it may be about one that always fails.
+#: While Digital River cannot be reached one request in so many seconds probes it. No longer: it may be one that always fails.
 _PAUSE_SECONDS_MAX = 5.0
 
 
-class Asking:
+class UnansweredWrites:
+    """Writes without an answer that may still take effect, by object: until then another write could be undone by them."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """``clock`` is steady, in seconds."""
+        self._clock = clock
+        self._until: dict[str, float] = {}
+
+    def add(self, key: str, until: float) -> None:
+        """A write of the object may take effect until this moment."""
+        now = self._clock()
+        for old in [one for one, over in self._until.items() if over <= now]:
+            del self._until[old]
+        self._until[key] = max(self._until.get(key, until), until)
+
+    def until(self, key: str) -> float:
+        """When no write of the object can take effect any more; in the past when there is none."""
+        return self._until.get(key, float("-inf"))
+
+
+class RetryingRequests:
     """Sends one request at a time for each object, many side by side; one instance per process and lane."""
 
     def __init__(
@@ -32,15 +51,15 @@ class Asking:
         *,
         clock: Callable[[], float],
         concurrency: int = 16,
-        again: int = 4,
+        retries: int = 4,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """Args:
         rate: How many requests a second.
         clock: Steady, in seconds.
-        concurrency: Requests on their way for objects that have not failed.
-        again: The same for objects that have.
+        concurrency: Requests in flight for objects that have not failed.
+        retries: Requests in flight for objects that have.
         sleep: Waits.
         jitter: Numbers from 0 to 1.
         """
@@ -48,36 +67,36 @@ class Asking:
         self.clock = clock
         self.jitter = jitter
         self._first = asyncio.Semaphore(concurrency)
-        self._again = asyncio.Semaphore(again)
+        self._retries = asyncio.Semaphore(retries)
         self._sleep = sleep
         self._breaker = Breaker(pause_seconds_max=_PAUSE_SECONDS_MAX)
         #: Objects that have failed since the last answer.
         self._failing: set[str] = set()
         #: Requests that were answered, whatever the answer was.
         self.answers = 0
-        #: When the last unanswered write of an object is over, by its key: until then another one could be undone by it.
-        self.over_at: dict[str, float] = {}
+        #: Shared by the partitions of the process.
+        self.unanswered = UnansweredWrites(clock)
 
     @property
     def problem(self) -> str | None:
-        """Why nothing is asked at the moment, in a line."""
+        """Why no requests are made at the moment, in a line."""
         return self._breaker.problem
 
-    async def ask(self, key: str, request: Callable[[], Awaitable[T]], *, again: bool = False) -> T:
-        """The answer to ``request``, sent once, when it may be sent; ``again``: the object ``key`` has failed before.
+    async def send(self, key: str, request: Callable[[], Awaitable[T]], *, retry: bool = False) -> T:
+        """The answer to ``request``, sent once, when it may be sent; ``retry``: the object ``key`` has failed before.
 
         Raises:
             DigitalRiverError: No usable answer.
         """
-        async with self._again if again else self._first:
+        async with self._retries if retry else self._first:
             probe = await self._enter()
             try:
                 answer = await request()
             except DigitalRiverError as error:
-                self._note(error, probe=probe, new=not again and key not in self._failing)
+                self._note(error, probe=probe, new=not retry and key not in self._failing)
                 self._failing.add(key)
                 raise
-            except BaseException:  # cut off, or not written after all
+            except BaseException:  # cancelled, or not written after all
                 if probe:
                     self._breaker.gave_up()
                 raise
@@ -86,7 +105,7 @@ class Asking:
         return answer
 
     async def _enter(self) -> bool:
-        """Wait for the rate and until there is no pause; whether this request is to find out if Digital River is back."""
+        """Wait for the rate and while the breaker is open; True when this request is the breaker's probe."""
         await self._sleep(self._rate.reserve(1, self.clock()))
         while (wait := self._breaker.enter(self.clock())) > 0:
             await self._sleep(wait)
@@ -97,7 +116,7 @@ class Asking:
         self._breaker.answered()
 
     def _note(self, error: DigitalRiverError, *, probe: bool, new: bool) -> None:
-        """``new``: the object has not failed before; those that have say nothing new about Digital River."""
+        """Report a failure; ``new``: of an object that has not failed before. The others say nothing about Digital River."""
         now = self.clock()
         if error.retry_after_seconds is not None:
             self._rate.throttled(error.retry_after_seconds, now)

@@ -46,7 +46,7 @@ class ScenarioRunner:
         self._listening: asyncio.Task[None] | None = None
         self.watch = OrderWatch()
 
-    async def play(self, scenario: Scenario, tell: Tell = lambda _: None) -> None:
+    async def run(self, scenario: Scenario, tell: Tell = lambda _: None) -> None:
         """Carry out the steps, wait for the end, and see that it lasts.
 
         Raises:

@@ -19,8 +19,7 @@ EMPTY_MODULE_NAMES: Final = {"utils", "util", "common", "base", "helpers", "help
 EMPTY_CLASS_NAMES: Final = re.compile(r"(Manager|Handler)$|^Base[A-Z]")
 #: What is longer on purpose, and how long it may become.
 LONGER_MODULES: Final = {
-    "consumers/ownership/partition.py": 700,  # the life of a partition: its phases read as one story
-    "consumers/commands/partition.py": 500,  # the same for the lane that calls Digital River
+    "consumers/commands/partition.py": 500,  # the life of a partition of the lane that calls Digital River
 }
 LONGER_FUNCTIONS: Final[dict[str, int]] = {}
 

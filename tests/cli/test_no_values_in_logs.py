@@ -29,11 +29,13 @@ from aiohttp import web
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import KafkaError
 
+from consumers.orders import deadline_firing, order_transaction
 from consumers.orders import logic as order_batch
 from consumers.orders.fuse import Fuse
 from consumers.orders.logic import OrderLogic
-from consumers.ownership.partition import Batch, Overlay
-from consumers.ownership.store import DictStore
+from consumers.orders.working_orders import WorkingOrders
+from consumers.ownership.logic import Batch
+from consumers.ownership.store import DictStore, Overlay
 from orderflow.cli.outcome import run
 from orderflow.process import faults
 from orderflow.process.logs import ALLOWED, configure_logging
@@ -75,7 +77,8 @@ class Log:
         if self._style == "terminal":
             self._monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
         configure_logging(level="debug", style="auto" if self._style == "terminal" else self._style)
-        self._monkeypatch.setattr(order_batch, "log", structlog.get_logger())
+        for module in (order_batch, order_transaction, deadline_firing):
+            self._monkeypatch.setattr(module, "log", structlog.get_logger())
 
     def written(self) -> str:
         """What was written since."""
@@ -214,8 +217,8 @@ async def test_a_fault_in_a_deadline_names_the_order_and_the_deadline(
     store.apply({"A-1": encode_snapshot(overdue)})
     logic = _logic()
     await logic.opened(store)
-    monkeypatch.setattr(order_batch, "decide", _broken)
-    monkeypatch.setattr(logic, "_mark", lambda *_: None)
+    monkeypatch.setattr(deadline_firing, "decide", _broken)
+    monkeypatch.setattr(WorkingOrders, "mark_failed", lambda *_: None)
     await logic.step(Batch([], NOW, NOW), Overlay(store), Outbox({}, home=0, home_count=1))
     written = log.written()
     assert POISON not in written

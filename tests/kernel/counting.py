@@ -14,9 +14,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from consumers.group.membership import GroupOptions, Membership, make_consumer
 from consumers.ownership.changelog import ChangelogReader
-from consumers.ownership.options import LaneOptions, LaneTopics
-from consumers.ownership.partition import Batch, Overlay, OwnedPartition
-from consumers.ownership.store import DictStore, Store
+from consumers.ownership.logic import Batch
+from consumers.ownership.options import LaneOptions, LaneTopics, PartitionContext
+from consumers.ownership.partition import OwnedPartition, with_deadlines
+from consumers.ownership.store import DictStore, Overlay, Store
 from producers.connection import KafkaConnection
 from producers.outbox import Outbox
 from producers.transaction import Probe
@@ -129,7 +130,7 @@ def make_membership(
     topics = lane_topics(prefix)
 
     def make(number: int) -> OwnedPartition:
-        return OwnedPartition(
+        context = PartitionContext(
             number,
             partitions=partitions,
             group=group,
@@ -139,10 +140,13 @@ def make_membership(
             consumer=consumer,
             reader=reader,
             incarnation=incarnation,
-            make_store=lambda _number: DictStore(),
-            make_logic=lambda _number: CountingLogic(prefix),
             clock=clock,
             probe=probe,
+        )
+        return OwnedPartition(
+            context,
+            make_store=lambda _number: DictStore(),
+            make_intake=with_deadlines(lambda _number: CountingLogic(prefix)),
         )
 
     return Membership(

@@ -15,7 +15,7 @@ from aiokafka.admin.records_to_delete import RecordsToDelete
 
 from consumers.ownership.owner import PartitionState
 from consumers.ownership.partition import OwnedPartition
-from consumers.ownership.positions import Standing, standing
+from consumers.ownership.positions import Freshness, freshness
 from producers.connection import KafkaConnection
 from producers.outbox import OutboundRecord, Outbox
 from producers.transaction import TransactionalProducer, TransactionStep
@@ -113,11 +113,11 @@ async def test_without_the_fold_the_store_is_behind_what_was_committed(
 ) -> None:
     """The next record of a key is then counted from an old state."""
 
-    def never_fold(*arguments: Any, **more: Any) -> Standing:  # whatever standing takes
-        found = standing(*arguments, **more)
-        return Standing.CURRENT if found is Standing.FOLD else found
+    def never_fold(*arguments: Any, **more: Any) -> Freshness:  # whatever freshness takes
+        found = freshness(*arguments, **more)
+        return Freshness.CURRENT if found is Freshness.ONE_BEHIND else found
 
-    monkeypatch.setattr("consumers.ownership.partition.standing", never_fold)
+    monkeypatch.setattr("consumers.ownership.take_over.freshness", never_fold)
     found, _ = await with_a_transaction_that_fails(kafka, prefix, TransactionStep.COMMIT_IN_FLIGHT)
     assert any("came from state" in fault for fault in found)
 
@@ -231,7 +231,7 @@ async def test_a_partition_that_leaves_does_not_count_records_that_it_has_droppe
         await publish(kafka, prefix, 0, 48)
         await read_changes(kafka, prefix, 1, 48)
         owned = part(membership, 0)
-        before = dict(owned._next)
+        before = dict(owned._input.next_offsets)
         real = AIOKafkaConsumer.position
 
         async def position(consumer: AIOKafkaConsumer, tp: TopicPartition) -> int:
@@ -239,5 +239,5 @@ async def test_a_partition_that_leaves_does_not_count_records_that_it_has_droppe
             return int(await real(consumer, tp)) + 5
 
         monkeypatch.setattr(AIOKafkaConsumer, "position", position)
-        await owned._refresh_positions()
-        assert owned._next == before
+        await owned._input.refresh()
+        assert owned._input.next_offsets == before

@@ -9,10 +9,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-import consumers.ownership.partition
+import consumers.ownership.deadline_barrier
 from consumers.group.membership import Membership
+from consumers.ownership.deadline_barrier import DeadlineBarrier
 from consumers.ownership.owner import PartitionState
-from consumers.ownership.partition import OwnedPartition
 from producers.connection import KafkaConnection
 from producers.publisher import Publisher
 from statemachine.errors import ConfigError
@@ -63,7 +63,7 @@ async def test_the_backlog_rule_is_what_holds_the_deadline_back(
     apache_kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the rule switched off the deadline fires before the answer is read: the test above can fail."""
-    monkeypatch.setattr(OwnedPartition, "_barrier_reached", lambda _: True)
+    monkeypatch.setattr(DeadlineBarrier, "_is_reached", lambda _: True)
     assert "deadline" in await _answer_in_backlog(apache_kafka, prefix)
 
 
@@ -161,7 +161,7 @@ async def test_positions_pass_markers_before_retention_overtakes_them(
     apache_kafka: str, prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a quiet spell retention deletes all that was read, markers too: nothing is lost, so the partition starts again."""
-    monkeypatch.setattr(consumers.ownership.partition, "_IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(consumers.ownership.deadline_barrier, "_IDLE_SECONDS", 0.3)
     await make_topics(apache_kafka, prefix, PARTITIONS)
     left = TopicPartition(f"{prefix}left", 0)
     writer = AIOKafkaProducer(bootstrap_servers=apache_kafka, transactional_id=f"{prefix}writer")

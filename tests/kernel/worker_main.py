@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import structlog
 
-import consumers.ownership.partition
+import consumers.ownership.take_over
 import producers.transaction
-from consumers.ownership.positions import Standing
+from consumers.ownership.positions import Freshness
 from producers.connection import KafkaConnection, Limits
 from producers.transaction import TransactionStep
 from tests.kernel.counting import make_membership
@@ -83,14 +83,14 @@ def _without_partition_in_id(_group: str, _partition: int) -> str:
     return f"any-{uuid.uuid4().hex}"
 
 
-def _always_current(*_arguments: object, **_more: object) -> Standing:
-    return Standing.CURRENT
+def _always_current(*_arguments: object, **_more: object) -> Freshness:
+    return Freshness.CURRENT
 
 
 #: Name -> what is replaced by what.
 MUTANTS: dict[str, tuple[object, str, object]] = {
     "id_without_partition": (producers.transaction, "transactional_id", _without_partition_in_id),
-    "store_not_proven": (consumers.ownership.partition, "standing", _always_current),
+    "store_not_proven": (consumers.ownership.take_over, "freshness", _always_current),
 }
 
 

@@ -25,8 +25,8 @@ from consumers.lanes import LaneContext
 from consumers.ownership.options import LaneOptions
 from consumers.ownership.owner import PartitionState
 from consumers.requests.breaker import Breaker
-from consumers.requests.progress import PENDING_MAX, AskingProgress, read_asking_progress
-from consumers.requests.records import AskingOptions
+from consumers.requests.progress import PENDING_MAX, RequestProgress, read_request_progress
+from consumers.requests.records import RequestOptions
 from consumers.webhooks.lane import make_webhook_lane
 from producers.connection import KafkaConnection, Limits
 from producers.encoding import encode_command
@@ -43,7 +43,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(90)]
 PARTITIONS = 4
 #: Longer than any of these tests may take: who waits for them has failed.
 LEASE, HTTP = 5.0, 60.0
-WAITS = AskingOptions()
+WAITS = RequestOptions()
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ async def test_a_bad_command_is_set_aside_and_the_lane_goes_on(
 async def test_a_breaker_that_opened_with_the_last_commands_lets_the_next_ones_in(
     apache_kafka: str, prefix: str, river: FileRiver
 ) -> None:
-    """All desks are empty and the breaker is open: after its pause the lane reads again, probes, and goes on."""
+    """All queues are empty and the breaker is open: after its pause the lane reads again, probes, and goes on."""
     await command_topics(apache_kafka, prefix)
     member = commands_member(apache_kafka, prefix, river)
     river._fail = lambda what, _count: Unavailable("503", status=503) if what in ("call", "look") else None
@@ -321,7 +321,7 @@ async def test_commands_wait_while_digital_river_is_down_and_somebody_can_see_wh
     assert {json.loads(record.value)["type"] for record in records} == {"digitalriver.checkout_deleted"}
 
 
-def webhooks_member(bootstrap: str, prefix: str, river: FileRiver, waits: AskingOptions = WAITS) -> Membership:
+def webhooks_member(bootstrap: str, prefix: str, river: FileRiver, waits: RequestOptions = WAITS) -> Membership:
     """A member of the webhook lane."""
     context = LaneContext(
         KafkaConnection(bootstrap), prefix=prefix, partitions=2, incarnation=uuid.uuid4().hex, group=group_options()
@@ -399,7 +399,7 @@ async def test_an_order_that_alone_cannot_be_read_stops_nobody_and_no_restart_re
     topic, inbox = prefixed(prefix, Topic.DR_WEBHOOKS), prefixed(prefix, Topic.INBOX)
     river.orders |= {f"DR{n}": f"A-{n}" for n in range(60)}
     river.fails = {"read DR-bad": Unavailable("GET /orders/{id}: HTTP 500", status=500)}
-    waits = AskingOptions(age_seconds_max=4.0, backoff_seconds_max=0.5)
+    waits = RequestOptions(age_seconds_max=4.0, backoff_seconds_max=0.5)
     await write(apache_kafka, topic, [webhook("bad-0", order="DR-bad")], partition=0)
     await write(apache_kafka, topic, [webhook(f"e{n}", order=f"DR{n}") for n in range(20)], partition=0)
     async with running(webhooks_member(apache_kafka, prefix, river, waits)):
@@ -444,7 +444,7 @@ async def eventually_pending(bootstrap: str, group: str, partition: TopicPartiti
             await asyncio.sleep(0.2)
 
 
-async def told(bootstrap: str, group: str, partition: TopicPartition) -> AskingProgress | None:
+async def told(bootstrap: str, group: str, partition: TopicPartition) -> RequestProgress | None:
     """What a group has committed; None while that is nothing of ours, or Kafka does not tell."""
     reader = CommandReader(KafkaConnection(bootstrap))
     try:
@@ -453,7 +453,7 @@ async def told(bootstrap: str, group: str, partition: TopicPartition) -> AskingP
         return None
     finally:
         await reader.close()
-    return None if found is None else read_asking_progress(*found)
+    return None if found is None else read_request_progress(*found)
 
 
 def catalogue_member(
@@ -461,7 +461,7 @@ def catalogue_member(
     prefix: str,
     river: FileRiver,
     partitions: int = 2,
-    waits: AskingOptions = WAITS,
+    waits: RequestOptions = WAITS,
     worker: str = "one",
 ) -> Membership:
     """A member of the catalogue lane."""
@@ -522,7 +522,7 @@ async def test_a_sku_that_alone_fails_stops_nobody_and_the_others_are_written_on
     """At its age it is refused, with a problem, and its event is a dead letter."""
     topic, skus = await catalogue_topics(apache_kafka, prefix)
     river.fails = {"put S-bad": Unavailable("PUT /skus/{id}: HTTP 500", status=500)}
-    waits = AskingOptions(age_seconds_max=2.0, http_timeout_seconds=0.2, settle_seconds=0.2, backoff_seconds_max=0.5)
+    waits = RequestOptions(age_seconds_max=2.0, http_timeout_seconds=0.2, settle_seconds=0.2, backoff_seconds_max=0.5)
     await write(apache_kafka, topic, [sku("bad", "S-bad", "bad")], partition=0)
     await write(apache_kafka, topic, [sku(f"g{n}", f"S-{n}", f"good-{n}") for n in range(20)], partition=0)
     async with running(catalogue_member(apache_kafka, prefix, river, waits=waits)):
@@ -550,7 +550,7 @@ async def test_a_successor_writes_a_sku_again_only_when_the_old_request_is_over(
     topic, skus = await catalogue_topics(apache_kafka, prefix)
     river.answer_seconds = {"S-1": 60.0}
     await write(apache_kafka, topic, [sku("1", "S-1", "old")], partition=0)
-    long = AskingOptions(http_timeout_seconds=6.0, settle_seconds=6.0)
+    long = RequestOptions(http_timeout_seconds=6.0, settle_seconds=6.0)
     first = catalogue_member(apache_kafka, prefix, river, waits=long)
     async with running(first):
         await eventually(lambda: [name for name, _ in river.written] == ["old"])
@@ -560,7 +560,7 @@ async def test_a_successor_writes_a_sku_again_only_when_the_old_request_is_over(
     river.answer_seconds = {}
     more = [sku("2", "S-1", "new"), sku("3", "S-2", "other")]
     await write(apache_kafka, topic, more, partition=0)
-    short = AskingOptions(http_timeout_seconds=0.1, settle_seconds=0.1)
+    short = RequestOptions(http_timeout_seconds=0.1, settle_seconds=0.1)
     async with running(catalogue_member(apache_kafka, prefix, river, waits=short)):
         await until(apache_kafka, skus, 3)
     written = dict(river.written)
@@ -593,7 +593,7 @@ async def test_a_doubt_outlives_a_resume_before_the_first_transaction(
 ) -> None:
     """Behind an older version, which told nothing of its requests, the SKUs wait also when the fleet grows meanwhile."""
     topic, skus = await catalogue_topics(apache_kafka, prefix)
-    group, waits = group_id(prefix, Lane.CATALOGUE), AskingOptions(http_timeout_seconds=1.5, settle_seconds=1.5)
+    group, waits = group_id(prefix, Lane.CATALOGUE), RequestOptions(http_timeout_seconds=1.5, settle_seconds=1.5)
     for number in (0, 1):
         await write(apache_kafka, topic, [sku(f"{number}", f"S-{number}", "name")], partition=number)
     tps = [TopicPartition(topic, number) for number in (0, 1)]
@@ -618,7 +618,7 @@ async def test_a_doubt_outlives_a_resume_before_the_first_transaction(
             async with asyncio.timeout(5):
                 while (found := await told(apache_kafka, group, tps[number])) is None:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
-            assert (found.offset, found.doubtful_below, found.wait_seconds) == (0, 1, LEASE + waits.over_seconds)
+            assert (found.offset, found.uncertain_below, found.wait_seconds) == (0, 1, LEASE + waits.over_seconds)
             await until(apache_kafka, skus, 2)
     assert [moment - at >= LEASE + waits.over_seconds for _, moment in river.written] == [True, True]
 

@@ -54,7 +54,7 @@ async def test_after_the_cause_is_gone_a_restarted_worker_takes_all_that_was_hel
         await lane.until_partition(0, PartitionState.STOPPED)
     async with order_lane(kafka, prefix, fuse_records_min=0, answering=False) as lane:
         await lane.until(lambda: lane.counts("dead") + lane.counts("parked") + lane.counts("repeated") > 0)
-        await lane.until(lambda: any(tp_next == 700 for tp_next in lane.partition(0)._next.values()))
+        await lane.until(lambda: any(tp_next == 700 for tp_next in lane.partition(0)._input.next_offsets.values()))
     outputs = await read_outputs(kafka, prefix)
     garbage = [number for number, record in enumerate(flood) if (record.value or b"").startswith(b"garbage")]
     assert sorted(letter.place.offset for letter in outputs.letters) == garbage

@@ -1,6 +1,7 @@
 """The simulator's memory: all resources with the indexes that requests need, the clock, ids, and the log of events.
 
-No request walks over all orders. Nothing here knows HTTP.
+Requests of orderflow name an order, a checkout or an upstream id, and an index finds it. Requests that only people make walk over
+everything: lists without a filter, ``GET /charges/{id}``, the books of all orders. Nothing here knows HTTP.
 """
 
 from __future__ import annotations

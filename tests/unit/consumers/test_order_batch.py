@@ -10,8 +10,8 @@ from aiokafka import ConsumerRecord
 
 from consumers.orders.fuse import Fuse
 from consumers.orders.logic import OrderLogic
-from consumers.ownership.partition import Batch, Overlay
-from consumers.ownership.store import DictStore
+from consumers.ownership.logic import Batch
+from consumers.ownership.store import DictStore, Overlay
 from producers.outbox import Outbox
 from producers.sizes import Room
 from producers.topics import Topic

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from consumers.ownership.interruption import unless
 from consumers.ownership.lease import StepLease
+from consumers.ownership.owner import run_unless_set
 from statemachine.errors import TransactionAborted
 from tests.unit.consumers.steady import Steady
 
@@ -15,9 +15,9 @@ from tests.unit.consumers.steady import Steady
 async def test_work_that_ends_is_done_and_work_that_is_revoked_is_not() -> None:
     """What was cut off is done again by whoever comes next."""
     leaving = asyncio.Event()
-    assert await unless(leaving, asyncio.sleep(0))
+    assert await run_unless_set(leaving, asyncio.sleep(0))
     asyncio.get_running_loop().call_later(0.01, leaving.set)
-    assert not await unless(leaving, asyncio.sleep(60))
+    assert not await run_unless_set(leaving, asyncio.sleep(60))
 
 
 async def test_what_the_work_raises_comes_out() -> None:
@@ -27,7 +27,7 @@ async def test_what_the_work_raises_comes_out() -> None:
         raise TransactionAborted("fenced, perhaps")
 
     with pytest.raises(TransactionAborted):
-        await unless(asyncio.Event(), work())
+        await run_unless_set(asyncio.Event(), work())
 
 
 def test_an_heir_waits_until_the_old_owner_s_lease_is_over() -> None:

@@ -13,14 +13,15 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from consumers.catalogue.lane import CatalogueLogic
+from consumers.catalogue.logic import CatalogueLogic
 from consumers.ownership.lease import Lease
-from consumers.ownership.partition import Batch, Overlay
-from consumers.ownership.store import DictStore
+from consumers.ownership.logic import Batch
+from consumers.ownership.store import DictStore, Overlay
 from consumers.requests.rate_limit import RateLimit
-from consumers.requests.records import AskingOptions
-from consumers.requests.retrying import Asking
-from consumers.webhooks.lane import OrderCache, WebhookLogic
+from consumers.requests.records import RequestOptions
+from consumers.requests.retrying import RetryingRequests
+from consumers.webhooks.logic import WebhookLogic
+from consumers.webhooks.order_cache import OrderCache
 from producers.outbox import OutboundRecord, Outbox
 from producers.partitioner import partition_of
 from producers.sizes import Room
@@ -67,13 +68,15 @@ class Lane:
     fail: Callable[[str, int], Exception | None] = lambda _what, _count: None
     store: DictStore = field(default_factory=DictStore)
     good: bytes | None = None
-    options: AskingOptions = field(default_factory=AskingOptions)
+    options: RequestOptions = field(default_factory=RequestOptions)
 
     def __post_init__(self) -> None:
         self.time = Steady()
         self.river = FileRiver(self.books, fail=self._fail)
         self.river.clock = self.time
-        self.asking = Asking(RateLimit(0, lambda: 1.0), clock=self.time, sleep=self.time.sleep, jitter=lambda: 1.0)
+        self.requests = RetryingRequests(
+            RateLimit(0, lambda: 1.0), clock=self.time, sleep=self.time.sleep, jitter=lambda: 1.0
+        )
         self.cache = OrderCache()
         self.lease = Lease(5.0, self.time)
         self.webhooks = WebhookLogic(
@@ -81,14 +84,14 @@ class Lane:
             provider=self.river,
             verify=self._verify,
             cache=self.cache,
-            asking=self.asking,
+            requests=self.requests,
             room=Room(),
             options=self.options,
         )
         self.catalogue = CatalogueLogic(
             prefix="",
             provider=self.river,
-            asking=self.asking,
+            requests=self.requests,
             room=Room(),
             lease=self.lease,
             options=self.options,
@@ -115,7 +118,7 @@ class Lane:
             self.offset = record.offset + 1
         await logic.opened(self.store)
         wake, batch = asyncio.Event(), Batch(records, None, NOW)
-        logic.desk.wake = wake.set
+        logic.queues.wake = wake.set
         while True:
             overlay = Overlay(self.store)
             await logic.step(batch, overlay, outbox)
@@ -123,18 +126,18 @@ class Lane:
             self.lease.renew(self.time())
             logic.committed(overlay.changes)
             batch = Batch([], None, NOW)
-            while not logic.desk.ready:
-                if logic.desk.crash is not None:
-                    raise logic.desk.crash
-                if not logic.desk.busy or until(outbox):
+            while not logic.queues.ready:
+                if logic.queues.crash is not None:
+                    raise logic.queues.crash
+                if not logic.queues.busy or until(outbox):
                     return outbox
                 wake.clear()
-                if logic.desk.calling:
+                if logic.queues.calling:
                     await wake.wait()
                 else:
-                    await self.time.sleep(logic.desk.due_in or 0.0)
+                    await self.time.sleep(logic.queues.due_in or 0.0)
                     if logic is self.webhooks:
-                        logic.desk.start()
+                        logic.queues.start()
 
 
 def written(outbox: Outbox, topic: str) -> list[OutboundRecord]:
@@ -207,7 +210,7 @@ async def test_a_fact_that_does_not_fit_into_the_inbox_is_set_aside(lane: Lane) 
         provider=lane.river,
         verify=lane._verify,
         cache=lane.cache,
-        asking=lane.asking,
+        requests=lane.requests,
         room=Room(record_bytes_max=600),
         options=lane.options,
     )
@@ -279,7 +282,7 @@ ALL_FAIL: list[DigitalRiverError] = [
 @pytest.mark.parametrize("error", ALL_FAIL)
 async def test_while_digital_river_cannot_be_asked_nothing_is_set_aside(lane: Lane, error: DigitalRiverError) -> None:
     """However long it takes: time in which nobody is answered is no age. Then all is handed over, in order."""
-    lane.options = AskingOptions(age_seconds_max=300)
+    lane.options = RequestOptions(age_seconds_max=300)
     lane.__post_init__()
     orders = [f"DR{n}" for n in range(20)]
     lane.fail = lambda what, _count: error if what == "read" else None
@@ -337,7 +340,7 @@ async def test_an_order_that_alone_cannot_be_read_is_set_aside_by_name_at_its_ag
     assert all(str(error) in detail for detail in details)
     [told] = [line for line in logs if line["event"] == "object_unanswered"]
     assert (told["dr_order_id"], told["topic"]) == ("DR-bad", "dr-webhooks")
-    assert not lane.webhooks.desk.busy
+    assert not lane.webhooks.queues.busy
 
 
 async def test_an_order_that_can_be_read_again_loses_nothing(lane: Lane) -> None:
@@ -497,7 +500,7 @@ async def test_what_took_no_effect_is_written_again_soon(lane: Lane, error: Digi
 
 async def test_a_sku_that_alone_fails_is_refused_at_its_age_and_the_others_are_written_once(lane: Lane) -> None:
     """Its event is a dead letter, ``skus`` says why, and a later event of it is tried as ever."""
-    lane.options = AskingOptions(age_seconds_max=300)
+    lane.options = RequestOptions(age_seconds_max=300)
     lane.__post_init__()
     fail_for(lane, "S-bad", Unavailable("PUT /skus/{id}: HTTP 500", status=500), "put")
     good = [sku(f"g{n}", f"name-{n}", key=f"S-{n}".encode()) for n in range(20)]
@@ -561,7 +564,7 @@ async def test_a_sku_is_not_written_once_the_lease_has_run_out(lane: Lane, name:
     lane.catalogue.committed({})  # but the transaction that renews the lease is not there
     for _ in range(500):
         await asyncio.sleep(0)
-    assert lane.catalogue.desk.renewal_wanted
+    assert lane.catalogue.queues.renewal_wanted
     assert names(lane) == ["first"]
     await lane.step(lane.catalogue)
     assert names(lane) == ["first", name or ""], "with a new lease it is written"
@@ -574,7 +577,7 @@ async def test_a_sku_is_not_written_before_its_record_is_named_in_committed_prog
     for _ in range(500):
         await asyncio.sleep(0)
     assert lane.river.count("put") == 0
-    progress = lane.catalogue.desk.progress(1)
+    progress = lane.catalogue.queues.progress(1)
     assert (progress.offset, progress.read_to, dict(progress.pending)) == (0, 1, {0: 0})
     lane.catalogue.committed({})
     await lane.step(lane.catalogue)

@@ -12,17 +12,18 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 from consumers.commands.reader import CommandReader
 from consumers.ownership.lease import Lease, steady_clock
-from consumers.ownership.options import LaneOptions, LaneTopics
+from consumers.ownership.logic import Batch
+from consumers.ownership.options import LaneOptions, LaneTopics, PartitionContext
 from consumers.ownership.owner import PartitionState
-from consumers.ownership.partition import Batch, Overlay, OwnedPartition
+from consumers.ownership.partition import OwnedPartition, with_deadlines
 from consumers.ownership.records import record_bytes
-from consumers.ownership.store import DictStore, Store
+from consumers.ownership.store import DictStore, Overlay, Store
 from consumers.provider import MayWrite
-from consumers.requests.partition import AskingPartition
-from consumers.requests.queues import AskingDesk
+from consumers.requests.intake import RequestIntake
+from consumers.requests.queues import ObjectQueues
 from consumers.requests.rate_limit import RateLimit
-from consumers.requests.records import AskingOptions
-from consumers.requests.retrying import Asking
+from consumers.requests.records import RequestOptions
+from consumers.requests.retrying import RetryingRequests
 from producers.connection import KafkaConnection
 from producers.outbox import Outbox
 
@@ -40,9 +41,9 @@ class Logic:
         async def ask(_key: str, item: str, _may_write: MayWrite) -> str:
             return item
 
-        asking = Asking(RateLimit(0, lambda: 1.0), clock=steady_clock)
-        self.desk: AskingDesk[Any, Any] = AskingDesk(
-            asking, ask, options=AskingOptions(), incarnation="one", place={}, about="sku_id"
+        requests = RetryingRequests(RateLimit(0, lambda: 1.0), clock=steady_clock)
+        self.queues: ObjectQueues[Any, Any] = ObjectQueues(
+            requests, ask, options=RequestOptions(), incarnation="one", log_fields={}, log_key="sku_id"
         )
 
     async def opened(self, store: Store) -> None:
@@ -59,32 +60,35 @@ class Logic:
         return None
 
 
-def make_asking(_number: int, _lease: Lease | None) -> Logic:
+def make_request_logic(_number: int, _lease: Lease | None) -> Logic:
     """Makes the logic."""
     return Logic()
 
 
-@pytest.fixture(params=[OwnedPartition, AskingPartition])
+@pytest.fixture(params=["deadlines", "requests"])
 async def partition(request: pytest.FixtureRequest) -> AsyncIterator[OwnedPartition]:
     """A partition of each kind, as it is once it has taken over."""
     connection = KafkaConnection("127.0.0.1:1")
     consumer = AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1")
-    more: dict[str, Any] = {
-        "partitions": 1,
-        "group": "g",
-        "topics": TOPICS,
-        "options": OPTIONS,
-        "connection": connection,
-        "consumer": consumer,
-        "reader": CommandReader(connection),
-        "incarnation": "one",
-        "make_store": lambda _number: DictStore(),
-        "clock": lambda: datetime.now(UTC),
+    reader = CommandReader(connection)
+    context = PartitionContext(
+        0,
+        partitions=1,
+        group="g",
+        topics=TOPICS,
+        options=OPTIONS,
+        connection=connection,
+        consumer=consumer,
+        reader=reader,
+        incarnation="one",
+        clock=lambda: datetime.now(UTC),
+    )
+    intakes = {
+        "deadlines": with_deadlines(lambda _: Logic()),
+        "requests": lambda *parts: RequestIntake(*parts, reader=reader, make_logic=make_request_logic),
     }
-    kind = request.param
-    made: OwnedPartition = kind(0, make_logic=make_asking if kind is AskingPartition else lambda _: Logic(), **more)
-    made._logic = made._make_logic(0)
-    made._queued = {TP: 0}
+    made = OwnedPartition(context, make_store=lambda _number: DictStore(), make_intake=intakes[request.param])
+    made._logic = made._intake.new_logic()
     made._become(PartitionState.RUNNING)
     yield made
     await consumer.stop()
@@ -103,10 +107,10 @@ async def test_what_a_partition_holds_unread_is_what_lies_in_its_queue(partition
         partition.feed(TP, [record(offset + n, 10_000 if n % 7 == 6 else 10) for n in range(40)])
         offset += 40
         for _ in range(6):
-            assert partition._queued_bytes == sum(map(record_bytes, partition._queue)) > 0
+            assert partition._input.bytes == sum(map(record_bytes, partition._input._records)) > 0
             batch = await asyncio.wait_for(partition._next_batch(), 5.0)
             assert batch is not None
             assert batch.records
-        assert (len(partition._queue), partition._queued_bytes) == (0, 0)
+        assert (len(partition._input), partition._input.bytes) == (0, 0)
     partition.queue_bytes_max = 1
     assert partition.hungry, "with nothing unread it asks for more"

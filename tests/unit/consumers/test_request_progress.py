@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from consumers.requests.progress import PENDING_MAX, AskingProgress, read_asking_progress
+from consumers.requests.progress import PENDING_MAX, RequestProgress, read_request_progress
 
 PROGRESS = [
-    AskingProgress("me", 7, {}),
-    AskingProgress("me", 900, {3: 0, 4: 61, 899: 0}, 65.0),
-    AskingProgress("me", 900, {3: 0, 4: 61, 899: 0}, 12.5, frozenset({4, 899})),
-    AskingProgress("me", 900, {3: 0}, 12.5, frozenset()),
-    AskingProgress("me", 5, {3: 0}, 12.5, None, 40),
+    RequestProgress("me", 7, {}),
+    RequestProgress("me", 900, {3: 0, 4: 61, 899: 0}, 65.0),
+    RequestProgress("me", 900, {3: 0, 4: 61, 899: 0}, 12.5, frozenset({4, 899})),
+    RequestProgress("me", 900, {3: 0}, 12.5, frozenset()),
+    RequestProgress("me", 5, {3: 0}, 12.5, None, 40),
 ]
 
 
 @pytest.mark.parametrize("progress", PROGRESS)
-def test_what_is_written_is_read(progress: AskingProgress) -> None:
+def test_what_is_written_is_read(progress: RequestProgress) -> None:
     """By any successor."""
-    assert read_asking_progress(progress.offset, progress.encode()) == progress
+    assert read_request_progress(progress.offset, progress.encode()) == progress
 
 
 def test_the_first_record_that_is_not_done_is_what_is_committed() -> None:
@@ -29,19 +29,19 @@ def test_the_first_record_that_is_not_done_is_what_is_committed() -> None:
 def test_the_largest_metadata_is_one_that_kafka_takes() -> None:
     """Every record far from the one before it, each an hour old, each open."""
     offsets = [10**12 + place * 10**9 for place in range(PENDING_MAX)]
-    largest = AskingProgress(
+    largest = RequestProgress(
         "a" * 32, 2 * 10**12, dict.fromkeys(offsets, 3600), 9999.123456, frozenset(offsets), 2 * 10**12
     )
     assert len(largest.encode().encode()) < 4096
-    assert read_asking_progress(largest.offset, largest.encode()) == largest
+    assert read_request_progress(largest.offset, largest.encode()) == largest
 
 
 @pytest.mark.parametrize("metadata", ["", "anything", '{"incarnation":"x","transaction":1}'])
 def test_metadata_of_somebody_else_says_nothing(metadata: str) -> None:
     """Of an older version, or of Kafka's own tool."""
-    assert read_asking_progress(5, metadata) is None
+    assert read_request_progress(5, metadata) is None
 
 
 def test_an_offset_that_was_moved_beside_its_metadata_says_nothing() -> None:
     """An operator decided: nothing is passed."""
-    assert read_asking_progress(2, PROGRESS[1].encode()) is None
+    assert read_request_progress(2, PROGRESS[1].encode()) is None

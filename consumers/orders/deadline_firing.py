@@ -1,0 +1,72 @@
+"""Firing the deadlines of one order that are due."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import assert_never
+
+import msgspec
+import structlog
+
+from consumers.orders.working_orders import WorkingOrder, WorkingOrders
+from producers.topics import Topic
+from statemachine.decide import decide
+from statemachine.effects.deadlines import deadline_event
+from statemachine.errors import ConfigError
+from statemachine.messages.events import Event
+from statemachine.order.decision import Moved, Parked, Refused, Repeated
+from statemachine.order.order import Deadline
+from statemachine.order.policy import Policy
+
+log = structlog.get_logger(__name__)
+
+#: A deadline that is still due after it fired this often in a row is a fault of ours.
+_FIRINGS_MAX = 20
+
+
+def fire_deadlines(order_id: str, until: datetime, orders: WorkingOrders, *, policy: Policy, number: int) -> None:
+    """Fire the deadlines of an order that are due at ``until``, earliest first; each firing may move the others.
+
+    ``number``: the partition's, for the log.
+    """
+    transaction = orders.transaction
+    working = orders.find(order_id) or orders.add(order_id)
+    for _ in range(_FIRINGS_MAX):
+        order = working.order
+        due = [] if order is None else sorted((d for d in order.deadlines if d.due <= until), key=lambda d: d.due)
+        if order is None or not due:
+            return
+        event = deadline_event(order, due[0])
+        transaction.counts["fired"] += 1
+        try:
+            decision = decide(order, event, now=transaction.now, policy=policy)
+        except ConfigError:
+            raise
+        except Exception as error:
+            place = {"topic": Topic.ORDERS.value, "partition": number}  # a deadline is in the order's snapshot
+            log.exception("deadline_failed", order_id=order_id, deadline=due[0].name, due=due[0].due, **place)
+            _drop(orders, working, event, due[0], failure(error))
+            continue
+        match decision:
+            case Moved(moved, effects):
+                working.change(moved)
+                transaction.add(effects)
+            case Parked() | Repeated() | Refused():
+                _drop(orders, working, event, due[0], f"deadline {due[0].name} moved nothing")
+            case _:
+                assert_never(decision)
+
+
+def _drop(orders: WorkingOrders, working: WorkingOrder, event: Event, deadline: Deadline, detail: str) -> None:
+    """Take out a deadline that cannot be carried out, with attention: it would fail again for ever."""
+    orders.mark_failed(working, event, detail)
+    if working.order is not None:
+        left = tuple(d for d in working.order.deadlines if (d.name, d.due) != (deadline.name, deadline.due))
+        working.change(msgspec.structs.replace(working.order, deadlines=left))
+
+
+def failure(error: Exception) -> str:
+    """What went wrong, without values: only our own errors speak in sentences made for people."""
+    if type(error).__module__.startswith("statemachine"):
+        return str(error)
+    return f"internal error ({type(error).__name__}); the worker's log has the details"

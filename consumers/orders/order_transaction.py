@@ -1,0 +1,124 @@
+"""What a batch of orders adds to its transaction: state changes, commands, index entries, forwarded records and dead letters.
+
+Nothing is written here: the partition commits the outbox, or drops it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from producers.dead_letters import dead_letter, log_fields
+from producers.encoding import encode_command, encode_event_refused, encode_index_entry, encode_state_change
+from producers.outbox import Outbox
+from producers.sizes import Room, fits
+from producers.topics import Topic, prefixed
+from statemachine.errors import Reason
+from statemachine.messages.decoding import ORIGIN_HEADER, cause_of
+from statemachine.messages.envelope import Cause, Headers, Record
+from statemachine.order.decision import Effect, IndexEntry, SetAside, StateChange
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OrderOutputs:
+    """Where the order lane writes, by the topics' full names."""
+
+    changes: str
+    commands: str
+    letters: str
+    inbox: str
+    index: str
+    #: Of the producer that writes: it decides what fits into a record.
+    room: Room
+
+
+def order_outputs(prefix: str, room: Room) -> OrderOutputs:
+    """The outputs under a prefix."""
+    return OrderOutputs(
+        changes=prefixed(prefix, Topic.ORDER_STATE_CHANGES),
+        commands=prefixed(prefix, Topic.DR_COMMANDS),
+        letters=prefixed(prefix, Topic.DEAD_LETTERS),
+        inbox=prefixed(prefix, Topic.INBOX),
+        index=prefixed(prefix, Topic.INDEX),
+        room=room,
+    )
+
+
+class OrderTransaction:
+    """One per batch."""
+
+    def __init__(self, outputs: OrderOutputs, outbox: Outbox, counts: Counter[str], *, now: datetime) -> None:
+        """``counts``: what became of the records, by word."""
+        self._outputs = outputs
+        self._outbox = outbox
+        self.counts = counts
+        self.now = now
+
+    def add(self, effects: tuple[Effect, ...]) -> None:
+        """Add a record for each effect of a decision."""
+        for effect in effects:
+            if isinstance(effect, StateChange):
+                self.counts["changes"] += 1
+                self._outbox.add(self._outputs.changes, effect.order_id.encode(), encode_state_change(effect))
+            elif isinstance(effect, SetAside):
+                self.set_aside(effect.record, effect.cause, effect.reason, effect.detail)
+            elif isinstance(effect, IndexEntry):
+                self._outbox.add_foreign(self._outputs.index, effect.dr_id.encode(), encode_index_entry(effect))
+            else:
+                self.counts["commands"] += 1
+                value = encode_command(effect, time=self.now)
+                self._outbox.add(self._outputs.commands, effect.order_id.encode(), value)
+
+    def set_aside(self, record: Record, cause: Cause | None, reason: Reason, detail: str) -> None:
+        """Add a dead letter; and for the service that sent a public event, the news that it was refused."""
+        self.counts["dead"] += 1
+        self.counts[f"dead.{reason}"] += 1
+        if cause is not None and not is_our_own(cause):
+            record = as_first_received(record, cause)
+        letter = dead_letter(record, reason, detail, at=self.now, room=self._outputs.room)
+        self._outbox.add_foreign(self._outputs.letters, letter.key, letter.value, letter.headers)
+        log.warning("dead_letter", **log_fields(record, reason, detail))
+        if cause is not None and record.key is not None and not is_our_own(cause):
+            value = encode_event_refused(record.key.decode(), cause, detail, time=self.now)
+            self._outbox.add_foreign(self._outputs.changes, record.key, value)
+
+    def forward(self, record: Record) -> None:
+        """Send a record whose key does not hash here to its own partition through the inbox, unchanged. It is forwarded once."""
+        if record.topic == Topic.INBOX:
+            detail = "the key does not hash to this partition of the inbox; writers of the inbox must use murmur2"
+            self.set_aside(record, None, "misrouted", detail)
+            return
+        origin = f"{record.topic}/{record.partition}/{record.offset}".encode()
+        headers = (*record.headers, (ORIGIN_HEADER, origin))
+        if not fits(record.key, record.value, headers, self._outputs.room):
+            detail = "the key does not hash to this partition, and the record is too large to be forwarded to its own"
+            self.set_aside(record, cause_of(record), "too_large", detail)
+            return
+        self.counts["forwarded"] += 1
+        self._outbox.add_foreign(self._outputs.inbox, record.key, record.value, headers)
+
+
+def as_first_received(record: Record, cause: Cause) -> Record:
+    """The record of a public event where it first came in: the letter of a forwarded one is that of its first arrival."""
+    if cause.topic is None or cause.partition is None or cause.offset is None:
+        return record
+    headers = record.headers
+    if record.topic == Topic.INBOX and cause.topic != Topic.INBOX:
+        headers = _without_origin(headers)
+    return Record(cause.topic, cause.partition, cause.offset, record.key, record.value, headers)
+
+
+def _without_origin(headers: Headers) -> Headers:
+    """The headers as they were before the lane added its own, which is the last of that name."""
+    at = max(at for at, (name, _) in enumerate(headers) if name == ORIGIN_HEADER)
+    return (*headers[:at], *headers[at + 1 :])
+
+
+def is_our_own(cause: Cause) -> bool:
+    """An outcome or a webhook that a lane of ours wrote: nobody outside waits for news of it."""
+    return cause.topic in (Topic.INBOX, Topic.DR_WEBHOOKS) and cause.type.startswith("digitalriver.")

@@ -1,0 +1,116 @@
+"""The orders that a batch works on. Each is decoded once and encoded once; nothing but the overlay is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from consumers.orders.order_transaction import OrderTransaction
+from consumers.ownership.store import Overlay
+from statemachine.effects.attention import mark_failed, mark_too_large
+from statemachine.effects.expiring import is_empty_shell
+from statemachine.errors import InvariantBroken, UnreadableTable
+from statemachine.messages.envelope import Record
+from statemachine.messages.events import Event
+from statemachine.order.decision import Moved
+from statemachine.order.order import Order
+from statemachine.order.snapshot import decode_snapshot, encode_snapshot
+
+#: Largest snapshot of one order.
+SNAPSHOT_BYTES_MAX = 512 * 1024
+#: JSON text inside a JSON string grows by escapes; and what a decision may add of its own.
+_GROWTH_FACTOR, _GROWTH_BYTES = 2, 8 * 1024
+#: Bytes of a snapshot that are kept free for ``attention``: as many reasons as an order keeps, and what encodes them.
+_ATTENTION_BYTES = 8 * 1024
+
+
+class WorkingOrder:
+    """One order while a batch works on it."""
+
+    __slots__ = ("changed", "order", "size_bound")
+
+    def __init__(self, order: Order | None, size: int) -> None:
+        self.order = order
+        self.changed = False
+        #: The encoded size is at most this; exact encoding is for those that come near the limit.
+        self.size_bound = size
+
+    def change(self, order: Order) -> None:
+        """The order is ``order`` now."""
+        self.order, self.changed = order, True
+
+
+class WorkingOrders:
+    """All of one batch."""
+
+    def __init__(self, overlay: Overlay, transaction: OrderTransaction, *, table: str, bytes_max: int) -> None:
+        """``table``: the topic of the snapshots; ``bytes_max``: the largest snapshot of one order."""
+        self._overlay = overlay
+        self.transaction = transaction
+        self._table = table
+        self._bytes_max = bytes_max
+        self._orders: dict[str, WorkingOrder] = {}
+
+    def find(self, order_id: str) -> WorkingOrder | None:
+        """The order, if it is in the batch already or has a snapshot.
+
+        Raises:
+            UnreadableTable: Its snapshot cannot be read.
+        """
+        working = self._orders.get(order_id)
+        if working is None and (snapshot := self._overlay.get(order_id)) is not None:
+            try:
+                working = self._orders[order_id] = WorkingOrder(decode_snapshot(snapshot), len(snapshot))
+            except InvariantBroken:
+                raise unreadable(order_id, self._table) from None
+        return working
+
+    def add(self, order_id: str) -> WorkingOrder:
+        """An order that is new."""
+        working = self._orders[order_id] = WorkingOrder(None, 0)
+        return working
+
+    def replace(self, working: WorkingOrder, order: Order, record: Record, event: Event) -> bool:
+        """Change the order, unless its snapshot would grow past its limit: then a dead letter, and a person is told."""
+        bound = working.size_bound + len(record.value or b"") * _GROWTH_FACTOR + _GROWTH_BYTES
+        if bound > self._bytes_max:
+            bound = len(encode_snapshot(order))
+            most = self._bytes_max - _ATTENTION_BYTES
+            if bound > most:
+                detail = f"the order would take {bound} bytes, more than the {most} that one may take"
+                self.transaction.set_aside(record, event.cause, "too_large", detail)
+                self._mark(working, event, mark_too_large, "the order has no room for it")
+                return False
+        working.change(order)
+        working.size_bound = bound
+        return True
+
+    def mark_failed(self, working: WorkingOrder, event: Event, detail: str) -> None:
+        """Raise attention on an order whose decision failed."""
+        self._mark(working, event, mark_failed, detail)
+
+    def _mark(self, working: WorkingOrder, event: Event, mark: Callable[..., Moved | None], detail: str) -> None:
+        marked = None if working.order is None else mark(working.order, event, detail, now=self.transaction.now)
+        if marked is not None:
+            working.change(marked.order)
+            self.transaction.add(marked.effects)
+
+    def write_snapshots(self) -> dict[str, datetime | None]:
+        """Put one snapshot per changed order into the overlay; the next deadline of each, None for those that have none."""
+        dues: dict[str, datetime | None] = {}
+        for order_id, working in self._orders.items():
+            if working.changed and working.order is not None:
+                # the shell of an order that was never requested goes with the last event that waited in it
+                gone = is_empty_shell(working.order)
+                self._overlay.put(order_id, None if gone else encode_snapshot(working.order))
+                dues[order_id] = min((deadline.due for deadline in working.order.deadlines), default=None)
+            elif working.order is None:
+                dues[order_id] = None
+        return dues
+
+
+def unreadable(order_id: str, table: str) -> UnreadableTable:
+    """The error for a snapshot that is none."""
+    return UnreadableTable(
+        f"the snapshot of order {order_id} in {table} cannot be read: write a valid one, or remove it with a tombstone"
+    )
