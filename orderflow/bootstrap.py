@@ -324,7 +324,7 @@ async def serve_relay(settings: Settings, port: int, *, host: str = "127.0.0.1")
 
         async def publish(key: bytes | None, body: bytes, headers: Headers) -> None:
             if not await is_there():
-                raise ConfigError(f"{topic} is missing: orderflow topics create makes it")
+                raise ConfigError(f"{topic} does not exist; run `orderflow topics create`")
             await publisher.send(topic, key, body, headers)
 
         async def ready() -> bool:

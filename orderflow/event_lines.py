@@ -7,17 +7,17 @@ from typing import Any, Final
 import msgspec
 
 from producers.topics import INPUTS, Topic
+from statemachine.messages.json_faults import json_fault
 
 #: What may be written by hand: the inputs, and the inbox, where operators put records back.
 WRITABLE: Final = frozenset({*INPUTS, Topic.INBOX})
 
 
-def fault_of(error: msgspec.DecodeError | UnicodeDecodeError) -> str:
-    """Why a line is none of an events file. Quotes nothing of it: msgspec names kinds and places, but also unknown members."""
-    if isinstance(error, UnicodeDecodeError):
-        return f"is not UTF-8 at byte {error.start}"
-    text = str(error)
-    return "Object has another member than topic, key, headers and value" if "unknown field" in text else text
+def fault_of(error: msgspec.DecodeError | UnicodeDecodeError, text: bytes) -> str:
+    """Why ``text`` is not a line of an events file; quotes nothing of it."""
+    if "unknown field" in str(error):
+        return "has another member than topic, key, headers and value"
+    return json_fault(error, text)
 
 
 class EventLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

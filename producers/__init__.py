@@ -1,4 +1,7 @@
-"""What writes: the transaction, the partitioner, encoding of outbound records and dead letters."""
+"""Everything that writes to Kafka: transactions, single records, topics, and the encoding of records and dead letters.
 
-#: Whose package this is: Python may find another one of the same name first.
+Reading and the lanes are in ``consumers``. A lane writes only in a transaction (``transaction.py``).
+"""
+
+#: Marks the package as orderflow's: Python may find another package of the same name first.
 PROJECT = "orderflow"

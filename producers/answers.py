@@ -1,8 +1,8 @@
-"""Which requests of a producer were answered: one that was not may still arrive, long after aiokafka has repeated it.
+"""Counts requests of a producer without an answer: such a request may still reach Kafka, long after aiokafka has repeated it.
 
-aiokafka repeats a request whose connection was lost inside the call that then reports success, with the same producer id and
-epoch. Kafka takes the first copy for whatever is open when it arrives: a late EndTxn commits half of the next transaction, a
-late TxnOffsetCommit puts committed offsets back. Only a new init, which raises the epoch, makes Kafka refuse it.
+When a connection is lost, aiokafka repeats the request within the same call, with the same producer id and epoch, and the call
+succeeds. The first copy may arrive later, and Kafka applies it to whatever is open then: a late EndTxn commits half of the next
+transaction, a late TxnOffsetCommit resets committed offsets. Only a new init, which raises the epoch, makes Kafka refuse it.
 
 Rules of the file:
 - Every request that may have been written counts, whatever its kind; new kinds count without being named.
@@ -22,19 +22,19 @@ from statemachine.errors import ConfigError
 
 
 class ProducerIdentity(NamedTuple):
-    """What Kafka tells one init of a transactional id from the next."""
+    """Producer id and epoch, by which Kafka distinguishes one init of a transactional id from the next."""
 
     producer_id: int
     epoch: int
 
     @property
     def next(self) -> ProducerIdentity:
-        """What the next init of the same id gets; any other answer means that there was one in between."""
+        """What the next init of the same id gets; anything else means that there was another init in between."""
         return ProducerIdentity(self.producer_id, self.epoch + 1)
 
 
 class AnswerWatch:
-    """Sees all requests of one producer, except those for metadata."""
+    """Watches all requests of one producer, except those for metadata."""
 
     def __init__(self, producer: AIOKafkaProducer) -> None:
         """Attach to a producer that is not started yet.
@@ -48,16 +48,16 @@ class AnswerWatch:
             raise _unfit()
         self._send = send
         client.send = self.send
-        #: Requests that were written, or may have been, and brought no answer.
+        #: Requests that were, or may have been, written and got no answer.
         self.unanswered = 0
         #: The last init's; None before there was one.
         self.identity: ProducerIdentity | None = None
 
     def attached(self) -> ProducerIdentity:
-        """Who the producer is; called once it has started.
+        """The identity of the producer; called once it has started.
 
         Raises:
-            ConfigError: Its init was not seen, so no request of it is.
+            ConfigError: Its init was not observed, so none of its requests would be.
         """
         if self.identity is None:
             raise _unfit()

@@ -57,12 +57,12 @@ class KafkaConnection:
     limits: Limits = field(default_factory=Limits)
     request_timeout_ms: int = 10_000
     compression_type: str | None = "lz4"
-    #: The largest record batch that all topics of ours take.
+    #: The largest record batch that all of our topics allow.
     record_bytes_max: int = RECORD_BYTES_MAX
 
     @property
     def room(self) -> Room:
-        """What a record of our producers may take."""
+        """The limits of a record of our producers."""
         return Room(self.compression_type, self.record_bytes_max)
 
     def client_options(self) -> dict[str, Any]:
@@ -111,9 +111,9 @@ async def start_client(client: Client) -> None:
 
 
 def said(error: BaseException) -> str:
-    """An error of a library in words that hold no value: its class, and the names that a refusal of rights is about.
+    """A library's error without any value: its class, and for refused rights the names of the resources.
 
-    Its text is the library's or the broker's, and may quote whatever was sent.
+    Its own text comes from the library or the broker and may quote what was sent.
     """
     if isinstance(error, _OF_RIGHTS) and error.args:
         names = error.args[0]
@@ -123,9 +123,9 @@ def said(error: BaseException) -> str:
 
 
 async def unreachable(connection: KafkaConnection) -> BrokerUnavailable:
-    """Why no broker could be talked to, as one line for a person.
+    """Why no broker could be reached, as one line for a person.
 
-    aiokafka says only that it found none. With TLS or SASL the first broker is asked once more, by itself, for the reason.
+    aiokafka says only that it found none. With TLS or SASL the first broker is connected to once more to find the reason.
     """
     where = connection.bootstrap_servers
     if connection.security.get("security_protocol", "PLAINTEXT") == "PLAINTEXT":

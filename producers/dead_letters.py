@@ -1,7 +1,7 @@
 """Dead letters: the original record, byte for byte, and why it was set aside.
 
-The key, value and headers stay as they were; six headers of ours are added (``contract.md``, "Dead letters"). Details are one
-line for a person and never quote values.
+The key, value and headers stay as they were; six headers of ours are added (``_OURS``). The detail is one line for a person and
+never quotes a value.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _OURS = (
 
 
 def log_fields(record: Record, reason: Reason, detail: str) -> dict[str, object]:
-    """What the log says of a dead letter: why, and where the record first came in."""
+    """Log fields of a dead letter: the reason, and where the record first arrived."""
     return {
         "reason": reason,
         "detail": detail,
@@ -39,10 +39,10 @@ def log_fields(record: Record, reason: Reason, detail: str) -> dict[str, object]
 
 
 def dead_letter(record: Record, reason: Reason, detail: str, *, at: datetime, room: Room = _PLAIN) -> OutboundRecord:
-    """The dead letter of ``record``, whose topic, partition and offset are where it first came in.
+    """The dead letter of ``record``, whose topic, partition and offset are where it first arrived.
 
-    What was compressed so well that it would not fit into our topic again, in the ``room`` that the letter's writer has, is left
-    out, and the detail says so: a letter that cannot be written would stop the partition for good.
+    A record that was compressed well may not fit into our topic, within the ``room`` of the letter's writer. Then the value, the
+    headers or the key are left out, and the detail says so: a letter that cannot be written would stop the partition for good.
     """
     line = " ".join(detail.split())[:DETAIL_CHARACTERS_MAX]
     place: Headers = (

@@ -45,7 +45,7 @@ def encode_state_change(change: StateChange) -> bytes:
 def encode_event_refused(order_id: str, cause: Cause, reason: str, *, time: datetime) -> bytes:
     """The record value of an ``order.event_refused``, for the service that sent the event.
 
-    Its id is that of the refusal of this arrival: the same on a replay, another when the event is sent again and refused again.
+    Its id identifies the refusal of this record: the same on a replay, a new one when the event is sent and refused again.
     """
     event_id = name_id(order_id, cause.source, cause.id, f"refused {cause.topic}/{cause.partition}/{cause.offset}")
     data = _encoder.encode(_EventRefused(order_id, cause, reason))

@@ -1,7 +1,7 @@
-"""Where the command lane begins in topics that are new.
+"""The first committed offsets of the command lane, in new topics.
 
-Its offset may never be guessed: commands that are there and have no offset beside them may all have been carried out. So the
-offset is there before the first command is, with a word that nothing was called before it.
+They may never be guessed: when a partition has commands but no offset, the commands may all have been carried out. So the offset
+is committed before the first command is written, with metadata saying that nothing was called before it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from producers.connection import KafkaConnection, said, start_client, unreachabl
 from producers.topics import Lane, Topic, group_id, prefixed
 from statemachine.errors import BrokerUnavailable, ConfigError
 
-#: Metadata of an offset behind which no command was ever called.
+#: Metadata of an offset before which no command was ever called.
 NO_EARLIER_CALL: Final = "nothing was called before this offset"
-#: A new cluster makes its topic for offsets when the first group asks, which takes it seconds.
+#: A new cluster creates its offsets topic when the first group needs it, which takes seconds.
 _FIRST_GROUP_SECONDS: Final = 60.0
 
 
@@ -52,8 +52,8 @@ async def commit_first_offsets(connection: KafkaConnection, prefix: str, partiti
         return await within(seconds, _commit(consumer, tps), f"writing the first offsets of group {group}")
     except (GroupAuthorizationFailedError, TopicAuthorizationFailedError) as error:
         raise ConfigError(
-            f"the first offsets of group {group} were not written, without which the command lane does not start: it takes "
-            f"Read on the group and on {topic}; then repeat this"
+            f"the first offsets of group {group} were not written, and the command lane does not start without them: grant "
+            f"Read on the group and on {topic}, then run this again"
         ) from error
     except KafkaConnectionError as error:
         raise await unreachable(connection) from error
@@ -73,11 +73,11 @@ async def _commit(consumer: AIOKafkaConsumer, tps: list[TopicPartition]) -> list
                 await consumer.commit({tp: (offset, NO_EARLIER_CALL) for tp, offset in missing.items()})
             return sorted(tp.partition for tp in missing)
         except (CommitFailedError, UnknownMemberIdError):
-            return []  # the lane is at work, and does this by itself
+            return []  # the lane is running and commits them itself
         except KafkaError as error:
             if not error.retriable:
                 raise
-            await asyncio.sleep(0.1)  # the topic was made a moment ago and is not known everywhere
+            await asyncio.sleep(0.1)  # the topic was just created and is not known to all brokers
 
 
 async def _without_offset(consumer: AIOKafkaConsumer, tps: Iterable[TopicPartition]) -> dict[TopicPartition, int]:

@@ -19,9 +19,9 @@ class OutboundRecord(NamedTuple):
 
 
 class Outbox:
-    """What one batch writes. Knows the partition count of each topic, and the partition whose lane is writing.
+    """The records that one batch writes, with the partition count of each topic and the lane's own partition.
 
-    Keys of the lane's own orders hash to its partition, so a topic with the same count needs no hashing at all.
+    Keys of the lane's orders hash to its own partition, so for a topic with the same count no hash is computed.
     """
 
     __slots__ = ("_counts", "_home", "_home_count", "batches", "count")
@@ -40,7 +40,7 @@ class Outbox:
         self.add_to(topic, partition, OutboundRecord(key, value, headers))
 
     def add_foreign(self, topic: str, key: bytes | None, value: bytes | None, headers: HeaderList = ()) -> None:
-        """Add a record with any key, or none: without a key it goes where the lane's own partition maps to."""
+        """Add a record with any key, or none: without a key its partition is the lane's own, modulo the topic's count."""
         count = self._counts[topic]
         partition = self._home % count if key is None else partition_of(key, count)
         self.add_to(topic, partition, OutboundRecord(key, value, headers))

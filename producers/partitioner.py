@@ -1,6 +1,6 @@
 """Which partition a key belongs to: murmur2, as the Java client and aiokafka compute it.
 
-The order lane checks every new key with it, so it works on whole words and remembers what it has seen.
+The order lane checks the key of every record with it, so it works on whole words and caches results.
 Source: Apache Kafka's ``Utils.murmur2`` and ``BuiltInPartitioner.partitionForKey`` (positive hash modulo partition count).
 """
 

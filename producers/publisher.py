@@ -2,9 +2,9 @@
 
 Idempotent, acknowledged by all replicas, murmur2-partitioned. Never used by a lane: lanes write in transactions only.
 
-Rules of the file: what does not fit into the topic is refused before it is sent, because Kafka's refusal costs the producer its
-place in the sequence of that partition. A producer that has met any failure is never used again: it is closed aside and a new
-one takes its place, so no failure outlives the record that met it.
+Rules of the file: a record that is too large for its topic is refused before it is sent, because a refusal by Kafka breaks the
+producer's sequence for that partition. A producer is never used again after any failure: it is closed in the background and
+replaced, so that a failure affects no later record.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ _REQUEST_BYTES_MAX: Final = 100 * 1024 * 1024
 _BATCH_BYTES: Final = 64 * 1024
 #: How long a readiness check may take.
 _LOOK_SECONDS: Final = 2.0
-#: The result of one counts for so long, for all who ask: each takes a connection to Kafka, and anybody may ask.
+#: How long its result is reused for all callers: each check takes a connection to Kafka, and anybody may ask for one.
 LOOK_SHARED_SECONDS: Final = 1.0
-#: The writing terms of a topic are asked for again after this long; none that are older than the second refuse a record.
+#: The writing terms of a topic are read again after this long; before a record is refused, after the second.
 _TERMS_SECONDS: Final = 60.0
 _TERMS_SECONDS_TO_REFUSE: Final = 5.0
-#: After a write that failed: not ready for this long, unless another one succeeds. No record is written only to find out.
+#: Not ready for this long after a failed write, unless a later one succeeds. No record is written only to find out.
 DISTRUST_SECONDS: Final = 10.0
 #: Between two attempts to make a new producer, at most.
 _BACKOFF_SECONDS_MAX: Final = 2.0
 
 
 class Publisher:
-    """Sends single records and waits until Kafka has them; whatever failed before, the next record has a sound producer."""
+    """Sends single records and waits until Kafka has them; each record gets a working producer, whatever failed before."""
 
     def __init__(self, connection: KafkaConnection) -> None:
         self._connection = connection
@@ -100,7 +100,7 @@ class Publisher:
         """Write one record, partitioned by murmur2 of its key, and return its offset once all replicas have it.
 
         Raises:
-            RecordTooLarge: The topic does not take a record as large; nothing was sent.
+            RecordTooLarge: The record is larger than the topic allows; nothing was sent.
             BrokerUnavailable: Not acknowledged within the limit; the record may or may not be there.
         """
         size = batch_bytes(key, value, headers, self._connection.compression_type)
@@ -109,7 +109,7 @@ class Publisher:
         limit = self._connection.limits.operation_seconds
         done = too_large = False
         try:
-            partitions = await within(limit, producer.partitions_for(topic), f"a look at topic {topic}")
+            partitions = await within(limit, producer.partitions_for(topic), f"reading the partitions of {topic}")
             partition = None if key is None else partition_of(key, len(partitions))
             sending = producer.send_and_wait(topic, value, key, partition, headers=list(headers))
             metadata = await within(limit, sending, f"a write to {topic}")
@@ -120,20 +120,22 @@ class Publisher:
             if terms is None or terms.record_bytes_max is None:
                 raise RecordTooLarge(f"Kafka refuses a record of {size} bytes for {topic}: it is too large") from error
             # The limit was lowered meanwhile: the next attempt knows it.
-            raise BrokerUnavailable(f"Kafka did not take a record for {topic}: {type(error).__name__}") from error
+            raise BrokerUnavailable(f"Kafka did not accept a record for {topic}: {type(error).__name__}") from error
         except KafkaError as error:
-            raise BrokerUnavailable(f"Kafka did not take a record for {topic}: {type(error).__name__}") from error
+            raise BrokerUnavailable(f"Kafka did not accept a record for {topic}: {type(error).__name__}") from error
         finally:
-            if not done:  # also when it was cut off: the record is in doubt, and so is the sequence of its partition
+            if (
+                not done
+            ):  # also when cancelled: whether the record is there is unknown, and so is the producer's sequence
                 self._give_up(producer)
-                if not too_large:  # which says nothing about the next record
+                if not too_large:  # a record that is too large does not affect the next one
                     self._failed_at = asyncio.get_running_loop().time()
         self._failed_at = None
         offset: int = metadata.offset
         return offset
 
     async def _check_size(self, topic: str, size: int) -> None:
-        """Refuse what the topic does not take, by a limit that was read a moment ago.
+        """Refuse a record that is larger than the topic allows, by a limit that was read recently.
 
         Raises:
             RecordTooLarge: It is larger than the limit.
@@ -144,10 +146,10 @@ class Publisher:
         if most is not None and size > most:
             most = (await self._terms_of(topic, _TERMS_SECONDS_TO_REFUSE)).record_bytes_max
         if most is not None and size > most:
-            raise RecordTooLarge(f"the record takes {size} bytes, more than the {most} that {topic} takes")
+            raise RecordTooLarge(f"the record takes {size} bytes; {topic} allows {most}")
 
     async def _terms_of(self, topic: str, age_seconds_max: float) -> WritingTerms:
-        """The terms of a topic; those known before where Kafka does not tell them now."""
+        """The terms of a topic; the last known ones when Kafka does not answer."""
         now = asyncio.get_running_loop().time()
         known, read_at = self._terms.get(topic, (WritingTerms(), None))
         if read_at is not None and now - read_at <= age_seconds_max:
@@ -155,13 +157,13 @@ class Publisher:
         try:
             return await self._read_terms(topic)
         except BrokerUnavailable:
-            return known  # the write itself will say what is wrong
+            return known  # the write itself will report what is wrong
 
     async def _read_terms(self, topic: str) -> WritingTerms:
-        """The terms of a topic as they are now, by one reading for all who ask meanwhile.
+        """The current terms of a topic; concurrent callers share one request.
 
         Raises:
-            BrokerUnavailable: Kafka does not tell them.
+            BrokerUnavailable: Kafka did not answer.
         """
 
         async def read() -> WritingTerms:
@@ -187,7 +189,7 @@ class Publisher:
         return self._producer
 
     def _give_up(self, producer: AIOKafkaProducer) -> None:
-        """Never use ``producer`` again: close it aside, so that what others have on it may still end, and make a new one."""
+        """Never use ``producer`` again: close it in the background, so that pending writes may end, and start a new one."""
         if self._producer is not producer:
             return  # another record that failed with it was first
         self._producer = None
@@ -218,7 +220,7 @@ class Publisher:
     async def answers(self, topic: str | None = None) -> bool:
         """Whether a record can be written now, as far as that is known without writing one; takes two seconds at most.
 
-        What was found out within the last second counts, so that any number of questions costs Kafka one look.
+        A result of the last second is reused, so that any number of callers costs Kafka one request.
 
         There is a producer, a broker answers, each partition of ``topic`` (which must exist) has a leader and as many replicas in
         sync as a write needs, and no write has failed within the last ``DISTRUST_SECONDS`` without one after it that succeeded.
@@ -231,7 +233,7 @@ class Publisher:
 
     async def _look(self, topic: str | None) -> bool:
         try:
-            return await within(_LOOK_SECONDS, self._writable(topic), "a look at the brokers")
+            return await within(_LOOK_SECONDS, self._writable(topic), "reading the cluster's metadata")
         except (BrokerUnavailable, KafkaError):
             return False
 

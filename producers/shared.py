@@ -1,4 +1,4 @@
-"""One look for all who ask at the same time."""
+"""One request for all concurrent callers."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ T = TypeVar("T")
 
 
 class Shared(Generic[T]):
-    """Looks when somebody asks, once at a time; who asks meanwhile, or within ``seconds`` after its end, gets the same result."""
+    """Shares one running ``look`` among all callers; its result is reused for ``seconds`` after its end."""
 
     def __init__(self, look: Callable[[], Coroutine[Any, Any, T]], seconds: float = 0.0) -> None:
-        """What ``look`` raises is shared as its result is."""
+        """An exception of ``look`` is shared like a result."""
         self._look = look
         self._seconds = seconds
         self._task: asyncio.Task[T] | None = None
         self._ended_at = 0.0
 
     async def result(self) -> T:
-        """The result of a look that is not older than ``seconds``; who stops waiting stops it for nobody else."""
+        """A result that is not older than ``seconds``; a caller that is cancelled does not cancel it for the others."""
         task = self._task
         if task is None or (task.done() and self._clock() - self._ended_at >= self._seconds):
             task = self._task = asyncio.create_task(self._looked(), name="a shared look")
@@ -29,7 +29,7 @@ class Shared(Generic[T]):
         return task.result()
 
     async def stop(self) -> None:
-        """Cut off a look that is on its way."""
+        """Cancel a running look."""
         task, self._task = self._task, None
         if task is not None and not task.done():
             task.cancel()
@@ -47,6 +47,6 @@ class Shared(Generic[T]):
 
 
 def _retrieved(task: asyncio.Task[Any]) -> None:
-    """What nobody waits for any more is no error that was lost."""
+    """Mark the exception as retrieved: nobody may be waiting for it any more."""
     if not task.cancelled():
         task.exception()

@@ -1,7 +1,7 @@
-"""What fits into a record of ours. A record that does not is refused by Kafka, and would stop its partition for good.
+"""Sizes of records. Kafka refuses a record that is too large, which would stop its partition for good.
 
-Kafka limits a batch as it lies on the disk, compressed: an input that was compressed well may be many times as large when it is
-read. Topics that we write allow the largest input and 64 KiB more, in the compression of our own producers.
+Kafka limits the size of a compressed batch: an input that was compressed well may be many times as large when it is read. Topics
+that we write allow the largest input plus 64 KiB, in the compression of our own producers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from aiokafka.record.default_records import DefaultRecordBase, DefaultRecordBatc
 from producers.outbox import HeaderList
 from producers.topics import INPUT_BYTES_MAX, OUTPUT_MARGIN_BYTES
 
-#: The largest record batch that our topics take where nobody raised the limit of an input.
+#: The largest record batch that our topics allow when no input's limit was raised.
 RECORD_BYTES_MAX: Final = INPUT_BYTES_MAX + OUTPUT_MARGIN_BYTES
 
 #: What Kafka adds around a record in a batch of one, generously.
@@ -38,17 +38,17 @@ _ENCODERS: Final = {"gzip": gzip_encode, "snappy": snappy_encode, "lz4": lz4_enc
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What a record of ours may take: the producer's ``compression`` (None: as it is), and the most that our topics take."""
+    """The limits of our records: the producer's ``compression`` (None: uncompressed), and the most that our topics allow."""
 
     compression: str | None = None
     record_bytes_max: int = RECORD_BYTES_MAX
 
 
 def batch_bytes(key: bytes | None, value: bytes | None, headers: HeaderList, compression: str | None) -> int:
-    """What a record takes in a batch of its own, in bytes: what Kafka compares with a topic's ``max.message.bytes``.
+    """The size of a batch with this record alone, in bytes: what Kafka compares with a topic's ``max.message.bytes``.
 
-    Exact where the record itself is the batch: framing, headers and compression are the client's own. What is small whatever the
-    compression makes of it is not compressed to find out.
+    It is exact when the record is the whole batch: framing, headers and compression are the client's own. A record that is small
+    without compression is not compressed.
     """
     plain = _whole_batch(key, value, headers, None)
     return plain if plain <= SMALL_BYTES or compression is None else _whole_batch(key, value, headers, compression)

@@ -1,7 +1,7 @@
-"""Making the contract's topics, and finding out what is wrong with those that are there.
+"""Creates the topics, and checks those that exist.
 
-Two kinds of problem: one that would break a guarantee stops a worker (a topic is missing, partition p does not mean the same
-everywhere, a cleanup policy would lose orders); the other is advice. Nothing here changes a topic that exists.
+There are two kinds of problems. One that would break a guarantee stops a worker: a topic does not exist, partition counts differ,
+a cleanup policy would lose orders. The other is advice. Nothing here changes a topic that exists.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class TopicState(msgspec.Struct, frozen=True):
 
 
 class TopicProblem(msgspec.Struct, frozen=True):
-    """One thing that is wrong with a topic, in a line for a person."""
+    """One problem of a topic, as a line for a person."""
 
     topic: str
     problem: str
@@ -97,7 +97,7 @@ async def read_topics(connection: KafkaConnection, prefix: str) -> dict[Topic, T
 
 async def _read(admin: AIOKafkaAdminClient, connection: KafkaConnection, prefix: str) -> dict[Topic, TopicState]:
     seconds = connection.limits.operation_seconds
-    # All topics are listed, because asking for one by name may make it on a broker that creates topics by itself.
+    # All topics are listed, because asking for one by name may create it on a broker with automatic topic creation.
     present = set(await within(seconds, admin.list_topics(), "listing topics"))
     names = {prefixed(prefix, topic): topic for topic in Topic if prefixed(prefix, topic) in present}
     if not names:
@@ -122,16 +122,16 @@ async def _read(admin: AIOKafkaAdminClient, connection: KafkaConnection, prefix:
 
 
 class WritingTerms(msgspec.Struct, frozen=True):
-    """What a topic asks of who writes to it, and whether it can be written to now."""
+    """The size limit of a topic, and whether it can be written to now."""
 
-    #: The largest batch that it takes, in bytes as it is sent; None when Kafka does not tell us.
+    #: The largest batch that it allows, in bytes as it is sent; None when Kafka does not report it.
     record_bytes_max: int | None = None
     #: Each partition has a leader and as many replicas in sync as a write needs.
     writable: bool = False
 
 
 async def read_writing_terms(connection: KafkaConnection, name: str) -> WritingTerms:
-    """The terms of one topic, named as Kafka has it; those of one that does not exist say nothing. Never makes the topic.
+    """The terms of one topic, by its name in Kafka; empty ones when it does not exist. Never creates the topic.
 
     Raises:
         BrokerUnavailable: Kafka cannot be reached.
@@ -161,25 +161,25 @@ def find_problems(found: Mapping[Topic, TopicState], prefix: str) -> list[TopicP
 
 
 def largest_input(found: Mapping[Topic, TopicState]) -> int:
-    """The largest record that any input topic takes, in bytes."""
+    """The largest record that any input topic allows, in bytes."""
     return max([INPUT_BYTES_MAX, *(found[topic].record_bytes_max for topic in INPUTS if topic in found)])
 
 
 def smallest_output(found: Mapping[Topic, TopicState]) -> int:
-    """The largest record that every topic of ours takes, in bytes."""
+    """The largest record that all of our topics allow, in bytes."""
     return min(state.record_bytes_max for topic, state in found.items() if TOPICS[topic].ours)
 
 
 def _missing(found: Mapping[Topic, TopicState], prefix: str) -> list[TopicProblem]:
     return [
-        TopicProblem(prefixed(prefix, topic), "is missing", "orderflow topics create makes it", blocking=True)
+        TopicProblem(prefixed(prefix, topic), "does not exist", "run `orderflow topics create`", blocking=True)
         for topic in Topic
         if topic not in found
     ]
 
 
 def _unaligned(found: Mapping[Topic, TopicState], prefix: str) -> list[TopicProblem]:
-    """Topics whose partition number p would mean another set of orders than that of ``orders``."""
+    """Topics whose partitions would hold other orders than those of ``orders``, or of the SKUs."""
     return [*_uneven(found, prefix), *_uneven_catalogue(found, prefix)]
 
 
@@ -228,7 +228,7 @@ def _misconfigured(spec: TopicSpec, state: TopicState, name: str, largest: int) 
     if spec.ours and state.record_bytes_max < needed:
         yield TopicProblem(
             name,
-            f"takes records of {state.record_bytes_max} bytes",
+            f"allows records of at most {state.record_bytes_max} bytes",
             f"set max.message.bytes={needed}: the largest input ({largest}) and 64 KiB",
             blocking=False,
         )
@@ -258,7 +258,7 @@ async def check_topics(connection: KafkaConnection, prefix: str) -> dict[Topic, 
 async def create_topics(
     connection: KafkaConnection, prefix: str, *, partitions: int, replication: int | None = None
 ) -> list[Topic]:
-    """Make the topics that are missing and return them, and write where the command lane begins. Safe to repeat.
+    """Create the topics that do not exist, return them, and commit the command lane's first offsets. Safe to repeat.
 
     Args:
         connection: How to reach Kafka.
@@ -267,7 +267,7 @@ async def create_topics(
         replication: Replicas of every partition; None for three, or one per broker where there are fewer.
 
     Raises:
-        ConfigError: An aligned topic exists with another partition count (nothing was made), or Kafka refused a topic.
+        ConfigError: An aligned topic exists with another partition count (nothing was created), or Kafka refused a topic.
         BrokerUnavailable: Kafka cannot be reached.
     """
     seconds = connection.limits.operation_seconds
@@ -277,7 +277,7 @@ async def create_topics(
             if topic in found and found[topic].partitions != partitions:
                 raise ConfigError(
                     f"topic {prefixed(prefix, topic)} has {found[topic].partitions} partitions, not {partitions}; "
-                    "nothing was made"
+                    "nothing was created"
                 )
         missing = [spec for spec in TOPICS.values() if spec.topic not in found]
         made_like = {  # a SKU's state is kept where its events are
@@ -299,12 +299,12 @@ async def create_topics(
                 )
                 for spec in missing
             ]
-            answer = await within(seconds, admin.create_topics(new), "making topics")
+            answer = await within(seconds, admin.create_topics(new), "creating topics")
             for name, code, *message in answer.topic_errors:
-                # Somebody else may have made it in the meantime: what counts is that it is there.
+                # Another process may have created it in the meantime, which is as good.
                 if code not in {0, _ALREADY_EXISTS}:
                     why = message[0] if message and message[0] else for_code(code).__name__
-                    raise ConfigError(f"Kafka did not make topic {name}: {why}")
+                    raise ConfigError(f"Kafka did not create topic {name}: {why}")
         commands = found[Topic.DR_COMMANDS].partitions if Topic.DR_COMMANDS in found else partitions
         await commit_first_offsets(connection, prefix, commands)
         return [spec.topic for spec in missing]

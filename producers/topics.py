@@ -1,7 +1,7 @@
-"""The topics of the wire contract and the consumer groups: the one place that knows their names and what they are made of.
+"""The topics and consumer groups: the only place with their names and settings.
 
-Names here are the contract's, without the prefix of the settings; ``prefixed`` and ``group_id`` add it. A topic that orderflow
-reads or writes and that is not in this table does not exist.
+Names here have no prefix; ``prefixed`` and ``group_id`` add that of the settings. orderflow reads and writes no topic that is not
+in this table.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Lane(StrEnum):
 
 
 class TopicSpec(msgspec.Struct, frozen=True):
-    """What a topic is made of."""
+    """The settings of a topic."""
 
     topic: Topic
     #: What the record key is, in words.
@@ -65,7 +65,7 @@ class TopicSpec(msgspec.Struct, frozen=True):
     personal: bool = False
     #: Lanes of ours write it, so it must take records larger than the largest input.
     ours: bool = False
-    #: Its partition number means the same as that of the other such topics: all have the same count, for ever.
+    #: Partition p holds the same orders as in the other such topics: all have the same count, which never changes.
     aligned: bool = False
     #: The lane that reads it as its input, if one does.
     read_by: Lane | None = None
@@ -105,8 +105,8 @@ TOPICS: Final[Mapping[Topic, TopicSpec]] = {
 
 #: The order lane's inputs, in the order in which a position record lists them.
 ORDER_INPUTS: Final = tuple(spec.topic for spec in TOPICS.values() if spec.read_by is Lane.ORDERS)
-#: Topics whose partition counts must be the same: partition p of the order lane's belongs to one owner. ``dr-commands`` is among
-#: them because its count must never change: commands of one order would lie in two partitions, and be called side by side.
+#: Topics whose partition counts must be the same, because one owner reads partition p of all of them. ``dr-commands`` is included
+#: because its count must never change: commands of one order would be in two partitions and be called concurrently.
 ALIGNED: Final = tuple(spec.topic for spec in TOPICS.values() if spec.aligned)
 #: Topics that services outside, an operator or the relay write to.
 INPUTS: Final = tuple(spec.topic for spec in TOPICS.values() if not spec.ours)

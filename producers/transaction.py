@@ -1,15 +1,15 @@
-"""One Kafka transaction: all records, then the offsets, then the commit; anything else is nothing.
+"""One Kafka transaction: all records, then the offsets, then the commit; or nothing of it.
 
 Rules of the file, each measured on Apache Kafka:
-- One producer per owned partition, with a transactional id that names the partition. There is no way to make one without it:
-  a random id let frozen workers commit beside their successors.
-- Every record future is awaited before the offsets go out, because aiokafka commits happily after a failed batch.
-- After any error the producer is dead: it is dropped, closed in the background under a limit, and never asked for anything
-  again (an abort after an error can make aborted records visible; a failed sequence number poisons all later ones).
-- A commit whose answer did not come is in doubt. This file does not guess: the next init settles it, and the partition proves
-  its store against the position record.
-- A request without an answer may arrive late, in the next transaction. So a producer that met one finishes its transaction
-  and is replaced before the next one begins (``renew``, ``answers.py``). That is no failure: what has committed has committed.
+- One producer per owned partition, with a transactional id that names the partition. There is no producer without it: with a
+  random id a suspended worker could commit beside its successor.
+- The future of every record is awaited before the offsets are sent, because aiokafka commits even after a failed batch.
+- After any error the producer is never used again: it is dropped and closed in the background within a limit. (An abort after
+  an error can make aborted records visible; a failed sequence number breaks all later ones.)
+- When a commit gets no answer, its result is unknown. This file does not guess: the next init decides it, and the partition
+  verifies its store against the position record.
+- A request without an answer may arrive late, in the next transaction. So a producer with such a request finishes its
+  transaction and is replaced before the next one begins (``renew``, ``answers.py``). The finished transaction is valid.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class TransactionalProducer:
 
     @property
     def unanswered(self) -> bool:
-        """A request met no answer: nothing more is written before an init, by ``renew`` or by the next transaction."""
+        """A request got no answer: nothing is written before another init, by ``renew`` or by the next transaction."""
         return self._watch is not None and self._watch.unanswered > 0
 
     async def start(self) -> None:
@@ -144,7 +144,7 @@ class TransactionalProducer:
             identity = watch.attached()
             for topic in self._topics:
                 partitions = await within(
-                    self._limits.operation_seconds, producer.partitions_for(topic), f"a look at topic {topic}"
+                    self._limits.operation_seconds, producer.partitions_for(topic), f"reading the partitions of {topic}"
                 )
                 self.counts[topic] = len(partitions)
             started = True
@@ -155,7 +155,7 @@ class TransactionalProducer:
             raise ConfigError(f"Kafka refuses transactional id {self.transactional_id}: {said(error)}") from error
         except KafkaError as error:
             # aiokafka also wraps a lost connection in a bare KafkaError that calls itself not retriable
-            raise BrokerUnavailable(f"Kafka did not take a producer: {said(error)}") from error
+            raise BrokerUnavailable(f"Kafka did not accept a producer: {said(error)}") from error
         except (AssertionError, OSError) as error:
             raise BrokerUnavailable("the connection to Kafka broke while a producer started") from error
         finally:
@@ -163,14 +163,14 @@ class TransactionalProducer:
                 self._drop()
 
     async def renew(self) -> None:
-        """Replace a producer that met a request without an answer; a producer that has all its answers is kept.
+        """Replace a producer with an unanswered request; a producer with all its answers is kept.
 
-        When this returns, Kafka refuses every request that is still on its way, and nobody else was initialised in between:
-        Kafka gave the epoch that follows ours. So whatever the caller has proven still holds.
+        When this returns, Kafka refuses every request that is still in flight, and no other producer was initialised in between,
+        because Kafka gave the epoch after ours. So whatever the caller has verified still holds.
 
         Raises:
-            TransactionAborted: Somebody was: what the caller knows may be behind. This producer is given up.
-            BrokerUnavailable: Kafka was not reached within the limit; the producer is given up.
+            TransactionAborted: Another producer was initialised: the caller's state may be stale. This producer is dropped.
+            BrokerUnavailable: Kafka was not reached within the limit; the producer is dropped.
             ConfigError: As ``start``.
         """
         watch = self._watch
@@ -181,7 +181,7 @@ class TransactionalProducer:
         found = await self._init()
         if found != before.next:
             self._drop()
-            raise TransactionAborted(f"{self.transactional_id} was initialised by somebody else meanwhile")
+            raise TransactionAborted(f"{self.transactional_id} was initialised by another process meanwhile")
         log.info("producer_renewed", transactional_id=self.transactional_id, count=unanswered)
 
     async def transact(
@@ -190,11 +190,11 @@ class TransactionalProducer:
         """Write everything or nothing: the records, the input offsets (with metadata, if there is any), the commit.
 
         On success all of it is visible to read_committed readers, also when aiokafka had to repeat a request; the producer is
-        then replaced, here or by ``renew``. On an error nothing may be assumed and the producer is dead.
+        then replaced, here or by ``renew``. After an error the result is unknown and the producer is not used again.
 
         Raises:
             Fenced: Another process owns the partition's transactional id.
-            TransactionAborted: It failed, or its end is in doubt.
+            TransactionAborted: It failed, or its result is unknown.
         """
         try:
             await self.renew()
@@ -220,7 +220,7 @@ class TransactionalProducer:
             # aiokafka reports misuse of a failed transaction by AssertionError.
             raise TransactionAborted(f"transaction of {self.transactional_id} failed: {said(error)}") from error
         finally:
-            if not done:  # also when cancelled: what happened on the broker is open
+            if not done:  # also when cancelled: the result on the broker is unknown
                 self._drop()
         await self._reached(TransactionStep.COMMITTED)
 
@@ -268,7 +268,7 @@ class TransactionalProducer:
             await self._probe(self.transactional_id, step)
 
     def _drop(self) -> None:
-        """Give the aiokafka producer up: close it aside, under a limit, because its ``stop`` hangs after a failure."""
+        """Drop the aiokafka producer and close it in the background, within a limit: its ``stop`` hangs after a failure."""
         producer, self._producer = self._producer, None
         if producer is not None:
             self._closer = asyncio.ensure_future(_stop_quietly(producer, self._limits.stop_seconds))
@@ -276,7 +276,7 @@ class TransactionalProducer:
             self._closer.add_done_callback(_closers.discard)
 
     def discard(self) -> None:
-        """Give the producer up without waiting; a new one with the same id fences it."""
+        """Drop the producer without waiting; a new one with the same id fences it."""
         self._drop()
 
     async def close(self) -> None:
@@ -287,12 +287,12 @@ class TransactionalProducer:
 
 
 async def closing_done() -> None:
-    """Wait until every producer that was given up is closed; at most the stop limit each."""
+    """Wait until every dropped producer is closed; at most the stop limit each."""
     if _closers:
         await asyncio.wait(set(_closers))
 
 
-#: Closing runs aside; the set keeps the tasks alive and lets a shutdown wait for them.
+#: Producers are closed in the background; the set keeps the tasks alive and lets a shutdown wait for them.
 _closers: set[asyncio.Task[None]] = set()
 
 

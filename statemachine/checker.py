@@ -1,4 +1,4 @@
-"""The checker: proves of the tables what a reader cannot see at a glance. An empty list of problems, or the build fails."""
+"""The checker: proves that the tables are complete and consistent. Any problem that it finds fails the build."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def check_all() -> list[str]:
 
 
 def check(rules: Iterable[Rule[Any]] | None = None, *, defined: Defined = _ORDER) -> list[str]:
-    """All problems of one machine, each as one line; empty when it is sound. ``rules`` stand in for the machine's own."""
+    """All problems of one machine, each as one line; empty when there is none. ``rules`` replace the machine's own."""
     if rules is not None:
         defined = replace(defined, machine=replace(defined.machine, rules=tuple(rules)))
     machine = defined.machine
@@ -41,7 +41,7 @@ def _names(defined: Defined) -> Iterator[str]:
 
 
 def _matrix(machine: Machine[Any]) -> Iterator[str]:
-    """Every trigger has an answer in every state: the last rule of a cell has no guard, and none stands behind it."""
+    """Every trigger has a rule in every state: the last rule of a cell, and only the last, has no guard."""
     table = cells(machine.rules)
     for trigger in machine.triggers:
         for state in machine.states:
@@ -55,7 +55,7 @@ def _matrix(machine: Machine[Any]) -> Iterator[str]:
 
 
 def _ways(machine: Machine[Any]) -> Iterator[str]:
-    """Every state is reached; every state is left, or final and never left."""
+    """Every state can be reached, and can be left unless it is final or resting; a final one is never left."""
     ways: dict[str, set[str]] = {state: set() for state in machine.states}
     for rule in machine.rules:
         for source in rule.sources:

@@ -1,8 +1,8 @@
-"""``decide``: one order, one event, the time -> what becomes of both.
+"""``decide``: from one order, one event and the time to a decision.
 
-In this order: an event that is known changes nothing; else the table decides; what Digital River's facts imply follows; then
-every parked event is looked at again. Nothing is written, asked or measured here, and nothing but ``now`` tells the time, so
-a replay of the same records gives the same bytes.
+In this order: an event that the order has seen changes nothing; otherwise the table decides; then what Digital River's facts
+imply; then every parked event is tried again. Nothing is written or called here, and ``now`` is the only clock, so a replay of
+the same records gives the same bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from statemachine.drafts.draft import Draft
 from statemachine.drafts.parked import cause_of_parked
 from statemachine.effects.attention import mark_too_large
 from statemachine.effects.changes import Beside, state_change
-from statemachine.effects.charges import has_lasting_news
+from statemachine.effects.charges import has_lasting_changes
 from statemachine.effects.deadlines import deadlines_of
 from statemachine.effects.effects import EFFECTS
 from statemachine.effects.expiring import with_expiry
@@ -40,7 +40,7 @@ from statemachine.tables.rules import IMPLIED, REMOTE_RANKS, cells
 
 _machine: Final = build_machine(ORDER, GUARDS, EFFECTS)
 
-#: Cells that only park, whatever the event says: their parked events need no second look.
+#: Cells that park every event, whatever it contains: their parked events need not be tried again.
 _ONLY_PARKS: Final = frozenset(
     (state, trigger)
     for trigger, by_state in cells(ORDER.rules).items()
@@ -48,11 +48,11 @@ _ONLY_PARKS: Final = frozenset(
     if rules[0].verdict == "park" and not rules[0].when
 )
 
-#: States in which facts together may move the order; in all others ``settle`` changes nothing.
+#: States in which ``settle`` may move the order; in all others it changes nothing.
 _SETTLING: Final = frozenset(
     state for rule in ORDER.rules if rule.trigger == "settle" and rule.verdict == "move" for state in rule.sources
 )
-#: Where our order is when Digital River's state says nothing new to it.
+#: The states of our order in which a state of Digital River's order is no news.
 _REACHED: Final[dict[str, tuple[State, ...]]] = {
     "fulfilled": ("fulfilled", "complete", "returned"),
     "complete": ("complete", "returned"),
@@ -61,12 +61,12 @@ _REACHED: Final[dict[str, tuple[State, ...]]] = {
 }
 DEFAULT_POLICY: Final = Policy()
 
-#: A parked cancel is carried out after the shipments that were parked with it: goods that left are not cancelled.
+#: A parked cancel is applied after the shipments that were parked with it: goods that have left are not cancelled.
 _LAST: Final = "order.cancel_requested"
 
 
 def decide(order: Order | None, event: Event, *, now: datetime, policy: Policy = DEFAULT_POLICY) -> Decision:
-    """What becomes of ``order`` (None: nothing is known of it yet) when ``event`` comes in at ``now``.
+    """The decision about ``event``, which arrives at ``now``, for ``order`` (None: nothing is known of it yet).
 
     Expected refusals are values. The order given is never changed.
 
@@ -75,7 +75,7 @@ def decide(order: Order | None, event: Event, *, now: datetime, policy: Policy =
     """
     if order is None:
         order = new_order(event.order_id, now)
-    # A deadline is known by being due: remembering it would only make the order larger.
+    # A deadline is not remembered: that it is no longer due shows that it fired.
     mark = b"" if type(event.data) is DeadlineDue else mark_of(event.source, event.id)
     if mark and holds(order.seen, mark):
         return Repeated()
@@ -101,7 +101,7 @@ def decide(order: Order | None, event: Event, *, now: datetime, policy: Policy =
 
 
 def _run(draft: Draft) -> str:
-    """Fire the event's trigger and what follows from it. The verdict: move, keep, park, refuse or same."""
+    """Fire the event's trigger and those that follow from it; returns the verdict: move, keep, park, refuse or same."""
     trigger = _trigger(draft)
     if trigger is None:
         return "same"
@@ -125,11 +125,11 @@ def _run(draft: Draft) -> str:
 
 
 def _news(before: Order, draft: Draft) -> Literal["move", "keep", "same"]:
-    """``move``: a reader sees what changed. ``keep``: nobody sees it, but later decisions need it. ``same``: neither.
+    """``move``: the change is public. ``keep``: only fields that later decisions need changed. ``same``: nothing changed.
 
-    Kept is what no later report need repeat: a new charge, the end of a charge, capture or void, how far Digital River's order is
-    while ours is behind. That a capture is pending or a charge is being processed, shipments and ``payment`` say already: such
-    facts are not kept, and come again with the ones that follow.
+    Kept is what a later report may not repeat: a new charge, the end of a charge, capture or void, and the state of Digital
+    River's order while ours is behind it. A pending capture or a charge in processing is not kept: shipments and ``payment``
+    show it already, and later reports repeat it.
     """
     order = draft.order
     if draft.state != before.state or draft.effects:
@@ -143,11 +143,11 @@ def _news(before: Order, draft: Draft) -> Literal["move", "keep", "same"]:
     behind = order.remote_state != before.remote_state and draft.state not in _REACHED.get(
         order.remote_state or "", ALL
     )
-    return "keep" if behind or has_lasting_news(before.charges, order.charges) else "same"
+    return "keep" if behind or has_lasting_changes(before.charges, order.charges) else "same"
 
 
 def _trigger(draft: Draft) -> str | None:
-    """The row of the table that the event belongs to; None when it can say nothing new."""
+    """The trigger of the event, a row of the table; None when the event cannot be news."""
     data = draft.event.data
     # By type and not by isinstance, which for pydantic's models costs more than a guard.
     if type(data) is Outcome:
@@ -184,7 +184,10 @@ def _stray_outcome_trigger(outcome: Outcome) -> str | None:
 
 
 def _fact_trigger(fact: Fact) -> str:
-    """Which facts a webhook or read brings, told by the object in it: a type may carry one or the other (section 4.2)."""
+    """The row of what a webhook or read reports, by the object in it: one type may carry different objects.
+
+    See docs/digital-river.md, "Webhooks and event types".
+    """
     if fact.order is not None:
         return "fact.order"
     if fact.charge is not None:
@@ -197,15 +200,15 @@ def _fact_trigger(fact: Fact) -> str:
         return "fact.refund"
     if fact.returned is not None:
         return "fact.return"
-    # A chargeback of nothing is its fee (section 3.4 of the reference).
+    # A chargeback of nothing is its fee (docs/digital-river.md, "Disputes and chargebacks").
     is_fee = fact.amount == 0 or fact.major == 0
     return "fact.chargeback" if fact.type == CHARGEBACK and not is_fee else "fact.note"
 
 
 def _make_ready(order: Order, told: Draft, effects: list[Effect]) -> Order:
-    """A checkout with nothing to fund waits for no source: open, which tells its quote, then ready in a change that follows."""
+    """A checkout that costs nothing needs no source: it is ``checkout_ready`` in a change right after the one with its quote."""
     draft = Draft(order, told.event, told.now, told.policy)
-    _machine.events["quote.told"].trigger(draft)
+    _machine.events["quote.published"].trigger(draft)
     if draft.state == order.state:
         return order
     draft.problem = told.problem
@@ -221,7 +224,7 @@ def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, 
         if implied is not None and REMOTE_RANKS.get(draft.order.remote_state or "", 0) < REMOTE_RANKS[implied]:
             draft.put(remote_state=implied)
         if draft.order.reviewed and draft.state not in PAYING:
-            draft.put(reviewed=False)  # whether it was told before or after: the same facts end in the same bytes
+            draft.put(reviewed=False)  # the same facts give the same bytes, in whatever order they arrive
     order, state = draft.order, draft.state
     expiring = state == "awaited" and before.state == "awaited" and beside is None
     moved = replace(
@@ -234,14 +237,14 @@ def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, 
         updated=draft.now,
     )
     _check(moved)
-    if not expiring:  # a shell that only loses parked events has not become an order yet
+    if not expiring:  # a shell that only loses parked events is not an order yet
         effects.append(state_change(before, moved, draft, beside=beside))
     effects.extend(draft.effects)
     return moved
 
 
 def _check(order: Order) -> None:
-    """The rules of units that hold after every decision. Digital River makes the money: what is wrong there is ``attention``.
+    """Check what holds for units after every decision. Money is Digital River's: what is wrong there raises ``attention``.
 
     Raises:
         InvariantBroken: One does not hold.
@@ -252,25 +255,25 @@ def _check(order: Order) -> None:
 
 
 def _parked(order: Order, event: Event, mark: bytes, now: datetime, policy: Policy) -> Decision:
-    """The order keeps the event until it is its time."""
+    """The order keeps the event until it can be applied."""
     record = event.record
     if record is None:
         raise InvariantBroken("an event without a record cannot be parked")
     if len(order.parked) >= policy.parked_max:
-        return _too_large(order, event, f"{policy.parked_max} events wait in the order already", now)
+        return _too_large(order, event, f"the order already has {policy.parked_max} parked events", now)
     entry = ParkedEvent(event.type, now, mark, record)
     kept = replace(order, parked=(*order.parked, entry), seen=order.seen + mark, updated=now)
     if _held_bytes(kept) > policy.held_bytes_max:
         return _too_large(order, event, _NO_ROOM, now)
-    waits = any(deadline.name == "expire" for deadline in kept.deadlines)  # for the oldest, which this one is not
+    waits = any(deadline.name == "expire" for deadline in kept.deadlines)  # it is that of the oldest event
     return Parked(kept if waits else with_expiry(kept, policy))
 
 
-_NO_ROOM: Final = "the order would hold more than fits into its snapshot"
+_NO_ROOM: Final = "the order would no longer fit into its snapshot"
 
 
 def _too_large(order: Order, event: Event, detail: str, now: datetime) -> Refused:
-    """There is no room to wait in. A person is told, of a shell only when goods may be gone: it may never become an order."""
+    """There is no room to park the event. Raises attention; in a shell, which may never become an order, only for shipments."""
     marked = None
     if order.state != "awaited" or type(event.data) is Shipped:
         marked = mark_too_large(order, event, detail, now=now)
@@ -280,7 +283,7 @@ def _too_large(order: Order, event: Event, detail: str, now: datetime) -> Refuse
 
 
 def _held_bytes(order: Order) -> int:
-    """About how many bytes of a snapshot the parked records and the open carts take, JSON's escapes included."""
+    """Approximate bytes that parked records and carts of open commands take in a snapshot, with JSON's escapes."""
     held = sum(len(command.payload) for command in order.commands if command.name == "create_checkout")
     for entry in order.parked:
         value = entry.record.value or b""
@@ -290,15 +293,17 @@ def _held_bytes(order: Order) -> int:
 
 
 def _refused(draft: Draft) -> Refused:
-    """The refusal of the deciding rule; when a person must see it, with the order that says so."""
+    """The refusal by the rule that decided; with the changed order when it raises attention."""
     rule = draft.rule
     assert rule is not None  # _run has seen it refuse
     if not rule.attention:
-        strays = draft.state == "awaited" and type(draft.event.data) is Fact  # a webhook for an order of somebody else
+        strays = (
+            draft.state == "awaited" and type(draft.event.data) is Fact
+        )  # a webhook about an order that is not ours
         return Refused("unroutable" if strays else "refused", rule.detail)
     before = draft.order
     draft.call_attention(_attention(draft))
-    if draft.order is before:  # it says so already
+    if draft.order is before:  # the reason is there already
         return Refused("refused", rule.detail)
     effects: list[Effect] = []
     order = _finish(before, draft, effects, mark=b"", beside="refused")
@@ -312,7 +317,7 @@ def _attention(draft: Draft) -> str:
 
 
 def _carry_out_parked(order: Order, effects: list[Effect], now: datetime, policy: Policy) -> Order:
-    """Look at all parked events in arrival order until none is ready. Each one carried out makes its own change."""
+    """Try all parked events in arrival order until none can be applied. Each one that is applied makes its own change."""
     while True:
         for entry in _in_turn(order):
             if (order.state, entry.type) in _ONLY_PARKS:
@@ -332,7 +337,7 @@ def _carry_out_parked(order: Order, effects: list[Effect], now: datetime, policy
 
 
 def _in_turn(order: Order) -> Sequence[ParkedEvent]:
-    """The parked events by arrival; once goods may leave, shipments come before a cancel: what has left is not cancelled."""
+    """The parked events by arrival; once goods may leave, a cancel comes last: what has left is not cancelled."""
     if order.state in SHOPPING:
         return order.parked
     return sorted(order.parked, key=lambda one: one.type == _LAST)  # stable: else by arrival
@@ -341,7 +346,7 @@ def _in_turn(order: Order) -> Sequence[ParkedEvent]:
 def _carry_out(
     order: Order, entry: ParkedEvent, draft: Draft, verdict: str, policy: Policy
 ) -> tuple[Order, list[Effect]]:
-    """One parked event whose time has come: applied, found to be known, or set aside."""
+    """One parked event that need not wait any longer: applied, dropped as known, or set aside."""
     effects: list[Effect] = []
     parked = tuple(kept for kept in order.parked if kept is not entry)
     if verdict == "move":

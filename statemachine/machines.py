@@ -1,6 +1,6 @@
-"""All machines of orderflow as data: the life cycle of an order, and the smaller ones beside it.
+"""All machines as data, with their guards and effects: the life cycle of an order, refunds and returns.
 
-What proves, draws or lists machines reads them from here.
+The checker, the drawings and the command line read them from here.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ TRIGGERS: Final[tuple[str, ...]] = (
     "remote.other",
     "dispute.ended",
     *(f"deadline.{name}" for name in get_args(DeadlineName)),
-    "quote.told",
+    "quote.published",
     "settle",
 )
 
@@ -60,7 +60,7 @@ class Defined(msgspec.Struct, frozen=True):
     effects: Mapping[str, Callable[[Any], None]]
 
 
-#: By name, the life cycle first.
+#: Machines by name; the life cycle is the first.
 MACHINES: Final[dict[str, Defined]] = {
     "order": Defined(ORDER, GUARDS, EFFECTS),
     "refund": Defined(refunds.REFUND, refunds.GUARDS, refunds.EFFECTS),

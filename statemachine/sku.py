@@ -1,11 +1,11 @@
-"""What Digital River knows of a SKU: a small machine, from one table, and its snapshot in ``skus``.
+"""What Digital River knows about a SKU: a small state machine with its table, and its snapshot in ``skus``.
 
     known     Digital River has the SKU as the catalogue last said
     refused   Digital River refused the last change; ``problem`` says why, and what it had before stays
     removed   it was deleted
 
-The calls that drive it are safe to repeat. What is remembered are the events, so that an old one that comes again never reverts
-a newer state.
+The calls to Digital River are safe to repeat. The SKU remembers its events, so that an old event that is delivered again never
+reverts a newer state.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from statemachine.messages.identity import MARK_BYTES, holds, mark_of
 SkuState = Literal["known", "refused", "removed"]
 SkuEvent = Literal["sku.upserted", "sku.removed"]
 
-#: The whole machine: what an event makes of a SKU, by Digital River's answer. Every state takes every event.
+#: The whole machine: the next state by event and Digital River's answer. Every state takes every event.
 TABLE: Final[dict[SkuEvent, dict[Literal["taken", "refused"], SkuState]]] = {
     "sku.upserted": {"taken": "known", "refused": "refused"},
     "sku.removed": {"taken": "removed", "refused": "refused"},
@@ -58,7 +58,7 @@ def decode_sku(snapshot: bytes) -> Sku:
     """The SKU in a record of ``skus``.
 
     Raises:
-        msgspec.DecodeError: It is none.
+        msgspec.DecodeError: It is not a snapshot of a SKU.
     """
     return _decoder.decode(snapshot)
 
@@ -76,9 +76,9 @@ def is_repeated(sku: Sku | None, source: str, event_id: str) -> bool:
 def driven(
     sku: Sku | None, sku_id: str, kind: SkuEvent, *, source: str, event_id: str, problem: Problem | None, now: datetime
 ) -> Sku:
-    """The SKU after Digital River answered to an event; ``problem`` is its refusal.
+    """The SKU after Digital River's answer to an event; ``problem`` is its refusal, if it refused.
 
-    A refused event may be sent again once the reason is gone, but only until another one comes: then it is an old one.
+    A refused event may be sent again until another event of the SKU arrives; after that it is an old event.
     """
     marks, refused, mark = b"", b"", mark_of(source, event_id)
     if sku is not None:

@@ -73,7 +73,7 @@ async def _read(
     name = prefixed(prefix, topic)
     state = (await read_topics(connection, prefix)).get(topic)
     if state is None:
-        raise ConfigError(f"topic {name} is missing; orderflow topics create makes it")
+        raise ConfigError(f"topic {name} does not exist; run `orderflow topics create`")
     numbers = range(state.partitions) if key is None else [partition_of(key.encode(), state.partitions)]
 
     def take_mine(found: bytes | None, value: bytes | None) -> None:

@@ -38,7 +38,7 @@ def text_key(read: ReadRecord, topic: str) -> str:
         return (read.key or b"").decode()
     except UnicodeDecodeError:
         raise UnreadableTable(
-            f"the key at offset {read.offset} of {topic} is no text: remove it by a tombstone"
+            f"the key at offset {read.offset} of {topic} is not UTF-8: remove the record by a tombstone"
         ) from None
 
 

@@ -44,7 +44,7 @@ def decide(file: IO[bytes], as_json: bool) -> None:
             line = _decoder.decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             unreadable += 1
-            talk().print(f"line {number}: {fault_of(error)}", markup=False)
+            talk().print(f"line {number}: {fault_of(error, text)}", markup=False)
             continue
         if line.topic not in _TOPICS:
             others += 1

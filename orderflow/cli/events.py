@@ -124,7 +124,7 @@ class Sender:
         try:
             line = _decoder.decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            self._refuse(number, fault_of(error))
+            self._refuse(number, fault_of(error, text))
             return None
         if line.topic not in WRITABLE:
             self._refuse(number, f"topic must be one of {', '.join(sorted(WRITABLE))}")
@@ -133,7 +133,7 @@ class Sender:
             self._refuse(number, "a record must have a key or a value")
             return None
         if line.topic not in self.present:
-            self._refuse(number, f"topic {self.prefix}{line.topic} is missing; orderflow topics create makes it")
+            self._refuse(number, f"topic {self.prefix}{line.topic} does not exist; run `orderflow topics create`")
             return None
         return line
 

@@ -21,6 +21,7 @@ import msgspec
 
 from orderflow.event_lines import WRITABLE, EventLine
 from statemachine.errors import ConfigError
+from statemachine.messages.json_faults import json_fault
 from statemachine.order.order import Payment, State
 
 #: In the source tree, and where an installation has them.
@@ -194,7 +195,9 @@ class _Lines:
         try:
             return msgspec.json.decode(text, type=shape)
         except msgspec.DecodeError as error:
-            raise ConfigError(f"scenario {self._name}, line {number}: {error}") from error
+            raise ConfigError(
+                f"scenario {self._name}, line {number}: {json_fault(error, text.encode(), own_names=True)}"
+            ) from error
 
     def end(self, number: int, text: str) -> End:
         """The last line, which must be the end."""

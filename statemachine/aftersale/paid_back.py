@@ -1,4 +1,4 @@
-"""What went back, added up: refunds and chargebacks, held against what was captured and against what Digital River says."""
+"""Sums of refunds and chargebacks, compared with what was captured and with what Digital River reports."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from statemachine.messages.money import format_money
 
 
 def absorb_chargeback(draft: Draft) -> None:
-    """The bank took money back. An amount of 0 is the fee of a chargeback, and is never a chargeback here.
+    """Count money that the bank took back.
 
-    Digital River may report one under several event ids: it counts once, by its own.
+    Digital River may report one chargeback under several event ids: it counts once, by its own id.
     """
     data, order = draft.data_as(Fact), draft.order
     if data.dr_order_id not in (None, order.digital_river.order_id) or not order.amounts.currency:
@@ -47,10 +47,10 @@ _NOT_KNOWN: Final = "more was paid back at Digital River than the refunds known 
 
 
 def compare_refunded(draft: Draft, told: int) -> None:
-    """``told`` is what Digital River's order says was refunded. What the refunds known here do not explain calls a person.
+    """Compare ``told``, the refunded amount of Digital River's order, with the known refunds; call a person about a difference.
 
-    It is kept only while it is more than what is known to have been paid: reports come in any order, and must end in the same
-    bytes. A refund that is pending explains it for as long as it does not fail.
+    It is kept only while it is more than what is known to be paid, so that reports in any order give the same bytes. A pending
+    refund explains the difference for as long as it does not fail.
     """
     order = draft.order
     told, slack = max(told, order.remote_refunded), len(order.lines)
@@ -65,7 +65,7 @@ def compare_refunded(draft: Draft, told: int) -> None:
 
 
 def recount(draft: Draft) -> None:
-    """``amounts.refunded`` is the sum of what succeeded. More back than captured is told with its figures, never hidden."""
+    """Sum the successful refunds up as ``amounts.refunded``; when more went back than was captured, attention says so."""
     order = draft.order
     refunded = sum(refund.taken for refund in order.refunds if refund.state == "succeeded")
     if refunded != order.amounts.refunded:

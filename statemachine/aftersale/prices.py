@@ -1,4 +1,4 @@
-"""What the lines of an order cost: the one place where units become money.
+"""Prices of units: the only place where units of lines become money.
 
 A line costs its amount and its tax less its part of the order's discount, which Digital River's lines do not show. Units cost
 their share, rounded half up; all units of a line together cost exactly what the line does.
@@ -13,11 +13,11 @@ from statemachine.order.order import KnownItem, Line, Order
 
 
 def price_of_line(order: Order, line: Line, quantity: int) -> int | None:
-    """What ``quantity`` units of ``line`` cost with their tax, in minor units; None when Digital River did not tell."""
+    """The price of ``quantity`` units of ``line`` with tax, in minor units; None when Digital River did not report it."""
     item = next((item for item in order.items if item.line == line.line), None)
     if item is None or item.amount is None:
         return None
-    # A discount that no item has its part of, as in an order of an older version: the lines add up to more than was paid.
+    # In orders of older versions no item has its part of a discount, so that the lines add up to more than was paid.
     whole = sum(_cost(one) for one in order.items)
     price, units = _cost(item) * quantity, line.ordered
     if whole > order.amounts.total:
@@ -26,7 +26,7 @@ def price_of_line(order: Order, line: Line, quantity: int) -> int | None:
 
 
 def price_of(order: Order, units: Iterable[tuple[LineId, int]]) -> int:
-    """What units of lines (line, quantity) cost together; what Digital River did not tell counts as nothing."""
+    """The price of units of lines (line, quantity) together; a price that Digital River did not report counts as 0."""
     lines = {line.line: line for line in order.lines}
     return sum(price_of_line(order, lines[line], quantity) or 0 for line, quantity in units)
 

@@ -1,7 +1,7 @@
-"""What a request for a refund asks for, and what is left to refund: the questions that the life cycle's table asks about it.
+"""What a refund request asks for and what is left to refund; guards of the life cycle's table.
 
 Left is what was captured, less what the bank took back, less all refunds that have not failed: pending ones count as taken, as
-they do at Digital River (reference: "Refund", ``availableToRefundAmount``). Of a line, what its shipped units cost is left, less
+they do at Digital River (docs/digital-river.md, "Charges and captures"). Of a line, what its shipped units cost is left, less
 its parts of those refunds and less the units of its returns, which Digital River pays back when it accepts them.
 """
 
@@ -26,7 +26,7 @@ _NO_ITEM: Final = RemoteItemId("")
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What a request asks for: ``amount`` None when only Digital River can tell, ``taken`` its estimate, both in minor units.
+    """What a request asks for: ``amount`` None when only Digital River knows it, ``taken`` its estimate, both in minor units.
 
     ``exact`` when the sender named all of the money; ``whole`` when all that is left is asked for.
     """
@@ -69,20 +69,20 @@ def line_left(order: Order, line: Line, taken: UnitsTaken) -> int | None:
 
 
 def is_asked_again(order: Order, refund: Refund, wanted: Wanted) -> bool:
-    """Whether ``wanted`` is what ``refund`` was about: the same part, or the same units of the same lines and the same money.
+    """Whether ``wanted`` asks for the same as ``refund``: the same part, or the same units of the same lines and the same money.
 
-    A request for units only estimates their price, so that may be a cent a line beside what Digital River told of ``refund``,
-    which also says it line by line, as no request does.
+    A request for units only estimates their price, which may differ by a minor unit for each line from what Digital River
+    reported of ``refund``.
     """
     if wanted.part is not None or refund.part is not None:
-        return refund.part == wanted.part  # how much it is, only Digital River knows
+        return refund.part == wanted.part  # only Digital River knows the amount
     off = 0 if wanted.exact else len(order.lines)
     of_lines = [[(units.line, units.quantity) for units in units_of] for units_of in (refund.units, wanted.units)]
     return sorted(of_lines[0]) == sorted(of_lines[1]) and abs(refund.taken - wanted.taken) <= off
 
 
-def is_money_unsound(draft: Draft) -> bool:
-    """An amount of the request is nothing, or does not have the digits of the order's currency."""
+def is_amount_invalid(draft: Draft) -> bool:
+    """An amount of the request is 0, or does not have the decimals of the order's currency."""
     data = request_of(draft)
     texts = [data.amount] if data.amount is not None else [item.amount for item in data.items or ()]
     currency = draft.order.amounts.currency
@@ -103,27 +103,27 @@ def is_refund_of_lines(draft: Draft) -> bool:
 
 
 def is_never_captured(draft: Draft) -> bool:
-    """No capture is complete, whatever the order costs: asked where no capture is to come."""
+    """No capture is complete, whatever the order costs; for states in which no capture follows."""
     return draft.order.amounts.captured == 0
 
 
-def is_above_left(draft: Draft) -> bool:
-    """More is asked for than is left, of the money or of a line's units; or nothing is asked for, or nothing left."""
+def is_above_refundable(draft: Draft) -> bool:
+    """The request exceeds the money or the units of a line that are left; or it is for nothing, or nothing is left."""
     order, data = draft.order, request_of(draft)
     if data.of is not None and any(one.whole and one.part == data.of and is_live(one) for one in order.refunds):
-        return True  # all that was left of it is on its way
-    if data.items is not None and _is_a_line_above(order, data.items):
+        return True  # a refund of all that was left of it is under way
+    if data.items is not None and _is_line_above_refundable(order, data.items):
         return True
-    # An amount of the whole order is a person's word: it may be what a return will then pay less.
+    # An amount of the whole order may include the money of a return, which then pays less.
     wanted, left = wanted_of(order, data), left_to_refund(order) if data.items is None else left_beside_returns(order)
     if wanted.amount is not None:
         return not 0 < wanted.amount <= left
-    # Our share of a line's price may be a minor unit above Digital River's ("the lost cent", section 8.2 of the reference).
+    # Our share of a line's price may be a minor unit above Digital River's (docs/digital-river.md, "Money and rounding").
     return left == 0 or wanted.taken > left + len(order.lines)
 
 
-def _is_a_line_above(order: Order, items: tuple[RefundItem, ...]) -> bool:
-    """More is asked of a line than is left: of its units, or of the money that its shipped units cost."""
+def _is_line_above_refundable(order: Order, items: tuple[RefundItem, ...]) -> bool:
+    """The request exceeds what is left of a line: its units, or the price of its shipped units."""
     taken = units_taken(order)
     quantities, priced, amounts = Counter[LineId](), Counter[LineId](), Counter[LineId]()
     for item in items:
@@ -147,13 +147,13 @@ def _is_a_line_above(order: Order, items: tuple[RefundItem, ...]) -> bool:
 
 
 def has_nothing_to_refund(draft: Draft) -> bool:
-    """A line is named without an amount of which nothing is left to refund: no unit, or no money."""
+    """The request names a line without an amount, and no unit or no money of the line is left to refund."""
     order, data = draft.order, request_of(draft)
     lines, taken = {line.line: line for line in order.lines}, units_taken(order)
     for item in data.items or ():
         if item.amount is None:
             left = line_left(order, lines[item.line], taken)
-            # Digital River did not tell what the line costs: then only its units can be counted.
+            # Without a price from Digital River only units can be counted.
             if left == 0 or (left is None and units_left(order, lines[item.line], taken) <= 0):
                 return True
     return False
@@ -173,9 +173,9 @@ def wanted_of(order: Order, data: RefundRequested) -> Wanted:
         whole = parse_money(data.amount, currency)
         return Wanted(whole, whole, part=data.of, exact=True)
     if data.of is not None:
-        return Wanted(None, 0, part=data.of, whole=True)  # how much it is, only Digital River knows
+        return Wanted(None, 0, part=data.of, whole=True)  # only Digital River knows the amount
     rest = left_beside_returns(order)
-    # All but the money of returns is asked for as an amount.
+    # All that is left, less the money of returns, is requested as an amount.
     return Wanted(None if rest == left_to_refund(order) else rest, rest, whole=True)
 
 
@@ -199,7 +199,7 @@ def _wanted_of_lines(order: Order, items: tuple[RefundItem, ...]) -> Wanted:
 
 
 class _Asking:
-    """The lines of one request, each looked at with what the ones before it have taken."""
+    """The lines of one request, each with what the lines before it have left."""
 
     def __init__(self, order: Order) -> None:
         taken = units_taken(order)
@@ -210,9 +210,9 @@ class _Asking:
         self._left = left_beside_returns(order)
 
     def part_of(self, item: RefundItem) -> tuple[int | None, int | None, int]:
-        """Units, money and our estimate of it; the money is None when Digital River is to tell what these units cost.
+        """Units, amount and our estimate; the amount is None when Digital River computes the price of the units.
 
-        The rest of a line, or more than is left by rounding, is asked for by what is left of it.
+        The rest of a line, or what exceeds it by rounding, is requested as the amount that is left.
         """
         if item.amount is not None:
             amount = parse_money(item.amount, self._order.amounts.currency)
@@ -226,7 +226,7 @@ class _Asking:
         if quantity < units and price <= left:
             return self._take(item.line, quantity, None, price)
         if left == price and quantity == line.shipped:
-            return self._take(item.line, quantity, None, price)  # the whole line: nobody knows its price better
+            return self._take(item.line, quantity, None, price)  # the whole line: Digital River knows its price
         if left > self._left >= left - len(self._order.lines):
             left = self._left  # the lost cent
         return self._take(item.line, quantity or None, left, left)

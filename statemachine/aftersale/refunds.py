@@ -1,15 +1,15 @@
-"""Refunds: one small machine for each refund id, beside the life cycle, from a table of the same words.
+"""Refunds: one small machine for each refund id, beside the life cycle, with a table of the same form.
 
-    requested            asked of Digital River, not answered yet
-    pending              Digital River works on it
-    pending_information  the shopper must name an account first (push payments); the change carries the token for it
+    requested            sent to Digital River, not answered yet
+    pending              Digital River is processing it
+    pending_information  the shopper must name an account first (push payments); the change has the token for it
     succeeded            paid back
-    failed, expired      not paid back: ask again under a new refund_id
+    failed, expired      not paid back: request it again under a new refund_id
 
-Digital River's reports come in any order, so each state has a rank in the table: expired < failed < succeeded are the ends, and
-the same reports in another order end in the same state. A refund that Digital River made by itself, for a return or by hand,
+Digital River's reports arrive in any order, so the table ranks the end states, expired < failed < succeeded: the same reports in
+another order give the same state. A refund that Digital River made by itself, for a return or by hand,
 goes by Digital River's id. Refunds of a *charge* are another view of the same money, aggregated under other ids, and are never
-counted (reference: Digital River's "Refund" and "Charge" resources, API version 2021-12-13).
+counted (docs/digital-river.md, "Charges and captures").
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ RULES: Final[tuple[Rule[RefundStage], ...]] = (
         "reported.pending_information",
         ("new", "requested", "pending"),
         "pending_information",
-        do="take_report wait tell_token",
+        do="take_report wait publish_token",
     ),
     # the token may come with a later report than the first
-    _move("reported.pending_information", ("pending_information",), None, when="is_token_news", do="wait tell_token"),
+    _move("reported.pending_information", ("pending_information",), None, when="is_token_new", do="wait publish_token"),
     _same("reported.pending_information", ("pending_information", *_ENDED)),
     _move("reported.expired", _OPEN, "expired", do="take_report stop_waiting note_failed"),
     _same("reported.expired", ("expired", "failed")),
@@ -71,7 +71,7 @@ RULES: Final[tuple[Rule[RefundStage], ...]] = (
     _move("reported.succeeded", _OPEN, "succeeded", do="take_report stop_waiting"),
     _move("reported.succeeded", ("failed", "expired"), "succeeded", do="take_report note_contradiction"),
     _same("reported.succeeded", ("succeeded",)),
-    # a state that is not known here: the refund exists, and a person must look
+    # an unknown state: the refund exists, and a person must look
     _move("reported.other", ("new", "requested"), "pending", do="take_report wait note_unknown_state"),
     _move("reported.other", ("pending", "pending_information", *_ENDED), None, do="note_unknown_state"),
     _move("overdue", ("pending", "pending_information"), None, do="stop_waiting note_overdue"),
@@ -115,7 +115,7 @@ class RefundStep:
 
 
 def ask_refund(draft: Draft) -> None:
-    """A refund comes into being, and Digital River is asked for it."""
+    """Create a refund, and request it of Digital River."""
     data = request_of(draft)
     wanted = wanted_of(draft.order, data)
     asked = Refund(
@@ -125,18 +125,18 @@ def ask_refund(draft: Draft) -> None:
 
 
 def absorb_refund(draft: Draft) -> None:
-    """A refund of Digital River, whatever brought it: the answer, a webhook or a look-up."""
+    """Merge a refund of Digital River from an answer, a webhook or a look-up."""
     data, order = draft.report, draft.order
     remote = data.refund
     if remote is None:
-        draft.call_attention("Digital River confirmed a refund without telling it")
+        draft.call_attention("Digital River confirmed a refund, but its answer has none")
         return
     about = remote.dr_order_id or (data.dr_order_id if isinstance(data, Fact) else order.digital_river.order_id)
     if about is None or about != order.digital_river.order_id:
         return
     name = _own_name(draft, remote)
     for command in order.commands:
-        if command.command_id == remote.command_id:  # the webhook was faster than the answer
+        if command.command_id == remote.command_id:  # the webhook arrived before the answer
             close_command(draft, command)
     if not is_in_currency(draft, remote.currency, "a refund"):
         return
@@ -153,7 +153,7 @@ def absorb_refund(draft: Draft) -> None:
 
 
 def _own_name(draft: Draft, remote: RemoteRefund) -> str | None:
-    """Our id of the refund: from its metadata, which Digital River may lose, or from the command that it answers."""
+    """Our id of the refund: from its metadata, which may be missing, or from the command that it answers."""
     if remote.refund_id is not None:
         return remote.refund_id
     closing = draft.closing
@@ -165,7 +165,7 @@ def _own_name(draft: Draft, remote: RemoteRefund) -> str | None:
 
 
 def _known(draft: Draft, remote: RemoteRefund, name: str | None) -> Refund | None:
-    """The refund that the report is about. Two at Digital River for one of ours: a person is called, money may go out twice."""
+    """The refund that the report is about. Two at Digital River for one of ours call a person: money may be paid twice."""
     mark = mark_of(remote.dr_refund_id)
     known = next((refund for refund in draft.order.refunds if refund.mark == mark), None)
     mine = next((refund for refund in draft.order.refunds if refund.refund_id == name), None)
@@ -178,7 +178,7 @@ def _known(draft: Draft, remote: RemoteRefund, name: str | None) -> Refund | Non
 
 
 def _made_one(draft: Draft, mine: Refund, stranger: Refund) -> Refund:
-    """What was taken for a refund of Digital River's own is ours: its webhook came first and did not say so."""
+    """Join two refunds: one that seemed to be Digital River's own is ours; its webhook came first, without our id."""
     amounts = {units.line: units.amount for units in stranger.units}
     one = replace(
         stranger,
@@ -206,7 +206,7 @@ def fail_refund(draft: Draft) -> None:
 
 
 def fire_refunds_due(draft: Draft) -> None:
-    """Refunds that take longer than they should."""
+    """Fire the deadlines of refunds that take longer than expected."""
     for refund in draft.order.refunds:
         if refund.due is not None and refund.due <= draft.now:
             _drive(draft, refund, "overdue", refund.state)
@@ -252,7 +252,7 @@ def _take_report(step: RefundStep) -> None:
     if amount is not None and asked is not None and abs(amount - asked) > len(order.lines):
         figures = [format_money(one, order.amounts.currency) for one in (amount, asked)]
         step.draft.call_attention(
-            "refund {} is over {} at Digital River, asked was {}".format(refund.refund_id, *figures)
+            "refund {} is {} at Digital River, {} was requested".format(refund.refund_id, *figures)
         )
     step.refund = replace(
         refund,
@@ -268,7 +268,7 @@ def _take_report(step: RefundStep) -> None:
 def _told_units(
     order: Order, refund: Refund, remote: RemoteRefund, told: dict[RemoteItemId, int]
 ) -> tuple[RefundUnits, ...]:
-    """What was asked of each line, with the money that Digital River tells; what it tells when nothing was asked by lines."""
+    """The requested units of each line with Digital River's amounts; its own units when no lines were requested."""
     line_of = {item.item_id: item.line for item in order.items}
     if refund.units:
         amounts = Counter[LineId]()
@@ -293,7 +293,7 @@ def _wait(step: RefundStep) -> None:
 
 
 def _time(text: str | None) -> datetime | None:
-    """A time of Digital River; None when it is none, or names no zone."""
+    """A time of Digital River; None when it is malformed or has no zone."""
     try:
         found = None if text is None else msgspec.convert(text, datetime)
     except msgspec.ValidationError:
@@ -305,11 +305,11 @@ def _stop_waiting(step: RefundStep) -> None:
     step.refund = replace(step.refund, due=None)
 
 
-def _tell_token(step: RefundStep) -> None:
-    """The shopper's token goes into this one change and is never kept."""
+def _publish_token(step: RefundStep) -> None:
+    """Put the shopper's token into this one change; it is never kept."""
     remote = step.remote
     if remote is not None and remote.token is not None:
-        step.refund = replace(step.refund, token_told=True)
+        step.refund = replace(step.refund, token_published=True)
         step.draft.tokens = {**step.draft.tokens, step.refund.refund_id: (remote.token, remote.token_expires)}
 
 
@@ -317,8 +317,8 @@ def _failed(refund: Refund) -> str:
     return f"a refund failed: {refund.refund_id};"
 
 
-def _is_token_news(step: RefundStep) -> bool:
-    return step.remote is not None and step.remote.token is not None and not step.refund.token_told
+def _is_token_new(step: RefundStep) -> bool:
+    return step.remote is not None and step.remote.token is not None and not step.refund.token_published
 
 
 def _note_failed(step: RefundStep) -> None:
@@ -329,13 +329,11 @@ def _note_failed(step: RefundStep) -> None:
 
 def _note_contradiction(step: RefundStep) -> None:
     step.draft.clear_attention(_failed(step.refund))
-    step.draft.call_attention(
-        f"Digital River says of refund {step.refund.refund_id} that it succeeded and that it did not"
-    )
+    step.draft.call_attention(f"Digital River reported refund {step.refund.refund_id} both as succeeded and as failed")
 
 
 def _note_unknown_state(step: RefundStep) -> None:
-    step.draft.call_attention(f"Digital River has refund {step.refund.refund_id} in a state that is not known here")
+    step.draft.call_attention(f"Digital River reports an unknown state of refund {step.refund.refund_id}")
 
 
 def _overdue(refund: Refund) -> str:
@@ -343,7 +341,7 @@ def _overdue(refund: Refund) -> str:
 
 
 def _note_overdue(step: RefundStep) -> None:
-    step.draft.call_attention(f"{_overdue(step.refund)}{step.state} for longer than it should be")
+    step.draft.call_attention(f"{_overdue(step.refund)}{step.state} for longer than expected")
 
 
 EFFECTS: Final[dict[str, Callable[[RefundStep], None]]] = {
@@ -354,16 +352,16 @@ EFFECTS: Final[dict[str, Callable[[RefundStep], None]]] = {
     "note_unknown_state": _note_unknown_state,
     "stop_waiting": _stop_waiting,
     "take_report": _take_report,
-    "tell_token": _tell_token,
+    "publish_token": _publish_token,
     "wait": _wait,
 }
-GUARDS: Final[dict[str, Callable[[RefundStep], bool]]] = {"is_token_news": _is_token_news}
+GUARDS: Final[dict[str, Callable[[RefundStep], bool]]] = {"is_token_new": _is_token_new}
 
 _machine: Final = build_machine(REFUND, GUARDS, EFFECTS)
 
 
 def _drive(draft: Draft, refund: Refund, trigger: str, state: RefundStage, remote: RemoteRefund | None = None) -> None:
-    """Fire ``trigger`` at one refund and keep what becomes of it, in the order of the ids: reports come in any order."""
+    """Fire ``trigger`` at one refund and store the result, sorted by id because reports arrive in any order."""
     step = RefundStep(draft, refund, state, remote)
     _machine.events[trigger].trigger(step)
     if step.rule is None or step.rule.verdict != "move" or step.state == "new":

@@ -1,7 +1,7 @@
-"""Which refunds pay back which returns, so that no unit is paid back twice and none is forgotten.
+"""Matches refunds with the returns that they pay back, so that no unit is paid back twice and none is forgotten.
 
-Digital River pays back an accepted return by refunds of its own, which name no return. They are found by what they are over,
-always from the whole order: so the same reports in another order find the same.
+Digital River pays back an accepted return by refunds of its own, which do not name the return. They are matched by their units
+and amounts, always from the whole order, so that the same reports give the same matches in any order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from statemachine.order.order import Line, Order, Refund, Return
 
 
 def is_live(refund: Refund) -> bool:
-    """Whether the refund takes of what is left: it has not failed."""
+    """Whether the refund counts against what is left: it has not failed or expired."""
     return refund.state not in ("failed", "expired")
 
 
@@ -36,8 +36,8 @@ def is_accepting(order: Order, return_id: str) -> bool:
 
 
 def refunds_of_returns(order: Order) -> dict[str, tuple[Refund, ...]]:
-    """By return id, the refunds of each return that is accepted or about to be: those named, those over the same units, others
-    over some of them. One that failed stands for a return only as far as no live one does.
+    """By return id, the refunds of each return that is accepted or about to be: those that it names, those for the same units,
+    and others for some of its units. A failed refund is matched only where no live one is.
     """
     claims = [one for one in order.returns if one.state == "accepted" or is_accepting(order, one.return_id)]
     if not claims:
@@ -60,7 +60,7 @@ def _is_named(_order: Order, returned: Return, _found: list[Refund], refund: Ref
 
 
 def _is_same(order: Order, returned: Return, found: list[Refund], refund: Refund) -> bool:
-    """Over all units of a return of which no refund is known, or, when it tells no units, over what they cost."""
+    """For all units of a return that has no refund yet, or, when the refund has no units, for their price."""
     if found:
         return False
     if not refund.units:
@@ -70,7 +70,7 @@ def _is_same(order: Order, returned: Return, found: list[Refund], refund: Refund
 
 
 def _is_part(_order: Order, returned: Return, found: list[Refund], refund: Refund) -> bool:
-    """Over units of the return that no other refund of it is over."""
+    """For units of the return that no other refund of it is for."""
     rest = Counter({units.line: units.asked for units in returned.units})
     for other in found:
         rest -= _counted(other)
@@ -85,8 +85,8 @@ def _counted(refund: Refund) -> Counter[LineId]:
 
 
 class UnitsTaken(msgspec.Struct, frozen=True):
-    """Units of each line: ``returned`` are of returns and not left to refund, of which ``unpaid`` have no refund yet;
-    ``refunded`` are paid back beside all returns.
+    """Units of each line: ``returned`` belong to returns and are not left to refund, of which ``unpaid`` have no refund yet;
+    ``refunded`` were refunded without a return.
     """
 
     returned: Counter[LineId]
@@ -114,24 +114,24 @@ def units_taken(order: Order, *, beside: str | None = None) -> UnitsTaken:
             if is_live(refund):
                 paid += units
             else:
-                asked -= units  # not paid back: to be asked for again
+                asked -= units  # not paid back: they may be requested again
         returned += asked
         unpaid += asked - paid
     return UnitsTaken(returned, unpaid, refunded)
 
 
 def units_left(order: Order, line: Line, taken: UnitsTaken) -> int:
-    """Units of ``line`` that were shipped, that no refund pays back and no return is about."""
+    """Shipped units of ``line`` that belong to no refund and no return."""
     return line.shipped - taken.refunded[line.line] - taken.returned[line.line]
 
 
 def not_paid_back(returned: Return) -> str:
-    """How the reason begins that an accepted return has no refund."""
+    """The start of the reason for attention that an accepted return has no refund."""
     return f"return {returned.return_id} is not paid back: "
 
 
 def settle_returns(draft: Draft) -> None:
-    """Accepted returns whose refunds are there wait no longer: whatever becomes of a refund, its own machine tells."""
+    """Accepted returns that have their refunds no longer wait; a refund has a machine of its own."""
     order = draft.order
     paid = {name for name, refunds in refunds_of_returns(order).items() if refunds} if order.returns else set()
 

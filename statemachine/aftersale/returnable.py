@@ -1,4 +1,4 @@
-"""What may come back, and what has: the questions that the life cycle's table asks about returns and their receipts."""
+"""What may be returned and what has been; guards of the life cycle's table about returns and their receipts."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def receipt_in(draft: Draft) -> ReturnReceived:
 
 
 def _asked_units(order: Order, line: LineId) -> int:
-    """Units of the line in all returns that may still come, or have."""
+    """Units of the line in all returns that were not withdrawn."""
     going = (one for one in order.returns if one.state != "withdrawn")
     return sum(units.asked for one in going for units in one.units if units.line == line)
 
 
 def is_above_returnable(draft: Draft) -> bool:
-    """More would come back than was ordered, less what was cancelled, comes back already or was paid back."""
+    """More units than were ordered, less those cancelled, already being returned or refunded."""
     return _is_above(draft, lambda line: line.ordered - line.cancelled)
 
 
 def is_above_shipped(draft: Draft) -> bool:
-    """More would come back than was shipped, less what comes back already or was paid back."""
+    """More units than were shipped, less those already being returned or refunded."""
     return _is_above(draft, lambda line: line.shipped)
 
 
@@ -56,18 +56,18 @@ def _is_above(draft: Draft, most: Callable[[Line], int]) -> bool:
 
 
 def is_withdrawal(draft: Draft) -> bool:
-    """Nothing of the return is coming any more."""
+    """The event withdraws the return: it names no units."""
     data = draft.event.data
     return isinstance(data, ReturnRequested) and not data.items
 
 
 def is_withdrawn_too_early(draft: Draft) -> bool:
-    """Nothing is coming of a return that was not requested yet."""
+    """The event withdraws a return that was not requested yet."""
     return is_withdrawal(draft) and returned_in(draft) is None
 
 
 def is_withdrawn_too_late(draft: Draft) -> bool:
-    """Nothing is coming of a return that Digital River has accepted, or is being asked to."""
+    """The event withdraws a return that Digital River has accepted, or is being asked to accept."""
     returned = returned_in(draft)
     if returned is None or not is_withdrawal(draft):
         return False
@@ -81,7 +81,7 @@ def is_return_withdrawn(draft: Draft) -> bool:
 
 
 def is_return_unknown(draft: Draft) -> bool:
-    """The return was not requested yet, or Digital River has not said yet how it calls it."""
+    """The return was not requested yet, or its id at Digital River is not known yet."""
     returned = returned_in(draft)
     return returned is None or (returned.state == "requested" and returned.remote_id is None)
 
@@ -93,7 +93,7 @@ def is_return_over(draft: Draft) -> bool:
 
 
 def is_money_to_come(draft: Draft) -> bool:
-    """A parcel is not captured yet, and what is left to refund does not pay for the return: Digital River would pay less."""
+    """A shipment is not captured yet, and less is left to refund than the return costs: Digital River would pay too little."""
     order, returned = draft.order, returned_in(draft)
     assert returned is not None  # guarded by is_return_unknown
     if all(shipment.capture == "complete" for shipment in order.shipments):
@@ -103,7 +103,7 @@ def is_money_to_come(draft: Draft) -> bool:
 
 
 def is_above_asked(draft: Draft) -> bool:
-    """A line that is not in the return, or more of one than is still to come."""
+    """The receipt has a line that is not in the return, or more units than are outstanding."""
     returned = returned_in(draft)
     assert returned is not None  # guarded by is_return_unknown
     left = {units.line: units.asked - units.received for units in returned.units}
@@ -111,9 +111,9 @@ def is_above_asked(draft: Draft) -> bool:
 
 
 def is_paid_back_otherwise(order: Order, returned: Return) -> bool:
-    """Refunds have paid back units of the return's lines since it came into being, or money that these units cost.
+    """Refunds have paid back units of the return's lines since it was created, or the money that these units cost.
 
-    Nobody can tell then whether it was these very units: Digital River would pay for them once more.
+    Whether they were the same units cannot be determined, and Digital River would pay for them once more.
     """
     lines = {line.line: line for line in order.lines}
     taken = units_taken(order, beside=returned.return_id)
@@ -128,7 +128,7 @@ def is_paid_back_otherwise(order: Order, returned: Return) -> bool:
 
 
 def is_refund_to_come(order: Order, returned: Return) -> bool:
-    """Whether Digital River has anything to pay back: not for units that cost nothing, nor when all of the money is back."""
+    """Whether Digital River has anything to pay back: not for units that cost nothing, nor when all money is paid back."""
     price = price_of(order, [(units.line, units.asked) for units in returned.units])
     is_free = price == 0 and all(item.amount is not None for item in order.items)
     return not is_free and (order.amounts.captured == 0 or left_to_refund(order) > 0)

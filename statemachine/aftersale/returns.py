@@ -1,12 +1,12 @@
-"""Returns: one small machine for each return id, beside the life cycle, from a table of the same words.
+"""Returns: one small machine for each return id, beside the life cycle, with a table of the same form.
 
-    requested   asked of Digital River; the shopper sends the units, the warehouse reports what it has
-    accepted    all of it was received and Digital River refunds it, under refund ids of its own; that is waited for
-    withdrawn   nothing of it is coming any more: its units may be refunded or come back in another return
+    requested   sent to Digital River; the shopper sends the units, the warehouse reports receipts
+    accepted    all units were received; Digital River refunds them under ids of its own, which is awaited
+    withdrawn   the units are not sent back: they may be refunded, or be in another return
 
-Digital River pays back a return only when it is accepted whole (reference: Digital River's "Return" resource); so a part that
-was received is kept and nothing is asked until the rest is there. It knows no end of a return but that: one that is withdrawn
-here stays ``created`` there and is never accepted.
+Digital River pays a return back only when it is accepted as a whole (docs/digital-river.md, "Returns"). So a part that was
+received is kept, and nothing is asked until the rest has arrived. Digital River has no other end of a return: one that is
+withdrawn here stays ``created`` there and is never accepted.
 """
 
 from __future__ import annotations
@@ -59,8 +59,10 @@ RULES: Final[tuple[Rule[ReturnStage], ...]] = (
     _same("reported.created", ("requested", "accepted", "withdrawn", "dropped")),
     _move("reported.accepted", ("new",), "accepted", do="take_report wait_for_refund"),
     _move("reported.accepted", ("requested",), "accepted", do="take_report forget_notes wait_for_refund"),
-    _move("reported.accepted", ("withdrawn",), "accepted", do="take_report wait_for_refund note_accepted_all_the_same"),
-    _move("reported.accepted", ("accepted",), None, when="is_refund_news", do="take_report"),
+    _move(
+        "reported.accepted", ("withdrawn",), "accepted", do="take_report wait_for_refund note_accepted_after_withdrawal"
+    ),
+    _move("reported.accepted", ("accepted",), None, when="has_new_refunds", do="take_report"),
     _same("reported.accepted", ("accepted", "dropped")),
     _move("reported.other", ("new",), "requested", do="take_report wait note_unknown_state"),
     _move("reported.other", ("requested", "accepted", "withdrawn"), None, do="note_unknown_state"),
@@ -110,7 +112,7 @@ class ReturnStep:
 
 
 def ask_return(draft: Draft) -> None:
-    """A return comes into being; Digital River is asked for it."""
+    """Create a return, and request it of Digital River."""
     data = draft.data_as(ReturnRequested)
     paid_back = units_taken(draft.order).refunded
     units = tuple(ReturnUnits(item.line, item.quantity, refunded=paid_back[item.line]) for item in data.items)
@@ -118,25 +120,25 @@ def ask_return(draft: Draft) -> None:
 
 
 def take_receipt(draft: Draft) -> None:
-    """The warehouse has units of a return."""
+    """Take the receipt of units of a return."""
     returned = returned_in(draft)
     assert returned is not None  # guarded by is_return_unknown
     _drive(draft, returned, "received", returned.state)
 
 
 def withdraw_return(draft: Draft) -> None:
-    """Nothing of a return is coming any more."""
+    """Withdraw the return: its units are not sent back."""
     returned = returned_in(draft)
     assert returned is not None  # guarded by is_return_absent
     _drive(draft, returned, "withdrawn", returned.state)
 
 
 def absorb_return(draft: Draft) -> None:
-    """A return of Digital River, whatever brought it: the answer, a webhook or a look-up."""
+    """Merge a return of Digital River from an answer, a webhook or a look-up."""
     data, order = draft.report, draft.order
     remote = data.returned
     if remote is None:
-        draft.call_attention("Digital River confirmed a return without telling it")
+        draft.call_attention("Digital River confirmed a return, but its answer has none")
         return
     about = remote.dr_order_id or (data.dr_order_id if isinstance(data, Fact) else order.digital_river.order_id)
     if about is None or about != order.digital_river.order_id:
@@ -157,7 +159,7 @@ def absorb_return(draft: Draft) -> None:
 
 
 def _close_commands(draft: Draft, remote: RemoteReturn, known: Return | None) -> None:
-    """A webhook that was faster than the answer closes the command that it answers."""
+    """Close the command that a webhook answers when it arrives before the answer."""
     accepted = known.return_id if known is not None and remote.state == "accepted" else None
     for command in draft.order.commands:
         about = decode_command(command.payload) if command.name == "accept_return" else None
@@ -187,14 +189,14 @@ def _answer(draft: Draft, trigger: str) -> None:
 
 
 def fire_returns_due(draft: Draft) -> None:
-    """Returns that take longer than they should."""
+    """Fire the deadlines of returns that take longer than expected."""
     for returned in draft.order.returns:
         if returned.due is not None and returned.due <= draft.now:
             _drive(draft, returned, "overdue", returned.state)
 
 
 def count_returned(draft: Draft) -> None:
-    """Units of accepted returns; never more than were shipped, whichever of the two is reported first."""
+    """Count the units of accepted returns; never more than were shipped, whichever is reported first."""
     order = draft.order
     if not order.returns:
         return
@@ -333,9 +335,9 @@ def _forget_notes(step: ReturnStep) -> None:
         step.draft.clear_attention(reason)
 
 
-def _note_accepted_all_the_same(step: ReturnStep) -> None:
+def _note_accepted_after_withdrawal(step: ReturnStep) -> None:
     step.draft.call_attention(
-        f"Digital River accepted return {step.returned.return_id}, which was withdrawn: it pays it back"
+        f"Digital River accepted return {step.returned.return_id}, which was withdrawn: it will refund it"
     )
 
 
@@ -347,13 +349,13 @@ def _note_not_paid_back(step: ReturnStep) -> None:
     step.draft.call_attention(f"{not_paid_back(step.returned)}Digital River accepted it, and no refund of it has come")
 
 
-def _is_refund_news(step: ReturnStep) -> bool:
+def _has_new_refunds(step: ReturnStep) -> bool:
     remote = step.remote
     return remote is not None and any(not holds(step.returned.refunds, mark_of(one)) for one in remote.dr_refund_ids)
 
 
 def _note_unknown_state(step: ReturnStep) -> None:
-    step.draft.call_attention(f"Digital River has return {step.returned.return_id} in a state that is not known here")
+    step.draft.call_attention(f"Digital River reports an unknown state of return {step.returned.return_id}")
 
 
 EFFECTS: Final[dict[str, Callable[[ReturnStep], None]]] = {
@@ -361,7 +363,7 @@ EFFECTS: Final[dict[str, Callable[[ReturnStep], None]]] = {
     "ask_return": _ask_return,
     "forget_notes": _forget_notes,
     "forget_receipts": _forget_receipts,
-    "note_accepted_all_the_same": _note_accepted_all_the_same,
+    "note_accepted_after_withdrawal": _note_accepted_after_withdrawal,
     "note_not_accepted": _note_not_accepted,
     "note_not_paid_back": _note_not_paid_back,
     "note_overdue": _note_overdue,
@@ -375,7 +377,7 @@ EFFECTS: Final[dict[str, Callable[[ReturnStep], None]]] = {
 }
 GUARDS: Final[dict[str, Callable[[ReturnStep], bool]]] = {
     "is_id_unknown": _is_id_unknown,
-    "is_refund_news": _is_refund_news,
+    "has_new_refunds": _has_new_refunds,
 }
 
 _machine: Final = build_machine(RETURN, GUARDS, EFFECTS)
@@ -384,7 +386,7 @@ _machine: Final = build_machine(RETURN, GUARDS, EFFECTS)
 def _drive(
     draft: Draft, returned: Return, trigger: str, state: ReturnStage, remote: RemoteReturn | None = None
 ) -> None:
-    """Fire ``trigger`` at one return and keep what becomes of it, in the order of the ids: reports come in any order."""
+    """Fire ``trigger`` at one return and store the result, sorted by id because reports arrive in any order."""
     step = ReturnStep(draft, returned, state, remote)
     _machine.events[trigger].trigger(step)
     if step.rule is None or step.rule.verdict != "move" or step.state == "new":

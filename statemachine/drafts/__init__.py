@@ -1,4 +1,4 @@
-"""The order while one decision works on it, and what every effect uses to change it and to ask for commands.
+"""The working copy of an order during one decision, and what several effects need to change it and to send commands.
 
-No guard and no effect of a table is here.
+What belongs to one guard or one effect only is in ``effects`` or ``aftersale``.
 """

@@ -1,8 +1,7 @@
-"""Commands of an order: asked, answered, inquired after, asked again, given up.
+"""Commands of an order: sent, answered, inquired about, sent again, given up.
 
-Digital River has no idempotency key. So a command is never asked again before a look-up has shown that it has not taken
-effect, and then under the same id; at most one inquiry of an order is open. What cannot be found out is never guessed: a
-person is called.
+Digital River has no idempotency key. So a command is never sent again before a look-up has shown that it has not taken effect,
+and then it keeps its id. At most one inquiry of an order is open. What cannot be determined is never guessed: a person is called.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _FORBIDDEN = 403
 
 
 def next_command_id(draft: Draft) -> CommandId:
-    """The id of the next command of this decision: from the order, the cause and the place, so that a replay gives the same."""
+    """The id of the next command of this decision: from order, cause and place, so that a replay gives the same id."""
     draft.commands_asked += 1
     return CommandId(f"{draft.name}.{draft.commands_asked}")
 
@@ -50,7 +49,7 @@ def ask(
     shipment_id: str | None = None,
     fact: bytes = b"",
 ) -> None:
-    """Ask for a new command and keep it open until its outcome is known."""
+    """Send a new command, and keep it open until its outcome is known."""
     draft.effects.append(command)
     now = draft.now
     opened = OpenCommand(
@@ -69,14 +68,14 @@ def ask(
 
 
 def ask_anew(draft: Draft, refused: OpenCommand) -> None:
-    """Ask again for what was refused and had no effect; it is open once more, under its own id."""
+    """Send a refused command again under its own id; it had no effect, and is open once more."""
     again = replace(refused, inquiries=0, excused=refused.excused + 1)
     draft.put(commands=(*draft.order.commands, again))
     _ask_again(draft, again)
 
 
 def ask_delete(draft: Draft, checkout_id: CheckoutId) -> None:
-    """Have a checkout deleted that is not wanted any more; facts about it never move the order from now on."""
+    """Have a checkout deleted that is no longer wanted; from now on facts about it never move the order."""
     ask(
         draft, DeleteCheckout(command_id=next_command_id(draft), order_id=draft.order.order_id, checkout_id=checkout_id)
     )
@@ -99,12 +98,12 @@ def find_closing(order: Order, outcome: Outcome) -> OpenCommand | None:
 
 
 def close(draft: Draft) -> None:
-    """The outcome of the closing command is known: it is open no longer."""
+    """The outcome of the answered command is known: it is no longer open."""
     close_command(draft, draft.answered)
 
 
 def close_command(draft: Draft, closing: OpenCommand) -> None:
-    """``closing`` is open no longer; whatever was said about its missing answer is settled, unless it holds for another one."""
+    """Remove ``closing`` from the open commands, and the attention about its missing answer unless another one is stuck too."""
     left = tuple([command for command in draft.order.commands if command.command_id != closing.command_id])
     draft.order = replace(draft.order, commands=left)
     if draft.order.attention and not any(one.name == closing.name and one.due is None for one in left):
@@ -112,7 +111,7 @@ def close_command(draft: Draft, closing: OpenCommand) -> None:
 
 
 def change(draft: Draft, changed: OpenCommand) -> None:
-    """Put ``changed`` in the place of the open command with its id."""
+    """Replace the open command that has the id of ``changed``."""
     draft.put(
         commands=tuple(
             [changed if command.command_id == changed.command_id else command for command in draft.order.commands]
@@ -121,17 +120,17 @@ def change(draft: Draft, changed: OpenCommand) -> None:
 
 
 def void_open(draft: Draft) -> None:
-    """Checkout commands on their way are not wanted any more; their outcomes are still awaited, to delete what they made."""
+    """Mark open checkout commands as unwanted; their outcomes are still awaited, to delete what they created."""
     void(draft, "create_checkout")
     void(draft, "attach_source")
 
 
 def void(draft: Draft, name: CommandName) -> None:
-    """Commands ``name`` are not wanted any more: they are never asked again, and those that have no effect to undo are closed."""
+    """Mark open commands ``name`` as unwanted: they are never sent again, and those without an effect to undo are closed."""
     for command in draft.order.commands:
         if command.name != name:
             continue
-        # What waits to be asked again has had no effect; of an attached source nothing is left to undo.
+        # A command that waits to be sent again has had no effect; an attached source need not be undone.
         if command.step == "retry" or (command.step == "stuck" and name != "create_checkout"):
             close_command(draft, command)
         elif command.wanted:
@@ -142,30 +141,30 @@ def inquire_later(draft: Draft) -> None:
     """The outcome is not known: inquire on a deadline, with growing waits, and in the end call a person."""
     closing, outcome = draft.answered, draft.answer
     if outcome.status == _FORBIDDEN:
-        draft.call_attention(f"{closing.name}: Digital River forbids it (HTTP 403): look at the rights of the key")
+        draft.call_attention(f"{closing.name}: Digital River forbids it (HTTP 403): check the rights of the key")
         if outcome.problem is not None:  # known to have had no effect
             _hold(draft, closing)
             return
     answers_inquiry = outcome.inquired_by is not None or outcome.command_id == closing.inquired_by
     if not answers_inquiry and closing.inquired_by is not None:
-        # The inquiry queued behind this attempt will be answered yet.
+        # The inquiry that is queued behind this attempt will still be answered.
         change(draft, replace(closing, step="unknown", due=draft.now + draft.policy.answer_wait))
         return
     if closing.inquiries >= draft.policy.inquiries_max:
         if not closing.wanted and closing.name == "attach_source":
-            close_command(draft, closing)  # another source took its place: nobody needs to know
+            close_command(draft, closing)  # another source took its place: the outcome does not matter
             return
         change(draft, replace(closing, step="stuck", due=None, inquired_by=None))
-        draft.call_attention(f"{closing.name}: its outcome at Digital River could not be found out")
+        draft.call_attention(f"{closing.name}: its outcome at Digital River could not be determined")
         return
     wait = min(draft.policy.answer_wait * 2**closing.inquiries, INQUIRY_WAIT_MAX)
     change(draft, replace(closing, step="unknown", due=draft.now + wait, inquired_by=None))
 
 
 def _hold(draft: Draft, closing: OpenCommand) -> None:
-    """The command is forbidden until somebody changes that: it is asked again with growing waits, for as long as it takes."""
+    """The key has no right to the command: it is sent again with growing waits until that is changed."""
     if not closing.wanted:
-        close(draft)  # nothing was made, so there is nothing to delete
+        close(draft)  # nothing was created, so there is nothing to delete
         return
     wait = min(draft.policy.answer_wait * 2 ** min(closing.attempt - 1, 16), INQUIRY_WAIT_MAX)
     waiting = replace(closing, step="retry", due=draft.now + wait, inquired_by=None, excused=closing.excused + 1)
@@ -173,13 +172,13 @@ def _hold(draft: Draft, closing: OpenCommand) -> None:
 
 
 def inquire_due(draft: Draft) -> None:
-    """Inquire after what has no answer yet; a second silence calls a person, never a second command."""
+    """Inquire about commands without an answer; when the inquiry is not answered either, call a person."""
     inquiring = any(command.inquired_by is not None for command in draft.order.commands)
     for command in draft.order.commands:
         if command.step not in ("answer", "unknown") or not _is_due(command, draft.now):
             continue
         if command.inquired_by is not None:
-            # Commands wait in Kafka, in order: nothing is lost, but somebody should see why nothing answers.
+            # Commands wait in Kafka, in order: nothing is lost, but a person should see why there is no answer.
             change(draft, replace(command, due=None))
             draft.call_attention(f"{command.name}: no answer from Digital River yet")
         elif inquiring:  # at most one open inquiry per order
@@ -200,10 +199,10 @@ def inquire_due(draft: Draft) -> None:
 
 
 def ask_again_after_absence(draft: Draft) -> None:
-    """A look-up proved that the command has not taken effect: ask again, not before a late first effect would show."""
+    """A look-up proved that the command has not taken effect: send it again, once a late first effect would have shown."""
     closing = draft.answered
     if not closing.wanted:
-        close(draft)  # nothing was made, so there is nothing to delete
+        close(draft)  # nothing was created, so there is nothing to delete
     elif closing.attempt - closing.excused >= draft.policy.attempts_max:
         change(draft, replace(closing, step="stuck", due=None, inquired_by=None))
         draft.call_attention(f"{closing.name}: asked {closing.attempt} times without effect")
@@ -216,7 +215,7 @@ def ask_again_after_absence(draft: Draft) -> None:
 
 
 def ask_again_due(draft: Draft) -> None:
-    """Ask again what waited for its time."""
+    """Send the commands again whose wait is over."""
     for command in draft.order.commands:
         if command.step == "retry" and _is_due(command, draft.now):
             _ask_again(draft, command)

@@ -1,4 +1,4 @@
-"""What an event reports, as marks: the same report under another event id is known by them."""
+"""What an event reports, as marks, by which the same report is recognised under another event id."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def units_in(draft: Draft) -> UnitsReport:
 
 
 def content_mark(data: Report) -> bytes:
-    """The mark of what the event says. The order of its lines says nothing."""
+    """The mark of the content of the event; the order of its lines does not matter."""
     if data.items is not None and len(data.items) > 1:
         data = data.model_copy(update={"items": tuple(sorted(data.items, key=lambda item: item.line))})
     return mark_of(data.model_dump_json())

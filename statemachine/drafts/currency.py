@@ -1,4 +1,4 @@
-"""Money in facts is of the order's currency, or it is not counted: never added digit for digit, never an exception."""
+"""Money in facts counts only in the order's currency; anything else calls a person and raises nothing."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def charges_in_currency(draft: Draft, charges: tuple[RemoteCharge, ...]) -> tupl
 
 
 def readable_money(major: Decimal, currency: str) -> int | None:
-    """Minor units of what an inbox record tells in major units, which decoding has bounded; None when it is below nothing."""
+    """Minor units of an amount in major units, which decoding has bounded; None when it is negative."""
     return None if major < 0 else round_money(major, currency)

@@ -1,6 +1,6 @@
-"""Draft: the working copy of one decision. Guards read it, effects write it; it becomes the next order or is thrown away.
+"""Draft: the working copy of one decision. Guards read it, effects write it; it becomes the next order or is dropped.
 
-The order in it is still an immutable value: an effect replaces it. What a draft collects beside it ends in the state change.
+The order in it is an immutable value, which effects replace. What a draft collects otherwise goes into the state change.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Data = TypeVar("Data")
 #: Shared and never written to: a decision almost never has any.
 NO_TOKENS: Final[dict[str, tuple[str, str | None]]] = {}
 
-LEFT_OUT: Final = "there are more reasons than are kept: the ones between were told in changes of this order"
+LEFT_OUT: Final = "there are more reasons than are kept: the ones between are in changes of this order"
 
 
 class Draft:
@@ -67,28 +67,28 @@ class Draft:
         self.event = event
         self.now = now
         self.policy = policy
-        #: The event waited in the order and is looked at again.
+        #: The event was parked in the order and is tried again.
         self.was_parked = was_parked
-        #: Commands and index entries, in the order in which they came about.
+        #: Commands and index entries, in the order in which they were made.
         self.effects: list[Effect] = []
         self.commands_asked = 0
         #: Key and content mark of the shipment, cancellation, refund or return in the event, once a guard has asked for it.
         self.fact: tuple[bytes, bytes] | None = None
         #: The open command that the event is the outcome of.
         self.closing: OpenCommand | None = None
-        #: The trigger to fire next: what an absorbed order of Digital River says.
+        #: The trigger to fire next, by the state of an absorbed order of Digital River.
         self.follow: str | None = None
         self.remote: RemoteOrder | None = None
         self.problem: Problem | None = None
         self.quote: RemoteCheckout | None = None
         self.next_action: NextAction | None = None
-        #: Of refunds that need the shopper's information: refund id -> token and when it expires. Never kept in the order.
+        #: Tokens of refunds that need the shopper's account: refund id -> token and its expiry. Never kept in the order.
         self.tokens: dict[str, tuple[str, str | None]] = NO_TOKENS
         self._name: str | None = None
 
     @property
     def name(self) -> str:
-        """The UUIDv5 of order id, cause source and cause id: the change's, and the begin of its commands' ids."""
+        """The UUIDv5 of order id, cause source and cause id: the id of the change, and the start of its commands' ids."""
         if self._name is None:
             cause = self.event.cause
             self._name = name_id(self.order.order_id, cause.source, cause.id)
@@ -99,9 +99,9 @@ class Draft:
         self.order = replace(self.order, **changes)
 
     def call_attention(self, reason: str) -> None:
-        """Add a reason for a person to look; a reason that is there already is not repeated.
+        """Add a reason why a person should look at the order; one that is there already is not repeated.
 
-        When it is full the oldest stay, because they name the first cause, and the newest; one says that others are left out.
+        When the list is full the oldest stay, because they name the first cause, and the newest; one says that some are left out.
         """
         told = self.order.attention
         if reason in told:
@@ -119,7 +119,7 @@ class Draft:
                 return
 
     def settle_attention(self, start: str, figures: str | None) -> None:
-        """A reason with figures that comes, changes and goes with its cause: ``start`` and ``figures``, None when it is gone."""
+        """Set, change or drop a reason that consists of ``start`` and ``figures``; ``figures`` None drops it."""
         reason = None if figures is None else start + figures
         if reason is None or reason not in self.order.attention:
             self.clear_attention(start)

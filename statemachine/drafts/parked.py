@@ -1,4 +1,4 @@
-"""What is known of an event that waits in its order."""
+"""Which event a parked record holds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from statemachine.order.order import ParkedEvent
 
 
 def cause_of_parked(entry: ParkedEvent) -> Cause:
-    """Which event waits in ``entry``, also when this version would no longer take it."""
+    """The event in ``entry``, even when this version would refuse its record."""
     record = entry.record
     return cause_of(record) or Cause(entry.type, "", "", record.topic, record.partition, record.offset)

@@ -1,4 +1,4 @@
-"""Drawings of the machines: Mermaid, SVG and text, made from the tables.
+"""Diagrams and descriptions of the machines, generated from the tables: Mermaid, SVG and Markdown.
 
-Nothing that decides imports this.
+Only the command line and the documentation use it; nothing that decides may import it.
 """

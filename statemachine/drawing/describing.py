@@ -1,4 +1,4 @@
-"""The tables in words: one rule for a person, and the documentation page of all machines."""
+"""The tables in text: one rule for the command line, and the documentation page of all machines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from statemachine.tables.rules import Machine, Rule, Verdict
 
 
 def where_of(machine: Machine[Any], states: Collection[str]) -> str:
-    """States of a machine in few words; nearly all are told by those left out."""
+    """States of a machine as a short text; when they are most of them, by those left out."""
     if len(states) <= len(machine.states) // 2:
         return ", ".join(name for name in machine.states if name in states)
     left_out = [name for name in machine.states if name not in states]
@@ -46,7 +46,7 @@ An event fires triggers. A trigger in a state has one of four answers: **move** 
 **park** (right, but too early: the order keeps the event), **same** (nothing new), **refuse** (a dead letter with the reason).
 Triggers are the types of public events; `digitalriver.*` are answers to our own commands; `fact.*` is what Digital River reports
 by itself and `remote.*` the state that its order is in then; `deadline.*` is time; `settle` comes last and moves what quantities
-and money imply, and `quote.told` follows once an open checkout's quote was told.
+and money imply, and `quote.published` follows once an open checkout's quote was told.
 
 | command | what it shows |
 |---|---|

@@ -1,4 +1,4 @@
-"""Pictures of the machines, drawn from their tables, so that truth and picture cannot part: what they show, and Mermaid.
+"""Diagrams of the machines, made from their tables so that they cannot differ from them: the edges, and Mermaid.
 
 A picture shows the moves from one state to another; ``diagram_svg.py`` draws the same edges. With the path that an object took,
 its moves are numbered as its changes are.
@@ -28,7 +28,7 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class Edge(msgspec.Struct, frozen=True):
-    """All moves from ``source`` to ``target``; ``taken`` numbers those that were made. What no rule does is not ``ruled``."""
+    """All moves from ``source`` to ``target``; ``taken`` are the numbers of those made. ``ruled`` False: no rule makes it."""
 
     source: str
     target: str
@@ -64,7 +64,7 @@ def edges_of(machine: Machine[Any], path: Sequence[Taken] = ()) -> list[Edge]:
 
 
 def _short(triggers: Iterable[str]) -> str:
-    """Triggers with a comma between; what begins like the one before is told by its end."""
+    """Triggers separated by commas, without a prefix that the one before has too."""
     shown, before = [], ""
     for trigger in triggers:
         name = trigger.removeprefix("digitalriver.")

@@ -143,7 +143,7 @@ def _line(edge: Edge, boxes: dict[str, _Box], right: int, labels: int, track: in
 
 
 def _to(edge: Edge) -> str:
-    """Where it leads, for who does not want to follow the line."""
+    """The target as text, so that the line need not be followed."""
     return f" → {edge.target}"
 
 
@@ -166,7 +166,7 @@ def _state(machine: Machine[Any], state: str, box: _Box, left: int, right: int, 
 
 
 def note_of(machine: Machine[Any], state: str) -> str:
-    """What a person asks of a state first: whether it ends there, or what it waits for at most."""
+    """The note below a state: whether it is final or resting, or the deadline of its wait."""
     if state in machine.waits:
         return f"until {machine.waits[state]}"
     if state in machine.final:

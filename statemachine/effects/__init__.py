@@ -1,4 +1,4 @@
-"""The guards and effects that the life cycle names, how facts of Digital River are absorbed, and what a decision publishes.
+"""The guards and effects of the order's life cycle, how facts of Digital River are merged into an order, and its changes.
 
-Which event calls which of them is in ``tables``.
+Which event calls which guard and effect is in ``tables``; refunds and returns have theirs in ``aftersale``.
 """

@@ -1,8 +1,8 @@
-"""Facts of Digital River are absorbed, not obeyed: whatever says it, in whatever order and how often, ends in the same order.
+"""Merges facts of Digital River into an order: the same facts give the same order, in whatever order and how often they arrive.
 
-The answer to a command, a webhook and a later read all come through the same functions. Nothing goes back: operations and
-states have ranks. Facts about an earlier checkout or order at Digital River are left alone, and the boolean ``refunded`` is
-never used: it is set by what is pending or has failed too. Charges are merged in ``charges.py``.
+The answer to a command, a webhook and a later read all go through the same functions. States and operations have ranks, so that
+an older fact never reverts a newer one. Facts about an earlier checkout or order at Digital River are ignored. The flag
+``refunded`` is never used: it is also set by a refund that is pending or has failed. Charges are merged in ``charges.py``.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ ORDERED_TWICE: Final = "Digital River has two orders for one checkout; money may
 
 
 def absorb_order(draft: Draft) -> None:
-    """An order of Digital River, whatever brought it. Sets the trigger that its state stands for."""
+    """Merge an order of Digital River from any source, and set the trigger of its state."""
     remote = draft.remote_order()
     if remote is None:
-        draft.call_attention("Digital River confirmed a command about an order without telling the order")
+        draft.call_attention("Digital River confirmed a command, but its answer has no order")
         return
     if not _is_current(draft, remote):
         _note_earlier(draft, remote)
@@ -57,7 +57,7 @@ def absorb_order(draft: Draft) -> None:
         if remote.refunded or order.remote_refunded:
             compare_refunded(draft, remote.refunded)
     if isinstance(draft.event.data, Fact):
-        _heed_type(draft, draft.event.data.type, remote)
+        _apply_event_type(draft, draft.event.data.type, remote)
     if follow_dispute(draft, remote):
         return
     if remote.state not in REMOTE_RANKS:
@@ -65,22 +65,25 @@ def absorb_order(draft: Draft) -> None:
     elif _is_newest(draft, remote):
         if remote.state != order.remote_state:
             draft.order = replace(draft.order, remote_state=remote.state)
-            absorb_operations(draft)  # an order that is complete makes failed captures good
+            absorb_operations(draft)  # when the order is complete, failed captures were repeated
         draft.follow = f"remote.{remote.state}"
     elif order.payment_failed and REMOTE_RANKS[remote.state] >= REMOTE_RANKS["accepted"]:
-        draft.follow = f"remote.{remote.state}"  # no older fact: what was never paid was never accepted
+        draft.follow = f"remote.{remote.state}"  # not an older fact: an unpaid order is never accepted
 
 
 def _is_newest(draft: Draft, remote: RemoteOrder) -> bool:
-    """Whether no later state of the order is known. Only a review may be followed by an earlier one, once it is over."""
+    """Whether no later state is known. Only a review may be followed by a state of a lower rank, once it is over."""
     known = draft.order.remote_state or ""
     if draft.order.reviewed and {known, remote.state} == {"in_review", "pending_payment"}:
         return remote.state == "pending_payment"
     return REMOTE_RANKS[remote.state] >= REMOTE_RANKS.get(known, 0)
 
 
-def _heed_type(draft: Draft, kind: str, remote: RemoteOrder) -> None:
-    """What only the type of a report tells: the object in it is an order like any other (section 3.4)."""
+def _apply_event_type(draft: Draft, kind: str, remote: RemoteOrder) -> None:
+    """What only the type of a report tells, because the object in it is an order like any other.
+
+    See docs/digital-river.md, "Webhooks and event types".
+    """
     if kind == REAUTH_FAILED:
         draft.put(reauth_failed=True)
         draft.call_attention(NOT_RENEWED)
@@ -89,7 +92,7 @@ def _heed_type(draft: Draft, kind: str, remote: RemoteOrder) -> None:
 
 
 def _note_earlier(draft: Draft, remote: RemoteOrder) -> None:
-    """An earlier order, or one for an earlier checkout, never moves this one; but one that holds money is not passed over."""
+    """An earlier order, or one for an earlier checkout, never moves this one; when it holds money, call a person."""
     former = draft.order.former
     if remote.dr_order_id in former or remote.checkout_id in former:
         if remote.state in _HOLDS_MONEY or has_captured(remote.charges):
@@ -99,7 +102,7 @@ def _note_earlier(draft: Draft, remote: RemoteOrder) -> None:
 
 
 def _is_current(draft: Draft, remote: RemoteOrder) -> bool:
-    """Whether the remote order is the one of the current checkout: never by ``upstreamId`` alone, which older orders share."""
+    """Whether it is the order of the current checkout; ``upstreamId`` alone does not show that, since older orders share it."""
     order = draft.order
     ids = order.digital_river
     if remote.dr_order_id in order.former or remote.checkout_id in order.former:
@@ -121,7 +124,7 @@ def _absorb_ids(draft: Draft, remote: RemoteOrder) -> None:
         draft.effects.append(IndexEntry(remote.dr_order_id, "order", order.order_id))
         if remote.currency != order.amounts.currency or remote.total != order.amounts.total:
             draft.call_attention(_disagreement(order, remote))
-    # A webhook that is faster than the answer proves that the order was placed: nothing is left to inquire about.
+    # A webhook before the answer proves that the order was placed: there is nothing to inquire about.
     for command in draft.order.commands:
         if command.name == "place_order":
             close_command(draft, command)
@@ -130,21 +133,21 @@ def _absorb_ids(draft: Draft, remote: RemoteOrder) -> None:
 
 
 def _disagreement(order: Order, remote: RemoteOrder) -> str:
-    """What was quoted and what is authorised, as two figures."""
+    """How the order differs from the quote, with both figures."""
     if remote.currency != order.amounts.currency:
         return "the order at Digital River is in another currency than the quote"
     authorised, quoted = format_money(remote.total, remote.currency), format_money(order.amounts.total, remote.currency)
-    return f"the order at Digital River is over {authorised}, the quote was over {quoted}"
+    return f"the order at Digital River costs {authorised}, the quote was {quoted}"
 
 
 def _absorb_items(draft: Draft, remote: RemoteOrder) -> None:
     """Digital River's item of each of our lines: by the line id in its metadata, else by SKU and quantity."""
     lines = draft.order.lines
-    named = {item.line: item for item in reversed(remote.items)}  # of several with one line id the first
+    named = {item.line: item for item in reversed(remote.items)}  # the first of several with the same line id
     nameless = [item for item in remote.items if item.line is None]
     discounts = apportion(remote.discount, [item.amount or 0 for item in remote.items])
     discount_of = {item.item_id: discount for item, discount in zip(remote.items, discounts, strict=True)}
-    is_known = remote.currency == draft.order.amounts.currency  # else the line costs nobody knows how much
+    is_known = remote.currency == draft.order.amounts.currency  # else the price of the line is not known
     items = []
     for line in lines:
         item = named.get(line.line) or _alike(nameless, line)
@@ -162,7 +165,7 @@ def _absorb_items(draft: Draft, remote: RemoteOrder) -> None:
 
 
 def _alike(nameless: list[RemoteItem], line: Line) -> RemoteItem | None:
-    """Take the first item without a line id that is like the line."""
+    """Take the first item without a line id that has the SKU and quantity of the line."""
     for item in nameless:
         if item.sku_id == line.sku_id and item.quantity == line.ordered:
             nameless.remove(item)
@@ -171,12 +174,12 @@ def _alike(nameless: list[RemoteItem], line: Line) -> RemoteItem | None:
 
 
 def absorb_fulfillment(draft: Draft) -> None:
-    """A fulfilment: units shipped or cancelled, by Digital River's word. Each one counts once, by its id."""
+    """Merge a fulfilment: units shipped or cancelled, as Digital River reports. Each fulfilment counts once, by its id."""
     remote = draft.remote_fulfillment()
     order = draft.order
     if remote is None or remote.dr_order_id != order.digital_river.order_id:
         if draft.closing is not None:
-            draft.call_attention("Digital River confirmed a fulfilment without telling it")
+            draft.call_attention("Digital River confirmed a fulfilment, but its answer has none")
         return
     if _is_counted(order, remote.fulfillment_id):
         return
@@ -184,10 +187,10 @@ def absorb_fulfillment(draft: Draft) -> None:
     if command is None:
         command = next((one for one in order.commands if one.command_id == remote.command_id), None)
         if command is not None:
-            # The webhook was faster than the answer.
+            # The webhook arrived before the answer.
             close_command(draft, command)
         elif remote.command_id is None:
-            draft.call_attention("a fulfilment at Digital River that was not asked for here")
+            draft.call_attention("a fulfilment at Digital River that orderflow did not request")
     _count_command(draft, command.command_id if command is not None else remote.command_id)
     units = _units(order, remote) or (command.units if command is not None else ())
     lines, over = [], ""
@@ -212,13 +215,13 @@ def absorb_fulfillment(draft: Draft) -> None:
         shipment_id = remote.shipment_id or (command.shipment_id if command is not None else None)
         capture = capture_of(draft.order, remote.fulfillment_id)
         parcel = Shipment(shipment_id, remote.fulfillment_id, capture)
-        # Reports come in any order and must end in the same one.
+        # The same bytes in whatever order the reports arrive.
         draft.put(shipments=tuple(sorted((*draft.order.shipments, parcel), key=lambda one: one.fulfillment_id)))
         draft.effects.append(IndexEntry(remote.fulfillment_id, "fulfillment", order.order_id))
 
 
 def _count_command(draft: Draft, command_id: CommandId | None) -> None:
-    """One command makes one fulfilment: a second one means that the command took effect twice."""
+    """Remember that the command made its fulfilment: a second one means that it took effect twice."""
     if command_id is None:
         return
     mark = mark_of(command_id)
@@ -242,7 +245,7 @@ def _units(order: Order, remote: RemoteFulfillment) -> tuple[Units, ...]:
 
 
 def absorb_document(draft: Draft) -> None:
-    """An invoice or a credit memo is there."""
+    """Add an invoice or a credit memo."""
     data = draft.data_as(Fact)
     assert data.document is not None  # that is why it is a fact.document
     about = data.document.dr_order_id or data.dr_order_id

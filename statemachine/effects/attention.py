@@ -1,4 +1,4 @@
-"""How an order is marked when an event cannot be taken at all: that order only, never a stopped fleet."""
+"""Marks an order when one of its events cannot be processed at all, so that only this order needs a person."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from statemachine.order.policy import Policy
 
 
 def mark_failed(order: Order, event: Event, detail: str, *, now: datetime) -> Moved | None:
-    """The order with ``attention`` after an exception inside ``decide``; None when it says so already.
+    """The order with ``attention`` after an exception inside ``decide``; None when the reason is there already.
 
-    ``detail`` is in our words and has no values. The event itself is not remembered: its dead letter can be sent again once the
+    ``detail`` is one of our texts and quotes no value. The event is not remembered: its dead letter can be sent again once the
     fault is repaired.
     """
     return _marked(order, event, f"{event.type} failed: {detail}", now)
 
 
 def mark_too_large(order: Order, event: Event, detail: str, *, now: datetime) -> Moved | None:
-    """The order with ``attention`` after an event for which it has no room; None when it says so already."""
+    """The order with ``attention`` after an event for which it has no room; None when the reason is there already."""
     return _marked(order, event, f"{event.type} was refused: {detail}", now)
 
 

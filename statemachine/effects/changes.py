@@ -1,7 +1,7 @@
 """``order.state_changed``: the public record of one change of one order, encoded.
 
-``changed`` names what a reader can see change, and each name is a key with its new value. A change of only what is on its way to
-Digital River is named ``open_commands``; when only the worker needs what changed, nothing is named.
+``changed`` names the public fields that changed; each name is a key with the new value. It names ``open_commands`` when only the
+open commands changed, and nothing when only internal fields did.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class QuotedItem(msgspec.Struct, frozen=True):
 
 
 class QuotingEntity(msgspec.Struct, frozen=True):
-    """Who sells: the storefront shows the terms of sale of its ``id``."""
+    """The seller: the storefront shows the terms of sale that belong to its ``id``."""
 
     id: str
     name: str | None
@@ -83,14 +83,14 @@ class ShownProblem(msgspec.Struct, frozen=True):
 
 
 class OpenCommandView(msgspec.Struct, frozen=True):
-    """A command on its way, in public."""
+    """An open command, in public."""
 
     name: str
     attempt: int
 
 
 class RefundChange(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A refund in a change. The token, with which the shopper names an account, goes into the change only and is never kept."""
+    """A refund in a change. ``token``, with which the shopper names an account, is only in the change and never kept."""
 
     refund_id: str
     state: RefundState
@@ -127,18 +127,18 @@ class Change(msgspec.Struct, frozen=True, rename={"from_": "from"}):
 
 _encoder = msgspec.json.Encoder()
 
-#: Why a change is not the event's own.
+#: Why a change has an id other than that of its event.
 Beside = Literal["refused", "following"]
 
-#: Bytes of Digital River's own words that a change passes on.
+#: Characters of a text of Digital River that a change includes.
 PROBLEM_MAX = 500
 
 
 def state_change(before: Order, after: Order, draft: Draft, *, beside: Beside | None = None) -> StateChange:
-    """The change from ``before`` to ``after``, which ``draft`` has made.
+    """The change from ``before`` to ``after``, made by ``draft``.
 
-    ``beside``: it is not the event's own, so its id has a further part. The event was ``refused`` and only ``attention``
-    changed, and it may still be applied later; or its own change went before and this one is ``following`` from it.
+    ``beside``: the change is not the event's own, so its id has a further part. Either the event was ``refused`` and only
+    ``attention`` changed, so that it may still be applied later; or this change is ``following`` the event's own.
     """
     cause = draft.event.cause
     event_id = draft.name
@@ -148,8 +148,8 @@ def state_change(before: Order, after: Order, draft: Draft, *, beside: Beside | 
 
 
 def _change(before: Order, after: Order, draft: Draft) -> Change:
-    """What changed, by name, and the members of the change that are not always there."""
-    # All members by position, in the order of the struct: by name they would cost more than their encoding.
+    """The change, with the optional members that it has."""
+    # Members by position, in the order of the struct: by keyword the call would cost more than the encoding.
     changed: list[str] = []
     state: State | Unset = UNSET
     lines: tuple[Line, ...] | Unset = UNSET
@@ -219,7 +219,7 @@ def _returns(order: Order) -> tuple[ReturnView, ...]:
 
 
 def _refunds(order: Order, draft: Draft | None = None) -> tuple[RefundChange, ...]:
-    """The refunds as readers see them; with ``draft`` also the tokens that it has learnt."""
+    """The refunds in public; with ``draft`` also the tokens that its event brought."""
     shown = []
     for refund in order.refunds:
         public = refund_text(refund, order.amounts.currency)

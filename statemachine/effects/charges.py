@@ -1,7 +1,7 @@
-"""Charges of Digital River and their captures and voids: merged by id, each with the state furthest along, then summed up.
+"""Charges of Digital River with their captures and voids: merged by id, each in its most advanced state, then added up.
 
-The booleans ``captured`` and the figure ``capturedAmount`` of Digital River are never used: they count what is pending or has
-failed (reference: "Data traps").
+Digital River's flag ``captured`` and its ``capturedAmount`` are never used: they include what is pending or has
+failed (docs/digital-river.md, "Charges and captures").
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from statemachine.messages.identity import mark_of
 from statemachine.messages.ids import FulfillmentId, LineId
 from statemachine.order.order import CaptureState, Charge, Operation, Order
 
-#: A failed capture is tried again by Digital River, a complete one never fails.
+#: Digital River repeats a failed capture; a complete one never fails.
 _OPERATION_RANKS: Final[dict[str, int]] = {"pending": 0, "pending_information": 1, "failed": 2, "complete": 3}
 _PENDING: Final = ("pending", "pending_information")
-#: No two states have the same rank: reports that contradict each other must end the same in any order.
+#: No two states have the same rank, so that contradicting reports give the same result in any order.
 _CHARGE_RANKS: Final[dict[str, int]] = {
     "pending": 0,
     "capturable": 1,
@@ -41,7 +41,7 @@ EARLIER_ORDER: Final = "an earlier order at Digital River was accepted; money ma
 
 
 def absorb_charge(draft: Draft) -> None:
-    """A charge, reported by itself."""
+    """Merge a charge that was reported outside of an order."""
     data = draft.data_as(Fact)
     assert data.charge is not None  # that is why it is a fact.charge
     about = data.charge.dr_order_id or data.dr_order_id
@@ -54,7 +54,7 @@ def absorb_charge(draft: Draft) -> None:
 
 
 def absorb_charges(draft: Draft, reported: tuple[RemoteCharge, ...]) -> None:
-    """The charges of one report; ``draft.problem`` is what it says of one that has just failed."""
+    """Merge the charges of one report; ``draft.problem`` becomes that of an operation that has just failed."""
     reported = charges_in_currency(draft, reported)
     if not reported:
         return
@@ -88,7 +88,7 @@ def _merged_charge(mark: bytes, known: Charge | None, charge: RemoteCharge) -> C
 
 
 def _merged_operations(known: tuple[Operation, ...], reported: tuple[ChargeOperation, ...]) -> tuple[Operation, ...]:
-    """Operations by id (or, without one, by fulfilment and amount), each with the state furthest along."""
+    """Operations by id (or, without one, by fulfilment and amount), each in its most advanced state."""
     merged = {operation.mark: operation for operation in known}
     for one, mark in zip(reported, _marks(reported), strict=True):
         before = merged.get(mark)
@@ -99,15 +99,15 @@ def _merged_operations(known: tuple[Operation, ...], reported: tuple[ChargeOpera
             )
         elif fulfillment and not before.fulfillment:
             merged[mark] = replace(before, fulfillment=fulfillment)
-    # Reports come in any order and must end in the same bytes: so sorted by mark, not by arrival.
+    # Sorted by mark, not by arrival: the same bytes in whatever order the reports arrive.
     return tuple(merged[mark] for mark in sorted(merged))
 
 
 def absorb_operations(draft: Draft) -> None:
-    """What the charges' operations mean: sums of what is complete, shipments' captures, failures that a person must see."""
+    """Derive from the charges: sums of what is complete, captures of shipments, and attention for failures."""
     order = draft.order
     if not (order.shipments or order.attention or has_operations(order.charges)):
-        return  # just authorised: nothing follows, as with most orders' first charge
+        return  # only authorised, as with the first charge of most orders
     captures = [capture for charge in order.charges for capture in charge.captures]
     voids = [void for charge in order.charges for void in charge.cancels]
     captured = sum(capture.amount for capture in captures if capture.state == "complete")
@@ -119,19 +119,19 @@ def absorb_operations(draft: Draft) -> None:
     )
     if shipments != order.shipments:
         draft.put(shipments=shipments)
-    tell(draft, CAPTURE_FAILED, bool(failed_captures(draft.order)))
-    tell(draft, VOID_FAILED, any(void.state == "failed" for void in voids) and not is_voided(draft.order))
+    set_attention(draft, CAPTURE_FAILED, bool(failed_captures(draft.order)))
+    set_attention(draft, VOID_FAILED, any(void.state == "failed" for void in voids) and not is_voided(draft.order))
     if order.refunds or order.amounts.charged_back:
         recount(draft)
 
 
 def has_captured(charges: tuple[RemoteCharge, ...]) -> bool:
-    """Whether a report tells of money that was captured."""
+    """Whether a report contains a complete capture."""
     return any(capture.state == "complete" for charge in charges for capture in charge.captures)
 
 
 def is_money_there(order: Order) -> bool:
-    """Whether money of the order is held or kept at Digital River, as far as charges and sums tell."""
+    """Whether Digital River holds or keeps money of the order, judged by charges and sums."""
     amounts = order.amounts
     kept = amounts.captured > amounts.refunded + amounts.charged_back
     return kept or any(charge.state in ("capturable", "processing") for charge in order.charges)
@@ -158,7 +158,7 @@ def _failures(reported: tuple[RemoteCharge, ...]) -> list[tuple[bytes, str | Non
 
 
 def _problem(before: tuple[Charge, ...], failed: list[tuple[bytes, str | None]]) -> Problem | None:
-    """What Digital River says of the first of the ``failed`` that had not failed ``before``."""
+    """The problem of the first of the ``failed`` that had not failed ``before``."""
     known = {one.mark for charge in before for one in (*charge.captures, *charge.cancels) if one.state == "failed"} | {
         charge.mark for charge in before if charge.state == "failed"
     }
@@ -166,7 +166,7 @@ def _problem(before: tuple[Charge, ...], failed: list[tuple[bytes, str | None]])
 
 
 def _marks(operations: tuple[ChargeOperation, ...]) -> list[bytes]:
-    """The mark of each operation of one report. Without an id, the second of two alike is another than the first."""
+    """The mark of each operation of one report. Without ids, equal operations are numbered."""
     marks: list[bytes] = []
     seen: dict[str, int] = {}
     for operation in operations:
@@ -180,8 +180,8 @@ def _marks(operations: tuple[ChargeOperation, ...]) -> list[bytes]:
     return marks
 
 
-def tell(draft: Draft, reason: str, holds: bool) -> None:  # reads as a sentence: tell X when it holds
-    """A reason for attention that comes and goes with its cause."""
+def set_attention(draft: Draft, reason: str, holds: bool) -> None:
+    """Add a reason for attention while its cause ``holds``, and drop it otherwise."""
     if holds:
         draft.call_attention(reason)
     else:
@@ -189,10 +189,10 @@ def tell(draft: Draft, reason: str, holds: bool) -> None:  # reads as a sentence
 
 
 def failed_captures(order: Order) -> list[Operation]:
-    """Captures that failed and were not made good.
+    """Captures that failed and were not repeated with success.
 
-    Digital River captures each line of a fulfilment by itself, so another capture of the same fulfilment makes nothing good: only
-    the same capture becoming complete does, or its whole charge or the whole order being complete.
+    Digital River captures each line of a fulfilment separately, so another capture of the same fulfilment does not replace a
+    failed one. The same capture must become complete, or its whole charge, or the whole order.
     """
     if order.remote_state in _ALL_CAPTURED:
         return []
@@ -210,10 +210,10 @@ def has_pending_void(order: Order) -> bool:
     return any(void.state in _PENDING for charge in order.charges for void in charge.cancels) and not is_voided(order)
 
 
-def has_lasting_news(before: tuple[Charge, ...], after: tuple[Charge, ...]) -> bool:
-    """Whether a charge is new, or a charge, capture or void has ended, well or not, or is told with its fulfilment now.
+def has_lasting_changes(before: tuple[Charge, ...], after: tuple[Charge, ...]) -> bool:
+    """Whether a charge is new, or a charge, capture or void has ended or now has its fulfilment.
 
-    No later report need repeat it.
+    Later reports may not repeat that.
     """
     return not _lasting(after) <= _lasting(before)
 
@@ -227,7 +227,7 @@ def _lasting(charges: tuple[Charge, ...]) -> set[tuple[bytes, str, bytes]]:
 
 
 def is_authorisation_gone(order: Order) -> bool:
-    """Whether nothing is held any more for units that may still leave: all charges have ended, and captured was too little."""
+    """Whether units may still leave that no authorisation covers: all charges have ended, and too little was captured."""
     if not order.charges or not order.amounts.total:
         return False
     slack = len(order.lines)
@@ -243,7 +243,7 @@ def is_authorisation_gone(order: Order) -> bool:
 def _cost_without(order: Order, cancelled: dict[LineId, int]) -> int:
     """The part of the order's total, in minor units, that is left when ``cancelled`` units of each line are not delivered."""
     prices = {item.line: (item.amount or 0) + item.tax for item in order.items}
-    if not any(prices.values()):  # Digital River told none: by units
+    if not any(prices.values()):  # Digital River reported no prices: by units
         prices = {line.line: line.ordered for line in order.lines}
     whole = sum(prices.values())
     kept = sum(prices.get(line.line, 0) * (line.ordered - cancelled[line.line]) // line.ordered for line in order.lines)
@@ -251,7 +251,7 @@ def _cost_without(order: Order, cancelled: dict[LineId, int]) -> int:
 
 
 def is_voided(order: Order) -> bool:
-    """Whether every charge ended, by its state or by what was captured and given back of it."""
+    """Whether every charge has ended, by its state or by what was captured and voided."""
     return bool(order.charges) and all(
         charge.state in ("cancelled", "complete") or _is_used_up(charge, len(order.lines)) for charge in order.charges
     )

@@ -1,6 +1,6 @@
 """The deadlines of an order: which wait, until when, and the event that one makes when it falls due.
 
-Derived after every decision from the order alone, so that they move and go with what they wait for.
+Derived from the order after every decision, so that they change and disappear with what they wait for.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _WAIT_FIELDS: Final[dict[State, str]] = {state: f"{state}_wait" for state in WAI
 
 
 def deadline_event(order: Order, deadline: Deadline) -> Event:
-    """The event of a deadline that fell due. Its id is unique in the order, because firing it makes the next sequence."""
+    """The event of a deadline that fell due. Its id is unique in the order, because firing it makes a new sequence."""
     event_id = f"{deadline.name}:{order.sequence}"
     return Event(
         type=DEADLINE_TYPE,
@@ -35,7 +35,7 @@ def deadline_event(order: Order, deadline: Deadline) -> Event:
 
 
 def deadlines_of(before: Order, draft: Draft) -> tuple[Deadline, ...]:
-    """The wait of the state, begun when it is entered, and the waits of the open commands."""
+    """The deadlines after a decision: of the state, since it was entered, of parked events, open commands, refunds, returns."""
     found: list[Deadline] = []
     after, state = draft.order, draft.state
     name = WAITS.get(state)
@@ -55,7 +55,7 @@ def deadlines_of(before: Order, draft: Draft) -> tuple[Deadline, ...]:
 
 
 def _expiry(before: Order, draft: Draft) -> tuple[Deadline, ...]:
-    """When what is parked is too old; what has waited until the order comes to rest waits for the whole time once more."""
+    """When parked events are too old; the whole wait begins anew when the order comes to rest."""
     known = next((one.due for one in before.deadlines if one.name == "expire"), None)
     if draft.state in RESTING and before.state not in RESTING:
         known = draft.now + draft.policy.parked_max_age

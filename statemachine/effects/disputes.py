@@ -1,8 +1,9 @@
 """Disputes: the life cycle's state ``disputed``, which remembers where it came from.
 
-Digital River reports a dispute's begin and end in any order, and the order in its ``order.dispute.resolved`` may say ``accepted``
-of an order that was complete (section 8.1 of the reference). So the end is told by the event's type, begin and end are put in
-order by the time at which Digital River made the events, and the order goes back to the state that it remembers.
+Digital River reports the begin and the end of a dispute in any order, and ``order.dispute.resolved`` may show the state
+``accepted`` for an order that was complete (docs/digital-river.md, "Disputes and chargebacks"). So the type of the event tells
+the end, the times at which Digital River made the events tell which came first, and the order goes back to the state that it
+remembers.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ RESOLVED: Final = "order.dispute.resolved"
 
 
 def follow_dispute(draft: Draft, remote: RemoteOrder) -> bool:
-    """Whether the report is about a dispute; then the trigger that it stands for is set, unless it is an old one."""
+    """Whether the report is about a dispute; sets its trigger, unless the report is an old one."""
     data, order = draft.event.data, draft.order
     told = data.created if isinstance(data, Fact) else None
     if isinstance(data, Fact) and data.type == RESOLVED:
         draft.put(dispute_ended=_later(order.dispute_ended, told))
-        # Their clock counts seconds: an end in the second of its begin is its end.
+        # Their clock counts seconds: an end within the second of the begin is the end of this dispute.
         if told is None or order.dispute_began is None or told >= order.dispute_began:
             draft.follow = "dispute.ended"
         return True
@@ -41,7 +42,7 @@ def _later(one: datetime | None, other: datetime | None) -> datetime | None:
 
 
 def remember_state(draft: Draft) -> None:
-    """Where the order goes when the dispute ends. A dispute of an order that was not submitted yet tells that it was."""
+    """Remember where the order goes when the dispute ends; an order in dispute has been submitted."""
     state = draft.order.state
     remembered: State = state if state in ("fulfilled", "complete", "returned") else "submitted"
     draft.put(disputed_from=remembered)

@@ -1,4 +1,4 @@
-"""The effects that the table names: what a rule does to the draft. Digital River's facts: ``absorbing.py``."""
+"""The effects that the life cycle's table names: what a rule does to the draft. Facts are merged in ``absorbing.py``."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from statemachine.tables.rules import IMPLIED, REMOTE_RANKS
 
 
 def take_cart(draft: Draft) -> None:
-    """A new cart: its lines are the order's. What stood for the cart before, quote, source and acceptance, is void."""
+    """Take the lines of a new cart; quote, source and acceptance of the cart before are void."""
     cart = draft.data_as(Cart)
     lines = tuple([Line(item.line, item.sku_id, item.quantity) for item in cart.items])
     if not draft.order.lines:  # the first cart: nothing stands yet
@@ -56,7 +56,7 @@ def take_cart(draft: Draft) -> None:
     if told or charges.is_money_there(draft.order):
         draft.clear_attention(CONTRADICTION)
         draft.clear_attention(MONEY_KEPT)
-        draft.call_attention(charges.EARLIER_ORDER)  # from here on nothing else of that order is known
+        draft.call_attention(charges.EARLIER_ORDER)  # the order forgets everything else about it
     draft.put(
         lines=lines,
         amounts=Amounts(cart.currency),
@@ -81,29 +81,29 @@ def ask_create_checkout(draft: Draft) -> None:
     """Have the Customer and the Checkout created. The cart, personal data, is kept only while the command is open."""
     payload = draft.event.payload
     assert payload is not None  # cart events come from records
-    # A Raw of a decoded message keeps the whole message alive; the copy is the cart alone.
+    # A Raw of a decoded message keeps the whole message in memory; the copy has only the cart.
     ask(draft, CreateCheckout(command_id=next_command_id(draft), order_id=draft.order.order_id, cart=payload.copy()))
 
 
 def release_checkout(draft: Draft) -> None:
-    """The current checkout is not wanted any more: delete it, now or once it is known."""
+    """The current checkout is no longer wanted: delete it, now or once its id is known."""
     ids = draft.order.digital_river
     void_open(draft)
-    if ids.order_id is not None:  # an order that failed: it is history from now on
+    if ids.order_id is not None:  # an order that failed: facts about it are ignored from now on
         draft.put(former=(*draft.order.former, ids.order_id))
     if ids.checkout_id is not None and ids.checkout_id not in draft.order.former:
         ask_delete(draft, ids.checkout_id)
 
 
 def drop_created_checkout(draft: Draft) -> None:
-    """A checkout came into being that is not wanted any more: delete it."""
+    """Delete a checkout that was created but is no longer wanted."""
     outcome = draft.outcome
     if outcome is not None and outcome.checkout is not None:
         ask_delete(draft, outcome.checkout.checkout_id)
 
 
-def tell_problem(draft: Draft) -> None:
-    """The change carries Digital River's refusal."""
+def publish_problem(draft: Draft) -> None:
+    """Put Digital River's refusal into the change."""
     draft.problem = draft.answer.problem or Problem(code="unspecified")
 
 
@@ -114,7 +114,7 @@ def ask_attach_source(draft: Draft) -> None:
 
 
 def attach_latest(draft: Draft) -> None:
-    """Have the shopper's latest source attached, again if need be; an earlier one is never asked for again."""
+    """Have the shopper's latest source attached; attempts with earlier ones are not repeated."""
     source_id, checkout_id = draft.order.source_id, draft.order.digital_river.checkout_id
     if checkout_id is None or source_id is None:
         raise InvariantBroken("a checkout is open but has no id")
@@ -214,33 +214,33 @@ def _ask_fulfillment(
 
 
 def remember_fact(draft: Draft) -> None:
-    """What the event reports is known by its id from now on: again with the same content it changes nothing."""
+    """Remember the id and content of what the event reports: the same report again changes nothing."""
     fact = fact_of(draft)
     if fact is not None:
         draft.put(facts=draft.order.facts + fact[0] + fact[1])
 
 
 def forget_fact(draft: Draft) -> None:
-    """What the command was about was rejected: it may be reported again under the same id."""
+    """Forget what a rejected command was about: it may be reported again under the same id."""
     if draft.closing is not None and draft.closing.fact:
         draft.put(facts=without_fact(draft.order.facts, draft.closing.fact))
 
 
 def note_payment_failed(draft: Draft) -> None:
-    """The payment of this checkout will never come."""
+    """The payment of this checkout has failed for good."""
     draft.put(payment_failed=True)
     if draft.problem is None:
         draft.problem = Problem(code="payment_failed")
 
 
 def note_refresh_refused(draft: Draft) -> None:
-    """The refresh after a redirect was refused; only a webhook or a person can tell how the payment ended."""
+    """Call a person when the refresh after a redirect was refused; only a webhook could now say how the payment ended."""
     if draft.state == "pending_payment":
         draft.call_attention("Digital River refused to refresh the order after a redirect")
 
 
-def tell_next_action(draft: Draft) -> None:
-    """The change says what the shopper must do now. The client secret in it is never kept."""
+def publish_next_action(draft: Draft) -> None:
+    """Put what the shopper must do now into the change. Its client secret is never kept."""
     session = draft.remote.session if draft.remote is not None else None
     if session is not None and session.next_action is not None:
         draft.next_action = session.next_action
@@ -248,7 +248,7 @@ def tell_next_action(draft: Draft) -> None:
 
 
 def note_unasked_cancel(draft: Draft) -> None:
-    """Digital River cancelled although nobody here asked it to."""
+    """Call a person when Digital River cancelled without a request of ours."""
     order = draft.order
     cancelling = any(units.cancel for command in order.commands for units in command.units)
     if not cancelling and any(line.cancelled < line.ordered - line.shipped for line in order.lines):
@@ -256,24 +256,24 @@ def note_unasked_cancel(draft: Draft) -> None:
 
 
 def note_contradiction(draft: Draft) -> None:
-    """Digital River's state does not fit ours; ours stays, and a person must look."""
+    """Call a person: Digital River's state contradicts ours, which stays."""
     remote = draft.remote
-    known = _SAYABLE.get("" if remote is None else remote.state, "in a state that is not known here")
+    known = _STATE_WORDS.get("" if remote is None else remote.state, "in an unknown state")
     draft.call_attention(f"{CONTRADICTION}{known}, here it is {draft.order.state}")
 
 
-_SAYABLE: Final[dict[str, str]] = {
+_STATE_WORDS: Final[dict[str, str]] = {
     **{state: state for state in ("accepted", "blocked", "cancelled", "fulfilled", "complete", "returned")},
     "dispute": "in dispute",
 }
 
 
 def note_overdue(draft: Draft) -> None:
-    """The state has lasted longer than it should."""
+    """Call a person: the state has lasted longer than expected."""
     remote = draft.order.remote_state
     further = REMOTE_RANKS.get(remote or "", 0) > REMOTE_RANKS.get(IMPLIED.get(draft.state, ""), 0)
     says = f"; Digital River says {remote}" if further and draft.state != "disputed" else ""
-    draft.call_attention(f"overdue: {draft.state} for longer than it should be{says}")
+    draft.call_attention(f"overdue: {draft.state} for longer than expected{says}")
 
 
 EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
@@ -315,7 +315,7 @@ EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
     "note_refresh_refused": note_refresh_refused,
     "note_return_not_accepted": returns.note_return_not_accepted,
     "note_unasked_cancel": note_unasked_cancel,
-    "note_unsound_quote": quotes.note_unsound_quote,
+    "note_invalid_quote": quotes.note_invalid_quote,
     "refuse_parked": refuse_parked,
     "release_checkout": release_checkout,
     "remember_fact": remember_fact,
@@ -325,10 +325,10 @@ EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
     "take_cart": take_cart,
     "take_checkout": quotes.take_checkout,
     "take_receipt": returns.take_receipt,
-    "tell_next_action": tell_next_action,
-    "tell_not_funded": quotes.tell_not_funded,
-    "tell_problem": tell_problem,
-    "tell_quote": quotes.tell_quote,
-    "wait_for_dispute_s_end": fulfilling.wait_for_dispute_s_end,
+    "publish_next_action": publish_next_action,
+    "publish_not_funded": quotes.publish_not_funded,
+    "publish_problem": publish_problem,
+    "publish_quote": quotes.publish_quote,
+    "clear_fulfillment_refusals": fulfilling.clear_fulfillment_refusals,
     "withdraw_return": returns.withdraw_return,
 }

@@ -1,7 +1,7 @@
-"""Parked events whose time never came: set aside at their age limit, in a shell that was never requested and in an order at rest.
+"""Parked events that can never be applied: they are set aside at their age limit, in a shell and in an order at rest.
 
-A shell goes when nothing waits in it any more. An order at rest (``complete``, ``returned``) has nothing to come that could wake
-what waits in it: so a person is called.
+A shell, an order that was never requested, is dropped when it has no parked event any more. In an order at rest (``complete``,
+``returned``) nothing more happens that parked events could wait for, so a person is called.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from statemachine.order.order import Deadline, Order, ParkedEvent
 from statemachine.order.policy import Policy
 from statemachine.order.states import RESTING
 
-NEVER_ITS_TIME: Final = "it waited for as long as events are kept, and what it waits for never came"
+NEVER_READY: Final = "it was parked for the maximum time, and what it waits for did not happen"
 
 
 def is_empty_shell(order: Order) -> bool:
-    """Whether nothing is known of the order and nothing waits in it: there is nothing to keep."""
+    """Whether nothing is known of the order and it has no parked events: there is nothing to keep."""
     return order.state == "awaited" and not order.parked and not order.attention
 
 
 def expiry(order: Order, policy: Policy, *, known: datetime | None) -> tuple[Deadline, ...]:
-    """When the oldest parked event is too old; no deadline where parked events may still be reached.
+    """The deadline of the oldest parked event; none in states where parked events may still be applied.
 
-    ``known`` is when that was until now: never earlier, because what has waited when the order comes to rest waits anew.
+    ``known`` is the deadline until now: the new one is never earlier, because the wait begins anew when the order comes to rest.
     """
     if not order.parked or not (order.state == "awaited" or order.state in RESTING):
         return ()
@@ -46,22 +46,22 @@ def with_expiry(order: Order, policy: Policy) -> Order:
 
 
 def expire_parked(draft: Draft) -> None:
-    """Events that wait for an order which was never requested are set aside at their age limit."""
+    """Set aside the events of an order that was never requested, at their age limit."""
     for entry in _too_old(draft):
         draft.effects.append(SetAside(entry.record, cause_of_parked(entry), "expired", "the order was never requested"))
 
 
 def refuse_parked(draft: Draft) -> None:
-    """Events that wait in an order at rest are refused at their age limit, and a person is called."""
+    """Refuse events that are parked in an order at rest, at their age limit, and call a person."""
     for entry in _too_old(draft):
-        draft.effects.append(SetAside(entry.record, cause_of_parked(entry), "refused", NEVER_ITS_TIME))
-        draft.call_attention(f"{entry.type} was refused: {NEVER_ITS_TIME}")
+        draft.effects.append(SetAside(entry.record, cause_of_parked(entry), "refused", NEVER_READY))
+        draft.call_attention(f"{entry.type} was refused: {NEVER_READY}")
 
 
 def _too_old(draft: Draft) -> list[ParkedEvent]:
-    """Take the parked events that are too old out of the order.
+    """Remove the parked events that are too old from the order.
 
-    The one whose deadline this is goes in any case: a limit that was raised meanwhile must not keep the deadline firing.
+    The oldest is removed in any case: if the limit was raised meanwhile, the deadline must not fire again and again.
     """
     parked, seen = draft.order.parked, draft.order.seen
     oldest = max(draft.now - draft.policy.parked_max_age, min((entry.arrived for entry in parked), default=draft.now))

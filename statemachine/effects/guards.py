@@ -1,4 +1,4 @@
-"""The guards that the table names: questions about a draft, answered yes or no, without changing it."""
+"""The guards that the life cycle's table names: conditions on a draft, which they do not change."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from statemachine.order.order import Charge, Order, open_units
 
 
 def _named_checkout(draft: Draft) -> str | None:
-    """The checkout that the event says it stands for."""
+    """The checkout that the event names."""
     data = draft.event.data
     return data.checkout_id if isinstance(data, SourceProvided | OrderPlaced | PaymentReturned) else None
 
 
 def is_for_replaced_checkout(draft: Draft) -> bool:
-    """The event stands for a checkout that was replaced since."""
+    """The event names a checkout that has been replaced since."""
     named = _named_checkout(draft)
     return named is not None and named in draft.order.former
 
 
 def is_for_another_checkout(draft: Draft) -> bool:
-    """The event stands for a checkout that is not the current one (and, by the rule before, no earlier one)."""
+    """The event names a checkout that is not the current one (nor, by the rule before, an earlier one)."""
     named = _named_checkout(draft)
     return named is not None and named != draft.order.digital_river.checkout_id
 
@@ -50,7 +50,7 @@ def is_for_current_checkout(draft: Draft) -> bool:
 
 
 def is_placed_already(draft: Draft) -> bool:
-    """``order.placed`` was carried out for the current checkout before, and the event stands for no later one."""
+    """``order.placed`` was applied to the current checkout before, and the event names no later one."""
     order = draft.order
     return order.placed and _named_checkout(draft) in (None, order.digital_river.checkout_id)
 
@@ -73,12 +73,12 @@ def is_source_in_flight(draft: Draft) -> bool:
 
 
 def is_refresh_in_flight(draft: Draft) -> bool:
-    """The order is being refreshed at Digital River. One that was given up is not in the way of another."""
+    """The order is being refreshed at Digital River; a refresh that was given up does not count."""
     return any(command.name == "refresh_order" and command.step != "stuck" for command in draft.order.commands)
 
 
 def is_source_displaced(draft: Draft) -> bool:
-    """An earlier source of this checkout was attached after the latest one, and nothing is on its way to mend it."""
+    """An earlier source of this checkout was attached after the latest one, and no open command corrects that."""
     closing, order = draft.closing, draft.order
     if closing is None or closing.name != "attach_source" or is_source_in_flight(draft):
         return False
@@ -96,7 +96,7 @@ def is_other_currency(draft: Draft) -> bool:
 
 
 def was_parked(draft: Draft) -> bool:
-    """The event waited in the order."""
+    """The event was parked in the order."""
     return draft.was_parked
 
 
@@ -112,9 +112,9 @@ def has_items(draft: Draft) -> bool:
 
 
 def requested_units(draft: Draft) -> tuple[LineQuantity, ...]:
-    """The units that the event ships or cancels; a cancel without lines means all that is open.
+    """The units that the event ships or cancels; a cancel without lines means all open units.
 
-    A cancel that waited comes after the shipments that waited with it, and means what these have left open.
+    A parked cancel is applied after the shipments that were parked with it, and to the units that they have left open.
     """
     data = units_in(draft)
     if data.items is not None and not (isinstance(data, CancelRequested) and draft.was_parked):
@@ -154,7 +154,7 @@ def is_other_fact(draft: Draft) -> bool:
 
 
 def is_wanted(draft: Draft) -> bool:
-    """The command that was answered is the latest of its kind: no new cart, no newer source, no cancel came meanwhile."""
+    """The answered command is the latest of its kind: no new cart, newer source or cancel has arrived meanwhile."""
     closing = draft.answered
     for command in reversed(draft.order.commands):
         if command.name == closing.name and command.wanted:
@@ -162,7 +162,7 @@ def is_wanted(draft: Draft) -> bool:
     return False
 
 
-def is_quote_sound(draft: Draft) -> bool:
+def is_quote_valid(draft: Draft) -> bool:
     """The checkout that Digital River answered is in the order's currency."""
     outcome = draft.outcome
     return (
@@ -188,11 +188,11 @@ def is_free(draft: Draft) -> bool:
 
 
 def is_payment_lost(draft: Draft) -> bool:
-    """Digital River still says pending, but the payment cannot come any more: session or charge failed.
+    """Digital River still reports a pending payment, but it cannot succeed any more: session or charge failed.
 
-    An unpaid wire has no charges, and the order may still be ``pending_funds``: then only the event's type says so. A shopper who
-    declined at the page comes back the same way as one who approved; a refresh then still says ``pending_redirect``, after which
-    the order cannot be saved (section 3.4 of the reference).
+    An unpaid wire has no charges, and the order may still be ``pending_funds``: then only the event's type tells. A shopper who
+    declined at the page comes back the same way as one who approved; the refresh then reports ``pending_redirect``, and
+    the payment is lost (docs/digital-river.md, "Orders and fraud review").
     """
     remote, data = draft.remote, draft.event.data
     session = remote.session if remote is not None else None
@@ -205,14 +205,14 @@ def is_payment_lost(draft: Draft) -> bool:
     )
 
 
-def is_next_action_news(draft: Draft) -> bool:
-    """The report says what the shopper must do, which was not known yet."""
+def is_next_action_new(draft: Draft) -> bool:
+    """The report says what the shopper must do, and the order does not know it yet."""
     session = draft.remote.session if draft.remote is not None else None
     return draft.order.next_action is None and session is not None and session.next_action is not None
 
 
 def is_redirect(draft: Draft) -> bool:
-    """The shopper was to pay at a page of somebody else; a push payment is told by its instructions."""
+    """The shopper pays on a page of a third party, unlike a push payment, which has instructions."""
     return draft.order.next_action == "redirect"
 
 
@@ -222,7 +222,7 @@ def is_nothing_left(draft: Draft) -> bool:
 
 
 def is_all_confirmed(order: Order) -> bool:
-    """Whether every unit ordered was shipped or cancelled, by Digital River's word."""
+    """Whether Digital River has confirmed that every ordered unit was shipped or cancelled."""
     for line in order.lines:  # noqa: SIM110 - asked several times in a decision; a generator costs twice as much
         if line.shipped + line.cancelled < line.ordered:
             return False
@@ -230,12 +230,12 @@ def is_all_confirmed(order: Order) -> bool:
 
 
 def is_something_shipped(draft: Draft) -> bool:
-    """At least one unit was shipped, by Digital River's word."""
+    """Digital River has confirmed at least one unit as shipped."""
     return any(line.shipped for line in draft.order.lines)
 
 
 def is_void_confirmed(draft: Draft) -> bool:
-    """The authorisation is given back: the charges are cancelled, or the voids add up to all of them."""
+    """The authorisation is released: the charges are cancelled, or their voids add up to them."""
     order = draft.order
     return bool(order.charges) and all(
         charge.state == "cancelled"
@@ -265,7 +265,10 @@ def _is_charge_settled(charge: Charge, order: Order) -> bool:
 
 
 def is_returned_whole(draft: Draft) -> bool:
-    """Digital River's order is ``returned``: only its state says so, never an event's name (section 8.1 of the reference)."""
+    """Digital River's order is ``returned``: only its state says so, never an event's name.
+
+    See docs/digital-river.md, "Webhooks and event types".
+    """
     return draft.order.remote_state == "returned"
 
 
@@ -283,7 +286,7 @@ def is_order_id_awaited(draft: Draft) -> bool:
 
 
 def is_void_report(draft: Draft) -> bool:
-    """The fulfilment only cancelled: in a cancelled order that is nothing new."""
+    """The fulfilment only cancels: in a cancelled order that is no news."""
     remote = draft.remote_fulfillment()
     return remote is not None and not any(item.quantity for item in remote.items)
 
@@ -294,7 +297,7 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "has_unknown_line": has_unknown_line,
     "is_acceptance_of_another_total": is_acceptance_of_another_total,
     "is_above_asked": returnable.is_above_asked,
-    "is_above_left": refundable.is_above_left,
+    "is_above_refundable": refundable.is_above_refundable,
     "is_above_open": is_above_open,
     "is_above_returnable": returnable.is_above_returnable,
     "is_above_shipped": returnable.is_above_shipped,
@@ -310,8 +313,8 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_known_shipment": is_known_fact,
     "is_money_settled": is_money_settled,
     "is_money_to_come": returnable.is_money_to_come,
-    "is_next_action_news": is_next_action_news,
-    "is_money_unsound": refundable.is_money_unsound,
+    "is_next_action_new": is_next_action_new,
+    "is_amount_invalid": refundable.is_amount_invalid,
     "is_never_captured": refundable.is_never_captured,
     "is_nothing_captured": refundable.is_nothing_captured,
     "is_nothing_left": is_nothing_left,
@@ -324,7 +327,7 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_payment_lost": is_payment_lost,
     "is_order_id_awaited": is_order_id_awaited,
     "is_placed_already": is_placed_already,
-    "is_quote_sound": is_quote_sound,
+    "is_quote_valid": is_quote_valid,
     "is_redirect": is_redirect,
     "is_refund_of_lines": refundable.is_refund_of_lines,
     "is_refused_before_a_dispute_ended": fulfilling.is_refused_before_a_dispute_ended,

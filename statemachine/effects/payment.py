@@ -1,7 +1,7 @@
-"""The payment axis: one word about the money, implied by what is known of charges, units and commands.
+"""The state of the payment, derived from charges, units and commands.
 
-It is derived after every decision, never stored on its own authority; so duplicated and reordered facts cannot leave it behind.
-The first rule that fits decides, worst news first.
+It is derived anew after every decision, so that duplicated and reordered facts cannot leave it behind. The first rule that fits
+decides; the worst states come first.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _AUTHORISED = frozenset({"capturable", "processing", "complete", "cancelled"})
 
 
 def payment_of(order: Order, state: State) -> Payment:
-    """What is to be said about the payment of ``order`` once it is in ``state``."""
+    """The payment state of ``order`` once it is in ``state``."""
     if order.payment_failed:
         return "captured" if order.amounts.captured else "failed"  # money may be taken for an order that has ended
     if order.digital_river.order_id is None:
@@ -60,7 +60,7 @@ def _quiet(order: Order, state: State, *, voiding: bool) -> Payment:
 
 
 def _is_something_to_ship(order: Order) -> bool:
-    """Whether units are open, or on their way to be confirmed as shipped."""
+    """Whether units are open, or shipped and not confirmed yet."""
     for command in order.commands:
         for units in command.units:
             if units.ship:
@@ -69,13 +69,13 @@ def _is_something_to_ship(order: Order) -> bool:
 
 
 def _is_closed(order: Order, state: State) -> bool:
-    """Whether Digital River closed the order: its word for the end of all captures, whatever came after."""
+    """Whether Digital River closed the order, which ends all captures, whatever came after."""
     closed = ("complete", "returned")
     return state in closed or order.disputed_from in closed
 
 
 def _is_authorised(order: Order) -> bool:
-    """Whether the money is held: Digital River accepted or reviews the order, or says so of every charge."""
+    """Whether the money is held: Digital River accepted or reviews the order, or every charge is authorised."""
     if order.remote_state not in (None, "pending_payment"):
         return True
     return bool(order.charges) and all(charge.state in _AUTHORISED for charge in order.charges)

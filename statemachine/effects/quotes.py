@@ -1,7 +1,7 @@
-"""What the order will cost, as Digital River quotes it, and what the shopper has seen of it.
+"""Quotes: what the order will cost, and which of them the shopper has accepted.
 
-An order is never placed at a total that nobody has seen: attaching a source may change the quote (Digital River fills in the
-payer's address, and tax follows it), and then a placement that waited for the source stands for another price.
+An order is never placed at a total that the shopper has not seen. Attaching a source may change the quote (Digital River fills in
+the payer's address, which decides the tax), and then a placement that was parked until the source is there is for another total.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from statemachine.drafts.draft import Draft
 from statemachine.drafts.parked import cause_of_parked
-from statemachine.effects.guards import acceptance_mark, is_quote_sound
+from statemachine.effects.guards import acceptance_mark, is_quote_valid
 from statemachine.errors import DecodeError
 from statemachine.messages.decoding import decode
 from statemachine.messages.events import OrderPlaced
@@ -23,9 +23,9 @@ from statemachine.tables.life_cycle import PRICE_CHANGED
 
 
 def take_checkout(draft: Draft) -> None:
-    """The checkout is there: its id, its money, and the quote that the shopper reviews."""
+    """Take the created checkout: its id, its amounts, and the quote that the shopper reviews."""
     order, outcome = draft.order, draft.answer
-    assert outcome.checkout is not None  # guarded by is_quote_sound
+    assert outcome.checkout is not None  # guarded by is_quote_valid
     quote = draft.quote = outcome.checkout
     ids = RemoteIds(quote.checkout_id, None, outcome.customer_id or quote.customer_id)
     amounts = replace(order.amounts, total=quote.total, tax=quote.tax)
@@ -34,23 +34,23 @@ def take_checkout(draft: Draft) -> None:
 
 
 def take_attached(draft: Draft) -> None:
-    """The source is attached and pays for all of it; a quote that it changed is told."""
+    """The source is attached and covers the order; publish the quote if it has changed."""
     outcome = draft.answer
-    assert outcome.checkout is not None  # guarded by is_quote_sound
+    assert outcome.checkout is not None  # guarded by is_quote_valid
     amounts = draft.order.amounts
     if (outcome.checkout.total, outcome.checkout.tax) != (amounts.total, amounts.tax):
         _tell(draft, outcome.checkout)
 
 
-def tell_quote(draft: Draft) -> None:
-    """The shopper is back at the quote: the change says it again, with the session that takes another source."""
+def publish_quote(draft: Draft) -> None:
+    """Publish the quote again, with the session in which the shopper chooses another source."""
     outcome = draft.outcome
-    if is_quote_sound(draft) and outcome is not None and outcome.checkout is not None:
+    if is_quote_valid(draft) and outcome is not None and outcome.checkout is not None:
         _tell(draft, outcome.checkout)
 
 
 def _tell(draft: Draft, quote: RemoteCheckout) -> None:
-    """The change carries the quote; what accepted another total has to be asked for again."""
+    """Put the quote into the change; placements that accepted another total are refused."""
     before = draft.order.amounts
     draft.quote = quote
     draft.put(amounts=replace(before, total=quote.total, tax=quote.tax))
@@ -59,7 +59,7 @@ def _tell(draft: Draft, quote: RemoteCheckout) -> None:
 
 
 def _refuse_acceptances(draft: Draft) -> None:
-    """Placements that wait were sent before the quote that is told now. They are known: the same ones never accept it."""
+    """Refuse parked placements, which were sent before the new quote. Remember them, so that they never accept it."""
     order = draft.order
     kept, seen, facts = [], order.seen, order.facts
     for entry in order.parked:
@@ -74,21 +74,21 @@ def _refuse_acceptances(draft: Draft) -> None:
 
 
 def _stands_for(entry: ParkedEvent, checkout_id: CheckoutId | None) -> bool:
-    """Whether a placement that waits would be carried out for this checkout."""
+    """Whether a parked placement is for this checkout."""
     try:
         data = decode(entry.record).data
     except DecodeError:
-        return False  # this version takes it no more, and says so when its turn comes
+        return False  # this version refuses the record, and says so when it tries the parked event
     return isinstance(data, OrderPlaced) and data.checkout_id in (None, checkout_id)
 
 
-def tell_not_funded(draft: Draft) -> None:
-    """The source is attached but does not pay for all of it, or needs more of the shopper."""
-    tell_quote(draft)
+def publish_not_funded(draft: Draft) -> None:
+    """The source is attached but does not cover the order, or needs another step of the shopper."""
+    publish_quote(draft)
     draft.problem = Problem(code="not_funded", message="The payment source does not cover the order.")
 
 
-def note_unsound_quote(draft: Draft) -> None:
+def note_invalid_quote(draft: Draft) -> None:
     """Digital River gave no quote, or one in another currency than the cart's."""
     draft.problem = Problem(code="quote_unsound", message="There is no quote in the currency of the cart.")
     draft.call_attention("the quote of Digital River is missing, or in another currency than the cart")

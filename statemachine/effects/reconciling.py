@@ -1,7 +1,7 @@
-"""What does not add up between an order here and Digital River's is told with both figures, never hidden and never guessed away.
+"""Reconciliation: where an order and Digital River's order disagree about money or units, attention names both figures.
 
-Looked at after every decision, from the order alone: so the same facts in another order tell the same, and a reason goes with
-its cause. Of money, a minor unit a line may be lost by rounding (reference: "Data traps", the lost cent).
+It is derived from the order after every decision, so that the same facts give the same reasons in any order, and a reason
+disappears with its cause. One minor unit for each line may be lost by rounding (docs/digital-river.md, "Money and rounding").
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _compare_money(draft: Draft) -> None:
     paid_back = amounts.refunded + amounts.charged_back
     kept = captured > paid_back and draft.state in _NOTHING_SOLD
     if not (less or more or short or ended or kept or order.attention):
-        return  # figures are written for people only: writing them costs more than all of the above
+        return  # formatting the figures costs more than all of the above
     done = "{} captured and {} given back of {}"
     figures = _figures("{} of {}", order, authorised, amounts.total) if less else None
     draft.settle_attention(LESS_AUTHORISED, figures)
@@ -76,9 +76,9 @@ def _figures(text: str, order: Order, *amounts: int) -> str:
 
 
 def _units_open(order: Order) -> str | None:
-    """Units that are neither confirmed nor on their way, of all that were ordered."""
+    """Units that are neither confirmed nor in flight, of all that were ordered."""
     if any(command.units for command in order.commands):
-        return None  # its answer tells
+        return None  # its answer will show
     left = sum(line.ordered - line.shipped - line.cancelled for line in order.lines)
     return f"{left} of {sum(line.ordered for line in order.lines)}" if left else None
 

@@ -1,4 +1,5 @@
-"""What crosses Kafka, as types: envelopes, events, facts and commands, and the decoder that takes a record apart.
+"""What crosses Kafka, as types: envelopes, inbound events, facts of Digital River, commands, ids and money, and the decoder.
 
-Knows nothing of an order's state: whether an event may happen now is for ``tables`` to say.
+A message is checked here against the wire contract only. Whether an event is allowed in an order's state is decided by the rules
+in ``tables``; nothing here knows an order.
 """

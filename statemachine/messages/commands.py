@@ -1,7 +1,7 @@
-"""Commands: what the order lane asks Digital River to do. Written to ``dr-commands``, internal, not promised.
+"""Commands: requests to Digital River that the order lane writes to ``dr-commands``. Internal: their format may change.
 
-Every command has a ``command_id`` derived from the order, the cause and its place in the decision, so that a replay
-writes the same id; asked again it keeps the id, with ``attempt`` + 1. Personal data (the cart) is here and nowhere else.
+A ``command_id`` is derived from the order, the cause and the command's place in the decision, so that a replay writes the same
+id. A command that is sent again keeps its id, with ``attempt`` + 1. The cart, which is personal data, is in a command only.
 A command travels as the ``data`` of a CloudEvent whose type is ``command.<name>`` and whose id is ``<command_id>:<attempt>``.
 """
 

@@ -21,15 +21,16 @@ from statemachine.messages.explain import explain
 from statemachine.messages.facts import OUTCOME_TYPES, Fact, Outcome
 from statemachine.messages.field_types import Model
 from statemachine.messages.ids import OrderId
+from statemachine.messages.json_faults import json_fault
 from statemachine.messages.times import read_time
 
 #: Header that the lane adds when it forwards a record through the inbox: topic/partition/offset of its first arrival.
 ORIGIN_HEADER: Final = "orderflow-origin"
-#: Where the webhooks come in that the inbox has facts of.
+#: The topic of raw webhooks, whose facts arrive through the inbox.
 WEBHOOKS: Final = "dr-webhooks"
 CATALOGUE: Final = "catalog-events"
 
-#: Major units that no order's money reaches.
+#: An upper bound of money in major units.
 MAJOR_MAX: Final = 10**13
 
 ID_MAX: Final = 255
@@ -44,9 +45,9 @@ _WEBHOOK_PREFIX: Final = "digitalriver."
 
 
 class _Envelope(msgspec.Struct):
-    """A CloudEvent in structured JSON mode; unset attributes are told from null ones by their types.
+    """A CloudEvent in structured JSON mode; an attribute that is missing differs by its type from one that is null.
 
-    What an event can go without is ``object``: a value of a wrong kind there must not make the event unreadable.
+    Optional attributes are ``object``, so that a value of a wrong kind there does not make the event unreadable.
     """
 
     specversion: str | msgspec.UnsetType = msgspec.UNSET
@@ -71,7 +72,7 @@ _ANY_TOPIC: Final = {
     name: model for topic, types in REGISTRY.items() if topic != CATALOGUE for name, model in types.items()
 }
 _NOTHING: Final = msgspec.Raw(b"{}")
-#: What says that there is no data, as an event without the member does.
+#: Data that counts as no data, like a missing member.
 _EMPTY: Final = frozenset((b"null", b'""'))
 _OUTCOME_TYPES: Final = frozenset(
     [name for by_result in OUTCOME_TYPES.values() for name in by_result.values()]
@@ -95,11 +96,11 @@ def decode(record: Record) -> Event:
     _check_context(envelope, order_id)
     topic, cause = _origin(record, kind, event_id, source)
     if topic == CATALOGUE and order_id in (".", ".."):
-        raise DecodeError("invalid", "key: must be neither . nor .., which name another place in an address")
+        raise DecodeError("invalid", "key: must not be . or .., which are relative paths in a URL")
     payload = _payload(envelope)
     if payload is None:
         if kind not in NEED_NO_DATA:
-            raise DecodeError("invalid", "data: is missing; what means all of it sends {}")
+            raise DecodeError("invalid", "data: is missing; send {} to mean the whole order")
         payload = _NOTHING
     return Event(
         type=kind,
@@ -115,7 +116,7 @@ def decode(record: Record) -> Event:
 
 
 def cause_of(record: Record) -> Cause | None:
-    """Which event a record is that ``decode`` refused, for the service that sent it; None when that cannot be told."""
+    """The event in a record that ``decode`` refused, to report it to its sender; None when it cannot be identified."""
     if record.key is None or not _KEY.match(record.key):
         return None
     try:
@@ -127,9 +128,9 @@ def cause_of(record: Record) -> Cause | None:
 
 def _envelope_of(record: Record) -> _Envelope:
     value = record.value
-    # msgspec looks only at the texts that it reads; an order keeps a parked event, and its cart, whole.
-    if value is not None and not value.isascii() and not _is_utf8(value):
-        raise DecodeError("undecodable", "value: is not UTF-8")
+    # msgspec validates only the strings that it decodes, but an order keeps the whole record of a parked event.
+    if value is not None and not value.isascii():
+        _check_utf8(value, "value")
     if record.headers and _is_binary(record.headers):
         return _binary_envelope(record, value or b"")
     if value is None:
@@ -137,15 +138,15 @@ def _envelope_of(record: Record) -> _Envelope:
     try:
         return _envelope_decoder.decode(value)
     except msgspec.ValidationError as error:
-        raise DecodeError("undecodable", f"not a CloudEvent: {_place(error)}") from None
+        raise DecodeError("undecodable", f"not a CloudEvent: {json_fault(error, value)}") from None
     except RecursionError:
         raise DecodeError("undecodable", "value: is nested too deeply") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise DecodeError("undecodable", "value: is not JSON") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DecodeError("undecodable", f"value: {json_fault(error, value)}") from None
 
 
 def _payload(envelope: _Envelope) -> msgspec.Raw | None:
-    """The event's data as JSON; None when it has none: absent data never stands for anything."""
+    """The event's data as JSON; None when it has none."""
     data = None if isinstance(envelope.data, msgspec.UnsetType) or bytes(envelope.data) == b"null" else envelope.data
     encoded = envelope.data_base64
     if encoded is not None:
@@ -161,8 +162,7 @@ def _decoded_payload(encoded: object) -> msgspec.Raw | None:
         value = b64decode(encoded if isinstance(encoded, str) else "?", validate=True)
     except ValueError:
         raise DecodeError("undecodable", "data_base64: is not Base64") from None
-    if not _is_utf8(value):
-        raise DecodeError("undecodable", "data_base64: is not UTF-8")
+    _check_utf8(value, "data_base64")
     return _json_of(value, "data_base64")
 
 
@@ -172,8 +172,8 @@ def _json_of(value: bytes, place: str) -> msgspec.Raw | None:
         return msgspec.json.decode(value, type=msgspec.Raw) if value else None
     except RecursionError:
         raise DecodeError("undecodable", f"{place}: is nested too deeply") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise DecodeError("undecodable", f"{place}: is not JSON") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DecodeError("undecodable", f"{place}: {json_fault(error, value)}") from None
 
 
 def _is_binary(headers: Headers) -> bool:
@@ -186,15 +186,14 @@ def _is_binary(headers: Headers) -> bool:
     return binary
 
 
-def _is_utf8(value: bytes) -> bool:
+def _check_utf8(value: bytes, place: str) -> None:
     try:
         value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    except UnicodeDecodeError as error:
+        raise DecodeError("undecodable", f"{place}: {json_fault(error, value)}") from None
 
 
-#: Attributes without which nobody can tell which event it is.
+#: Attributes that identify the event.
 _REQUIRED: Final = frozenset({"specversion", "id", "source", "type"})
 
 
@@ -222,7 +221,7 @@ def _binary_envelope(record: Record, value: bytes) -> _Envelope:
 
 
 def _attributes(envelope: _Envelope) -> tuple[str, str, str]:
-    """Type, id and source: which event it is, whatever else is wrong with it."""
+    """Type, id and source, which identify the event even when something else is wrong with it."""
     if envelope.specversion != "1.0":
         raise DecodeError("undecodable", "not a CloudEvent: specversion must be 1.0")
     kind = _attribute("type", envelope.type, TYPE_MAX)
@@ -246,11 +245,11 @@ def _attribute(name: str, value: str | msgspec.UnsetType, length_max: int) -> st
 
 
 def _origin(record: Record, kind: str, event_id: str, source: str) -> tuple[str, Cause]:
-    """The topic whose types hold for the record, and its cause: those of its first arrival when it was forwarded."""
+    """The topic whose event types apply, and the cause; of a forwarded record, those of its first arrival."""
     topic = record.topic
     if topic == INBOX:
         for name, raw in reversed(record.headers):
-            if name == ORIGIN_HEADER:  # the last one is the lane's own, whatever the sender may have put before it
+            if name == ORIGIN_HEADER:  # the last one was added by the lane; a sender may have set earlier ones
                 found = _ORIGIN.match(raw or b"")
                 first = "" if found is None else found[1].decode()
                 if found is None or not (first in REGISTRY or _is_webhook(first, kind)):
@@ -272,12 +271,20 @@ def _data(topic: str, kind: str, payload: msgspec.Raw) -> Model | Outcome | Fact
     else:
         model = REGISTRY.get(topic, {}).get(kind)
     if model is None:
-        raise DecodeError("refused", f"type: is not one of the topic {topic}")
+        raise DecodeError("refused", _misplaced(topic, kind))
     try:
         return _ADAPTERS[model].validate_json(bytes(payload))
     except ValidationError as error:
         reason, detail = explain(error, model)
         raise DecodeError(reason, detail) from None
+
+
+def _misplaced(topic: str, kind: str) -> str:
+    """Why the topic has no such type; a type of another topic is ours, so that it may be named."""
+    home = next((name for name, types in REGISTRY.items() if kind in types), None)
+    if home is None:
+        return f"type: is not known on {topic}"
+    return f"type: {kind} does not belong on {topic}; send it to {home}"
 
 
 def _digital_river_data(kind: str, payload: msgspec.Raw) -> Outcome | Fact:
@@ -291,21 +298,13 @@ def _digital_river_data(kind: str, payload: msgspec.Raw) -> Outcome | Fact:
                 if kind != "digitalriver.order_read":
                     raise
         fact = _fact_decoder.decode(payload)
-    except msgspec.ValidationError as error:  # that it is JSON, the envelope has shown
-        raise DecodeError("invalid", f"data: {_place(error)}") from None
+    except msgspec.ValidationError as error:  # it is JSON: the envelope was decoded
+        raise DecodeError("invalid", _in_data(json_fault(error, bytes(payload)))) from None
     if fact.major is not None and not (fact.major.is_finite() and abs(fact.major) <= MAJOR_MAX):
-        raise DecodeError("invalid", "data: an amount beyond all money - at `$.major`")
+        raise DecodeError("invalid", "data.major: is no amount of money, or larger than any")
     return fact
 
 
-#: Where, at the end of msgspec's message: names of ours, positions, and ``[...]`` for a key.
-_AT = re.compile(r" - at `\$[a-z0-9_.\[\]]*`\Z")
-
-
-def _place(error: msgspec.ValidationError) -> str:
-    """Msgspec's own message, which names types and places; one that quotes a value is told by its place alone."""
-    text = str(error)
-    if not text.startswith(("Invalid enum value", "Invalid value")):
-        return text
-    at = _AT.search(text)
-    return f"a value that is not allowed{at[0] if at else ''}"
+def _in_data(fault: str) -> str:
+    """A fault of the data, with its place in the event."""
+    return f"data.{fault}" if ": " in fault else f"data: {fault}"

@@ -1,7 +1,6 @@
 """Why data was refused, as one line for a person: the place and the rule, never the value.
 
-A member that an event does not have is named where it is plausibly a misspelling. What else a sender calls a member may be an
-address or a name of somebody, so it is not told.
+An unknown field is named only where it is plausibly a misspelling: any other name may be an address or the name of a person.
 """
 
 from __future__ import annotations
@@ -49,11 +48,11 @@ _FORMATS: Final[dict[str, str]] = {
     "weight": "must be a plain decimal string",
 }
 
-#: What may be written into a line at all, if it is near to a member.
+#: An unknown field may be named when it looks like this and is close to a known one.
 _WORD: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-#: What a person may have meant as a member: no address, no number, no sentence.
+#: An unknown field may be named in any case when it looks like this: no address, no number, no sentence.
 _PLAUSIBLE: Final = re.compile(r"[A-Za-z_]{1,24}")
-#: How near a name must be to that of a member, from 0 to 1, to be taken for it.
+#: How close a name must be to that of a field, from 0 to 1, to be suggested.
 _NEAR: Final = 0.75
 
 #: Tags of unions and branches of pydantic, which are no field of ours.
@@ -61,11 +60,11 @@ _NOT_FIELDS: Final = frozenset({"guest", "registered", "[key]", "str", "int", "b
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> tuple[Reason, str]:
-    """Reason and detail of the refusal of ``model``; further faults are counted, the first one is told."""
+    """Reason and detail of the refusal of ``model``: the first fault, and how many more there are."""
     faults = error.errors(include_url=False, include_input=False)
     # A list all of whose entries are bad is also reported as too short, which would only confuse.
     real = [one for one in faults if one["type"] != "too_short" or len(faults) == 1] or faults
-    # Who misspelt a member is helped by its name, not by that of the member which is missing for it.
+    # A misspelt field is reported rather than the field that is missing because of it.
     fault = next((one for one in real if one["type"] == "extra_forbidden"), real[0])
     unknown = fault["type"] == "extra_forbidden"
     place = _place(fault["loc"][:-1] if unknown else fault["loc"])
@@ -86,7 +85,7 @@ def explain(error: ValidationError, model: type[BaseModel]) -> tuple[Reason, str
         # A rule between fields names its place itself: "items[0].price: must ...".
         detail = f"{place}.{words}" if place == "data" and ": " in words else f"{place}: {words}"
     more = len(real) - 1
-    # The contract refuses an order without acceptance; as an event it is sound.
+    # The event itself is valid; an order without acceptance is refused.
     reason: Reason = "refused" if place == "data.terms_accepted" else "invalid"
     return reason, f"{detail} (and {more} more)" if more else detail
 
@@ -98,20 +97,20 @@ def _place(parts: tuple[int | str, ...]) -> str:
             place += f"[{part}]"
         elif part not in _NOT_FIELDS:
             place += f".{part}"
-        if part == "metadata":  # its keys are the sender's own words
+        if part == "metadata":  # its keys are values of the sender
             break
     return place
 
 
 def _unknown(parts: Sequence[int | str], model: type[BaseModel]) -> str:
-    """What follows the place of a member that is not known: its name, or that it has one."""
+    """The text after the place of an unknown field."""
     name = str(parts[-1])
     near = difflib.get_close_matches(name, _model_at(parts[:-1], model).model_fields, n=1, cutoff=_NEAR)
     if near and _WORD.fullmatch(name):
-        return f".{name}: is not a member of this event (is {near[0]} meant?)"
+        return f".{name}: is not a field of this event; did you mean {near[0]}?"
     if _PLAUSIBLE.fullmatch(name):
-        return f".{name}: is not a member of this event"
-    return ": has a member that this event does not have"
+        return f".{name}: is not a field of this event"
+    return ": has a field that this event does not have"
 
 
 def _model_at(parts: Sequence[int | str], model: type[BaseModel]) -> type[BaseModel]:

@@ -1,9 +1,8 @@
-"""What Digital River says: its objects in our words, the outcome of a command, and the facts of its webhooks.
+"""What Digital River reports: its objects in our types, outcomes of commands, and facts from webhooks.
 
-The adapter in ``orderflow/digitalriver`` makes these out of Digital River's JSON; the core absorbs them. All money is in
-integer minor units of the currency that stands beside it, which the core compares with the order's; an amount or a count that is
-negative, or larger than any order's, is refused when the record is read. Facts come in any order and more than once: nothing
-here is an instruction.
+``orderflow/digitalriver`` makes these from Digital River's JSON, and the core merges them into orders. Money is in integer minor
+units of the ``currency`` next to it, which the core compares with the order's. An amount or a count that is negative or larger
+than any order's is refused when the record is decoded. Facts arrive in any order and more than once: none is an instruction.
 
 Inbox event types (``orderflow.inbox``, source ``orderflow/commands`` or ``/digitalriver``):
 
@@ -48,7 +47,7 @@ Minor = Annotated[int, msgspec.Meta(ge=0, le=MINOR_MAX)]
 #: Units: as many as the lines of one order can have together, and fewer than overflow anything.
 Count = Annotated[int, msgspec.Meta(ge=0, le=10**9)]
 
-#: A moment; without a zone it could not be told before or after another.
+#: A time with its zone; times without one cannot be compared.
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 RemoteOrderState = str  # accepted blocked pending_payment in_review dispute cancelled fulfilled complete returned

@@ -35,7 +35,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 def _path_part(text: str) -> str:
     """An id that becomes a part of an address at Digital River: ``.`` and ``..`` would lead to another one."""
     if text in (".", ".."):
-        raise ValueError("must be neither . nor .., which name another place in an address")
+        raise ValueError("must not be . or .., which are relative paths in a URL")
     if _CONTROL.search(text):
         raise ValueError("must have no control characters")
     return text

@@ -1,7 +1,7 @@
-"""Names that a replay gives again: UUIDv5 of changes and commands, and the short marks by which an order knows what it has seen.
+"""Ids that a replay computes again: UUIDv5 of changes and commands, and the short marks of what an order has seen.
 
-Nothing here is random. Parts are joined by a line feed, which decoding refuses in ids and sources, so two lists of parts
-never join to the same text.
+Nothing here is random. Parts are joined by a line feed, which the decoder refuses in ids and sources, so different lists of parts
+always give different texts.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from hashlib import blake2b, sha1
 from typing import Final
 
-#: The namespace of all names of orderflow: UUIDv5 of the URL namespace and "urn:orderflow:names". Never to be changed.
+#: The namespace of all ids of orderflow: UUIDv5 of the URL namespace and "urn:orderflow:names". It must never change.
 _NAMESPACE: Final = bytes.fromhex("173da6ec11965059bb6fd9613ff82e5d")
 
 #: The hexadecimal digit that holds the variant, with its two upper bits set to 10.
@@ -60,7 +60,7 @@ def without_fact(facts: bytes, mark: bytes) -> bytes:
 
 
 def with_sorted(marks: bytes, mark: bytes) -> bytes:
-    """Sorted ``marks`` and ``mark``: what comes in any order ends in the same bytes."""
+    """``marks`` with ``mark`` added, sorted: the same bytes in whatever order they are added."""
     known = [marks[at : at + MARK_BYTES] for at in range(0, len(marks), MARK_BYTES)]
     return b"".join(sorted((*known, mark)))
 

@@ -1,6 +1,6 @@
-"""Money: decimal strings outside, integer minor units inside, with the digits of ISO 4217.
+"""Money: decimal strings outside, integer minor units inside, with the decimals of ISO 4217.
 
-No floats and no rounding here: a string with other than the currency's digits is refused, never repaired.
+No floats. A string that does not have the currency's number of decimals is refused, never repaired.
 Source of the digits: ISO 4217, list one of 2026-01-01, and the five that it dropped since 2021, in which orders may still be.
 """
 
@@ -87,9 +87,9 @@ def round_money(amount: Decimal, code: str) -> int:
 
 
 def apportion(total: int, weights: Sequence[int]) -> list[int]:
-    """``total`` in parts that are in proportion to ``weights``, each rounded half up by its running sum: they add up to it.
+    """``total`` divided in proportion to ``weights``; each part is rounded by the running sum, so that they add up to ``total``.
 
-    Weights that are all 0 get nothing.
+    When all weights are 0, so are the parts.
     """
     whole = sum(weights)
     parts: list[int] = []
@@ -102,7 +102,7 @@ def apportion(total: int, weights: Sequence[int]) -> list[int]:
     return parts
 
 
-@lru_cache(maxsize=8192)  # the same few amounts, nothing most of all, come again in every quote
+@lru_cache(maxsize=8192)  # the same few amounts, 0 above all, are in every quote
 def format_money(minor: int, code: str) -> str:
     """The decimal string of an amount in minor units; ``minor`` must not be negative.
 

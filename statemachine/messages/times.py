@@ -1,4 +1,4 @@
-"""Times of RFC 3339 as datetimes, leap seconds included. What is no time with a zone is None: who reads says what that means."""
+"""Times of RFC 3339 as datetimes, leap seconds included; anything else is None."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SECONDS: Final = slice(17, 19)
 
 
 def read_time(text: object) -> datetime | None:
-    """The moment that ``text`` names; None when it is no time of RFC 3339, or one that a ``datetime`` cannot hold.
+    """The time in ``text``; None when it is not a time of RFC 3339 with a zone, or a ``datetime`` cannot hold it.
 
     A leap second, which a ``datetime`` cannot hold either, is the second after it, as on every POSIX clock.
     """

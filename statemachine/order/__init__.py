@@ -1,4 +1,4 @@
-"""The order as a value: its fields and states, the policy of its waits, what a decision returns, and snapshots of it.
+"""The order as an immutable value: its fields, states and snapshots, the policy of its waits, and the type of a decision.
 
-Nothing here changes an order; ``drafts`` does.
+Nothing here changes an order or knows a rule; a changed order is made by a ``Draft`` (``drafts``).
 """

@@ -1,4 +1,4 @@
-"""An order's money as everybody reads it, and back."""
+"""An order's amounts as decimal strings, as they are published, and back."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def amounts_of(text: AmountsText) -> Amounts:
     """The amounts that a snapshot has.
 
     Raises:
-        ValueError: Money that is none, or in no currency.
+        ValueError: An amount or the currency is malformed.
     """
     currency = text.currency
     if currency is None:  # a shell, which has no money

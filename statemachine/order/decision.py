@@ -1,4 +1,4 @@
-"""What ``decide`` answers: a decision, and the effects that it asks the lane to write in one transaction."""
+"""What ``decide`` returns: a decision, with the effects that the lane writes in one transaction."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class StateChange(msgspec.Struct, frozen=True):
 
 
 class SetAside(msgspec.Struct, frozen=True):
-    """A parked event that is refused or too old now: the lane writes its dead letter and an ``order.event_refused``."""
+    """A parked event that is refused or has become too old: the lane writes a dead letter and an ``order.event_refused``."""
 
     record: Record
     cause: Cause
@@ -44,9 +44,9 @@ Effect = StateChange | Command | SetAside | IndexEntry
 
 
 class Moved(msgspec.Struct, frozen=True):
-    """The event changed the order. Effects are in the order in which they came about.
+    """The event changed the order. The effects are in the order in which they were made.
 
-    Without effects: nobody sees a change, but later decisions need what the event says. A new snapshot, no state change.
+    Without effects, only fields that later decisions need have changed: a new snapshot, no state change.
     """
 
     order: Order
@@ -54,11 +54,11 @@ class Moved(msgspec.Struct, frozen=True):
 
 
 class Repeated(msgspec.Struct, frozen=True):
-    """The same fact again, or one that says nothing new: nothing changes and nothing is written."""
+    """The same event or fact again, or one without news: nothing changes and nothing is written."""
 
 
 class Parked(msgspec.Struct, frozen=True):
-    """Right, but too early: the order keeps the event. A new snapshot, no state change."""
+    """The event is valid but too early: the order keeps it. A new snapshot, no state change."""
 
     order: Order
 

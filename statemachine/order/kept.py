@@ -1,6 +1,6 @@
-"""Refunds, returns and parked events in a snapshot: what of them is public, and what only the worker needs beside it.
+"""Refunds, returns and parked events in a snapshot: their public part, and the part that only the worker needs.
 
-The worker's part stands under ``internal``, at the same place in its list as the public part.
+The worker's part is under ``internal``, at the same index as the public part.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ReturnView(msgspec.Struct, frozen=True):
 
 
 class ParkedView(msgspec.Struct, frozen=True):
-    """A parked event in public: what waits and since when, no content."""
+    """A parked event in public: its type and when it arrived, without its content."""
 
     type: str
     since: datetime
@@ -55,7 +55,7 @@ class RefundRecord(msgspec.Struct, frozen=True, array_like=True):
     units: tuple[RefundUnits, ...]
     mark: bytes
     due: datetime | None
-    token_told: bool = False
+    token_published: bool = False
     part: str | None = None
     whole: bool = False
 
@@ -80,7 +80,10 @@ def refund_text(refund: Refund, currency: str) -> RefundText:
 def kept_refunds(refunds: tuple[Refund, ...]) -> tuple[RefundRecord, ...]:
     """The worker's part of refunds."""
     return tuple(
-        [RefundRecord(one.taken, one.units, one.mark, one.due, one.token_told, one.part, one.whole) for one in refunds]
+        [
+            RefundRecord(one.taken, one.units, one.mark, one.due, one.token_published, one.part, one.whole)
+            for one in refunds
+        ]
     )
 
 
@@ -99,7 +102,7 @@ def refunds_of(texts: tuple[RefundText, ...], records: tuple[RefundRecord, ...],
             kept.units,
             kept.mark,
             kept.due,
-            kept.token_told,
+            kept.token_published,
             kept.part,
             kept.whole,
         )

@@ -1,7 +1,7 @@
-"""Order: everything that is known of one order, as one frozen value. Only ``decide`` makes the next one.
+"""Order: everything that is known of one order, as one frozen value; ``decide`` returns the next one.
 
-Money is in integer minor units of ``amounts.currency``. Personal data is in none of these fields but the payload of an open
-command and the record of a parked event. Reading and writing an order as JSON is ``snapshot.py``'s.
+Money is in integer minor units of ``amounts.currency``. Personal data is only in the payload of an open command and in the record
+of a parked event. ``snapshot.py`` reads and writes an order as JSON.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ Payment = Literal[
 CaptureState = Literal["pending", "complete", "failed"]
 
 #: What an open command waits for. ``answer``: its outcome. ``unknown``: an inquiry, because its outcome is not known. ``retry``:
-#: the time at which it may be asked again. ``stuck``: a person, for everything that may be done without one has been done.
+#: the time at which it may be sent again. ``stuck``: a person, because nothing more can be done automatically.
 CommandStep = Literal["answer", "unknown", "retry", "stuck"]
 
 RefundState = Literal["requested", "pending", "pending_information", "succeeded", "failed", "expired"]
@@ -108,7 +108,7 @@ class Shipment(msgspec.Struct, frozen=True):
 class RefundUnits(msgspec.Struct, frozen=True, array_like=True):
     """What a refund pays back of one line: ``amount`` minor units, for ``quantity`` units when that is not 0.
 
-    Until Digital River tells it, the amount is our estimate; 0 in what an older version kept stands for the units' price.
+    The amount is our estimate until Digital River reports it. 0, as older versions kept it, stands for the price of the units.
     """
 
     line: LineId
@@ -130,8 +130,8 @@ class Refund(msgspec.Struct, frozen=True):
     units: tuple[RefundUnits, ...] = ()
     mark: bytes = b""
     due: datetime | None = None
-    #: The shopper's token, which is never kept, was told.
-    token_told: bool = False
+    #: The shopper's token was published in a change; it is never kept.
+    token_published: bool = False
     #: The part of the order's total that it pays back, as Digital River names it; None for goods.
     part: str | None = None
     #: Asked for all that is left of ``part``.
@@ -141,7 +141,7 @@ class Refund(msgspec.Struct, frozen=True):
 class ReturnUnits(msgspec.Struct, frozen=True, array_like=True):
     """Units of one line that come back, and how many of them the warehouse has.
 
-    ``refunded`` is how many units of the line refunds had paid back when the return came into being.
+    ``refunded`` is how many units of the line had been refunded when the return was created.
     """
 
     line: LineId
@@ -202,9 +202,9 @@ class ParkedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class KnownItem(msgspec.Struct, frozen=True, array_like=True):
-    """What Digital River calls one of our lines, and what it costs: ``amount`` after its discount, without ``tax``.
+    """Digital River's item for one of our lines, and its price: ``amount`` after its discount, without ``tax``.
 
-    ``amount`` is None when Digital River did not tell it. ``discount`` is the line's part of the discount of the whole order.
+    ``amount`` is None when Digital River did not report it. ``discount`` is the line's part of the discount of the whole order.
     """
 
     line: LineId
@@ -217,7 +217,7 @@ class KnownItem(msgspec.Struct, frozen=True, array_like=True):
 class Operation(msgspec.Struct, frozen=True, array_like=True):
     """A capture or a cancel of the charge. ``state``: pending, pending_information, failed or complete.
 
-    Digital River's ids are long and only compared, so their marks (``identity.py``) are kept: of the operation and of its
+    Digital River's ids are long and are only compared, so marks of them (``identity.py``) are kept: of the operation and of its
     fulfilment.
     """
 
@@ -246,7 +246,7 @@ class Units(msgspec.Struct, frozen=True, array_like=True):
 
 
 class OpenCommand(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A command without a final outcome, whole, so that it can be asked again.
+    """A command without a final outcome, kept whole so that it can be sent again.
 
     ``first_asked`` and ``asked`` are times of the first and of the last attempt; ``due`` is when its ``step`` ends. A command
     that is no longer ``wanted`` still has to be answered, because what it made must be deleted.
@@ -262,9 +262,9 @@ class OpenCommand(msgspec.Struct, frozen=True, omit_defaults=True):
     due: datetime | None = None
     wanted: bool = True
     inquiries: int = 0
-    #: Attempts that Digital River refused for what passes: a right that is missing, a SKU that is not known yet, a dispute.
+    #: Attempts that do not count, refused for a temporary reason: a missing right, an unknown SKU, a dispute.
     excused: int = 0
-    #: The inquiry about this command that is on its way.
+    #: The open inquiry about this command.
     inquired_by: CommandId | None = None
     units: tuple[Units, ...] = ()
     shipment_id: str | None = None
@@ -275,7 +275,7 @@ class OpenCommand(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """One order. The fields from ``definition`` on are the worker's own; the ones before are public (``contract.md``)."""
+    """One order. Fields before ``definition`` are public, in the topic ``orders``; the others are the worker's own."""
 
     order_id: OrderId
     state: State
@@ -311,11 +311,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     source_id: str | None = None
     #: The last state that Digital River gave its order.
     remote_state: str | None = None
-    #: What Digital River says it paid back, as long as that is more than the refunds known here; else 0.
+    #: The refunded amount that Digital River reports, while it is more than the refunds known here; else 0.
     remote_refunded: int = 0
     #: What the shopper was asked to do while the payment is pending: redirect or show_payment_instructions.
     next_action: str | None = None
-    #: The fraud review is over: what says that it goes on, or that it has not begun, is an older fact.
+    #: The fraud review is over: a report that it is running, or has not begun, is an older fact.
     reviewed: bool = False
     #: The payment failed for good: a decline, or an order that was never paid.
     payment_failed: bool = False
@@ -335,7 +335,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new_order(order_id: OrderId, now: datetime) -> Order:
-    """The shell of an order of which nothing is known yet: state ``awaited``, sequence 0."""
+    """An order of which nothing is known yet, a shell: state ``awaited``, sequence 0."""
     return Order(order_id=order_id, state="awaited", amounts=Amounts(currency=""), updated=now)
 
 

@@ -30,9 +30,9 @@ class Policy:
 
     #: How long a command may stay without an outcome before Digital River is asked what became of it.
     answer_wait: timedelta = timedelta(minutes=2)
-    #: How often one command is inquired after before a person is called; the waits between double.
+    #: Inquiries about one command before a person is called; the waits between them double.
     inquiries_max: int = 5
-    #: How often one command that has not taken effect is asked again before a person is called.
+    #: Attempts of a command that did not take effect before a person is called.
     attempts_max: int = 5
     #: The HTTP timeout of the command lane: with ``late_effect_wait`` the time before a command is asked again.
     http_timeout: timedelta = timedelta(seconds=30)

@@ -1,7 +1,7 @@
-"""An order as one JSON object of the topic ``orders``, and back.
+"""An order as one JSON document of the topic ``orders``, and back.
 
-The document is public: its top-level keys are the contract's and always there, empty or not. What only the worker needs is
-under ``internal``. Called once per order and transaction, so nothing is computed here but the amounts' decimal strings.
+The document is public: its top-level keys are always there, empty or not. What only the worker needs is under ``internal``.
+This runs once per order and transaction, so it computes nothing but the decimal strings of amounts.
 An older snapshot is upgraded on read by the functions in ``upgrades.py``, one per version.
 """
 
@@ -161,7 +161,7 @@ def decode_snapshot(data: bytes) -> Order:
 
     Raises:
         ConfigError: The document is of a newer definition than this code: roll the worker forward.
-        InvariantBroken: Not a snapshot at all, or one whose parts do not fit together.
+        InvariantBroken: It is not a snapshot, or its parts contradict each other.
     """
     try:
         snapshot = _decoder.decode(data)
@@ -171,7 +171,7 @@ def decode_snapshot(data: bytes) -> Order:
         snapshot = _of_another_version(data)
     try:
         return _order(snapshot)
-    except ValueError:  # money that is none, or the worker's part of something that is not there in public
+    except ValueError:  # malformed money, or internal parts without their public ones
         raise InvariantBroken(BROKEN) from None
 
 
@@ -227,11 +227,11 @@ def _order(snapshot: _Snapshot) -> Order:
     )
 
 
-BROKEN: Final = "a snapshot that breaks its own definition"
+BROKEN: Final = "the parts of the snapshot contradict each other"
 
 
 def newer_snapshot(version: int) -> ConfigError:
-    """What stops a worker that is older than what it reads."""
+    """The error of a worker that reads a snapshot of a newer version."""
     return ConfigError(f"a snapshot has definition {version}, this worker knows {DEFINITION}: run the newer version")
 
 
@@ -239,7 +239,7 @@ def _of_another_version(data: bytes) -> _Snapshot:
     try:
         version = _version_decoder.decode(data).definition
     except msgspec.MsgspecError:
-        raise InvariantBroken("a snapshot that is no snapshot") from None
+        raise InvariantBroken("the record is not a snapshot") from None
     if version == DEFINITION:
         raise InvariantBroken(BROKEN)
     return _upgraded(data, version)
@@ -257,5 +257,5 @@ def _upgraded(data: bytes, version: int) -> _Snapshot:
             document = upgrade(document)
         # as JSON once more: a command's payload stays as it was written, which only a decoder can do
         return _decoder.decode(msgspec.json.encode(document))
-    except (TypeError, ValueError, LookupError):  # an upgrade relies on what it upgrades
+    except (TypeError, ValueError, LookupError):  # an upgrade expects a valid document
         raise InvariantBroken(BROKEN) from None

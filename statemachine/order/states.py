@@ -15,7 +15,7 @@ BEFORE_PLACING: Final[tuple[State, ...]] = (
     "checkout_ready",
     "checkout_rejected",
 )
-#: The shopper still shops: a new cart is welcome.
+#: A new cart is accepted.
 SHOPPING: Final[tuple[State, ...]] = (*BEFORE_PLACING, "declined")
 #: Placed, but not yet sure to be paid.
 PAYING: Final[tuple[State, ...]] = ("placing", "pending_payment", "in_review")
@@ -25,5 +25,5 @@ SHIPPED: Final[tuple[State, ...]] = ("fulfilled", "complete", "returned")
 GOING: Final[tuple[State, ...]] = ("submitted", *SHIPPED)
 PLACED: Final[tuple[State, ...]] = (*PAYING, *GOING, "disputed")
 
-#: States that an order rests in: nothing has to follow, though a return or a dispute may.
+#: States in which nothing has to follow, though a return or a dispute may.
 RESTING: Final[tuple[State, ...]] = ("complete", "returned")

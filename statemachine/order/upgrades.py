@@ -1,4 +1,4 @@
-"""What makes a snapshot of one definition one of the next: a function for each, kept as long as such snapshots may exist."""
+"""Upgrades of snapshots, one function from each definition to the next; kept as long as such snapshots may exist."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ def _told_prices(document: dict[str, Any]) -> dict[str, Any]:
     return {**_expiring_at_rest(document), "internal": internal}
 
 
-#: Version -> what makes a document of it one of the next version.
+#: Definition -> the upgrade of its documents to the next one.
 UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _followed_disputes, 2: _told_prices}

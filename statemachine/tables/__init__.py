@@ -1,4 +1,4 @@
-"""The tables of what may happen, as data: states, events, guards and effects by name, and the machine that drives them.
+"""The transition table of the order's life cycle as data, the vocabulary of all tables, and the engine that runs them.
 
-Names only: what a guard or an effect does is in ``effects`` and ``aftersale``.
+A table names guards and effects; their code is in ``effects`` and ``aftersale``. No logic of orders belongs here.
 """

@@ -1,4 +1,4 @@
-"""The life cycle of an order as one table of rules: who accepts what, when, and what follows.
+"""The life cycle of an order as one table of rules: which state accepts which event, under which conditions, and what follows.
 
 The table is the only description of the life cycle. ``machine.py`` drives it, ``checker.py`` proves it complete, ``diagram.py``
 draws it, tests and documents are made from it. A cell is all rules of one trigger for one state; they are tried in the order of
@@ -7,8 +7,9 @@ this file and the first whose guards hold decides. The last rule of a cell has n
 Triggers: the types of the public events; ``digitalriver.<outcome>`` for the answer to one of our commands; ``command.*`` for a
 command without an answer; ``fact.<kind>`` for what Digital River reports by itself; ``remote.<state>`` and ``dispute.ended``,
 fired after an order of Digital River has been absorbed; ``deadline.<name>``; ``settle``, fired last after everything, which
-moves what the facts together imply; and ``quote.told``, fired once an open checkout's quote was told. The rules of what Digital
-River says are in ``provider_rules.py``. Guards are named after ``guards.py``, effects after ``effects.py``. Never put code here.
+moves what the facts together imply; and ``quote.published``, fired after the change that published an open checkout's quote. The
+rules of what Digital River says are in ``provider_rules.py``. Guards are named as in ``guards.py``, effects as in ``effects.py``.
+Never put code here.
 """
 
 from __future__ import annotations
@@ -20,20 +21,24 @@ from statemachine.order.states import ALL, BEFORE_PLACING, FINAL, GOING, PAYING,
 from statemachine.tables.provider_rules import FACT_RULES, OUTCOME_RULES, REMOTE_RULES
 from statemachine.tables.rules import Rule, move, others, park, refuse, same
 
-_UNKNOWN_LINE = "it names a line that the order does not have"
-_REPLACED = "it stands for a checkout that was replaced"
-PRICE_CHANGED: Final = "the total changed after it was sent: show the new quote and send order.placed under another id"
-_PLACED_ALREADY = "an order was placed for this checkout already"
+_UNKNOWN_LINE = "the event names a line that the order does not have"
+_REPLACED = "the event is about a checkout that has been replaced"
+PRICE_CHANGED: Final = (
+    "the total changed after this event was sent: show the new quote and send order.placed with a new event id"
+)
+_PLACED_ALREADY = "an order was already placed for this checkout"
 
 CHECKOUT_RULES: Final = (
     move("checkout.requested", ("awaited",), "checkout_pending", do="take_cart ask_create_checkout"),
     refuse(
-        "checkout.requested", others("awaited"), "the order was requested before; checkout.updated changes its cart"
+        "checkout.requested",
+        others("awaited"),
+        "the order was already requested; send checkout.updated to change its cart",
     ),
     park("checkout.updated", ("awaited",)),
     refuse("checkout.updated", SHOPPING, "the currency of an order cannot change", when="is_other_currency"),
     move("checkout.updated", SHOPPING, "checkout_pending", do="release_checkout take_cart ask_create_checkout"),
-    refuse("checkout.updated", (*PLACED, *FINAL), "the order was placed or has ended, its cart cannot change"),
+    refuse("checkout.updated", (*PLACED, *FINAL), "the order was placed or has ended; its cart cannot change"),
     park("checkout.source_provided", ("awaited",)),
     # a cancel may overtake, on its own topic, the steps that it ends
     same("checkout.source_provided", ("cancelled",), when="is_never_placed"),
@@ -44,12 +49,12 @@ CHECKOUT_RULES: Final = (
     refuse(
         "checkout.source_provided",
         ("checkout_rejected", "declined"),
-        "this checkout can take no other source; checkout.updated makes a new one",
+        "this checkout takes no other source; send checkout.updated for a new one",
         when="is_for_current_checkout",
     ),
     park("checkout.source_provided", ("checkout_rejected", "declined")),
     refuse(
-        "checkout.source_provided", (*PLACED, *FINAL), "the order was placed or has ended, it takes no other source"
+        "checkout.source_provided", (*PLACED, *FINAL), "the order was placed or has ended; it takes no other source"
     ),
     park("checkout.abandoned", ("awaited",)),
     move("checkout.abandoned", BEFORE_PLACING, "abandoned", do="release_checkout"),
@@ -57,7 +62,7 @@ CHECKOUT_RULES: Final = (
     refuse(
         "checkout.abandoned",
         ("declined", *PLACED, "cancelled", "blocked"),
-        "the order was placed or has ended, it cannot be abandoned",
+        "the order was placed or has ended; it cannot be abandoned",
     ),
 )
 
@@ -74,23 +79,26 @@ ORDER_RULES: Final = (
     refuse("order.placed", PLACED, _PLACED_ALREADY),
     refuse("order.placed", FINAL, "the order has ended"),
     park("order.payment_returned", ("awaited",)),
-    # of a payment that is over, or that never was: a page of the shopper's browser may be loaded again at any time
+    # about a payment that is over, or never began: the shopper's browser may load the page again at any time
     same("order.payment_returned", others("awaited"), when="is_for_another_checkout"),
     park("order.payment_returned", ("placing",)),
     same("order.payment_returned", ("pending_payment",), when="is_refresh_in_flight"),
     move("order.payment_returned", ("pending_payment",), None, do="ask_refresh_order"),
-    refuse("order.payment_returned", ("abandoned",), "the order has ended, nothing was placed"),
+    refuse("order.payment_returned", ("abandoned",), "the order has ended; nothing was placed"),
     same("order.payment_returned", others("awaited", "placing", "pending_payment", "abandoned")),
     park("order.cancel_requested", ("awaited",)),
     same("order.cancel_requested", others("awaited"), when="is_known_cancellation"),
     refuse(
         "order.cancel_requested",
         others("awaited"),
-        "this cancellation_id came with other content",
+        "this cancellation_id was already used with other content",
         when="is_other_cancellation",
     ),
     refuse(
-        "order.cancel_requested", SHOPPING, "nothing is placed yet; checkout.updated changes the cart", when="has_items"
+        "order.cancel_requested",
+        SHOPPING,
+        "no order is placed yet; send checkout.updated to change the cart",
+        when="has_items",
     ),
     move("order.cancel_requested", SHOPPING, "cancelled", do="release_checkout remember_fact"),
     park("order.cancel_requested", PAYING),
@@ -103,14 +111,14 @@ ORDER_RULES: Final = (
     refuse(
         "order.cancel_requested",
         ("submitted",),
-        "nothing is open any more, or more than is open was asked for",
+        "no unit is open any more, or more units were to be cancelled than are open",
         when="is_above_open",
     ),
     move("order.cancel_requested", ("submitted",), None, do="ask_cancel"),
     park("order.cancel_requested", ("disputed",)),
-    # what it asked for while it waited has come true
+    # what it asked for has happened while it was parked
     same("order.cancel_requested", ("cancelled",), when="was_parked"),
-    refuse("order.cancel_requested", (*SHIPPED, *FINAL), "nothing is open any more"),
+    refuse("order.cancel_requested", (*SHIPPED, *FINAL), "no unit is open any more"),
 )
 
 _BEFORE_SUBMITTED = ("awaited", *SHOPPING, *PAYING)
@@ -125,37 +133,39 @@ REFUND_RULES: Final = (
     refuse(
         "order.refund_requested",
         others(*_REFUNDED_LATER),
-        "this refund_id came with other content",
+        "this refund_id was already used with other content",
         when="is_other_refund",
     ),
     park("order.refund_requested", ("declined",), when="is_never_captured"),
     refuse(
         "order.refund_requested",
         ("abandoned", "cancelled", "blocked"),
-        "the order has ended, nothing was captured",
+        "the order has ended; nothing was captured",
         when="is_never_captured",
     ),
     refuse(
         "order.refund_requested",
         _NOTHING_SHIPPED,
-        "no line was shipped; what was captured is refunded by amount, or all of it",
+        "no line was shipped; refund by amount, or all that was captured",
         when="is_refund_of_lines",
     ),
     refuse("order.refund_requested", _CAPTURED, _UNKNOWN_LINE, when="has_unknown_line"),
     refuse(
         "order.refund_requested",
         _CAPTURED,
-        "an amount must be more than nothing, with exactly the digits of the order's currency",
-        when="is_money_unsound",
+        "an amount must be above 0 and have exactly the decimals of the order's currency",
+        when="is_amount_invalid",
     ),
     park("order.refund_requested", GOING, when="is_nothing_captured"),
     refuse(
         "order.refund_requested",
         _CAPTURED,
-        "nothing of a line is left to refund",
+        "nothing of the line is left to refund",
         when="has_nothing_to_refund",
     ),
-    refuse("order.refund_requested", _CAPTURED, "more is asked for than is left to refund", when="is_above_left"),
+    refuse(
+        "order.refund_requested", _CAPTURED, "the request exceeds what is left to refund", when="is_above_refundable"
+    ),
     move("order.refund_requested", _CAPTURED, None, do="ask_refund remember_fact"),
     park("order.refund_requested", ("disputed",)),
 )
@@ -166,7 +176,7 @@ RETURN_RULES: Final = (
     refuse(
         "order.return_requested",
         others(*_BEFORE_SUBMITTED),
-        "this return_id came with other content",
+        "this return_id was already used with other content",
         when="is_other_return",
     ),
     # no items: it is withdrawn. Digital River knows no such thing, so nothing is asked of it
@@ -174,7 +184,7 @@ RETURN_RULES: Final = (
     refuse(
         "order.return_requested",
         GOING,
-        "all of the return was received, Digital River pays it back: it cannot be withdrawn any more",
+        "all units of the return were received and Digital River refunds them; it can no longer be withdrawn",
         when="is_withdrawn_too_late",
     ),
     move("order.return_requested", GOING, None, when="is_withdrawal", do="withdraw_return"),
@@ -182,27 +192,32 @@ RETURN_RULES: Final = (
     refuse(
         "order.return_requested",
         GOING,
-        "more would come back than was ordered, or than is neither coming back already nor paid back",
+        "more units than were ordered, less those already being returned or refunded",
         when="is_above_returnable",
     ),
     park("order.return_requested", ("submitted",), when="is_above_shipped"),
     refuse(
         "order.return_requested",
         SHIPPED,
-        "more would come back than was shipped, or than is neither coming back already nor paid back",
+        "more units than were shipped, less those already being returned or refunded",
         when="is_above_shipped",
     ),
     move("order.return_requested", GOING, None, do="ask_return remember_fact"),
     park("order.return_requested", ("disputed",)),
-    refuse("order.return_requested", FINAL, "the order has ended, nothing was shipped"),
+    refuse("order.return_requested", FINAL, "the order has ended; nothing was shipped"),
     park("fulfillment.return_received", _BEFORE_SUBMITTED),
     same("fulfillment.return_received", GOING, when="is_known_receipt"),
-    refuse("fulfillment.return_received", GOING, "this receipt_id came with other content", when="is_other_receipt"),
+    refuse(
+        "fulfillment.return_received",
+        GOING,
+        "this receipt_id was already used with other content",
+        when="is_other_receipt",
+    ),
     same("fulfillment.return_received", GOING, when="is_return_over"),
     refuse(
         "fulfillment.return_received",
         GOING,
-        "the return was withdrawn, and its units came all the same",
+        "the return was withdrawn, but units of it arrived",
         when="is_return_withdrawn",
         attention=True,
     ),
@@ -212,12 +227,12 @@ RETURN_RULES: Final = (
     refuse(
         "fulfillment.return_received",
         GOING,
-        "it names a line that the return does not have, or more units than are still to come",
+        "the receipt names a line that the return does not have, or more units than are outstanding",
         when="is_above_asked",
     ),
     move("fulfillment.return_received", GOING, None, do="take_receipt remember_fact"),
     park("fulfillment.return_received", ("disputed",)),
-    refuse("fulfillment.return_received", FINAL, "the order has ended, nothing was shipped"),
+    refuse("fulfillment.return_received", FINAL, "the order has ended; nothing was shipped"),
 )
 
 FULFILLMENT_RULES: Final = (
@@ -226,7 +241,7 @@ FULFILLMENT_RULES: Final = (
     refuse(
         "fulfillment.shipped",
         others(*_BEFORE_SUBMITTED),
-        "this shipment_id came with other content",
+        "this shipment_id was already used with other content",
         when="is_other_shipment",
         attention=True,
     ),
@@ -238,25 +253,29 @@ FULFILLMENT_RULES: Final = (
         attention=True,
     ),
     refuse(
-        "fulfillment.shipped", ("submitted",), "more was shipped than is open", when="is_above_open", attention=True
+        "fulfillment.shipped",
+        ("submitted",),
+        "more units were shipped than are open",
+        when="is_above_open",
+        attention=True,
     ),
     move("fulfillment.shipped", ("submitted",), None, do="ask_ship"),
     park("fulfillment.shipped", ("disputed",)),
-    refuse("fulfillment.shipped", (*SHIPPED, *FINAL), "nothing is open any more", attention=True),
+    refuse("fulfillment.shipped", (*SHIPPED, *FINAL), "no unit is open any more", attention=True),
     park("fulfillment.cancelled", _BEFORE_SUBMITTED),
     same("fulfillment.cancelled", others(*_BEFORE_SUBMITTED), when="is_known_cancellation"),
     refuse(
         "fulfillment.cancelled",
         others(*_BEFORE_SUBMITTED),
-        "this cancellation_id came with other content",
+        "this cancellation_id was already used with other content",
         when="is_other_cancellation",
     ),
     refuse("fulfillment.cancelled", ("submitted",), _UNKNOWN_LINE, when="has_unknown_line"),
-    refuse("fulfillment.cancelled", ("submitted",), "more was cancelled than is open", when="is_above_open"),
+    refuse("fulfillment.cancelled", ("submitted",), "more units were cancelled than are open", when="is_above_open"),
     move("fulfillment.cancelled", ("submitted",), None, do="ask_cancel"),
     park("fulfillment.cancelled", ("disputed",)),
     same("fulfillment.cancelled", ("cancelled",), when="was_parked"),
-    refuse("fulfillment.cancelled", (*SHIPPED, *FINAL), "nothing is open any more"),
+    refuse("fulfillment.cancelled", (*SHIPPED, *FINAL), "no unit is open any more"),
 )
 
 DEADLINE_RULES: Final = (
@@ -285,8 +304,8 @@ DEADLINE_RULES: Final = (
 
 #: Fired by ``decide`` after the change that told a quote, and answered by a change of its own.
 QUOTE_RULES: Final = (
-    move("quote.told", ("checkout_open",), "checkout_ready", when="is_free"),
-    same("quote.told", ALL),
+    move("quote.published", ("checkout_open",), "checkout_ready", when="is_free"),
+    same("quote.published", ALL),
 )
 
 SETTLE_RULES: Final = (

@@ -1,10 +1,10 @@
 """Tables as ``transitions.Machine``. The only file that imports transitions.
 
-One machine a table for the whole process, built once. A decision's ``Draft`` is the life cycle's model, a step of one refund or
-return theirs: it is never registered (9.5 KB and 89 us a model) but handed to ``machine.events[trigger].trigger(draft)``.
-Event and Transition are lean subclasses: the library's own dispatch builds an EventData, resolves callbacks by name and logs on
-each trigger, 8 us; ours walks the same transitions in 1 us.
-What the lean path does not carry out (enter, exit and machine-level callbacks, queues) the table cannot say, so none is lost.
+There is one machine for each table, built once per process. The model is the ``Draft`` of a decision, or a step of one refund or
+return. It is never registered with the machine (9.5 KB and 89 us for each model) but passed to
+``machine.events[trigger].trigger(draft)``. Event and Transition are lean subclasses: the library's dispatch builds an EventData,
+resolves callbacks by name and logs on each trigger, which takes 8 us; ours walks the same transitions in 1 us. What the lean path
+leaves out (enter, exit and machine-level callbacks, queues) cannot be written in a table, so nothing is lost.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from statemachine.tables.rules import Machine, Rule, StateName
 
 
 class MachineModel(Protocol):
-    """What a machine is driven through: the state, and the rule that decided."""
+    """What a trigger works on: the state, and the rule that decided."""
 
     state: Any  # one of its table's states
     rule: Any  # Rule of that table, or None
@@ -41,7 +41,7 @@ class LeanEvent(TransitionsEvent):
 
     # The stubs allow any model; a lean event needs what a draft has.
     def trigger(self, model: MachineModel, *args: object, **kwargs: object) -> bool:  # type: ignore[override]
-        """Let the first rule decide whose guards hold.
+        """Apply the first rule whose guards hold.
 
         Raises:
             MachineError: The table has no rule for this state, which the checker would have found.

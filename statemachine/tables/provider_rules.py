@@ -1,4 +1,4 @@
-"""What Digital River says, and what follows: the part of the life cycle's table that is not about public events.
+"""The rules of the life cycle for what Digital River reports: the part of the table that is not about public events.
 
 Answers to our commands, facts that it reports by itself, and where its order's state takes ours. See ``life_cycle.py``.
 """
@@ -17,7 +17,7 @@ OUTCOME_RULES: Final = (
         "digitalriver.checkout_created",
         ("checkout_pending",),
         "checkout_open",
-        when="is_wanted is_quote_sound",
+        when="is_wanted is_quote_valid",
         do="close take_checkout",
     ),
     move(
@@ -25,7 +25,7 @@ OUTCOME_RULES: Final = (
         ("checkout_pending",),
         "checkout_rejected",
         when="is_wanted",
-        do="close note_unsound_quote drop_created_checkout",
+        do="close note_invalid_quote drop_created_checkout",
     ),
     move("digitalriver.checkout_created", ALL, None, do="close drop_created_checkout"),
     move(
@@ -33,21 +33,21 @@ OUTCOME_RULES: Final = (
         ("checkout_pending",),
         None,
         when="is_wanted is_unknown_sku_retryable",
-        do="retry_checkout tell_problem",
+        do="retry_checkout publish_problem",
     ),
     move(
         "digitalriver.checkout_refused",
         ("checkout_pending",),
         "checkout_rejected",
         when="is_wanted",
-        do="close tell_problem",
+        do="close publish_problem",
     ),
-    move("digitalriver.checkout_refused", ALL, None, do="close tell_problem"),
+    move("digitalriver.checkout_refused", ALL, None, do="close publish_problem"),
     move(
         "digitalriver.source_attached",
         ("checkout_open", "checkout_ready"),
         "checkout_ready",
-        when="is_wanted is_funded is_quote_sound",
+        when="is_wanted is_funded is_quote_valid",
         do="close take_attached",
     ),
     move(
@@ -55,7 +55,7 @@ OUTCOME_RULES: Final = (
         ("checkout_open", "checkout_ready"),
         "checkout_open",
         when="is_wanted",
-        do="close tell_not_funded",
+        do="close publish_not_funded",
     ),
     move(
         "digitalriver.source_attached",
@@ -70,26 +70,28 @@ OUTCOME_RULES: Final = (
         ("checkout_open", "checkout_ready"),
         "checkout_open",
         when="is_wanted",
-        do="close tell_problem tell_quote",
+        do="close publish_problem publish_quote",
     ),
-    move("digitalriver.source_refused", ALL, None, do="close tell_problem"),
+    move("digitalriver.source_refused", ALL, None, do="close publish_problem"),
     move("digitalriver.checkout_deleted", ALL, None, do="close"),
-    move("digitalriver.checkout_kept", ALL, None, do="close tell_problem"),
+    move("digitalriver.checkout_kept", ALL, None, do="close publish_problem"),
     move("digitalriver.order_placed", ALL, None, do="close absorb_order"),
-    move("digitalriver.order_declined", ("placing",), "declined", do="close note_payment_failed tell_problem"),
-    move("digitalriver.order_declined", others("placing"), None, do="close tell_problem"),
-    move("digitalriver.order_refused", ("placing",), "checkout_rejected", do="close tell_problem"),
-    move("digitalriver.order_refused", others("placing"), None, do="close tell_problem"),
+    move("digitalriver.order_declined", ("placing",), "declined", do="close note_payment_failed publish_problem"),
+    move("digitalriver.order_declined", others("placing"), None, do="close publish_problem"),
+    move("digitalriver.order_refused", ("placing",), "checkout_rejected", do="close publish_problem"),
+    move("digitalriver.order_refused", others("placing"), None, do="close publish_problem"),
     move("digitalriver.order_read", ALL, None, do="close absorb_order"),
-    move("digitalriver.refresh_refused", ALL, None, do="close note_refresh_refused tell_problem"),
+    move("digitalriver.refresh_refused", ALL, None, do="close note_refresh_refused publish_problem"),
     move("digitalriver.fulfillment_created", ALL, None, do="close absorb_fulfillment"),
-    move("digitalriver.fulfillment_refused", ALL, None, do="close note_fulfillment_refused forget_fact tell_problem"),
+    move(
+        "digitalriver.fulfillment_refused", ALL, None, do="close note_fulfillment_refused forget_fact publish_problem"
+    ),
     move("digitalriver.refund_created", ALL, None, do="close absorb_refund"),
-    move("digitalriver.refund_refused", ALL, None, do="close fail_refund tell_problem"),
+    move("digitalriver.refund_refused", ALL, None, do="close fail_refund publish_problem"),
     move("digitalriver.return_created", ALL, None, do="close absorb_return"),
-    move("digitalriver.return_refused", ALL, None, do="close forget_fact drop_return tell_problem"),
+    move("digitalriver.return_refused", ALL, None, do="close forget_fact drop_return publish_problem"),
     move("digitalriver.return_accepted", ALL, None, do="close absorb_return"),
-    move("digitalriver.return_not_accepted", ALL, None, do="close note_return_not_accepted tell_problem"),
+    move("digitalriver.return_not_accepted", ALL, None, do="close note_return_not_accepted publish_problem"),
     move("command.unknown", ALL, None, do="inquire_later"),
     move("command.absent", ALL, None, do="ask_again_after_absence"),
 )
@@ -135,10 +137,10 @@ REMOTE_RULES: Final = (
     move(
         "remote.pending_payment", PAYING, "cancelled", when="is_payment_lost", do="note_payment_failed cancel_all_lines"
     ),
-    # from a review only when that is over: what was told before it and came late is an older fact
-    move("remote.pending_payment", ("placing", "in_review"), "pending_payment", do="tell_next_action"),
+    # from a review only once it is over: a report from before it that arrives late is an older fact
+    move("remote.pending_payment", ("placing", "in_review"), "pending_payment", do="publish_next_action"),
     # the answer and the webhook come in any order, and only one of them may say what to do
-    move("remote.pending_payment", ("pending_payment",), None, when="is_next_action_news", do="tell_next_action"),
+    move("remote.pending_payment", ("pending_payment",), None, when="is_next_action_new", do="publish_next_action"),
     same("remote.pending_payment", others("placing", "in_review")),
     move("remote.blocked", PAYING, "blocked", do="cancel_all_lines"),
     move(
@@ -162,15 +164,16 @@ REMOTE_RULES: Final = (
     same("remote.complete", others(*PAYING)),
     move("remote.returned", PAYING, "submitted"),
     same("remote.returned", others(*PAYING)),
-    move("remote.dispute", (*PAYING, *GOING), "disputed", do="remember_state wait_for_dispute_s_end"),
+    move("remote.dispute", (*PAYING, *GOING), "disputed", do="remember_state clear_fulfillment_refusals"),
     same("remote.dispute", ("disputed",)),
     move("remote.dispute", (*_ENDED_BEFORE_PLACED, "cancelled", "blocked"), None, do="note_contradiction"),
-    # The remembered state, never the one that Digital River's order shows after a dispute (section 8.1 of the reference).
+    # The remembered state, never the one that Digital River's order shows after a dispute
+    # (docs/digital-river.md, "Disputes and chargebacks").
     move("dispute.ended", ("disputed",), "submitted", when="was_submitted", do="forget_dispute"),
     move("dispute.ended", ("disputed",), "fulfilled", when="was_fulfilled", do="forget_dispute"),
     move("dispute.ended", ("disputed",), "returned", when="was_returned", do="forget_dispute"),
     move("dispute.ended", ("disputed",), "complete", do="forget_dispute"),
-    # only an accepted order is disputed; its begin, told later, is an older fact
+    # only an accepted order is disputed; a later report of the begin is an older fact
     move("dispute.ended", PAYING, "submitted"),
     same("dispute.ended", others("disputed", *PAYING)),
     move("remote.other", ALL, None, do="note_contradiction"),

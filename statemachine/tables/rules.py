@@ -1,4 +1,4 @@
-"""The words of the tables: what a rule is, groups of states, and the four verdicts.
+"""The vocabulary of the tables: rules, the four verdicts, deadlines of states, and ranks of Digital River's states.
 
 A cell is all rules of one trigger for one state, tried in the order of their file; the first whose guards hold decides.
 The last rule of a cell has no guard, so every cell has an answer. The rules themselves are in ``life_cycle.py``,
@@ -23,7 +23,7 @@ StateName = TypeVar("StateName", bound=str)
 
 
 class Rule(msgspec.Struct, Generic[StateName], frozen=True):
-    """One rule of a table. ``target`` None: the state stays. ``detail`` says why a refusal, to a person."""
+    """One rule of a table. ``target`` None: the state does not change. ``detail`` tells a person why an event is refused."""
 
     trigger: str
     sources: tuple[StateName, ...]
@@ -32,7 +32,7 @@ class Rule(msgspec.Struct, Generic[StateName], frozen=True):
     when: tuple[str, ...] = ()
     do: tuple[str, ...] = ()
     detail: str = ""
-    #: A refusal that a person must see: goods may be gone.
+    #: The refusal also raises attention: goods may have left.
     attention: bool = False
 
 
@@ -69,7 +69,7 @@ REMOTE_RANKS: Final[dict[str, int]] = {
 }
 
 
-#: How far Digital River's order must be when ours is there, whoever told it: so the same facts end in the same bytes.
+#: The state that Digital River's order must have reached when ours is in this one, whichever report said so.
 IMPLIED: Final[dict[str, str]] = {
     "submitted": "accepted",
     "fulfilled": "fulfilled",
@@ -79,23 +79,23 @@ IMPLIED: Final[dict[str, str]] = {
     "declined": "cancelled",
 }
 
-#: States of an order at Digital River that ships nothing more.
+#: States of an order at Digital River in which nothing more is shipped.
 CLOSED_THERE: Final = ("fulfilled", "complete", "returned")
 
 
 class Verdicts(Generic[StateName]):
-    """The four verdicts, for a table whose states are ``StateName``. Names in ``when`` and ``do`` are separated by spaces."""
+    """Makes rules of a table whose states are ``StateName``. Names in ``when`` and ``do`` are separated by spaces."""
 
     @staticmethod
     def move(
         trigger: str, sources: tuple[StateName, ...], target: StateName | None, *, when: str = "", do: str = ""
     ) -> Rule[StateName]:
-        """The state becomes ``target`` (None: stays), and the effects in ``do`` are carried out."""
+        """The state becomes ``target`` (None: it stays), and the effects in ``do`` run."""
         return Rule(trigger, sources, "move", target, tuple(when.split()), tuple(do.split()))
 
     @staticmethod
     def park(trigger: str, sources: tuple[StateName, ...], *, when: str = "") -> Rule[StateName]:
-        """Right, but too early: the order keeps the event."""
+        """The event is valid but too early: the order keeps it."""
         return Rule(trigger, sources, "park", when=tuple(when.split()))
 
     @staticmethod
@@ -107,7 +107,7 @@ class Verdicts(Generic[StateName]):
     def refuse(
         trigger: str, sources: tuple[StateName, ...], detail: str, *, when: str = "", attention: bool = False
     ) -> Rule[StateName]:
-        """The event is set aside with ``detail``; with ``attention`` a person is called too."""
+        """The event is refused with ``detail``; ``attention`` also calls a person."""
         return Rule(trigger, sources, "refuse", when=tuple(when.split()), detail=detail, attention=attention)
 
 
@@ -133,10 +133,10 @@ def cells(rules: Iterable[Rule[StateName]]) -> dict[str, dict[StateName, tuple[R
 
 
 class Machine(msgspec.Struct, Generic[StateName], frozen=True):
-    """One machine as data: what ``machine.py`` drives, ``checker.py`` proves and ``diagram.py`` draws.
+    """One machine as data: ``machine.py`` runs it, ``checker.py`` proves it and ``diagram.py`` draws it.
 
-    A ``final`` state is never left; in a ``resting`` one nothing has to follow. ``waits`` names the deadline of every other
-    state. ``passing`` states are never stored: an object comes from one, or is dropped in it.
+    A ``final`` state is never left; in a ``resting`` one nothing has to follow. ``waits`` has the deadline of every other state.
+    ``passing`` states are never stored: an object starts in one, or is dropped when it enters it.
     """
 
     name: str

@@ -188,7 +188,7 @@ def test_a_missing_topic_is_told_at_once(orderflow: Command, prefix: str, tmp_pa
     file.write_text(_line("checkout-events", "A-1", {}))
     result = orderflow("events", "send", str(file))
     assert result.exit_code == 1
-    assert f"line 1: topic {prefix}other.checkout-events is missing; orderflow topics create makes it" in result.stderr
+    assert f"line 1: topic {prefix}other.checkout-events does not exist; run `orderflow topics create`" in result.stderr
 
 
 def test_a_record_that_is_no_snapshot_is_told_and_left_out(orderflow: Command, embedded: str, prefix: str) -> None:

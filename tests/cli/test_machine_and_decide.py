@@ -152,7 +152,7 @@ def test_the_table_has_a_row_for_each_rule_and_state(orderflow: Command) -> None
 def test_the_table_can_be_asked_for_one_state_and_event(orderflow: Command) -> None:
     """Who reads a refusal finds the rules that decided."""
     shown = orderflow("machine", "table", "--state", "complete", "--event", "fulfillment.shipped").stdout
-    assert "nothing is open any more; raises attention" in shown
+    assert "no unit is open any more; raises attention" in shown
     assert "submitted" not in shown
     wrong = orderflow("machine", "table", "--event", "order.sent")
     assert wrong.exit_code == 2
@@ -177,7 +177,7 @@ def test_a_history_is_told_decision_by_decision(orderflow: Command, tmp_path: Pa
     assert [step["verdict"] for step in steps] == ["parked", "moved", "same fact", "refused", "dead letter invalid"]
     assert steps[1]["state"] == "checkout_pending"
     assert [command["command"] for command in steps[1]["commands"]] == ["create_checkout"]
-    assert steps[3]["reason"] == "the order was requested before; checkout.updated changes its cart"
+    assert steps[3]["reason"] == "the order was already requested; send checkout.updated to change its cart"
     assert "data.items: is missing" in steps[4]["reason"]
     assert "1 line left out: no events" in result.stderr
 

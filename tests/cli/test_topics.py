@@ -62,8 +62,8 @@ def test_create_with_another_count_than_existing_topics_makes_nothing(
     _make(embedded, NewTopic(f"{prefix}order-events", 5, 1))
     result = orderflow("topics", "create", "--partitions", "2")
     assert result.exit_code == 1
-    assert f"topic {prefix}order-events has 5 partitions, not 2; nothing was made" in result.stderr
-    assert f"topic {prefix}orders: is missing" in orderflow("topics", "check").stderr
+    assert f"topic {prefix}order-events has 5 partitions, not 2; nothing was created" in result.stderr
+    assert f"topic {prefix}orders: does not exist" in orderflow("topics", "check").stderr
 
 
 def test_check_tells_a_missing_topic_and_a_wrong_count_and_a_wrong_cleanup(
@@ -73,7 +73,7 @@ def test_check_tells_a_missing_topic_and_a_wrong_count_and_a_wrong_cleanup(
     _make(embedded, NewTopic(f"{prefix}order-events", 5, 1), NewTopic(f"{prefix}orders", 2, 1))
     result = orderflow("topics", "check")
     assert result.exit_code == 1
-    assert f"stops workers: topic {prefix}skus: is missing" in result.stderr
+    assert f"stops workers: topic {prefix}skus: does not exist" in result.stderr
     assert f"topic {prefix}order-events: has 5 partitions, {prefix}orders has 2" in result.stderr
     assert f"topic {prefix}orders: has cleanup.policy=delete; it must be compact, or orders are lost" in result.stderr
 
@@ -86,7 +86,7 @@ def test_check_advises_on_small_records_and_long_retention(orderflow: Command, e
     _make(embedded, NewTopic(f"{other}dr-commands", 1, 1, topic_configs={"retention.ms": "-1"}))
     result = orderflow("topics", "check")
     assert (
-        f"advice: topic {other}dr-commands: takes records of 1048588 bytes; set max.message.bytes=1114124"
+        f"advice: topic {other}dr-commands: allows records of at most 1048588 bytes; set max.message.bytes=1114124"
         in result.stderr
     )
     assert f"advice: topic {other}dr-commands: keeps personal data for ever" in result.stderr

@@ -109,7 +109,7 @@ async def test_a_renewal_that_somebody_else_came_before_is_given_up(kafka: str, 
         await write(producer, prefix, 1)
         async with AIOKafkaProducer(bootstrap_servers=kafka, transactional_id=f"{prefix}g-0"):
             pass
-        with pytest.raises(TransactionAborted, match="initialised by somebody else"):
+        with pytest.raises(TransactionAborted, match="initialised by another process"):
             await producer.renew()
         assert not producer.alive
         with pytest.raises(TransactionAborted, match="is gone"):

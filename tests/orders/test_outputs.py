@@ -139,7 +139,7 @@ def _holds_the_right_sums(order: dict[str, Any]) -> None:
     assert shipments == [("s-1", "complete"), ("s-3", "complete")]
     cents = {name: round(float(order["amounts"][name]) * 100) for name in ("total", "captured", "cancelled")}
     assert cents["captured"] + cents["cancelled"] == cents["total"] == 2750
-    assert order["attention"] == ["fulfillment.shipped was refused: more was shipped than is open"]
+    assert order["attention"] == ["fulfillment.shipped was refused: more units were shipped than are open"]
 
 
 async def test_snapshots_have_all_promised_keys_and_come_once_per_transaction(kafka: str, prefix: str) -> None:

@@ -30,14 +30,14 @@ async def test_what_a_submitted_order_cannot_take_is_refused_and_it_still_comple
     await make_topics(kafka, prefix)
     order_id, other = key_on(0), key_on(1)
     wrong: dict[str, Given] = {
-        "an order was placed for this checkout already": given("order.placed", order_id, {"terms_accepted": True}),
-        "it names a line that the order does not have": _shipped(order_id, "s-9", line="9"),
-        "more was shipped than is open": _shipped(order_id, "s-8", quantity=3),
-        "the order was placed or has ended, its cart cannot change": given("checkout.updated", order_id, cart()),
-        "nothing is open any more, or more than is open was asked for": given(
+        "an order was already placed for this checkout": given("order.placed", order_id, {"terms_accepted": True}),
+        "the event names a line that the order does not have": _shipped(order_id, "s-9", line="9"),
+        "more units were shipped than are open": _shipped(order_id, "s-8", quantity=3),
+        "the order was placed or has ended; its cart cannot change": given("checkout.updated", order_id, cart()),
+        "no unit is open, or more units were to be cancelled than are open": given(
             "order.cancel_requested", order_id, {"items": [{"line": "1", "quantity": 3}]}
         ),
-        "the order was requested before": given("checkout.requested", order_id, cart()),
+        "the order was already requested": given("checkout.requested", order_id, cart()),
     }
     async with order_lane(kafka, prefix) as lane:
         await _to_submitted(lane, order_id, other)
@@ -53,8 +53,8 @@ async def test_what_a_submitted_order_cannot_take_is_refused_and_it_still_comple
     assert len(outputs.refused) == len(wrong)
     order = outputs.orders[order_id]
     assert order["attention"] == [
-        "fulfillment.shipped was refused: it names a line that the order does not have",
-        "fulfillment.shipped was refused: more was shipped than is open",
+        "fulfillment.shipped was refused: the event names a line that the order does not have",
+        "fulfillment.shipped was refused: more units were shipped than are open",
     ]
     assert (order["lines"][0]["shipped"], order["payment"]) == (2, "captured")
     assert outputs.orders[other]["attention"] == []
@@ -97,10 +97,10 @@ async def test_an_order_that_would_hold_more_than_fits_keeps_what_it_has(kafka: 
         await lane.settled()
         outputs = await lane.outputs()
     for place, record, words in (
-        (places[2], big[2], "would hold more than fits into its snapshot"),
-        (places[3], big[3], "would hold more than fits into its snapshot"),
-        (places[4 + 64], small[64], "64 events wait in the order already"),
-        (places[4 + 65], small[65], "64 events wait in the order already"),
+        (places[2], big[2], "would no longer fit into its snapshot"),
+        (places[3], big[3], "would no longer fit into its snapshot"),
+        (places[4 + 64], small[64], "the order already has 64 parked events"),
+        (places[4 + 65], small[65], "the order already has 64 parked events"),
     ):
         letter = outputs.letter_at(place)
         assert (letter.reason, letter.value) == ("too_large", record.value)

@@ -77,7 +77,7 @@ def list_returns(world: World, call: Call) -> Reply:
 
 
 def _accept(world: World, made: Return) -> None:
-    """Digital River pays it back, and says so before it says that it accepted the return (section 5.4 of the reference)."""
+    """Digital River pays it back, and reports the refund before the acceptance (docs/digital-river.md, "Returns")."""
     order = made.order
     made.state = "accepted"
     refunded = [RefundLine(item.line, item.quantity, item.line.price_of(item.quantity)) for item in made.lines]

@@ -1,4 +1,4 @@
-"""Digital River's magic values (section 6 of the reference): every card number and last name behaves as its story says."""
+"""Digital River's magic values: each card number and last name has its effect (docs/digital-river.md, "Magic test values")."""
 
 from __future__ import annotations
 

@@ -251,7 +251,7 @@ async def test_a_return_of_more_than_was_shipped_is_refused(bench: Bench) -> Non
 
 
 async def test_an_order_in_dispute_takes_nothing_and_goes_back(bench: Bench) -> None:
-    """Law: section 3.4 of the reference; a chargeback leaves less, its fee is an amount of nothing."""
+    """A chargeback leaves less, its fee is an amount of nothing (docs/digital-river.md, "Disputes and chargebacks")."""
     order = await captured(bench)
     await bench.admin("orders/A-1/dispute", {"action": "open"})
     assert (await bench.read(order)).state == "dispute"
@@ -297,7 +297,7 @@ async def test_money_in_refunds_is_rounded_to_minor_units(bench: Bench) -> None:
 
 
 async def test_a_return_of_what_was_refunded_before_is_returned_without_another_refund(bench: Bench) -> None:
-    """Law: fully returned is ``returned`` (section 3.2 of the reference), whoever paid it back."""
+    """Law: fully returned is ``returned``, whoever paid it back (docs/digital-river.md, "Returns")."""
     order = await captured(bench)
     assert (await bench.call(refund(order))).result == "confirmed"
     await bench.advance(61)
@@ -354,7 +354,7 @@ async def test_a_return_waits_for_the_end_of_a_dispute(bench: Bench) -> None:
 async def test_requests_are_refused_in_the_documented_words(
     bench: Bench, path: str, body: dict[str, object], status: int, parameter: str | None
 ) -> None:
-    """Law: section 1.7 of the reference; a line of a return goes by its id or its SKU (section 2.10)."""
+    """A line of a return goes by its id or its SKU (docs/digital-river.md, "Returns")."""
     order = await captured(bench)
     (item,) = order.items
     text = msgspec.json.encode({"orderId": order.dr_order_id, **body}).decode()

@@ -1,7 +1,7 @@
 """A Digital River on paper: it answers commands and makes the facts that the real one would report, all in one thread.
 
-Behaviour as in the fact sheet: a placement is the authorisation, a fulfilment captures and cancels, captures and voids end later,
-an order is cancelled only when its charge is. Shares of a capture are proportional, the last one takes the remainder.
+Behaviour as in docs/digital-river.md: a placement is the authorisation, a fulfilment captures and cancels, captures and voids
+end later, an order is cancelled only when its charge is. Shares of a capture are proportional, the last one takes the remainder.
 """
 
 from __future__ import annotations

@@ -425,7 +425,7 @@ def test_money_captured_in_an_order_that_has_ended_calls_a_person_until_it_is_pa
     assert isinstance(_refund(story, "r2"), Moved)
     _pay_back(story)
     assert (story.state, story.order.amounts.refunded, story.attention) == ("cancelled", 2200, [])
-    story.refuses(_refund(story, "r3"), "more is asked for than is left to refund")
+    story.refuses(_refund(story, "r3"), "the request exceeds what is left to refund")
 
 
 def test_a_refund_in_an_order_that_ended_unpaid_is_refused_for_that_reason() -> None:
@@ -438,7 +438,7 @@ def test_a_refund_in_an_order_that_ended_unpaid_is_refused_for_that_reason() -> 
     gone = Story().to_open()
     gone.tell("checkout.abandoned")
     for story in (unpaid, early, gone):
-        story.refuses(_refund(story, "r1"), "the order has ended, nothing was captured")
+        story.refuses(_refund(story, "r1"), "the order has ended; nothing was captured")
 
 
 def test_reports_of_a_parcel_of_two_lines_end_the_same_in_every_order() -> None:

@@ -97,7 +97,7 @@ def test_a_refund_that_paid_back_another_amount_than_was_asked_calls_a_person() 
     story.fact(refunded(story, "succeeded", 1000, 100, "r1"))
     assert story.order is not None
     assert story.order.amounts.refunded == 100
-    assert story.attention == ["refund r1 is over 1.00 at Digital River, asked was 10.00"]
+    assert story.attention == ["refund r1 is 1.00 at Digital River, 10.00 was requested"]
 
 
 def test_an_order_overdue_here_that_is_further_there_says_so() -> None:
@@ -107,7 +107,7 @@ def test_an_order_overdue_here_that_is_further_there_says_so() -> None:
     open_units = "Digital River closed its order with units open here: 2 of 2"
     assert (story.state, story.attention) == ("submitted", [open_units])
     story.fire("overdue")
-    overdue = "overdue: submitted for longer than it should be; Digital River says complete"
+    overdue = "overdue: submitted for longer than expected; Digital River says complete"
     assert story.attention == [open_units, overdue]
 
 

@@ -47,7 +47,7 @@ def in_state(state: str) -> Story:
 
 @pytest.mark.parametrize("state", ["submitted", "fulfilled", "complete", "returned"])
 def test_a_dispute_that_resolves_to_accepted_goes_back_to_the_remembered_state(state: str) -> None:
-    """Section 8.1 of the reference: Digital River's state after a dispute is not where the order is."""
+    """Digital River's state after a dispute is not where the order is (docs/digital-river.md, "Disputes and chargebacks")."""
     story = in_state(state)
     story.fact(opened(story))
     assert story.state == "disputed"
@@ -147,7 +147,7 @@ def test_a_dispute_that_takes_too_long_calls_a_person() -> None:
     story.fact(opened(story))
     story.fire("overdue")
     assert story.state == "disputed"
-    assert story.attention == ["overdue: disputed for longer than it should be"]
+    assert story.attention == ["overdue: disputed for longer than expected"]
     story.fact(resolved(story))
     assert story.attention == []
 

@@ -199,7 +199,7 @@ def test_a_fulfilment_that_was_not_asked_for_counts_and_calls_a_person() -> None
     story.fact(Fact(type="fulfillment.created", fulfillment=foreign))
     assert story.order is not None
     assert story.line() == (2, 1, 0)
-    assert story.order.attention == ("a fulfilment at Digital River that was not asked for here",)
+    assert story.order.attention == ("a fulfilment at Digital River that orderflow did not request",)
     over = msgspec.structs.replace(
         foreign, fulfillment_id="ful_y", items=(RemoteFulfillmentItem(RemoteItemId("70050030031"), 5),)
     )
@@ -227,7 +227,7 @@ def test_an_authorisation_that_is_not_the_quote_calls_a_person() -> None:
     dearer = msgspec.structs.replace(outcome, order=msgspec.structs.replace(outcome.order, total=9999))
     story.outcome(dearer)
     assert story.order is not None
-    assert story.order.attention == ("the order at Digital River is over 99.99, the quote was over 22.00",)
+    assert story.order.attention == ("the order at Digital River costs 99.99, the quote was 22.00",)
 
 
 def test_a_quote_in_another_currency_is_rejected() -> None:
@@ -376,7 +376,7 @@ def test_a_confirmation_without_its_object_calls_a_person() -> None:
     placed.ship()
     outcome = placed.river.answer(placed.commands.popleft())
     placed.outcome(msgspec.structs.replace(outcome, fulfillment=None))
-    assert placed.attention == ["Digital River confirmed a fulfilment without telling it"]
+    assert placed.attention == ["Digital River confirmed a fulfilment, but its answer has none"]
     pending = Story()
     pending.request()
     outcome = pending.river.answer(pending.commands.popleft())

@@ -173,7 +173,7 @@ def test_units_that_are_open_here_when_digital_river_closes_its_order_call_a_per
     )
     story.fact(Fact(type="fulfillment.created", fulfillment=foreign))
     assert story.state == "fulfilled"
-    assert story.attention == ["a fulfilment at Digital River that was not asked for here"]
+    assert story.attention == ["a fulfilment at Digital River that orderflow did not request"]
 
 
 def test_a_fulfilment_of_a_line_that_the_order_does_not_have_calls_a_person() -> None:
@@ -279,7 +279,9 @@ def test_a_cancel_that_waited_for_lines_of_which_nothing_is_open_is_refused() ->
     story.tell("order.cancel_requested", items=units(l1=1))
     story.ship(l1=1)
     story.answer()
-    assert [one.detail for one in story.set_aside] == ["nothing is open any more, or more than is open was asked for"]
+    assert [one.detail for one in story.set_aside] == [
+        "no unit is open any more, or more units were to be cancelled than are open"
+    ]
 
 
 def test_a_cancel_that_waited_and_names_an_unknown_line_is_refused() -> None:
@@ -288,4 +290,4 @@ def test_a_cancel_that_waited_and_names_an_unknown_line_is_refused() -> None:
     story.tell("order.placed", terms_accepted=True)
     story.tell("order.cancel_requested", items=units(l1=1, l7=1))
     story.answer()
-    assert [one.detail for one in story.set_aside] == ["it names a line that the order does not have"]
+    assert [one.detail for one in story.set_aside] == ["the event names a line that the order does not have"]

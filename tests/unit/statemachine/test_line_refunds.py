@@ -48,12 +48,12 @@ def test_units_refunded_one_by_one_pay_back_the_line_to_the_cent(price: str) -> 
     line = story.river.orders[story.dr_order_id].checkout.prices["1"][1]
     for number in range(3):
         if (decision := ask(story, f"r-{number}", {"line": "1", "quantity": 1})) and not isinstance(decision, Moved):
-            story.refuses(decision, "nothing of a line is left")
+            story.refuses(decision, "nothing of the line is left")
     assert {state for state, _ in refunds(story).values()} == {"succeeded"}
     assert story.order is not None
     assert story.order.amounts.refunded == line
     assert story.attention == []
-    story.refuses(ask(story, "r-9", {"line": "1"}), "nothing of a line is left")
+    story.refuses(ask(story, "r-9", {"line": "1"}), "nothing of the line is left")
 
 
 def test_the_rest_of_a_line_is_asked_for_by_what_is_left_of_it() -> None:
@@ -78,8 +78,8 @@ def test_the_rest_of_a_line_after_money_of_it_is_the_rest_of_its_money() -> None
     """An amount was paid back for the line without a unit: all that is left of the line is less than its units cost."""
     story = captured(("1", 2, "10.00"))
     ask(story, "r-1", {"line": "1", "amount": "15.00"})
-    story.refuses(ask(story, "r-2", {"line": "1", "quantity": 1}), "more is asked for than is left")
-    story.refuses(ask(story, "r-3", {"line": "1", "amount": "7.01"}), "more is asked for than is left")
+    story.refuses(ask(story, "r-2", {"line": "1", "quantity": 1}), "exceeds what is left")
+    story.refuses(ask(story, "r-3", {"line": "1", "amount": "7.01"}), "exceeds what is left")
     ask(story, "r-4", {"line": "1"})
     assert refunds(story)["r-4"] == ("succeeded", "7.00")
 
@@ -102,7 +102,7 @@ def test_a_unit_that_costs_more_than_rounding_has_left_takes_what_is_left() -> N
     story.fact(Fact(type="refund.complete", dr_order_id=story.dr_order_id, refund=drifted))
     ask(story, "r-1", {"line": "1", "quantity": 5})
     assert refunds(story)["r-1"] == ("succeeded", "0.04")
-    story.refuses(ask(story, "r-2", {"line": "1", "quantity": 1}), "nothing of a line is left")
+    story.refuses(ask(story, "r-2", {"line": "1", "quantity": 1}), "nothing of the line is left")
 
 
 def test_the_lost_cent_of_the_order_does_not_stop_the_rest_of_a_line() -> None:
@@ -140,7 +140,7 @@ def test_a_line_whose_price_was_not_told_is_counted_by_its_units() -> None:
     (item,) = story.order.items
     story.order = msgspec.structs.replace(story.order, items=(msgspec.structs.replace(item, amount=None, tax=0),))
     assert isinstance(ask(story, "r-1", {"line": "1"}, paid=False), Moved)
-    story.refuses(ask(story, "r-2", {"line": "1"}, paid=False), "nothing of a line is left")
+    story.refuses(ask(story, "r-2", {"line": "1"}, paid=False), "nothing of the line is left")
     story.refuses(ask(story, "r-3", {"line": "1", "quantity": 1}, paid=False), "left")
 
 
@@ -180,7 +180,7 @@ def test_a_refund_by_items_takes_the_sum_of_its_items_while_it_is_pending() -> N
     told = RemoteRefund(RemoteRefundId("re_1"), "pending", story.dr_order_id, currency="USD", items=(item,))
     story.fact(Fact(type="refund.pending", dr_order_id=story.dr_order_id, refund=told))
     assert refunds(story) == {"re_1": ("pending", "22.00")}
-    story.refuses(story.tell("order.refund_requested", refund_id="r-1", amount="0.01"), "more is asked for")
+    story.refuses(story.tell("order.refund_requested", refund_id="r-1", amount="0.01"), "exceeds what is left")
     paid = msgspec.structs.replace(told, state="succeeded", items=(msgspec.structs.replace(item, refunded=2198),))
     story.fact(Fact(type="refund.complete", dr_order_id=story.dr_order_id, refund=paid))
     assert refunds(story) == {"re_1": ("succeeded", "21.98")}
@@ -193,7 +193,7 @@ def test_all_of_a_part_is_asked_for_once(part: str) -> None:
     assert isinstance(story.tell("order.refund_requested", refund_id="r-1", of=part), Moved)
     for refund_id, more in (("r-2", {}), ("r-3", {"amount": "1.00"})):
         again = story.tell("order.refund_requested", refund_id=refund_id, of=part, **more)
-        story.refuses(again, "more is asked for than is left")
+        story.refuses(again, "exceeds what is left")
     other = "tax" if part == "shipping" else "shipping"
     assert isinstance(story.tell("order.refund_requested", refund_id="r-4", of=other), Moved)
     story.outcome(story.river.rejected(story.commands.popleft(), "invalid_parameter", 400))

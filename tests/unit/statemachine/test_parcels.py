@@ -137,7 +137,9 @@ def test_a_parcel_whose_units_went_another_way_before_the_dispute_ended_calls_a_
     for name in ("begin", "end"):
         reports(story, command)[name]()
     assert not story.commands
-    assert story.attention == [f"{FULFILLMENT_REFUSED}shipment before a dispute; its units went another way"]
+    assert story.attention == [
+        f"{FULFILLMENT_REFUSED}shipment before a dispute; its units were shipped or cancelled otherwise"
+    ]
 
 
 def test_of_several_refusals_only_those_before_the_dispute_s_end_are_asked_again() -> None:

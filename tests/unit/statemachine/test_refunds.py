@@ -115,14 +115,14 @@ def test_a_refund_before_the_first_completed_capture_waits(state: str) -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        ({"amount": "22.01"}, "more is asked for"),
-        ({"amount": "0.00"}, "more than nothing"),
-        ({"amount": "5"}, "digits of the order's currency"),
-        ({"items": [{"line": "1", "amount": "5.0"}]}, "digits of the order's currency"),
+        ({"amount": "22.01"}, "exceeds what is left"),
+        ({"amount": "0.00"}, "must be above 0"),
+        ({"amount": "5"}, "decimals of the order's currency"),
+        ({"items": [{"line": "1", "amount": "5.0"}]}, "decimals of the order's currency"),
         ({"items": [{"line": "9"}]}, "a line that the order does not have"),
-        ({"items": [{"line": "1", "quantity": 3}]}, "more is asked for"),
-        ({"items": [{"line": "1", "quantity": 1}, {"line": "1", "quantity": 2}]}, "more is asked for"),
-        ({"items": [{"line": "1", "quantity": 1, "amount": "22.01"}]}, "more is asked for"),
+        ({"items": [{"line": "1", "quantity": 3}]}, "exceeds what is left"),
+        ({"items": [{"line": "1", "quantity": 1}, {"line": "1", "quantity": 2}]}, "exceeds what is left"),
+        ({"items": [{"line": "1", "quantity": 1, "amount": "22.01"}]}, "exceeds what is left"),
     ],
 )
 def test_a_refund_that_cannot_be_is_refused_with_its_reason(data: dict[str, Any], words: str) -> None:
@@ -151,7 +151,7 @@ def test_what_is_on_its_way_back_is_not_left() -> None:
     story.river.pay_back()
     story.report()
     assert amount(story, "refunded") == "22.00"
-    story.refuses(story.tell("order.refund_requested", refund_id="r-7", items=[{"line": "1"}]), "more is asked for")
+    story.refuses(story.tell("order.refund_requested", refund_id="r-7", items=[{"line": "1"}]), "exceeds what is left")
 
 
 def test_a_line_that_is_refunded_by_units_has_nothing_left() -> None:
@@ -159,7 +159,7 @@ def test_a_line_that_is_refunded_by_units_has_nothing_left() -> None:
     story = captured(("1", 2, "10.00"), ("2", 1, "10.00"))
     story.tell("order.refund_requested", refund_id="r-1", items=[{"line": "1"}])
     story.refuses(
-        story.tell("order.refund_requested", refund_id="r-2", items=[{"line": "1"}]), "nothing of a line is left"
+        story.tell("order.refund_requested", refund_id="r-2", items=[{"line": "1"}]), "nothing of the line is left"
     )
 
 
@@ -168,7 +168,9 @@ def test_a_refund_id_is_a_fact() -> None:
     story = captured()
     story.tell("order.refund_requested", refund_id="r-1", amount="5.00")
     assert isinstance(story.tell("order.refund_requested", refund_id="r-1", amount="5.00"), Repeated)
-    story.refuses(story.tell("order.refund_requested", refund_id="r-1", amount="6.00"), "came with other content")
+    story.refuses(
+        story.tell("order.refund_requested", refund_id="r-1", amount="6.00"), "already used with other content"
+    )
 
 
 def test_a_failed_refund_is_asked_again_under_a_new_id() -> None:
@@ -256,7 +258,7 @@ def test_a_push_payment_asks_the_shopper_for_an_account() -> None:
         ("refund", "2031-05-04T10:00:00+00:00")
     ]
     story.fire("refund")
-    assert story.attention == ["refund r-1 is overdue: pending_information for longer than it should be"]
+    assert story.attention == ["refund r-1 is overdue: pending_information for longer than expected"]
     assert story.order.deadlines == ()
     story.river.pay_back()
     story.report()
@@ -327,8 +329,8 @@ def test_a_refund_said_to_have_failed_and_succeeded_calls_a_person(first: str) -
             story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=told))
         assert refunds(story) == {"re_1": ("succeeded", "5.00")}
         assert story.attention == [
-            "refund re_1 is over 5.00 at Digital River, asked was 5.10",
-            "Digital River says of refund re_1 that it succeeded and that it did not",
+            "refund re_1 is 5.00 at Digital River, 5.10 was requested",
+            "Digital River reported refund re_1 both as succeeded and as failed",
         ]
 
 
@@ -338,14 +340,14 @@ def test_a_refund_in_an_unknown_state_calls_a_person() -> None:
     told = RemoteRefund(RemoteRefundId("re_1"), "thinking", story.dr_order_id, 500)
     story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=told))
     assert refunds(story) == {"re_1": ("pending", "5.00")}
-    assert story.attention == ["Digital River has refund re_1 in a state that is not known here"]
+    assert story.attention == ["Digital River reports an unknown state of refund re_1"]
     assert story.order is not None
     assert [one.name for one in story.order.deadlines] == ["refund"]
     known = msgspec.structs.replace(told, dr_refund_id="re_2", state="pending")
     story.fact(Fact(type="refund.pending", dr_order_id=story.dr_order_id, refund=known))
     again = msgspec.structs.replace(known, state="thinking")
     story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=again))
-    assert story.attention[1:] == ["Digital River has refund re_2 in a state that is not known here"]
+    assert story.attention[1:] == ["Digital River reports an unknown state of refund re_2"]
 
 
 def test_two_refunds_at_digital_river_for_one_of_ours_call_a_person() -> None:
@@ -402,7 +404,7 @@ def test_a_refund_that_takes_too_long_calls_a_person_once() -> None:
     story.answer()
     story.report()
     story.fire("refund")
-    assert story.attention == ["refund r-1 is overdue: pending for longer than it should be"]
+    assert story.attention == ["refund r-1 is overdue: pending for longer than expected"]
     story.river.pay_back()
     story.report()
     assert story.attention == []
@@ -426,7 +428,7 @@ def test_a_confirmed_refund_that_tells_nothing_calls_a_person() -> None:
     story.tell("order.refund_requested", refund_id="r-1", amount="5.00")
     outcome = msgspec.structs.replace(story.river.answer(story.commands.popleft()), refund=None)
     story.outcome(outcome)
-    assert story.attention == ["Digital River confirmed a refund without telling it"]
+    assert story.attention == ["Digital River confirmed a refund, but its answer has none"]
 
 
 @pytest.mark.parametrize("of", ["shipping", "tax", "duty"])
@@ -464,7 +466,7 @@ def test_a_refund_of_an_order_that_has_ended_is_refused() -> None:
     story.river.tick()
     story.report()
     assert story.state == "cancelled"
-    assert [one.detail for one in story.set_aside] == ["the order has ended, nothing was captured"]
+    assert [one.detail for one in story.set_aside] == ["the order has ended; nothing was captured"]
     story.refuses(story.tell("order.refund_requested", refund_id="r-2"), "the order has ended")
 
 
@@ -499,7 +501,7 @@ def test_each_refund_is_overdue_for_itself() -> None:
         )
         story.fact(Fact(type="refund.pending_information", dr_order_id=story.dr_order_id, refund=told))
     story.fire("refund")
-    assert story.attention == ["refund re_0 is overdue: pending_information for longer than it should be"]
+    assert story.attention == ["refund re_0 is overdue: pending_information for longer than expected"]
     assert story.order is not None
     assert [one.due.month for one in story.order.deadlines] == [6]
 

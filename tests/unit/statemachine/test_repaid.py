@@ -72,7 +72,7 @@ def test_a_refund_of_an_accepted_return_is_refused() -> None:
     story = asked(captured(("1", 1, "10.00"), ("2", 1, "10.00")), l1=1)
     receive(story, l1=1)
     for items in ([{"line": "1"}], [{"line": "1", "quantity": 1}]):
-        story.refuses(story.tell("order.refund_requested", refund_id="r-1", items=items), "nothing of a line is left")
+        story.refuses(story.tell("order.refund_requested", refund_id="r-1", items=items), "nothing of the line is left")
     assert isinstance(refund(story, "r-2"), Moved), "all that is left is the other line"
     story.river.pay_back()
     story.report()
@@ -84,7 +84,7 @@ def test_the_rest_of_the_order_is_what_returns_leave() -> None:
     story = asked(captured(("1", 2, "10.00"), ("2", 1, "10.00")), l1=2)
     refund(story, "r-1")
     assert refunds(story) == {"r-1": ("succeeded", "11.00")}
-    story.refuses(story.tell("order.refund_requested", refund_id="r-2"), "more is asked for than is left")
+    story.refuses(story.tell("order.refund_requested", refund_id="r-2"), "exceeds what is left")
     receive(story, l1=2)
     story.river.pay_back()
     story.report()
@@ -121,7 +121,7 @@ def test_a_refund_before_the_return_does_not_keep_the_other_units_from_coming_ba
     story = captured(("1", 2, "10.00"))
     refund(story, "r-1", items=[{"line": "1", "quantity": 1}])
     story.refuses(
-        story.tell("order.return_requested", return_id="t-0", items=units(l1=2)), "neither coming back already nor"
+        story.tell("order.return_requested", return_id="t-0", items=units(l1=2)), "already being returned or refunded"
     )
     asked(story, l1=1)
     receive(story, l1=1)
@@ -274,7 +274,7 @@ def test_a_receipt_id_names_one_parcel() -> None:
 
     assert isinstance(parcel("p-1", 1), Moved)
     assert isinstance(parcel("p-1", 1), Repeated)
-    story.refuses(parcel("p-1", 2), "this receipt_id came with other content")
+    story.refuses(parcel("p-1", 2), "this receipt_id was already used with other content")
     assert isinstance(parcel("p-2", 1), Moved)
     assert isinstance(parcel("p-3", 1), Moved)
     story.outcome(story.river.rejected(story.commands.popleft(), "invalid_parameter", 409))

@@ -102,12 +102,12 @@ def test_a_return_before_shipping_waits_and_more_than_that_is_refused() -> None:
     """Parked as long as the goods may still leave; never more than were ordered."""
     story = Story().to_placed()
     assert isinstance(story.tell("order.return_requested", return_id="t-1", items=units(l1=2)), Parked)
-    story.refuses(story.tell("order.return_requested", return_id="t-2", items=units(l1=3)), "than was ordered")
+    story.refuses(story.tell("order.return_requested", return_id="t-2", items=units(l1=3)), "than were ordered")
     story.refuses(story.tell("order.return_requested", return_id="t-3", items=units(l9=1)), "does not have")
     story.ship()
     story.answer()
     assert returns(story) == {"t-1": "requested"}
-    story.refuses(story.tell("order.return_requested", return_id="t-4", items=units(l1=1)), "coming back already")
+    story.refuses(story.tell("order.return_requested", return_id="t-4", items=units(l1=1)), "already being returned")
 
 
 def test_units_that_were_cancelled_cannot_come_back() -> None:
@@ -119,7 +119,7 @@ def test_units_that_were_cancelled_cannot_come_back() -> None:
     story.river.tick()
     story.report()
     assert story.state == "complete"
-    story.refuses(story.tell("order.return_requested", return_id="t-1", items=units(l1=2)), "than was ordered")
+    story.refuses(story.tell("order.return_requested", return_id="t-1", items=units(l1=2)), "than were ordered")
 
 
 def test_a_return_id_is_a_fact() -> None:
@@ -191,7 +191,7 @@ def test_a_return_made_at_digital_river_goes_by_its_id() -> None:
     assert returns(story) == {"ret_1": "requested"}
     assert story.order is not None
     assert [one.name for one in story.order.deadlines] == ["return"]
-    story.refuses(story.tell("order.return_requested", return_id="t-1", items=units(l1=2)), "coming back already")
+    story.refuses(story.tell("order.return_requested", return_id="t-1", items=units(l1=2)), "already being returned")
     story.fact(Fact(type="return.accepted", returned=msgspec.structs.replace(made, state="accepted")))
     assert (returns(story), returned(story)) == ({"ret_1": "accepted"}, 1)
     foreign = msgspec.structs.replace(made, dr_return_id="ret_2", dr_order_id="another")
@@ -206,10 +206,10 @@ def test_a_return_in_an_unknown_state_calls_a_person() -> None:
     )
     story.fact(Fact(type="return.updated", dr_order_id=story.dr_order_id, returned=told))
     assert returns(story) == {"ret_1": "requested"}
-    assert story.attention == ["Digital River has return ret_1 in a state that is not known here"]
+    assert story.attention == ["Digital River reports an unknown state of return ret_1"]
     assert story.order is not None
     assert [one.name for one in story.order.deadlines] == ["return"]
-    story.refuses(story.tell("order.return_requested", return_id="t-1", items=units(l1=1)), "coming back already")
+    story.refuses(story.tell("order.return_requested", return_id="t-1", items=units(l1=1)), "already being returned")
 
 
 def test_a_known_return_in_an_unknown_state_calls_a_person() -> None:
@@ -219,7 +219,7 @@ def test_a_known_return_in_an_unknown_state_calls_a_person() -> None:
     told = msgspec.structs.replace(made, state="lost")
     story.fact(Fact(type="return.updated", dr_order_id=story.dr_order_id, returned=told))
     assert returns(story) == {"t-1": "requested"}
-    assert story.attention == ["Digital River has return t-1 in a state that is not known here"]
+    assert story.attention == ["Digital River reports an unknown state of return t-1"]
 
 
 def test_a_return_that_does_not_come_back_calls_a_person() -> None:
@@ -255,7 +255,7 @@ def test_a_confirmed_return_that_tells_nothing_calls_a_person() -> None:
     story = captured()
     story.tell("order.return_requested", return_id="t-1", items=units(l1=2))
     story.outcome(msgspec.structs.replace(story.river.answer(story.commands.popleft()), returned=None))
-    assert story.attention == ["Digital River confirmed a return without telling it"]
+    assert story.attention == ["Digital River confirmed a return, but its answer has none"]
 
 
 def test_units_count_as_returned_only_once_they_are_shipped() -> None:

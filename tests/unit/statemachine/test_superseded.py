@@ -63,7 +63,7 @@ def test_a_source_that_was_given_up_does_not_hold_up_the_order() -> None:
     story = Story().to_open()
     story.tell("checkout.source_provided", source_id="sim-card-1")
     given_up(story)
-    assert story.attention == ["attach_source: its outcome at Digital River could not be found out"]
+    assert story.attention == ["attach_source: its outcome at Digital River could not be determined"]
     story.tell("checkout.source_provided", source_id="sim-card-2")
     story.answer()
     assert (story.state, story.attention) == ("checkout_ready", [])
@@ -187,7 +187,7 @@ def test_a_refresh_that_was_given_up_is_not_in_the_way_of_another() -> None:
     story = Story().to_placed(method="redirect")
     story.tell("order.payment_returned")
     given_up(story)
-    assert story.attention == ["refresh_order: its outcome at Digital River could not be found out"]
+    assert story.attention == ["refresh_order: its outcome at Digital River could not be determined"]
     assert isinstance(story.tell("order.payment_returned"), Moved)
     assert [name_of(one) for one in story.commands] == ["refresh_order"]
     assert story.attention == []

@@ -1,4 +1,4 @@
-"""The traps of Digital River's documentation and data (sections 8.1 and 8.2 of the reference), each by its name.
+"""The traps of Digital River's documentation and data, each by its name (docs/digital-river.md, "Known traps").
 
 Those about refunds, returns and disputes are in their own files.
 """
@@ -168,7 +168,10 @@ def test_a_repeated_pending_payment_keeps_the_redirect_waiting() -> None:
 
 @pytest.mark.parametrize("state", ["accepted", "fulfilled", "complete", "returned"])
 def test_a_state_without_its_predecessors_is_taken_for_what_it_implies(state: str) -> None:
-    """Section 3.3: any state may arrive first. It was accepted; what we have not shipped calls a person."""
+    """Any state may arrive first (docs/digital-river.md, "Orders and fraud review").
+
+    The order was accepted; what we have not shipped calls a person.
+    """
     story = heard_of()
     told(story, state)
     assert story.state == "submitted"
@@ -180,7 +183,7 @@ def test_a_state_without_its_predecessors_is_taken_for_what_it_implies(state: st
     [("submitted", "blocked"), ("fulfilled", "blocked"), ("fulfilled", "cancelled"), ("complete", "cancelled")],
 )
 def test_what_never_happens_moves_nothing_and_calls_a_person(ours: str, theirs: str) -> None:
-    """Section 3.3: never legal."""
+    """Never legal at Digital River (docs/digital-river.md, "Orders and fraud review")."""
     story = Story().to_placed()
     if ours != "submitted":
         story.ship()
@@ -323,7 +326,7 @@ def test_an_accepted_return_that_is_not_told_closes_its_command() -> None:
     story.answer()
     story.tell("fulfillment.return_received", return_id="t-1", items=units(l1=2))
     story.outcome(msgspec.structs.replace(story.river.answer(story.commands.popleft()), returned=None))
-    assert story.attention == ["Digital River confirmed a return without telling it"]
+    assert story.attention == ["Digital River confirmed a return, but its answer has none"]
 
 
 def test_a_pending_payment_without_a_session_asks_nothing_of_the_shopper_until_a_report_does() -> None:

@@ -93,7 +93,7 @@ def test_an_inquiry_that_finds_nothing_out_is_repeated_with_growing_waits_and_gi
         story.outcome(Outcome(command_id=inquiry.command_id, command="inquire", attempt=1, result="unknown"))
     assert waits == [120, 240, 480, 960, 1920]
     assert story.order is not None
-    assert story.order.attention == ("place_order: its outcome at Digital River could not be found out",)
+    assert story.order.attention == ("place_order: its outcome at Digital River could not be determined",)
     assert story.state == "placing"
 
 
@@ -160,7 +160,7 @@ def test_a_forbidden_command_calls_a_person_and_is_asked_again_for_as_long_as_it
     for attempt in range(1, 12):
         assert story.commands[0].attempt == attempt
         story.outcome(forbidden(story))
-        assert story.attention == ["place_order: Digital River forbids it (HTTP 403): look at the rights of the key"]
+        assert story.attention == ["place_order: Digital River forbids it (HTTP 403): check the rights of the key"]
         assert (story.state, len(story.commands)) == ("placing", 0)
         story.fire("ask_again")
     story.answer()
@@ -186,7 +186,7 @@ def test_a_forbidden_look_up_calls_a_person_and_is_inquired_after() -> None:
     story.river.answer(story.commands[0])
     story.river.facts.clear()
     story.outcome(forbidden(story, had_no_effect=False))
-    assert story.attention == ["place_order: Digital River forbids it (HTTP 403): look at the rights of the key"]
+    assert story.attention == ["place_order: Digital River forbids it (HTTP 403): check the rights of the key"]
     story.fire("inquire")
     story.answer()
     assert (story.state, story.attention, len(story.river.orders)) == ("submitted", [], 1)

@@ -61,7 +61,7 @@ def test_an_order_parks_no_more_than_its_limit() -> None:
     story = Story()
     for number in range(64):
         assert isinstance(story.tell("order.placed", f"p-{number}", terms_accepted=True), Parked)
-    refused = story.refuses(story.tell("order.placed", "p-64", terms_accepted=True), "64 events")
+    refused = story.refuses(story.tell("order.placed", "p-64", terms_accepted=True), "64 parked events")
     assert refused.reason == "too_large"
 
 
@@ -69,7 +69,7 @@ def test_an_order_holds_no_more_bytes_than_fit_into_its_snapshot() -> None:
     """A cart or a parked event that would make the snapshot too large is refused."""
     story = Story(policy=Policy(held_bytes_max=1000))
     padding = "x" * 1000
-    assert story.refuses(story.request(comment=padding), "more than fits").reason == "too_large"
+    assert story.refuses(story.request(comment=padding), "no longer fit").reason == "too_large"
     assert story.refuses(story.tell("order.placed", terms_accepted=True, comment=padding)).reason == "too_large"
     assert isinstance(story.request(), Moved)
 
@@ -77,7 +77,7 @@ def test_an_order_holds_no_more_bytes_than_fit_into_its_snapshot() -> None:
 def test_a_second_placement_for_the_same_checkout_is_refused() -> None:
     """One order per checkout, also when both placements came early."""
     story = Story().to_placed()
-    story.refuses(story.tell("order.placed", terms_accepted=True), "placed for this checkout already")
+    story.refuses(story.tell("order.placed", terms_accepted=True), "already placed for this checkout")
     early = Story()
     early.tell("order.placed", terms_accepted=True)
     early.tell("order.placed", terms_accepted=True)
@@ -158,7 +158,7 @@ def test_a_cancel_before_placing_places_nothing_and_deletes_the_checkout(stretch
             story.to_ready()
         case _:
             story.to_placed(method="card_declined")
-    story.refuses(story.tell("order.cancel_requested", items=units(l1=1)), "checkout.updated changes the cart")
+    story.refuses(story.tell("order.cancel_requested", items=units(l1=1)), "send checkout.updated to change the cart")
     story.tell("order.cancel_requested", cancellation_id="c-1")
     assert story.state == "cancelled"
     story.answer()
@@ -212,7 +212,7 @@ def test_a_cancel_settles_what_the_shopper_had_asked_before_it() -> None:
     assert story.state == "cancelled"
     assert story.order.parked == ()
     assert [one.cause.type for one in story.set_aside] == ["fulfillment.shipped"]
-    assert story.order.attention == ("fulfillment.shipped was refused: nothing is open any more",)
+    assert story.order.attention == ("fulfillment.shipped was refused: no unit is open any more",)
 
 
 @pytest.mark.parametrize("method", ["card", "wire", "card_review"])
@@ -259,7 +259,7 @@ def test_a_cancel_in_submitted_is_voiding_until_digital_river_says_cancelled() -
     story.report()
     assert (story.state, story.order.payment, story.order.amounts.cancelled) == ("cancelled", "voided", 2200)
     assert isinstance(story.tell("order.cancel_requested", cancellation_id="c-1"), Repeated)
-    story.refuses(story.tell("order.cancel_requested"), "nothing is open")
+    story.refuses(story.tell("order.cancel_requested"), "no unit is open")
     story.refuses(story.tell("order.cancel_requested", cancellation_id="c-1", reason="other"), "other content")
 
 
@@ -297,7 +297,7 @@ def test_a_cancel_of_part_leaves_the_rest_open() -> None:
 def test_lines_that_the_warehouse_cannot_deliver_are_voided() -> None:
     """fulfillment.cancelled of the last open quantity ends the order like a cancel."""
     story = Story().to_placed()
-    story.refuses(story.tell("fulfillment.cancelled", items=units(l1=3)), "more was cancelled than is open")
+    story.refuses(story.tell("fulfillment.cancelled", items=units(l1=3)), "more units were cancelled than are open")
     story.refuses(story.tell("fulfillment.cancelled", items=units(l9=1)), "does not have")
     story.tell("fulfillment.cancelled", items=units(l1=2), cancellation_id="w-1")
     assert isinstance(story.tell("fulfillment.cancelled", items=units(l1=2), cancellation_id="w-1"), Repeated)
@@ -311,15 +311,15 @@ def test_shipping_more_than_is_open_is_refused_with_attention_once() -> None:
     """Goods may be gone: a person is called, once for the same reason."""
     story = Story().to_placed()
     sequence = len(story.changes)
-    refused = story.refuses(story.ship("s-1", l1=3), "more was shipped than is open")
+    refused = story.refuses(story.ship("s-1", l1=3), "more units were shipped than are open")
     assert refused.order is not None
-    assert refused.order.attention == ("fulfillment.shipped was refused: more was shipped than is open",)
+    assert refused.order.attention == ("fulfillment.shipped was refused: more units were shipped than are open",)
     assert story.last["changed"] == ["attention"]
     assert story.refuses(story.ship("s-2", l1=5)).order is None
     story.refuses(story.ship("s-3", l9=1), "does not have")
     assert len(story.changes) == sequence + 2
     assert isinstance(story.ship("s-1", l1=2), Moved)
-    story.refuses(story.ship("s-4", l1=1), "more was shipped")
+    story.refuses(story.ship("s-4", l1=1), "more units were shipped")
 
 
 def test_a_refused_shipment_can_be_applied_later_under_the_same_event_id() -> None:
@@ -362,7 +362,7 @@ def test_an_abandoned_order_takes_nothing_more() -> None:
     assert story.state == "abandoned"
     assert isinstance(story.tell("checkout.abandoned"), Repeated)
     story.refuses(story.tell("checkout.updated", **cart()), "has ended")
-    story.refuses(story.request(), "requested before")
+    story.refuses(story.request(), "already requested")
     assert all(checkout.deleted for checkout in story.river.checkouts.values())
 
 
@@ -424,7 +424,7 @@ def test_an_overdue_state_calls_a_person_until_it_is_left() -> None:
     story = Story().to_placed()
     story.fire("overdue")
     assert story.order is not None
-    assert story.order.attention == ("overdue: submitted for longer than it should be",)
+    assert story.order.attention == ("overdue: submitted for longer than expected",)
     assert story.order.deadlines == ()
     story.ship()
     story.answer()
@@ -480,7 +480,7 @@ def test_a_parked_event_that_breaks_an_assumption_does_not_spoil_the_one_that_wo
     story.answer()
     assert story.state == "checkout_open"
     assert [(one.reason, one.cause.type) for one in story.set_aside] == [("failed", "checkout.source_provided")]
-    assert story.attention == ["checkout.source_provided failed: value: is not JSON"]
+    assert story.attention == ["checkout.source_provided failed: value: is not JSON at column 1"]
     assert isinstance(story.tell("checkout.source_provided", "e-bad", source_id="sim-card-1"), Moved)
 
 
@@ -526,9 +526,9 @@ def test_a_cancel_of_what_is_not_open_is_refused() -> None:
     story = Story().to_placed()
     asked = len(story.asked)
     story.refuses(story.tell("order.cancel_requested", items=units(l9=1)), "a line that the order does not have")
-    story.refuses(story.tell("order.cancel_requested", items=units(l1=3)), "more than is open")
+    story.refuses(story.tell("order.cancel_requested", items=units(l1=3)), "more units")
     story.ship("s-1", l1=2)
-    story.refuses(story.tell("order.cancel_requested"), "nothing is open any more")
+    story.refuses(story.tell("order.cancel_requested"), "no unit is open any more")
     assert len(story.asked) == asked + 1
 
 

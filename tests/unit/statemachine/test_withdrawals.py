@@ -73,9 +73,9 @@ def test_a_return_that_is_accepted_or_about_to_be_cannot_be_withdrawn() -> None:
     """Digital River pays it back."""
     story = asked(captured(), l1=2)
     story.tell("fulfillment.return_received", return_id="t-1", items=units(l1=2))
-    story.refuses(withdraw(story), "cannot be withdrawn any more")
+    story.refuses(withdraw(story), "can no longer be withdrawn")
     story.answer()
-    story.refuses(withdraw(story), "cannot be withdrawn any more")
+    story.refuses(withdraw(story), "can no longer be withdrawn")
     assert returns(story) == {"t-1": "accepted"}
 
 
@@ -112,7 +112,7 @@ def test_a_receipt_of_a_withdrawn_return_is_refused_and_calls_a_person() -> None
     withdraw(story)
     story.refuses(receive(story, l1=2), "the return was withdrawn")
     assert story.attention == [
-        "fulfillment.return_received was refused: the return was withdrawn, and its units came all the same"
+        "fulfillment.return_received was refused: the return was withdrawn, but units of it arrived"
     ]
 
 
@@ -126,7 +126,7 @@ def test_a_withdrawn_return_that_digital_river_accepts_calls_a_person() -> None:
     )
     story.fact(Fact(type="return.accepted", dr_order_id=story.dr_order_id, returned=told))
     assert returns(story) == {"t-1": "accepted"}
-    assert story.attention == ["Digital River accepted return t-1, which was withdrawn: it pays it back"]
+    assert story.attention == ["Digital River accepted return t-1, which was withdrawn: it will refund it"]
     assert story.order is not None
     assert [one.name for one in story.order.deadlines] == ["return"]
     story.refuses(story.tell("order.refund_requested", refund_id="r-1", items=[{"line": "1"}]), "left")
@@ -157,7 +157,7 @@ def test_a_withdrawn_return_in_an_unknown_state_calls_a_person() -> None:
     told = RemoteReturn(made.dr_return_id, "lost", story.dr_order_id)
     story.fact(Fact(type="return.updated", dr_order_id=story.dr_order_id, returned=told))
     assert returns(story) == {"t-1": "withdrawn"}
-    assert story.attention == ["Digital River has return t-1 in a state that is not known here"]
+    assert story.attention == ["Digital River reports an unknown state of return t-1"]
 
 
 def test_a_withdrawal_waits_like_its_request() -> None:
