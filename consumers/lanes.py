@@ -29,12 +29,12 @@ MakePartition = Callable[[int, AIOKafkaConsumer], PartitionOwner]
 
 
 def utc_now() -> datetime:
-    """The time in UTC: the clock of a lane unless it is given another."""
+    """The time in UTC: the default clock of a lane."""
     return datetime.now(UTC)
 
 
 def dict_store(_partition: int) -> Store:
-    """The store of a partition unless the lane is given another: all of it in memory."""
+    """The default store of a partition: all of it in memory."""
     return DictStore()
 
 
@@ -55,7 +55,7 @@ class LaneContext:
     lane_options: LaneOptions | None = None
     #: UTC now.
     clock: Callable[[], datetime] = utc_now
-    #: Seconds of a clock that nobody sets.
+    #: Seconds of a monotonic clock.
     steady: Callable[[], float] = steady_clock
     #: For fault-injection tests: points of a transaction.
     probe: Probe | None = None
@@ -102,6 +102,7 @@ class LaneContext:
             assignor=assignor,
             make_partition=lambda number: make_partition(number, consumer),
             reader=reader,
+            steady=self.steady,
         )
 
 

@@ -1,7 +1,7 @@
 """The port to Digital River, as the lanes need it. ``orderflow/digitalriver`` implements it; tests fake it.
 
-Answers are values (``Outcome``); what brought no answer is a ``DigitalRiverError`` whose class says what to do. No method
-retries, waits for a rate limit or keeps state about orders: that is the lanes' work.
+Answers are values (``Outcome``); a request without an answer raises a ``DigitalRiverError`` whose class determines what to do. No
+method retries, waits for a rate limit or keeps state about orders: that is the lanes' work.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class SkuAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Provider(Protocol):
-    """Digital River, or what stands for it."""
+    """Digital River, or a fake of it."""
 
     async def look(self, command: Command) -> Outcome | None:
         """Find the effect of ``command`` without writing; None when it has not taken effect.
@@ -67,7 +67,7 @@ class Provider(Protocol):
         ...
 
     def read_webhook(self, body: bytes) -> tuple[str, Fact] | None:
-        """The event's id and its fact; None for a type that orders have no use for (counted and skipped).
+        """The event's id and its fact; None for a type that does not concern orders (counted and skipped).
 
         Raises:
             DecodeError: Not a Digital River event.

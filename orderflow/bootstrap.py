@@ -165,7 +165,7 @@ async def _run_together(
         if isinstance(result, BaseException) and not (result is looked[0] and beside[0].cancelled()):
             raise result
     if ended:
-        raise ClientBroken("the look at the topics ended by itself; the worker ends, to be started again")
+        raise ClientBroken("the check of the topics ended unexpectedly; the worker stops and must be restarted")
 
 
 def _provider(settings: Settings) -> DigitalRiverProvider:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 
-from consumers.commands import offset_repair as command_acceptance
-from consumers.commands.offset_repair import CommandsUse
-from consumers.orders import offset_repair as acceptance
-from consumers.orders.offset_repair import Use
+from consumers.commands import offset_repair as command_repair
+from consumers.commands.offset_repair import CommandOffsetUse
+from consumers.orders.offset_repair import Use, repair_order_offsets
 from orderflow.settings import Settings
 from producers.topic_setup import check_topics
 from producers.topics import Topic
@@ -16,7 +15,7 @@ from producers.topics import Topic
 async def accept_partition(settings: Settings, number: int, *, use: Use, reason: str, apply: bool) -> list[str]:
     """``orderflow partitions accept``: the lines that tell what was, and what is or would be; see its ``offset_repair``."""
     topics = await check_topics(settings.connection(), settings.topic_prefix)
-    found = await acceptance.accept_partition(
+    found = await repair_order_offsets(
         settings.connection(),
         settings.topic_prefix,
         number,
@@ -41,10 +40,12 @@ async def accept_partition(settings: Settings, number: int, *, use: Use, reason:
     return lines
 
 
-async def accept_commands(settings: Settings, number: int, *, use: CommandsUse, reason: str, apply: bool) -> list[str]:
+async def accept_commands(
+    settings: Settings, number: int, *, use: CommandOffsetUse, reason: str, apply: bool
+) -> list[str]:
     """``orderflow partitions accept --lane commands``: the lines that tell what was, and what is or would be."""
     topics = await check_topics(settings.connection(), settings.topic_prefix)
-    found = await command_acceptance.accept_commands(
+    found = await command_repair.repair_command_offset(
         settings.connection(),
         settings.topic_prefix,
         number,

@@ -73,5 +73,5 @@ def make_catalogue_lane(
 
     options = replace(at_most(context.options, _BATCH_RECORDS_MAX), lease_seconds=lease_seconds)
     membership = make_request_lane(context, Lane.CATALOGUE, catalogue_topics(context.prefix), options, make_logic)
-    membership.tell(lambda: limit.problem(context.steady()))
+    membership.also_report(lambda: limit.problem(context.steady()))
     return membership

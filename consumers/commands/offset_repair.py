@@ -1,8 +1,8 @@
-"""Repair of a partition of commands whose committed offset is gone or not there any more.
+"""Repair of a partition of commands whose committed offset is missing, or at records that Kafka has deleted.
 
-Nobody knows which of its commands were carried out, so an operator decides where the lane goes on. At the end nothing is carried
-out again, and an order that still waits for a command asks again by itself; from the beginning every command is looked up and,
-where its effect is not to be found, called. The init fences whoever still works on the partition.
+It is unknown which of its commands were carried out, so an operator decides where the lane continues. At the end: nothing is
+carried out again, and an order that still waits for a command retries by itself. From the beginning: every command is looked up,
+and called if its effect is not found. The init fences an owner that still works on the partition.
 """
 
 from __future__ import annotations
@@ -19,37 +19,37 @@ from producers.topics import Lane, group_id
 from producers.transaction import TransactionalProducer
 from statemachine.errors import ConfigError
 
-CommandsUse = Literal["end", "beginning"]
+CommandOffsetUse = Literal["end", "beginning"]
 
 #: Letters of the reason that are kept beside the offset.
 _REASON_MAX = 1000
 
 
-class CommandsAcceptance(msgspec.Struct, frozen=True):
-    """What is there and what would be."""
+class CommandOffsetRepair(msgspec.Struct, frozen=True):
+    """The offset that is committed, and the one that the repair would commit."""
 
     topic: str
     #: None: the group has no offset.
     committed: int | None
-    #: First and next-to-come offset that Kafka has.
+    #: The first offset that Kafka has, and the one after the last.
     available: tuple[int, int]
-    #: The offset to go on with.
+    #: The offset to continue at.
     accepted: int
     applied: bool
 
 
-async def accept_commands(
+async def repair_command_offset(
     connection: KafkaConnection,
     prefix: str,
     number: int,
     *,
     partitions: int,
-    use: CommandsUse,
+    use: CommandOffsetUse,
     reason: str,
     apply: bool,
     timestamp_ms: int,
-) -> CommandsAcceptance:
-    """Show, or with ``apply`` write, the offset at which the command lane goes on.
+) -> CommandOffsetRepair:
+    """Show, or with ``apply`` commit, the offset at which the command lane continues.
 
     Raises:
         ConfigError: There is no such partition.
@@ -69,13 +69,13 @@ async def accept_commands(
         end = (await reader.ends([partition]))[partition]
         accepted = end if use == "end" else begin
         if apply:
-            # Metadata that no worker writes: whoever takes over knows nothing of the calls before it, and waits and looks.
+            # Metadata that no worker writes: the next owner knows nothing of earlier calls, and waits and looks up.
             offsets = {partition: (accepted, f"accepted: {reason[:_REASON_MAX]}")}
             await producer.transact(
                 Outbox(producer.counts, home=number, home_count=0), offsets, timestamp_ms=timestamp_ms
             )
         committed = None if found is None else found.offset
-        return CommandsAcceptance(topics.commands, committed, (begin, end), accepted, applied=apply)
+        return CommandOffsetRepair(topics.commands, committed, (begin, end), accepted, applied=apply)
     finally:
         await producer.close()
         await reader.close()

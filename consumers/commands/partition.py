@@ -79,7 +79,6 @@ class CommandPartition(PartitionOwner):
         )
         self._topics = topics
         self._connection = connection
-        self._reader = reader
         self._caller = caller
         self._probe = probe
         self._pipeline = CommandPipeline(
@@ -152,12 +151,12 @@ class CommandPartition(PartitionOwner):
 
     async def _resume(self) -> bool:
         """Continue with the dormant producer, if a transaction with it commits: then nobody else had the partition."""
-        if not self._producer_is_current():
+        if not self._can_write():
             return False
         try:
             await self._transact()
         except OrderflowError as error:
-            log.info("partition_visited", partition=self.number, group=self._group, error=error)
+            log.info("partition_not_resumed", partition=self.number, group=self._group, error=error)
             return False
         return True
 
@@ -176,7 +175,7 @@ class CommandPartition(PartitionOwner):
         async with self._turns:
             await self._producer.start()  # 1. fences the old owner: its lease ends within L from here
         fenced_at = self._steady()
-        found = await self._reader.progress(self._group, self._tp)  # 2. never stale after the init
+        found = await self._takeover.committed(self._group)  # 2. never stale after the init
         if self._is_ours(found):
             self.counters.resumes += 1
             return
@@ -259,13 +258,10 @@ class CommandPartition(PartitionOwner):
         watermark.reach(position)
         return True
 
-    def _producer_is_current(self) -> bool:
-        """The producer is alive, and under it everything that we have is proven."""
-        return self._producer is not None and self._producer.alive and self._pipeline.transactions.settled
-
     def _can_write(self) -> bool:
-        """What we have was proven under the producer that is kept. Not so in a take-over that was cancelled."""
-        return self._taken and self._producer_is_current()
+        """The producer is alive, and under it everything that we have is proven. Not so after a take-over that was cancelled."""
+        alive = self._producer is not None and self._producer.alive
+        return self._taken and alive and self._pipeline.transactions.settled
 
     async def _finish(self) -> None:
         """Start no call, write all outcomes and which commands have a call in flight; never wait for Digital River."""

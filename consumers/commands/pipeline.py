@@ -105,7 +105,7 @@ class CommandPipeline:
         """Take fetched commands as far as there is room; the offset of the first that has none, None when all have."""
         watermark = self.transactions.watermark
         for record in records:
-            # More than there is room for, or the breaker has opened since they were asked for.
+            # More than there is room for, or the breaker has opened since the fetch.
             if not self.has_room(bytes_max) or not watermark.reach(record.offset):
                 return record.offset  # type: ignore[no-any-return]  # aiokafka has no types
             if watermark.take(record.offset, record_bytes(record)):

@@ -35,7 +35,7 @@ class Footprint(msgspec.Struct, frozen=True):
 
 
 class InDoubt(NamedTuple):
-    """A transaction whose commit was asked for and not confirmed: its outcomes, and the offsets that they make done."""
+    """A transaction whose commit was requested and not confirmed: how many records it wrote, and which offsets are done by it."""
 
     footprint: Footprint
     written: int
@@ -190,7 +190,7 @@ class Progress(msgspec.Struct, frozen=True):
     #: None when the metadata is not ours: an operator has set the offset.
     footprint: Footprint | None = None
     left: Left | None = None
-    #: None when the metadata does not say.
+    #: None when the metadata has none.
     waits: Waits | None = None
 
 

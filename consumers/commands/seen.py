@@ -23,7 +23,7 @@ _BITS_PER_ID, _PROBES = 10, 7
 #: Memory of one partition: 8 KiB to 8 MiB. Past six million ids in one partition false positives become more frequent.
 _BITS_MIN, _BITS_MAX = 2**16, 2**26
 _CAPACITY_MIN = 50_000
-#: So many offsets are kept before those are dropped that nobody reads again.
+#: So many offsets are kept before those below the watermark are dropped.
 _AGAIN_MAX = 1000
 
 
@@ -92,11 +92,11 @@ class SeenCommands:
 
     @property
     def full(self) -> bool:
-        """So many ids have come that a new scan, without those that Kafka has deleted meanwhile, is better."""
+        """So many ids were added that a new scan, without those that Kafka has deleted meanwhile, is better."""
         return self.complete and self._ids.count > self._ids.capacity and self._next is self._ids
 
     def begin(self, beginning: int, read_to: int) -> None:
-        """A new owner: reading goes on at ``read_to``, and what lies before it is to be scanned from ``beginning`` on."""
+        """A new owner: reading continues at ``read_to``, and what lies before it is to be scanned from ``beginning`` on."""
         self._again.clear()
         self._unsure.clear()
         self._read_to = self._scan_to = read_to
@@ -104,8 +104,8 @@ class SeenCommands:
         self._ids = self._next = IdFilter(self._capacity(beginning))
 
     def begin_scan(self, beginning: int) -> int:
-        """Fill a new filter; where the scan has to end: what comes behind is noted as it is read."""
-        if not self.complete:  # what was read since then is kept apart: it must not be found to be its own copy
+        """Start a new filter; the offset at which the scan ends: later records are noted as they are read."""
+        if not self.complete:  # what was read since then is kept apart: a record must not be taken for its own copy
             self._next = IdFilter(self._ids.capacity)
             return self._scan_to
         self._next = IdFilter(self._capacity(beginning))
@@ -115,11 +115,11 @@ class SeenCommands:
         return max(_CAPACITY_MIN, 2 * (self._read_to - beginning))
 
     def scanned(self, command_id: str) -> None:
-        """A record that the scan has met."""
+        """Note the id of a record that the scan has read."""
         self._next.add(command_id)
 
     def end_scan(self) -> None:
-        """The scan has met all of them: now it is known which of those that were read meanwhile it has met too."""
+        """The scan has read all records: now it is known which ids that came meanwhile were there before."""
         if not self.complete:
             self._again.update(offset for offset, command_id in self._unsure.items() if command_id in self._next)
             self._unsure.clear()
@@ -127,7 +127,7 @@ class SeenCommands:
         self._ids, self.complete = self._next, True
 
     def read(self, offset: int, command_id: str) -> bool | None:
-        """Note a record, and say as ``was_there``; records come in order, and may come again."""
+        """Note a record, and return ``was_there``; records come in order, and may come again."""
         if offset >= self._read_to:
             self._read_to = offset + 1
             there = self._ids.add(command_id)
@@ -140,7 +140,7 @@ class SeenCommands:
         return self.was_there(offset)
 
     def was_there(self, offset: int) -> bool | None:
-        """Whether a record that was read may hold a command that was there before; None as long as that is not known."""
+        """Whether a record that was read may hold a command that was there before; None while that is not known."""
         return None if offset in self._unsure else offset in self._again
 
     def passed(self, watermark: int) -> None:
@@ -164,7 +164,7 @@ class Scan:
         backoff_seconds: float,
         done: Callable[[], None] = lambda: None,
     ) -> None:
-        """``beginning`` tells where the partition begins now; ``scan`` hands the ids from there to an end to the filters.
+        """``beginning`` returns the first offset of the partition; ``scan`` puts the ids between two offsets into the filters.
 
         ``done`` is called after each scan.
         """
@@ -177,18 +177,18 @@ class Scan:
         self._task: asyncio.Task[None] | None = None
 
     def look_after(self) -> None:
-        """Scan if that is needed and is not being done."""
+        """Start a scan if one is needed and none is running."""
         needed = self._seen.full or not self._seen.complete
         if needed and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._run(), name=f"scan of commands {self._number}")
 
     async def wait(self, seconds: float) -> None:
-        """Return when it is done, or after ``seconds``: then it goes on by itself."""
+        """Return when the scan is done, or after ``seconds``: then it continues in the background."""
         if self._task is not None:
             await asyncio.wait([self._task], timeout=seconds)
 
     async def stop(self) -> None:
-        """End it."""
+        """Cancel the scan."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

@@ -34,7 +34,7 @@ class CommandTakeOver:
         steady: Callable[[], float],
         backoff_seconds: float,
     ) -> None:
-        """``steady``: a clock in seconds that nobody sets; ``backoff_seconds``: between two tries of a scan."""
+        """``steady``: a monotonic clock, in seconds; ``backoff_seconds``: between two tries of a scan."""
         self._partition = partition
         self._reader = reader
         self._history = history
@@ -49,6 +49,10 @@ class CommandTakeOver:
             backoff_seconds=backoff_seconds,
             done=history.scan_ended,
         )
+
+    async def committed(self, group: str) -> Progress | None:
+        """How far the lane has come; None when it has committed nothing. Never stale after the init of the producer."""
+        return await self._reader.progress(group, self._partition)
 
     async def begin(
         self, found: Progress | None, *, fenced_at: float, rest: Callable[[float], Awaitable[None]]

@@ -1,7 +1,7 @@
-"""The transactions of a partition of commands, and the proof that nobody else has worked on it since the last one.
+"""The transactions of a partition of commands, and the proof that no other owner has written since the last one.
 
 Outcomes, dead letters, the low watermark and what is done above it are committed together (``progress.py``). Each transaction
-carries a footprint, so that after an init the newest one says whether it is ours.
+carries a footprint, which shows after an init whether the newest one is ours.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class CommandTransactions:
         permit: Renewed by each transaction.
         records_max: Records in one transaction.
         clock: UTC now.
-        steady: A clock in seconds that nobody sets.
+        steady: A monotonic clock, in seconds.
         """
         self.watermark = Watermark(0)
         #: Watermark, queues and finished commands follow from the last transaction under our footprint.
@@ -174,7 +174,7 @@ class CommandTransactions:
         self.footprint = self._last_committed = done.footprint
 
     def compare(self, found: Progress | None) -> Newest:
-        """After an init: whose the newest transaction is. If it is ours, nobody can have called since, and what we have is right.
+        """After an init: whose the newest transaction is. If it is ours, nobody can have called since, and our state is current.
 
         Settles the transaction in doubt, if there is one.
         """

@@ -145,7 +145,7 @@ class UncertainCommands:
 
 
 class CallHistory:
-    """All that a partition knows of earlier calls of its commands, handed to whoever carries them out."""
+    """All that a partition knows of earlier calls of its commands, handed to the queues and the caller."""
 
     def __init__(self, waits: Waits, clock: Callable[[], float]) -> None:
         """``waits`` are our own; ``clock`` is steady, in seconds."""
@@ -174,7 +174,7 @@ class CallHistory:
         waiting.set()
 
     def learn(self, pending: PendingCommand, outcome: Outcome) -> None:
-        """Remember what the outcome says of the command's last call."""
+        """Remember from the outcome whether the command's last call was answered."""
         self.uncertain.learn(pending, outcome)
 
     def passed(self, watermark: int) -> None:

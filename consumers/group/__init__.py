@@ -1,4 +1,4 @@
-"""The consumer group: membership, assignment, fetching and its bounds, and what watches over the client library.
+"""The consumer group: membership, assignment, fetching with its memory bounds, and watching the client library.
 
-Knows partitions by ``PartitionOwner`` only; what a lane does with a record is not here.
+Partitions are known as ``PartitionOwner`` only; what a lane does with a record does not belong here.
 """

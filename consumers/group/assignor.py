@@ -1,9 +1,9 @@
 """The assignor: partition number p of all input topics goes to one member, and stays there while it can.
 
-aiokafka rebalances eagerly: each time everything is given out anew, so what a member had must travel with its join. A member
-claims what it last had, with the round in which it got it; the newest claim wins, so a member that comes back from a freeze
-cannot take partitions from those that serve them. Shares differ by one at most. Without a claim, the lowest number goes to the
-member that has the fewest, in the order of worker names, so that all members would compute the same.
+aiokafka rebalances eagerly: everything is assigned anew each time, so a member sends with its join what it had. It claims its
+last partitions, with the round in which it got them; the newest claim wins, so a member that was frozen cannot take partitions
+from those that serve them. Shares differ by one at most. Without a claim, the lowest number goes to the member that has the
+fewest, in the order of worker names, so that every member would compute the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from statemachine.errors import ConfigError
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """What a member tells the leader when it joins."""
+    """What a member sends to the leader when it joins."""
 
     worker: str
     round: int = 0
@@ -30,8 +30,8 @@ _claims = msgspec.json.Decoder(Claim)
 _encode = msgspec.json.Encoder().encode
 
 
-def share_out(partitions: Iterable[int], claims: Mapping[str, Claim]) -> dict[str, list[int]]:
-    """Give each partition to one member: claims first, newest round first, shares within one of each other.
+def assign_partitions(partitions: Iterable[int], claims: Mapping[str, Claim]) -> dict[str, list[int]]:
+    """Assign each partition to one member: claims first, newest round first, shares differ by one at most.
 
     Args:
         partitions: All partition numbers.
@@ -65,16 +65,16 @@ class CoPartitionedSticky(AbstractPartitionAssignor):  # type: ignore[misc]  # a
         self._worker = worker
         self._round = 0
         self._owned: tuple[int, ...] = ()
-        #: Why partitions could not be shared out. aiokafka only logs what ``assign`` raises, so the membership looks here.
+        #: Why partitions could not be assigned. aiokafka only logs what ``assign`` raises, so the membership checks this.
         self.refusal: ConfigError | None = None
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
-        """Our join: the topics, and the claim to what we last had."""
+        """What this member joins with: the topics, and the claim to its last partitions."""
         claim = Claim(self._worker, self._round, self._owned)
         return ConsumerProtocolMemberMetadata(0, sorted(topics), _encode(claim))
 
     def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
-        """Remember what we were given, and in which round."""
+        """Remember what was assigned to this member, and in which round."""
         self._owned = tuple(sorted({number for _, numbers in assignment.assignment for number in numbers}))
         self._round = int(assignment.user_data or b"0")
 
@@ -102,7 +102,7 @@ class CoPartitionedSticky(AbstractPartitionAssignor):  # type: ignore[misc]  # a
         if len(set(counts.values())) != 1:
             raise ConfigError(f"input topics must have the same number of partitions, but have {counts}")
         claims = {member: self._claim(metadata) for member, metadata in members.items()}
-        shares = share_out(range(next(iter(counts.values()))), claims)
+        shares = assign_partitions(range(next(iter(counts.values()))), claims)
         number = str(max(claim.round for claim in claims.values()) + 1).encode()
         return {
             member: ConsumerProtocolMemberAssignment(0, [(topic, share) for topic in topics if share], number)

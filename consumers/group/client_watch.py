@@ -1,18 +1,17 @@
 """Whether a lane's Kafka client still works: Kafka answers it, and none of its background tasks has ended.
 
-aiokafka reads, heartbeats and learns of brokers in tasks of its own. When one of them ends nobody is told: fetches come back
-empty for ever. And an empty fetch is no answer of Kafka's: an idle lane cannot tell an empty topic from a broker that is gone.
-Rules of the file:
-- Both are asked for, every few seconds, by the consumer of the lane itself: the leaders of what it reads, and its coordinator.
-- A client with a task that has ended is never mended, the worker ends: its successor is known to be whole.
-- The names of aiokafka's tasks are private to it, and stand in this file only; one that is missing stops the worker at its start.
+aiokafka fetches, heartbeats and updates its metadata in background tasks. When one of them ends there is no error: fetches return
+nothing for ever. And an empty fetch is not a response of Kafka: an idle lane cannot distinguish an empty topic from a broker that
+is gone. Rules of the file:
+- The lane's own consumer asks, every few seconds, the leaders of the partitions that it reads and its coordinator.
+- A client with a task that has ended is not repaired, the worker ends: the next process has a client that works.
+- The names of aiokafka's tasks are private to it, and are in this file only; one that is missing stops the worker at its start.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, Final
@@ -21,44 +20,45 @@ import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from consumers.ownership.lease import steady_clock
 from producers.connection import within
 from statemachine.errors import BrokerUnavailable, ClientBroken, ConfigError
 
 log = structlog.get_logger(__name__)
 
-#: Seconds between two questions, and how long one may take. With the limit below, silence is told within 13 s.
+#: Seconds between two requests, and how long one may take. With the limit below, silence is reported within 13 s.
 _PAUSE_SECONDS = 2.0
 _ANSWER_SECONDS = 3.0
 #: Kafka has been silent for so many seconds: it is away.
 SILENCE_SECONDS_MAX = 8.0
-#: So many partitions are asked about at once, chosen at random: enough to meet every broker, few enough to cost nothing.
+#: A request is about so many partitions, chosen at random: enough to reach every broker, few enough to cost nothing.
 _ASKED_MAX = 32
 #: The member id of a consumer that is in no group.
 _NO_MEMBER = ""
 
 
 class Contact:
-    """When Kafka has last answered, and whether a person was told that it does not. Pure: ``now`` is in steady seconds."""
+    """When Kafka has last answered, and whether its silence was reported. Pure: ``now`` is in steady seconds."""
 
     def __init__(self, now: float) -> None:
         self._answered_at = now
-        self._told = False
+        self._reported = False
 
     def answered(self, asked_at: float) -> float | None:
-        """Kafka answered what was asked at ``asked_at``; how many seconds it was away, if that was told."""
-        silent, told = asked_at - self._answered_at, self._told
-        self._answered_at, self._told = asked_at, False
-        return silent if told else None
+        """Kafka answered a request of ``asked_at``; how many seconds it was silent, if that was reported."""
+        silent, reported = asked_at - self._answered_at, self._reported
+        self._answered_at, self._reported = asked_at, False
+        return silent if reported else None
 
     def silent_seconds(self, now: float) -> float | None:
         """For how long Kafka has been silent, once that is too long; None else."""
         silent = now - self._answered_at
         return silent if silent > SILENCE_SECONDS_MAX else None
 
-    def to_tell(self, now: float) -> float | None:
-        """The same, once for each time that Kafka is away."""
-        silent = None if self._told else self.silent_seconds(now)
-        self._told = self._told or silent is not None
+    def outage_to_report(self, now: float) -> float | None:
+        """The same, once for each outage."""
+        silent = None if self._reported else self.silent_seconds(now)
+        self._reported = self._reported or silent is not None
         return silent
 
 
@@ -66,7 +66,7 @@ class Contact:
 _TASKS: Final = {
     "fetches": attrgetter("_fetcher._fetch_task"),
     "takes part in the group": attrgetter("_coordinator._coordination_task"),
-    "learns of brokers and topics": attrgetter("_client._sync_task"),
+    "updates its metadata": attrgetter("_client._sync_task"),
     # These two come and go with the generations of the group.
     "sends heartbeats": attrgetter("_coordinator._heartbeat_task"),
     "looks up offsets": attrgetter("_coordinator._commit_refresh_task"),
@@ -79,10 +79,10 @@ def _tasks(consumer: AIOKafkaConsumer) -> dict[str, asyncio.Task[Any]]:
     """The background tasks that must run now, by what they do.
 
     Raises:
-        AttributeError: aiokafka is not the one that this was written for.
+        AttributeError: The installed version of aiokafka has other names.
     """
     tasks = {what: task for what, find in _TASKS.items() if (task := find(consumer)) is not None}
-    if _member_id(consumer) == _NO_MEMBER:  # put out of its group: heartbeats begin again once it has joined anew
+    if _member_id(consumer) == _NO_MEMBER:  # removed from its group: heartbeats begin again once it has rejoined
         tasks.pop("sends heartbeats", None)
     subscription = _subscription(consumer)
     if subscription is None or subscription.assignment is None or not subscription.assignment.active:
@@ -91,7 +91,7 @@ def _tasks(consumer: AIOKafkaConsumer) -> dict[str, asyncio.Task[Any]]:
 
 
 def check_client(consumer: AIOKafkaConsumer) -> None:
-    """See that a started consumer's tasks can be watched.
+    """Check that a started consumer's tasks can be watched.
 
     Raises:
         ConfigError: They cannot: another version of aiokafka is installed.
@@ -101,7 +101,7 @@ def check_client(consumer: AIOKafkaConsumer) -> None:
         running = _tasks(consumer)
     except AttributeError as error:
         raise ConfigError(
-            f"the installed aiokafka has no {error.name}, so a reader that has ended would go unseen: {remedy}"
+            f"the installed aiokafka has no {error.name}, so a task that has ended would go unnoticed: {remedy}"
         ) from error
     if len(running) < 3:
         raise ConfigError(f"the installed aiokafka does not run the tasks that a consumer must have: {remedy}")
@@ -110,12 +110,20 @@ def check_client(consumer: AIOKafkaConsumer) -> None:
 class ClientWatch:
     """Watches one lane's consumer, from its start to its stop."""
 
-    def __init__(self, group: str, consumer: AIOKafkaConsumer, topics: Sequence[str]) -> None:
+    def __init__(
+        self,
+        group: str,
+        consumer: AIOKafkaConsumer,
+        topics: Sequence[str],
+        steady: Callable[[], float] = steady_clock,
+    ) -> None:
+        """``steady``: seconds of a monotonic clock."""
         self._group = group
         self._consumer = consumer
         self._topics = topics
+        self._steady = steady
         self._contact: Contact | None = None
-        #: Tasks that had ended at the last look. A task that is being replaced has ended for a moment, too.
+        #: Tasks that had ended at the last check. A task that is being replaced has ended for a moment, too.
         self._ended: dict[str, asyncio.Task[Any]] = {}
 
     def problem(self, now: float) -> str | None:
@@ -123,44 +131,44 @@ class ClientWatch:
         silent = None if self._contact is None else self._contact.silent_seconds(now)
         return None if silent is None else f"Kafka has not answered group {self._group} for {silent:.0f} s"
 
-    async def run(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """Ask and look until cancelled, or until the client is broken.
+    async def run(self) -> None:
+        """Send a request and check the tasks every few seconds until cancelled, or until the client is broken.
 
         Raises:
             ClientBroken: A task of the client has ended.
             ConfigError: The client cannot be watched.
         """
         check_client(self._consumer)
-        contact = self._contact = Contact(clock())
+        contact = self._contact = Contact(self._steady())
         while True:
-            self.look()
-            asked_at = clock()
+            self.check()
+            asked_at = self._steady()
             if await self._answers():
                 away = contact.answered(asked_at)
                 if away is not None:
                     log.info("kafka_back", group=self._group, seconds=round(away))
-            silent = contact.to_tell(clock())
+            silent = contact.outage_to_report(self._steady())
             if silent is not None:
                 log.error("kafka_away", group=self._group, seconds=round(silent))
             await asyncio.sleep(_PAUSE_SECONDS)
 
-    def look(self) -> None:
-        """Look at the client's tasks.
+    def check(self) -> None:
+        """Check the client's tasks.
 
         Raises:
-            ClientBroken: One had ended at the last look already, and nobody has replaced it.
+            ClientBroken: One had ended at the last check already, and was not replaced.
         """
         ended = {what: task for what, task in _tasks(self._consumer).items() if task.done()}
         for what, task in ended.items():
             if self._ended.get(what) is task:
                 raise ClientBroken(
-                    f"group {self._group}: the part of the Kafka client that {what} has ended{_cause(task)}; "
-                    "the worker stops, to be started again"
+                    f"group {self._group}: the task of the Kafka client that {what} has ended{_cause(task)}; "
+                    "the worker stops and must be restarted"
                 )
         self._ended = ended
 
     def broken(self) -> bool:
-        """Whether a task has ended, replaced or not: what the client says now is no statement about records."""
+        """Whether a task has ended, replaced or not: then an error of the client says nothing about records."""
         return any(task.done() for task in _tasks(self._consumer).values())
 
     async def _answers(self) -> bool:
@@ -173,11 +181,11 @@ class ClientWatch:
             await self._consumer.committed(asked[0])
 
         try:
-            await within(_ANSWER_SECONDS, ask(), "an answer")
+            await within(_ANSWER_SECONDS, ask(), "a request")
         except BrokerUnavailable:
             return False
         except KafkaError as error:
-            return not error.retriable  # a refusal is an answer
+            return not error.retriable  # an error response is an answer
         return True
 
 

@@ -1,16 +1,15 @@
-"""The one task of a worker's lane that reads: it fetches for all partitions that want records and hands them over, in order.
+"""The task of a lane that reads: it fetches for all partitions that want records, and feeds each its own in order.
 
 Rules of the file:
-- One task reads for all partitions: aiokafka fetches from a broker again only when nothing of the last answer is left over.
+- One task reads for all partitions: aiokafka fetches from a broker again only when nothing of its last response is left.
 - What a call takes is bounded in records and in bytes (``unpacking.py``); what it leaves is taken by the next one.
-- What cannot be read stops its own partition, at the very record: those before it are handed over, nothing is passed over.
-- A client that is broken says nothing about records: then no partition is blamed (``client_watch.py`` ends the worker).
+- A record that cannot be read stops its own partition, at exactly that record: those before it are fed, nothing is skipped.
+- Errors of a broken client say nothing about records: then no partition is stopped (``client_watch.py`` ends the worker).
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -24,7 +23,8 @@ from aiokafka.errors import (
 )
 
 from consumers.group.client_watch import ClientWatch
-from consumers.group.unpacking import BATCH_BYTES_MAX, CALL_BYTES_MAX, BatchTooLarge, room_of
+from consumers.group.unpacking import BATCH_BYTES_MAX, CALL_BYTES_MAX, BatchTooLarge, budget_of
+from consumers.ownership.lease import steady_clock
 from consumers.ownership.owner import PartitionOwner, PartitionState
 from consumers.ownership.records import record_bytes
 from statemachine.errors import ConfigError
@@ -48,17 +48,19 @@ class Fetching:
         *,
         watch: ClientWatch,
         refusal: Callable[[], ConfigError | None],
+        steady: Callable[[], float] = steady_clock,
     ) -> None:
-        """``refusal`` tells why partitions cannot be shared out."""
+        """``refusal``: why partitions cannot be assigned; ``steady``: seconds of a monotonic clock."""
         self._group = group
         self._consumer = consumer
         self._partitions = partitions
-        self._room = room_of(consumer)
+        self._budget = budget_of(consumer)
         self._watch = watch
         self._refusal = refusal
+        self._steady = steady
         #: Until when partitions are read one by one, because something in one of them could not be read.
-        self._careful_until = 0.0
-        #: Those that are read record by record meanwhile, to find the one that cannot be read.
+        self._careful_until = float("-inf")
+        #: Those that are read record by record meanwhile, to find the record that cannot be read.
         self._suspects: set[TopicPartition] = set()
         self._call_records_max = _CALL_RECORDS_MAX
 
@@ -66,7 +68,7 @@ class Fetching:
         """Read until cancelled.
 
         Raises:
-            ConfigError: The partitions cannot be shared out: somebody changed a topic's partition count under us.
+            ConfigError: The partitions cannot be assigned: a topic's partition count has changed.
         """
         while True:
             refusal = self._refusal()
@@ -75,7 +77,7 @@ class Fetching:
             wanted = self._wanted()
             if not wanted:
                 await asyncio.sleep(0.02)
-            elif time.monotonic() < self._careful_until:
+            elif self._steady() < self._careful_until:
                 for tp in wanted:
                     await self._read_one(tp)
                 await asyncio.sleep(0.02)
@@ -99,7 +101,7 @@ class Fetching:
             self._offset_lost(error)
             await asyncio.sleep(0.02)
         except Exception as error:  # noqa: BLE001  # whatever a parser raises on bytes that it does not know
-            self._say_failed(error)
+            self._log_failed(error)
             self._read_carefully(wanted)
             await asyncio.sleep(0.5 if isinstance(error, KafkaError) else 0.02)
         else:
@@ -111,7 +113,7 @@ class Fetching:
         self, *wanted: TopicPartition, timeout_ms: int, records_max: int
     ) -> dict[TopicPartition, list[ConsumerRecord]]:
         """One call for records."""
-        self._room.renew()
+        self._budget.reset()
         try:
             return dict(await self._consumer.getmany(*wanted, timeout_ms=timeout_ms, max_records=records_max))
         except asyncio.CancelledError:
@@ -122,7 +124,7 @@ class Fetching:
             raise KafkaError("a part of the Kafka client was cancelled") from None
 
     def _learn_sizes(self, fetched: Mapping[TopicPartition, list[ConsumerRecord]]) -> None:
-        """Take fewer records at once where they are large: what a call has no room for would have to be fetched again."""
+        """Take fewer records at once where they are large: what exceeds the budget of a call would have to be fetched again."""
         count = sum(map(len, fetched.values()))
         if count >= min(100, self._call_records_max):
             average = sum(
@@ -130,21 +132,21 @@ class Fetching:
             )
             self._call_records_max = max(1, min(_CALL_RECORDS_MAX, CALL_BYTES_MAX // 2 * count // average))
 
-    def _say_failed(self, error: Exception) -> None:
+    def _log_failed(self, error: Exception) -> None:
         log.warning("fetch_failed", group=self._group, error=type(error).__name__)
 
     def _read_carefully(self, wanted: list[TopicPartition]) -> None:
-        """Read what was lost again, and for a while each partition by itself.
+        """Read again what the failed call lost, and for a while each partition by itself.
 
         aiokafka takes from all partitions before it returns: when one of them raises, the records of the others are gone, and
         their positions have passed them.
         """
-        self._careful_until = time.monotonic() + _CAREFUL_SECONDS
+        self._careful_until = self._steady() + _CAREFUL_SECONDS
         for tp in wanted:
             self._read_again(tp)
 
     def _read_again(self, tp: TopicPartition) -> None:
-        """Set the position back to what was handed over, also when no more is wanted now: later it would be passed over."""
+        """Set the position back to what was fed, also when no more is wanted now: later it would be skipped."""
         partition = self._partitions[tp.partition]
         if tp in self._consumer.assignment() and partition.state is PartitionState.RUNNING:
             self._consumer.seek(tp, partition.fed_to(tp))
@@ -152,7 +154,7 @@ class Fetching:
     async def _read_one(self, tp: TopicPartition) -> None:
         """Fetch for one partition; what cannot be read stops that one, not the worker.
 
-        A suspect is read record by record, so that all records before the one that cannot be read are handed over.
+        A suspect is read record by record, so that all records before the one that cannot be read are fed.
         """
         partition, suspect = self._partitions[tp.partition], tp in self._suspects
         while tp in self._consumer.assignment() and partition.hungry:  # not taken away, nor full, since the round began
@@ -169,14 +171,14 @@ class Fetching:
                 return
 
     def _cannot_read(self, tp: TopicPartition, error: Exception) -> None:
-        """Reading one partition failed: it is tried again, then record by record, then the partition stops."""
+        """Reading one partition failed: it is retried, then read record by record, then the partition stops."""
         unreadable = isinstance(error, CorruptRecordException) or not isinstance(error, KafkaError)
         if not unreadable or self._watch.broken():
-            self._say_failed(error)
+            self._log_failed(error)
             self._read_again(tp)
         elif tp not in self._suspects:
             self._suspects.add(tp)
-            self._careful_until = time.monotonic() + _CAREFUL_SECONDS
+            self._careful_until = self._steady() + _CAREFUL_SECONDS
             self._read_again(tp)
         else:
             self._suspects.discard(tp)
@@ -194,7 +196,7 @@ class Fetching:
         offset = self._partitions[tp.partition].fed_to(tp)
         return (
             f"partition {tp.partition} stopped: a record of {tp.topic} at offset {offset} or soon after "
-            f"cannot be read at all ({type(error).__name__}); its bytes are no Kafka record that this client knows"
+            f"cannot be read at all ({type(error).__name__}); its bytes are not a Kafka record that this client knows"
         )
 
     def _offset_lost(self, error: KafkaError) -> None:

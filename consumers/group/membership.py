@@ -1,18 +1,17 @@
-"""One consumer in one group, the partitions that it is given, and the task that reads for all of them.
+"""One consumer in one group, the partitions that are assigned to it, and the task that reads for all of them.
 
 Rules of the file:
-- aiokafka hands out records before ``on_partitions_assigned`` has returned, so the callback pauses everything first, without
-  awaiting anything; the work of taking over runs in a task of the partition, because a slow callback gets the member kicked.
-- ``on_partitions_revoked`` waits until the running batches have ended, because the rebalance goes on when it returns.
-- p of all input topics is given and taken together; anything else is a foreign assignor and stops the worker.
-- One task reads for all partitions (``fetching.py``), one sees that the client still works (``client_watch.py``).
+- aiokafka returns records before ``on_partitions_assigned`` has returned, so the callback pauses everything first, without
+  awaiting anything; a take-over runs in a task of the partition, because a slow callback gets the member removed from the group.
+- ``on_partitions_revoked`` waits until the running batches have ended, because the rebalance continues when it returns.
+- p of all input topics is assigned and revoked together; anything else is the work of another assignor and stops the worker.
+- One task reads for all partitions (``fetching.py``), one checks that the client still works (``client_watch.py``).
 - Leaving: finish the batches, leave the group first, then close the producers: the others take over in about half a second.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Literal
@@ -24,8 +23,9 @@ from aiokafka.errors import InvalidSessionTimeoutError, KafkaConnectionError, Ka
 from consumers.group.assignor import CoPartitionedSticky
 from consumers.group.client_watch import ClientWatch
 from consumers.group.fetching import Fetching
-from consumers.group.unpacking import Room, bound_unpacking
+from consumers.group.unpacking import FetchBudget, bound_unpacking
 from consumers.ownership.changelog import ChangelogReader, stop_consumer
+from consumers.ownership.lease import steady_clock
 from consumers.ownership.owner import TAKE_OVERS_MAX, PartitionOwner, PartitionState
 from consumers.ownership.progress_watch import RebalanceWatch
 from producers.connection import KafkaConnection, said, start_client, unreachable, within
@@ -35,7 +35,7 @@ from statemachine.errors import BrokerUnavailable, ConfigError, OrderflowError
 log = structlog.get_logger(__name__)
 
 _STARTING = (PartitionState.ASSIGNED, PartitionState.FENCED, PartitionState.RESTORING)
-#: aiokafka would leave the group after so long without a poll: 24 days, which is never.
+#: aiokafka would leave the group after so long without a poll: 23 days, which is never.
 _POLL_INTERVAL_MS = 2_000_000_000
 
 
@@ -89,12 +89,12 @@ def make_consumer(
         session_timeout_ms=options.session_timeout_ms,
         heartbeat_interval_ms=options.heartbeat_interval_ms,
         rebalance_timeout_ms=options.rebalance_timeout_ms,
-        # A lane that waits, for room or for Digital River, does not poll; its heartbeats say that it lives.
+        # A lane that waits, for space in its queues or for Digital River, does not poll; its heartbeats keep it in the group.
         max_poll_interval_ms=_POLL_INTERVAL_MS,
         fetch_max_wait_ms=options.fetch_max_wait_ms,
         max_partition_fetch_bytes=options.max_partition_fetch_bytes,
         client_id=f"orderflow-{options.worker}",
-        value_deserializer=Room(),
+        value_deserializer=FetchBudget(),
     )
     return consumer, assignor
 
@@ -112,8 +112,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         assignor: CoPartitionedSticky,
         make_partition: Callable[[int], PartitionOwner],
         reader: ChangelogReader | None = None,
+        steady: Callable[[], float] = steady_clock,
     ) -> None:
+        """``steady``: seconds of a monotonic clock."""
         self._reader = reader
+        self._steady = steady
         self._drain_seconds = connection.limits.operation_seconds
         self._connection = connection
         self._group = group
@@ -122,15 +125,15 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         self._assignor = assignor
         self._make_partition = make_partition
         self._running: dict[int, asyncio.Task[None]] = {}
-        #: Taken away, and not ended yet.
+        #: Revoked, and not ended yet.
         self._draining: dict[int, asyncio.Task[None]] = {}
         self._failed: asyncio.Future[None] | None = None
         self._stopping = False
         self._joined = False
         self._turns = asyncio.Semaphore(TAKE_OVERS_MAX)
         self._watch = RebalanceWatch()
-        self._client_watch = ClientWatch(group, consumer, self._topics)
-        self._tell: Callable[[], str | None] = lambda: None
+        self._client_watch = ClientWatch(group, consumer, self._topics, steady)
+        self._lane_problem: Callable[[], str | None] = lambda: None
         #: Every partition that this process has owned, by number.
         self.partitions: dict[int, PartitionOwner] = {}
         self._fetching = Fetching(
@@ -139,34 +142,31 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             self.partitions,
             watch=self._client_watch,
             refusal=lambda: self._assignor.refusal,
+            steady=steady,
         )
 
     @property
     def owned(self) -> frozenset[int]:
-        """The partitions that are ours now."""
+        """The partitions that this process owns now."""
         return frozenset(self._running)
 
     @property
     def problem(self) -> str | None:
-        """Why the group as a whole gets nothing done; None when it does."""
-        now = time.monotonic()
-        return self._client_watch.problem(now) or self._watch.problem(self._group, now) or self._tell()
+        """Why the group as a whole makes no progress, in a line; None when it does."""
+        now = self._steady()
+        return self._client_watch.problem(now) or self._watch.problem(self._group, now) or self._lane_problem()
 
-    def tell(self, problem: Callable[[], str | None]) -> None:
-        """Also ask ``problem`` for a trouble of the lane as a whole."""
-        self._tell = problem
+    def also_report(self, problem: Callable[[], str | None]) -> None:
+        """Let ``problem`` also include what is wrong with the lane as a whole, in a line; None when nothing is."""
+        self._lane_problem = problem
 
     @property
     def starting(self) -> str | None:
-        """What is still to be done before this member works at all that is its; None when nothing is."""
+        """What is still to be done before this member works on all its partitions; None when nothing is."""
         if not self._joined:
-            return f"group {self._group} is being joined"
+            return f"joining group {self._group}"
         waiting = sorted(number for number in self._running if self.partitions[number].state in _STARTING)
-        return (
-            f"partitions {', '.join(map(str, waiting))} of group {self._group} are being taken over"
-            if waiting
-            else None
-        )
+        return f"taking over partitions {', '.join(map(str, waiting))} of group {self._group}" if waiting else None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Join, work until ``stop`` is set, then leave without losing or repeating anything.
@@ -199,7 +199,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
                 self._failed.exception()
 
     async def _join(self, stopped: asyncio.Task[Literal[True]]) -> bool:
-        """Connect and join the group, for as long as it takes; False when told to stop meanwhile."""
+        """Connect and join the group, for as long as it takes; False when ``stopped`` ends first."""
         self._consumer.subscribe(list(self._topics), listener=self)
         starting: asyncio.Future[None] = asyncio.ensure_future(start_client(self._consumer))
         either: list[asyncio.Future[Any]] = [starting, stopped]
@@ -220,7 +220,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
 
     async def _leave(self) -> None:
         """Drain, leave the group, close the producers: in this order the next owner starts at once and cleanly."""
-        # Also those that a rebalance has just taken away: leaving must not cut off what they are bringing to an end.
+        # Also those that a rebalance has just revoked: leaving must not cut off their last transaction.
         await self._drain(set(self._running))
         while self._draining:
             await asyncio.wait(set(self._draining.values()))
@@ -241,9 +241,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             return
         numbers = {tp.partition for tp in given}
         if given != {TopicPartition(topic, number) for topic in self._topics for number in numbers}:
-            self._fail(ConfigError(f"group {self._group} gave out topics of one partition to different members"))
+            self._fail(
+                ConfigError(f"group {self._group}: topics of one partition number were assigned to different members")
+            )
             return
-        self._watch.assigned(time.monotonic())
+        self._watch.assigned(self._steady())
         self._joined = True
         log.info("partitions_assigned", group=self._group, partitions=sorted(numbers))
         for number in sorted(numbers):
@@ -256,12 +258,12 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             )
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Wait until the batches at hand have ended; producers and stores stay, dormant."""
+        """Wait until the running batches have ended; producers and stores are kept, dormant."""
         numbers = {tp.partition for tp in revoked}
         if numbers:
             log.info("partitions_revoked", group=self._group, partitions=sorted(numbers))
         await self._drain(numbers | set(self._running))
-        # also for those that `_leave` is draining: the rebalance must not give them away before their last transaction
+        # also for those that `_leave` is draining: the rebalance must not reassign them before their last transaction
         if draining := [self._draining[number] for number in numbers if number in self._draining]:
             await asyncio.wait(draining)
 
@@ -272,7 +274,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             self._fail(error)
         except asyncio.CancelledError:
             raise
-        except Exception as error:  # a bug of ours must stop loudly, not leave one partition silent
+        except Exception as error:  # a bug must stop the worker, not leave one partition silent
             log.exception("partition_crashed", group=self._group, partition=number)
             self._fail(error)
 
@@ -281,7 +283,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             self._failed.set_exception(error)
 
     async def _drain(self, numbers: set[int]) -> None:
-        """End the ownership: batches finish within the limit, or are cancelled and their producers dropped."""
+        """End the ownership: batches finish within the limit, or are cancelled and their producers discarded."""
         tasks = {number: self._running.pop(number) for number in numbers if number in self._running}
         self._draining.update(tasks)
         for number in tasks:

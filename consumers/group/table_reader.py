@@ -1,6 +1,6 @@
 """Reading a topic from outside the lanes, as a table or as one key's history: what operators' commands need.
 
-Unlike a restore it stops at the last stable offset, so that a frozen worker's open transaction cannot hold an operator up.
+Unlike a restore it stops at the last stable offset, so that a frozen worker's open transaction does not delay an operator.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ async def read_table(
         key: Read only this key, from the one partition where it hashes to.
 
     Raises:
-        ConfigError: The topic is missing.
+        ConfigError: The topic does not exist.
         BrokerUnavailable: Kafka cannot be reached or does not answer.
     """
     table: dict[str, bytes] = {}
@@ -53,7 +53,7 @@ async def read_history(connection: KafkaConnection, prefix: str, topic: Topic, *
     """The committed values of one key that the topic still has, the oldest first, as they were when reading began.
 
     Raises:
-        ConfigError: The topic is missing.
+        ConfigError: The topic does not exist.
         BrokerUnavailable: Kafka cannot be reached or does not answer.
     """
     history: list[bytes] = []
@@ -111,8 +111,8 @@ async def _drain(
     """Read each partition to its last stable offset; positions are compared, because offsets have gaps."""
     partitions = list(partitions)
     consumer.assign(partitions)
-    ends = await within(seconds, consumer.end_offsets(partitions), "a look at end offsets")
-    begins = await within(seconds, consumer.beginning_offsets(partitions), "a look at offsets")
+    ends = await within(seconds, consumer.end_offsets(partitions), "a request for end offsets")
+    begins = await within(seconds, consumer.beginning_offsets(partitions), "a request for offsets")
     open_ends = {partition: end for partition, end in ends.items() if begins[partition] < end}
     for partition in partitions:
         consumer.seek(partition, begins[partition])
@@ -127,7 +127,7 @@ async def _drain(
         quiet = 0.0 if batches else quiet + _FETCH_WAIT_MS / 1000
         for partition, end in list(open_ends.items()):
             with contextlib.suppress(KeyError):
-                if await within(seconds, consumer.position(partition), "a look at a position") >= end:
+                if await within(seconds, consumer.position(partition), "a request for a position") >= end:
                     del open_ends[partition]
         if quiet > seconds:
             raise BrokerUnavailable(f"Kafka sent nothing more of {next(iter(open_ends)).topic} for {seconds:g} s")

@@ -1,8 +1,8 @@
-"""Looks, while a worker runs, at what it looked at when it started: are the topics still as they must be?
+"""Repeats, while a worker runs, the check of its start: are the topics still as they must be?
 
-Kafka tells nobody that a topic was deleted, got more partitions or another cleanup policy. A worker that goes on reads a part of
-the records only, or loses orders, and says that it is ready. So it looks again, and stops with the line with which a new worker
-would refuse to start.
+Kafka does not notify clients that a topic was deleted, got more partitions or another cleanup policy. A worker that goes on would
+read a part of the records only, or lose orders, and report that it is ready. So it checks again, and stops with the message with
+which a new worker would refuse to start.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from statemachine.errors import BrokerUnavailable, ConfigError
 
 log = structlog.get_logger(__name__)
 
-#: Seconds between two looks.
-LOOK_SECONDS = 20.0
-#: What is wrong is looked at once more after so many seconds: a broker that has just started may not know every topic yet.
+#: Seconds between two checks.
+CHECK_SECONDS = 20.0
+#: What is wrong is checked once more after so many seconds: a broker that has just started may not know every topic yet.
 _CONFIRM_SECONDS = 5.0
 
-Look = Callable[[], Awaitable[Mapping[Topic, TopicState]]]
+ReadTopics = Callable[[], Awaitable[Mapping[Topic, TopicState]]]
 
 
 async def watch_topics(connection: KafkaConnection, prefix: str, started_with: Mapping[Topic, TopicState]) -> None:
-    """Look until cancelled, or until something is wrong. While Kafka does not answer nothing is known, and nothing is wrong.
+    """Check until cancelled, or until something is wrong. While Kafka does not answer nothing is known, and nothing is wrong.
 
     Raises:
         ConfigError: A topic is missing, or would break a guarantee.
@@ -39,7 +39,7 @@ async def watch_topics(connection: KafkaConnection, prefix: str, started_with: M
         return await check_topics(connection, prefix)
 
     while True:
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(CHECK_SECONDS)
         try:
             await compare(look, prefix, started_with)
         except ConfigError:
@@ -47,8 +47,8 @@ async def watch_topics(connection: KafkaConnection, prefix: str, started_with: M
             await compare(look, prefix, started_with)
 
 
-async def compare(look: Look, prefix: str, started_with: Mapping[Topic, TopicState]) -> None:
-    """Look once.
+async def compare(look: ReadTopics, prefix: str, started_with: Mapping[Topic, TopicState]) -> None:
+    """Check once.
 
     Raises:
         ConfigError: Something is not as it must be, or has another partition count than at the start.
@@ -65,5 +65,5 @@ async def compare(look: Look, prefix: str, started_with: Mapping[Topic, TopicSta
             raise other_partition_count(0, before, state.partitions)
         raise ConfigError(
             f"topic {prefixed(prefix, topic)}: has {state.partitions} partitions, and had {before} when this worker started; "
-            "start it again"
+            "restart it"
         )

@@ -1,12 +1,12 @@
 """How much memory unpacking may take: bounds on what aiokafka makes of the bytes that it has fetched.
 
-Kafka bounds a fetch in compressed bytes only, and 37 KB of zstd can be 1.6 GB of records. aiokafka unpacks a batch at once when
-its first record is asked for, and all batches of a fetch before it hands out the first record. So here, for every consumer of
-the process:
+Kafka bounds a fetch in compressed bytes only, and 37 KB of zstd can be 1.6 GB of records. aiokafka unpacks a whole batch when its
+first record is requested, and all batches of a fetch before it returns the first record. So here, for every consumer of the
+process:
 - One batch unpacks to ``BATCH_BYTES_MAX`` at most. A larger one is never unpacked: it is unreadable, by its offsets.
-- One call for records takes so many bytes as its ``Room`` has, and then stops. What is left is fetched again.
-Rules of the file: nothing is skipped here, a consumer's position moves over records only that it has handed out; and
-``bound_unpacking`` tries the bounds out, so that a version of aiokafka that goes round them does not start.
+- One call for records takes as many bytes as its ``FetchBudget`` has, and then stops. What is left is fetched again.
+Rules of the file: nothing is skipped here, a consumer's position passes only records that were returned; and
+``bound_unpacking`` tests the bounds, so that a worker does not start with a version of aiokafka that circumvents them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _XERIAL_HEADER_BYTES: Final = 16
 
 
 class BatchTooLarge(Exception):
-    """A batch would unpack to more than the limit. Remedy: its sender's; the partition stops and names the offsets."""
+    """A batch would unpack to more than the limit. The partition stops and names the offsets. Remedy: smaller batches."""
 
     def __init__(self, first: int | None = None, last: int | None = None) -> None:
         super().__init__(f"a batch unpacks to more than {BATCH_BYTES_MAX} bytes")
@@ -52,7 +52,7 @@ class BatchTooLarge(Exception):
         self.last = last
 
 
-class Room:
+class FetchBudget:
     """What a consumer's next call for records may still take, in bytes. Given to the consumer as its value deserializer."""
 
     __slots__ = ("left",)
@@ -60,7 +60,7 @@ class Room:
     def __init__(self) -> None:
         self.left = CALL_BYTES_MAX
 
-    def renew(self) -> None:
+    def reset(self) -> None:
         """The next call begins."""
         self.left = CALL_BYTES_MAX
 
@@ -69,15 +69,15 @@ class Room:
         return value
 
 
-def room_of(consumer: AIOKafkaConsumer) -> Room:
-    """The room of a consumer that was made with one."""
-    room = attrgetter("_value_deserializer")(consumer)
-    assert isinstance(room, Room)  # as make_consumer does
-    return room
+def budget_of(consumer: AIOKafkaConsumer) -> FetchBudget:
+    """The budget of a consumer that was made with one."""
+    budget = attrgetter("_value_deserializer")(consumer)
+    assert isinstance(budget, FetchBudget)  # as make_consumer does
+    return budget
 
 
-class _Remembered:
-    """A fetch's batches; remembers which one was handed out last."""
+class _BatchesOfFetch:
+    """The batches of a fetch, and which one was returned last."""
 
     __slots__ = ("_records", "has_next", "last")
 
@@ -87,60 +87,60 @@ class _Remembered:
         self.last: Any = None
 
     def next_batch(self) -> Any:
-        """The next batch, packed as it came."""
+        """The next batch, still compressed."""
         self.last = self._records.next_batch()
         return self.last
 
 
 class BoundedRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka is untyped
-    """What was fetched for one partition, handed out while the consumer's room lasts.
+    """What was fetched for one partition, returned while the consumer's budget lasts.
 
-    It ends early when there is no room: aiokafka then takes the next offset for its position, and fetches the rest again.
+    It ends early when the budget is spent: aiokafka then takes the next offset as its position, and fetches the rest again.
     """
 
     _records_iterator: Generator[ConsumerRecord, None, None] | None
 
     def __init__(self, tp: Any, records: Any, *arguments: Any, **more: Any) -> None:
-        self._remembered = _Remembered(records)
-        super().__init__(tp, self._remembered, *arguments, **more)
-        self._room = self._value_deserializer if isinstance(self._value_deserializer, Room) else None
+        self._batches = _BatchesOfFetch(records)
+        super().__init__(tp, self._batches, *arguments, **more)
+        self._budget = self._value_deserializer if isinstance(self._value_deserializer, FetchBudget) else None
 
     def __iter__(self) -> Iterator[ConsumerRecord]:
-        """Records until the fetch or the room ends.
+        """Records until the fetch or the budget ends.
 
         Raises:
             BatchTooLarge: The next batch may not be unpacked.
         """
-        iterator, room = self._records_iterator, self._room
+        iterator, budget = self._records_iterator, self._budget
         if iterator is None:
             return
         try:
-            if room is None:
+            if budget is None:
                 yield from iterator
-            elif room.left > 0:
+            elif budget.left > 0:
                 for record in iterator:
-                    room.left -= record_bytes(record)
+                    budget.left -= record_bytes(record)
                     yield record
-                    if room.left <= 0:
+                    if budget.left <= 0:
                         break
         except BatchTooLarge as error:
-            batch = self._remembered.last
+            batch = self._batches.last
             raise BatchTooLarge(batch.base_offset, batch.next_offset - 1) from error
         self._drop(iterator)
 
     def _drop(self, iterator: Generator[ConsumerRecord, None, None]) -> None:
-        """Let the unpacked batch go at once: the iterator and this object hold each other."""
+        """Release the unpacked batch at once: the iterator and this object refer to each other."""
         iterator.close()
         self._records_iterator = None
-        self._remembered.last = None
+        self._batches.last = None
 
 
 class _Unpacker:
-    """Unpacks into memory that is kept for it, so that nothing beyond the limit is ever written."""
+    """Unpacks into memory that is reserved for it, so that nothing beyond the limit is ever written."""
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
-        self._into = mmap.mmap(-1, bytes_max)  # pages come into being when they are written
+        self._into = mmap.mmap(-1, bytes_max)  # pages are allocated when they are written
 
     def gzip(self, payload: Any) -> bytes:
         """All members of a gzip stream."""
@@ -192,9 +192,9 @@ class _Unpacker:
 
 #: Kafka's numbers of the codecs.
 _CODECS: Final = {1: "gzip", 2: "snappy", 3: "lz4", 4: "zstd"}
-#: Limit and sizes with which the bounds are tried out.
-_TRIED_BYTES_MAX: Final = 4096
-_TRIED: Final = {1000: True, 2 * _TRIED_BYTES_MAX: False}
+#: Limit and sizes with which the bounds are tested.
+_TEST_BYTES_MAX: Final = 4096
+_TEST_SIZES: Final = {1000: True, 2 * _TEST_BYTES_MAX: False}
 
 
 @cache
@@ -202,14 +202,16 @@ def bound_unpacking() -> None:
     """Put the bounds in place, for all consumers of this process.
 
     Raises:
-        ConfigError: The installed aiokafka cannot be bounded so.
+        ConfigError: The installed aiokafka cannot be bounded in this way.
     """
-    _put_in_place(_Unpacker(_TRIED_BYTES_MAX))
-    free = [name for number, name in _CODECS.items() if any(_is_read(number, n) != good for n, good in _TRIED.items())]
+    _put_in_place(_Unpacker(_TEST_BYTES_MAX))
+    unbounded = [
+        name for number, name in _CODECS.items() if any(_is_read(number, n) != good for n, good in _TEST_SIZES.items())
+    ]
     _put_in_place(_Unpacker(BATCH_BYTES_MAX))
-    if free or not hasattr(fetcher, "PartitionRecords"):
+    if unbounded or not hasattr(fetcher, "PartitionRecords"):
         raise ConfigError(
-            f"the installed aiokafka cannot be kept from unpacking {', '.join(free) or 'records'} without a limit: "
+            f"the installed aiokafka cannot be kept from unpacking {', '.join(unbounded) or 'records'} without a limit: "
             "install the version that requirements.txt names"
         )
     fetcher.PartitionRecords = BoundedRecords

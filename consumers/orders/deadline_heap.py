@@ -6,12 +6,12 @@ import heapq
 from collections.abc import Iterable
 from datetime import datetime
 
-#: The heap is swept when stale entries outnumber the live ones, and are at least this many.
-_SWEEP_MIN = 10_000
+#: The heap is rebuilt when stale entries outnumber the live ones, and are at least this many.
+_REBUILD_MIN = 10_000
 
 
 class DeadlineHeap:
-    """Earliest deadline of each order; an order's own snapshot says what is due."""
+    """The earliest deadline of each order; which deadline that is, is in the order's snapshot."""
 
     __slots__ = ("_due", "_heap")
 
@@ -35,7 +35,7 @@ class DeadlineHeap:
         elif self._due.get(order_id) != due:
             self._due[order_id] = due
             heapq.heappush(self._heap, (due, order_id))
-            if len(self._heap) > max(_SWEEP_MIN, 2 * len(self._due)):
+            if len(self._heap) > max(_REBUILD_MIN, 2 * len(self._due)):
                 self.fill(self._due.items())
 
     def next_due(self) -> datetime | None:

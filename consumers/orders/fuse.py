@@ -1,4 +1,4 @@
-"""The fuse of dead-lettering: a bad deploy must stop, not empty the topic into the dead letters."""
+"""The fuse of dead-lettering: a bad deploy must stop a partition, not turn its topic into dead letters."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Fuse:
             self._dead -= old_dead
         if self._records_min and self._records >= self._records_min and self._dead * 2 > self._records:
             raise FuseBlown(
-                f"{self._dead} of the last {self._records} records became dead letters, so the partition stopped before it set "
-                "more aside; find out what changed, then restart the worker (with ORDERFLOW_FUSE_RECORDS=0 it sets them aside "
-                "all the same)"
+                f"{self._dead} of the last {self._records} records became dead letters, so the partition stopped before it wrote "
+                "more of them; find out what changed, then restart the worker (with ORDERFLOW_FUSE_RECORDS=0 it writes them "
+                "nevertheless)"
             )

@@ -1,7 +1,7 @@
 """What the order lane does with one batch: record → decode → decide → transaction (``OrderLogic.step``). Free of I/O.
 
 Rules of the file: every record ends in exactly one of change, same fact, parked, forwarded or dead letter; nothing outside the
-overlay, the outbox and the batch's own notes is touched, because a batch whose transaction fails never happened.
+overlay, the outbox and the notes of the batch is changed, because a batch whose transaction fails must leave no trace.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class OrderLogic:
                 self._heap.set(order_id, min(deadline.due for deadline in waiting.deadlines))
 
     def committed(self, changes: Mapping[str, bytes | None]) -> None:
-        """The batch happened: its deadlines count from now on."""
+        """The batch has committed: its deadlines count from now on."""
         for order_id, due in self._dues.items():
             self._heap.set(order_id, due)
         self._dues = {}

@@ -1,8 +1,8 @@
 """Repair of a partition that stopped because its committed offsets and its position record disagree.
 
-An operator decides which of the two is right; both are then written to the same values in one transaction, with the reason
-kept in the position record's headers. The init fences whoever still works on the partition, and a new incarnation makes every
-store of it stale, so the next owner restores.
+An operator decides which of the two is right; both are then set to the same values in one transaction, with the reason in the
+position record's headers. The init fences any worker that still has the partition, and a new incarnation makes every store of it
+stale, so the next owner restores.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from statemachine.errors import BrokerUnavailable, ConfigError, UnreadableTable
 Use = Literal["positions", "committed"]
 
 
-class Acceptance(msgspec.Struct, frozen=True):
-    """What is there and what would be, by input topic; an offset of None is missing."""
+class OrderOffsetRepair(msgspec.Struct, frozen=True):
+    """The offsets that were found and those to go on with, by input topic; None: there is none."""
 
     partition: int
     committed: dict[str, int | None]
@@ -41,11 +41,11 @@ class Acceptance(msgspec.Struct, frozen=True):
 
     @property
     def agrees(self) -> bool:
-        """Nothing to repair: both say what would be accepted."""
+        """Nothing to repair: both are what would be accepted."""
         return self.committed == self.accepted and self.position == self.accepted
 
 
-async def accept_partition(
+async def repair_order_offsets(
     connection: KafkaConnection,
     prefix: str,
     number: int,
@@ -55,8 +55,8 @@ async def accept_partition(
     reason: str,
     apply: bool,
     timestamp_ms: int,
-) -> Acceptance:
-    """Show, or with ``apply`` carry out, the acceptance of one side of a disagreement.
+) -> OrderOffsetRepair:
+    """Show, or with ``apply`` write, the offsets of one side of a disagreement.
 
     Offsets outside what Kafka has are moved to the nearest end of it: what was deleted cannot be read again.
 
@@ -84,7 +84,7 @@ async def accept_partition(
         available = {name: (begins[tp], ends[tp]) for tp, name in inputs.items()}
         other = committed if use == "positions" else ({} if record is None else dict(record.next_offsets))
         accepted = _within_reach(chosen, other, available, use)
-        found = Acceptance(
+        found = OrderOffsetRepair(
             number, committed, None if record is None else dict(record.next_offsets), available, accepted, applied=False
         )
         if not apply:
@@ -108,7 +108,7 @@ async def accept_partition(
 
 
 def _readable(value: bytes | None, topic: str, number: int) -> PositionRecord | None:
-    """The position record; one that cannot be read is none, and is what is being repaired."""
+    """The position record; None when there is none, or when it cannot be read, which is what is being repaired."""
     try:
         return None if value is None else decode_position(value, topic, number)
     except UnreadableTable:
@@ -124,7 +124,7 @@ async def _committed(
         await within(limit, start_client(consumer), "the start of a consumer")
         consumer.assign(list(inputs))
         return {
-            name: await within(limit, consumer.committed(tp), "a look at committed offsets")
+            name: await within(limit, consumer.committed(tp), "a request for committed offsets")
             for tp, name in inputs.items()
         }
     except KafkaError as error:
@@ -141,7 +141,7 @@ def _within_reach(
         offset = chosen.get(name)
         if offset is None:
             known = any(one is not None for one in chosen.values())
-            if known and other.get(name) is None:  # neither side ever read this topic: its beginning loses nothing
+            if known and other.get(name) is None:  # no side has ever read this topic: its beginning loses nothing
                 accepted[name] = begin
                 continue
             otherwise = "committed" if use == "positions" else "positions"

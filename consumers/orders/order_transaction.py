@@ -75,7 +75,7 @@ class OrderTransaction:
                 self._outbox.add(self._outputs.commands, effect.order_id.encode(), value)
 
     def set_aside(self, record: Record, cause: Cause | None, reason: Reason, detail: str) -> None:
-        """Add a dead letter; and for the service that sent a public event, the news that it was refused."""
+        """Add a dead letter; and for the sender of a public event, a change that says that it was refused."""
         self.counts["dead"] += 1
         self.counts[f"dead.{reason}"] += 1
         if cause is not None and not is_our_own(cause):
@@ -120,5 +120,5 @@ def _without_origin(headers: Headers) -> Headers:
 
 
 def is_our_own(cause: Cause) -> bool:
-    """An outcome or a webhook that a lane of ours wrote: nobody outside waits for news of it."""
+    """Whether a lane of ours wrote it, as an outcome or a webhook: then no sender waits for an answer."""
     return cause.topic in (Topic.INBOX, Topic.DR_WEBHOOKS) and cause.type.startswith("digitalriver.")

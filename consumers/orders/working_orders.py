@@ -71,7 +71,7 @@ class WorkingOrders:
         return working
 
     def replace(self, working: WorkingOrder, order: Order, record: Record, event: Event) -> bool:
-        """Change the order, unless its snapshot would grow past its limit: then a dead letter, and a person is told."""
+        """Change the order; if its snapshot would exceed the limit, the event is a dead letter and the order gets attention."""
         bound = working.size_bound + len(record.value or b"") * _GROWTH_FACTOR + _GROWTH_BYTES
         if bound > self._bytes_max:
             bound = len(encode_snapshot(order))

@@ -1,4 +1,5 @@
-"""One partition in one process: take-over, restore, the loop of batch, decision and transaction, and handing over.
+"""One partition in one process: take-over, restore, the loop of batch, step and transaction, and leaving.
 
-Knows no consumer group and no lane.
+What a lane does with a record is not here, and nothing here knows the consumer group: the folder imports no other folder of
+``consumers``.
 """

@@ -1,7 +1,7 @@
-"""Reading compacted topics to their very end, outside the consumer group.
+"""Reading compacted topics to their end, and offsets, outside the consumer group.
 
 Rules of the file: the end is the high watermark, taken after the partition's producer was initialised. A read_committed end
-below it means that somebody's transaction is still open there; then we wait under a limit and fail, we never start on half a
+below it means that a transaction is still open there: the reader waits for it up to a limit and fails, it never returns half a
 changelog. Offsets in compacted topics have gaps and end in control records, so only positions are compared, never counts.
 """
 
@@ -32,13 +32,13 @@ def text_key(read: ReadRecord, topic: str) -> str:
     """The key of a record of a table.
 
     Raises:
-        UnreadableTable: It is no text.
+        UnreadableTable: It is not valid UTF-8.
     """
     try:
         return (read.key or b"").decode()
     except UnicodeDecodeError:
         raise UnreadableTable(
-            f"the key at offset {read.offset} of {topic} is not UTF-8: remove the record by a tombstone"
+            f"the key at offset {read.offset} of {topic} is not valid UTF-8: remove it with a tombstone"
         ) from None
 
 
@@ -50,7 +50,7 @@ async def stop_consumer(consumer: AIOKafkaConsumer, seconds: float) -> None:
     """Stop a consumer under a limit and swallow what aiokafka raises on the way.
 
     ``consumer.stop()`` raises ``CancelledError`` by itself when the broker is gone; only a cancellation of the calling task is
-    let through, or a shutdown would stop half way.
+    re-raised, or a shutdown would end half way.
     """
     task = asyncio.current_task()
     try:
@@ -64,13 +64,13 @@ async def stop_consumer(consumer: AIOKafkaConsumer, seconds: float) -> None:
 
 
 class ChangelogReader:
-    """Reads the compacted topics of a partition. One per worker; calls for several partitions run side by side."""
+    """Reads the compacted topics of partitions. One per lane; calls for several partitions run concurrently."""
 
     def __init__(self, connection: KafkaConnection) -> None:
         self._connection = connection
         self._limit = connection.limits.operation_seconds
-        self._looker: AIOKafkaConsumer | None = None
-        self._looking = asyncio.Lock()
+        self._offset_client: AIOKafkaConsumer | None = None
+        self._offset_lock = asyncio.Lock()
 
     def _new(self, isolation: str) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
@@ -106,7 +106,7 @@ class ChangelogReader:
         Raises:
             BrokerUnavailable: Not answered within the limit.
         """
-        return await self._look(lambda looker: looker.end_offsets(list(partitions)))
+        return await self._ask_offsets(lambda client: client.end_offsets(list(partitions)))
 
     async def beginnings(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """First available offsets.
@@ -114,37 +114,37 @@ class ChangelogReader:
         Raises:
             BrokerUnavailable: Not answered within the limit.
         """
-        return await self._look(lambda looker: looker.beginning_offsets(list(partitions)))
+        return await self._ask_offsets(lambda client: client.beginning_offsets(list(partitions)))
 
-    async def _look(
+    async def _ask_offsets(
         self, ask: Callable[[AIOKafkaConsumer], Awaitable[dict[TopicPartition, int]]]
     ) -> dict[TopicPartition, int]:
-        """Ask for offsets with a consumer that is kept for that; after an error the next look makes a new one."""
-        async with self._looking:
-            if self._looker is None:
+        """Ask for offsets with a consumer that is kept for that; after an error the next call makes a new one."""
+        async with self._offset_lock:
+            if self._offset_client is None:
                 fresh = self._new("read_uncommitted")
                 try:
                     await self._started(fresh)
                 except BaseException:
                     await stop_consumer(fresh, self._connection.limits.stop_seconds)
                     raise
-                self._looker = fresh
-            looker = self._looker
+                self._offset_client = fresh
+            client = self._offset_client
         try:
-            return dict(await within(self._limit, ask(looker), "a look at offsets"))
+            return dict(await within(self._limit, ask(client), "a request for offsets"))
         except (KafkaError, AssertionError, BrokerUnavailable) as error:
-            async with self._looking:
-                if self._looker is looker:
-                    self._looker = None
-                    await stop_consumer(looker, self._connection.limits.stop_seconds)
-            raise BrokerUnavailable(f"Kafka did not tell its offsets: {type(error).__name__}") from error
+            async with self._offset_lock:
+                if self._offset_client is client:
+                    self._offset_client = None
+                    await stop_consumer(client, self._connection.limits.stop_seconds)
+            raise BrokerUnavailable(f"Kafka did not return its offsets: {type(error).__name__}") from error
 
     async def close(self) -> None:
         """Close the kept consumer; never longer than the stop limit."""
-        async with self._looking:
-            looker, self._looker = self._looker, None
-            if looker is not None:
-                await stop_consumer(looker, self._connection.limits.stop_seconds)
+        async with self._offset_lock:
+            client, self._offset_client = self._offset_client, None
+            if client is not None:
+                await stop_consumer(client, self._connection.limits.stop_seconds)
 
     async def last_value(self, partition: TopicPartition) -> bytes | None:
         """The newest committed value in a partition, read to the high watermark; None when there is none.
@@ -161,7 +161,7 @@ class ChangelogReader:
                 stop, start, step = start, max(begin, start - step), step * 10
                 consumer.seek(partition, start)
                 newest = _Newest()
-                # what lies between stop and end was seen to hold no committed record
+                # between stop and end there is no committed record: that was read before
                 await self._drain(consumer, partition, stop, newest.take)
                 if newest.value is not None:
                     return newest.value
@@ -195,19 +195,19 @@ class ChangelogReader:
         *,
         records_max: int | None = None,
     ) -> None:
-        """Read from the current position until it reaches ``end``; stuck for longer than the limit is an error.
+        """Read from the current position until it reaches ``end``; no progress for longer than the limit is an error.
 
-        ``records_max``: between two turns of the loop.
+        ``records_max``: for each turn of the event loop.
         """
         loop = asyncio.get_running_loop()
         moved = loop.time()
-        position = await within(self._limit, consumer.position(partition), "a look at a position")
+        position = await within(self._limit, consumer.position(partition), "a request for a position")
         while position < end:
             for records in (await consumer.getmany(partition, timeout_ms=50, max_records=records_max)).values():
                 for record in records:
                     take(record)
             await asyncio.sleep(0)
-            now_at = await within(self._limit, consumer.position(partition), "a look at a position")
+            now_at = await within(self._limit, consumer.position(partition), "a request for a position")
             if now_at != position:
                 position, moved = now_at, loop.time()
             elif loop.time() - moved > self._limit:
@@ -218,7 +218,7 @@ class ChangelogReader:
 
 
 class _Newest:
-    """Remembers the last value that it was handed."""
+    """Keeps the last value that it was given."""
 
     def __init__(self) -> None:
         self.value: bytes | None = None
@@ -230,15 +230,18 @@ class _Newest:
 
 
 class OffsetReader(ChangelogReader):
-    """Also tells what a group has committed. One per worker; the client behind it is kept until an error."""
+    """Also reads what a group has committed, with its metadata, which aiokafka's consumer does not return.
+
+    One per lane; the admin client behind it is kept until an error.
+    """
 
     def __init__(self, connection: KafkaConnection) -> None:
         super().__init__(connection)
         self._admin: AIOKafkaAdminClient | None = None
-        self._asking = asyncio.Lock()
+        self._admin_lock = asyncio.Lock()
 
     async def committed(self, group: str, partition: TopicPartition) -> tuple[int, str] | None:
-        """The group's committed offset and what was written beside it; None when there is none.
+        """The group's committed offset and its metadata; None when there is none.
 
         Never stale when the partition's producer was initialised before: Kafka answers an init only after the offsets of
         earlier transactions are written.
@@ -246,16 +249,16 @@ class OffsetReader(ChangelogReader):
         Raises:
             BrokerUnavailable: Not answered within the limit.
         """
-        async with self._asking:
+        async with self._admin_lock:
             try:
                 if self._admin is None:
                     self._admin = AIOKafkaAdminClient(**self._connection.client_options())
                     await within(self._limit, start_client(self._admin), "the start of an admin client")
                 asked = self._admin.list_consumer_group_offsets(group, partitions=[partition])
-                found = (await within(self._limit, asked, "a look at committed offsets")).get(partition)
+                found = (await within(self._limit, asked, "a request for committed offsets")).get(partition)
             except (KafkaError, AssertionError, OSError, BrokerUnavailable) as error:
                 await self._close_admin()
-                raise BrokerUnavailable(f"Kafka did not tell its committed offsets: {type(error).__name__}") from error
+                raise BrokerUnavailable(f"Kafka did not return committed offsets: {type(error).__name__}") from error
         return None if found is None or found.offset < 0 else (found.offset, found.metadata)
 
     async def _close_admin(self) -> None:
@@ -268,6 +271,6 @@ class OffsetReader(ChangelogReader):
 
     async def close(self) -> None:
         """Close the kept clients; never longer than the stop limit each."""
-        async with self._asking:
+        async with self._admin_lock:
             await self._close_admin()
         await super().close()

@@ -16,7 +16,7 @@ from consumers.ownership.logic import Batch, PartitionLogic
 from consumers.ownership.options import PartitionContext
 from producers.connection import within
 
-#: A clock that is set back or forward is noticed after this long.
+#: After so long at most a clock that was set back or forward is noticed.
 _CLOCK_CHECK_SECONDS = 60.0
 #: How often a deadline that is due looks whether the backlog has been read.
 _BACKLOG_CHECK_SECONDS = 0.02
@@ -117,7 +117,7 @@ class DeadlineIntake:
     async def committed_offset(self, partition: TopicPartition) -> int | None:
         """The group's committed offset; None when there is none."""
         offset: int | None = await within(
-            self._limit, self._consumer.committed(partition), "a look at committed offsets"
+            self._limit, self._consumer.committed(partition), "a request for committed offsets"
         )
         return offset
 

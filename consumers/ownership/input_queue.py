@@ -22,7 +22,7 @@ class InputQueue:
     """The unread records of one partition number, of all its input topics together."""
 
     def __init__(self, context: PartitionContext, *, wake: asyncio.Event, leaving: asyncio.Event) -> None:
-        """``wake``: set when there is something to look at; ``leaving``: set when the partition has to end its period."""
+        """``wake``: set when there may be something to do; ``leaving``: set when the partition is to leave."""
         self._consumer = context.consumer
         self._limit = context.connection.limits.operation_seconds
         self._inputs = {tp.topic: tp for tp in context.inputs}
@@ -74,7 +74,7 @@ class InputQueue:
         return records
 
     async def wait(self, seconds: float) -> bool:
-        """Wait until there is something to look at; False when there is nothing within ``seconds``."""
+        """Wait until there may be something to do; False when nothing came within ``seconds``."""
         self.wake.clear()
         try:
             await asyncio.wait_for(self.wake.wait(), seconds)
@@ -103,7 +103,7 @@ class InputQueue:
         """
         for topic, tp in self._inputs.items():
             if not self._unread[topic]:
-                position = await within(self._limit, self._consumer.position(tp), "a look at a position")
+                position = await within(self._limit, self._consumer.position(tp), "a request for a position")
                 if self._leaving.is_set():
                     return
                 if not self._unread[topic]:

@@ -2,7 +2,8 @@
 
 Kafka fences a writer of records, but nothing fences an HTTP request. So a call may start only within ``seconds`` (L) of the begin
 of the last transaction that the partition's producer committed: a successor inits its producer, which ends our commits, and
-waits L before it calls. The clock must go on while the process is frozen and, where the system has one, while the machine sleeps.
+waits L before it calls. The clock must advance while the process is frozen and, where the system has such a clock, while the
+machine is suspended.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable
 
 from statemachine.errors import Disposition, OrderflowError
 
-#: L in seconds; a successor waits as long, so it is short, and a transaction takes about a hundredth of it.
+#: L in seconds. A successor waits as long, so it is short; a transaction takes about a hundredth of it.
 LEASE_SECONDS = 5.0
 
 
@@ -39,11 +40,11 @@ class Lease:
         self._renewed_at: float | None = None
 
     def renew(self, begun_at: float) -> None:
-        """A transaction that began at ``begun_at`` has committed. Its begin counts: nobody had fenced us by then."""
+        """A transaction that began at ``begun_at`` has committed. Its begin counts: we were not fenced by then."""
         self._renewed_at = begun_at
 
     def drop(self) -> None:
-        """Give the lease up: the producer failed, or somebody else owns the partition."""
+        """Give the lease up: the producer failed, or another worker owns the partition."""
         self._renewed_at = None
 
     @property
@@ -62,7 +63,7 @@ class Lease:
 
 
 class StepLease(Lease):
-    """The lease of a partition that writes at Digital River beside its transactions, each of which renews it."""
+    """The lease of a partition that writes at Digital River between its transactions, each of which renews it."""
 
     __slots__ = ("_write_from",)
 
@@ -78,10 +79,10 @@ class StepLease(Lease):
 
     @property
     def wait_seconds(self) -> float:
-        """How long until the lease of an old owner is over."""
+        """Seconds until the lease of the previous owner is over."""
         return max(0.0, self._write_from - self._clock())
 
     @property
     def is_old(self) -> bool:
-        """A lease that is half over would often end on the way to the wire."""
+        """A lease that is half over would often end before the request is written."""
         return self.age > self.seconds / 2

@@ -20,7 +20,7 @@ class LaneTopics:
 
     #: Full name by contract name.
     inputs: Mapping[str, str]
-    #: None for a lane that keeps nothing: its overlay stays empty.
+    #: None for a lane without a table: its overlay stays empty.
     changelog: str | None
     #: None for a lane without a position record: then every init is followed by a restore.
     positions: str | None
@@ -29,7 +29,7 @@ class LaneTopics:
 
 @dataclass(frozen=True, slots=True)
 class LaneOptions:
-    """How a lane works; times in seconds."""
+    """Batching and limits of a lane; times in seconds."""
 
     batch_records_max: int = 1000
     #: Least time between the starts of two transactions of a partition: 20 a second at most.
@@ -38,7 +38,7 @@ class LaneOptions:
     queue_records_max: int = 4000
     heartbeat_seconds: float = 3.0
     backoff_seconds_max: float = 5.0
-    #: A partition that has got nothing done for so long, because it fails, goes on trying and is a problem that a person is told.
+    #: A partition that has made no progress for so long, because of failures, reports a problem; it goes on retrying.
     trouble_seconds_max: float = 60.0
     #: How long a position record may differ from the committed offsets before the partition is stopped.
     position_wait_seconds: float = 10.0
@@ -71,7 +71,7 @@ class PartitionContext:
     incarnation: str
     #: UTC now.
     clock: Callable[[], datetime]
-    #: Seconds of a clock that nobody sets.
+    #: Seconds of a monotonic clock.
     steady: Callable[[], float] = steady_clock
     #: For fault-injection tests: points of a transaction.
     probe: Probe | None = None

@@ -1,11 +1,13 @@
-"""The periods in which a process owns a partition: assigned → fenced → (restoring) → running → draining → revoked.
+"""The life cycle of an owned partition: assigned → fenced → (restoring) → running → draining → revoked.
 
-What all lanes have in common. Rules of the file:
-- A take-over that did not come to its end has proven nothing: only a whole one may be resumed, and only with its own producer.
-- After any error the partition starts again at *fenced*, or as its disposition says; trouble that lasts is told to a person.
-- A revoke ends a take-over at once: the rebalance, and with it every other partition, waits for us.
-- What only a restart may end (the fuse) is kept over rebalances.
-What is read, called or written is the lane's: each lane's partition.
+The same for all lanes. Rules of the file:
+- A take-over that was cancelled has proven nothing: only a complete one may be resumed, and only with its own producer.
+- After any error the partition starts again at *fenced*, or does what the error's disposition says; trouble that lasts becomes
+  the partition's problem, which fails readiness.
+- A revoke cancels a take-over at once: the rebalance, and with it every other partition, waits for it.
+- A stop that only a restart may end (the fuse) outlasts rebalances.
+What is read, called or written belongs to the lane: it implements the abstract methods, which call nothing of the life cycle but
+the small steps of this class (``_rest``, ``_become``, ``_worked``, ``_pause_reading``).
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ _QUEUE_BYTES_MIN = 1024 * 1024
 
 
 class PartitionState(StrEnum):
-    """Where a partition is in its life."""
+    """Where a partition is in its life cycle."""
 
     ASSIGNED = "assigned"
     FENCED = "fenced"
@@ -53,7 +55,7 @@ class PartitionState(StrEnum):
     RUNNING = "running"
     DRAINING = "draining"
     REVOKED = "revoked"
-    #: Something that only a person can settle: see ``problem``.
+    #: Only a person can resolve it: see ``problem``.
     STOPPED = "stopped"
 
 
@@ -81,7 +83,7 @@ class PartitionOwner(ABC):
         consumer: AIOKafkaConsumer,
         steady: Callable[[], float],
     ) -> None:
-        """``steady``: a clock in seconds that nobody sets."""
+        """``steady``: seconds of a monotonic clock."""
         self.number = number
         self.state = PartitionState.REVOKED
         self.problem: str | None = None
@@ -94,17 +96,17 @@ class PartitionOwner(ABC):
         self._wake = asyncio.Event()
         self._leaving = asyncio.Event()
         self._watch = ProgressWatch(number, options.trouble_seconds_max)
-        #: The last take-over came to its end: what is at hand was proven under the producer that is kept.
+        #: The last take-over was completed: what is in memory was proven under the producer that is kept.
         self._taken = False
-        self._held: FuseBlown | None = None
+        self._blown_fuse: FuseBlown | None = None
         self._turns = asyncio.Semaphore(TAKE_OVERS_MAX)
         #: A partition that holds so many bytes unread asks for no more.
         self.queue_bytes_max = _QUEUE_BYTES_MAX
 
-    # -- seen from the membership
+    # -- called by the membership
 
     def share(self, turns: asyncio.Semaphore, partitions: int) -> None:
-        """Take turns with the other ``partitions`` of the process when taking over, and share its memory with them."""
+        """Share the turns of take-overs, and the memory for unread records, with the other ``partitions`` of the process."""
         self._turns = turns
         self.queue_bytes_max = max(_QUEUE_BYTES_MIN, min(_QUEUE_BYTES_MAX, _QUEUES_BYTES_MAX // max(1, partitions)))
 
@@ -122,25 +124,25 @@ class PartitionOwner(ABC):
         """The offset after the last record that was fed, or from which reading began: where reading goes on."""
 
     def lost_offset(self, detail: str) -> None:
-        """The broker no longer has the offset that we would read next, or nobody can read what is there."""
+        """The broker no longer has the offset to be read next, or the client cannot read what is there."""
         self._stop_for(PositionGap(detail))
         self.leave()
 
     def leave(self) -> None:
-        """Ask ``run`` to finish what is at hand and return."""
+        """Ask ``run`` to finish the current transaction and return."""
         if self.state is PartitionState.RUNNING:
             self._become(PartitionState.DRAINING)
         self._leaving.set()
         self._wake.set()
 
     def revoked(self) -> None:
-        """The partition is no longer ours. What was proven is kept, dormant."""
+        """The partition is no longer ours. Producer and store are kept, dormant."""
         if self.state is not PartitionState.STOPPED:
             self._become(PartitionState.REVOKED)
 
     @abstractmethod
     async def close(self) -> None:
-        """Give everything back for good."""
+        """Release everything; the partition is not used again."""
 
     # -- one period of ownership
 
@@ -150,8 +152,8 @@ class PartitionOwner(ABC):
         Raises:
             OrderflowError: With disposition STOP: the whole worker must stop.
         """
-        if self._held is not None:
-            self._stop_for(self._held)
+        if self._blown_fuse is not None:
+            self._stop_for(self._blown_fuse)
             return
         self._leaving.clear()
         self._watch.forget()
@@ -181,10 +183,10 @@ class PartitionOwner(ABC):
             await self._ended()
 
     async def _own(self) -> bool:
-        """Resume or take over; False when told to leave before that was done."""
+        """Resume or take over; False when the partition has to leave before that is done."""
         if self._taken:
             async with self._turns:
-                if self._leaving.is_set():  # while it waited for its turn: what was proven stays so
+                if self._leaving.is_set():  # while it waited for its turn: what was proven stays proven
                     return False
                 resumed = await self._resume()
             if resumed:
@@ -206,8 +208,8 @@ class PartitionOwner(ABC):
         say = log.bind(partition=self.number, group=self._group, error=error, kind=type(error).__name__)
         match error.disposition:
             case Disposition.REFENCE:
-                # Fenced: what we have may be behind. Wait until a heartbeat had the time to tell that we are no longer a member;
-                # if the partition is still ours then, begin again. Letting it go would leave it unserved.
+                # Fenced: the store may be behind. Wait until a heartbeat had the time to report that this member was removed;
+                # if the partition is still ours then, begin again. Giving it up would leave it without an owner.
                 say.warning("partition_fenced")
                 self._note_failure(error, in_work=in_work)
                 await self._forget()
@@ -224,7 +226,7 @@ class PartitionOwner(ABC):
                 await self._rest(self._options.backoff_seconds_max)
             case Disposition.STOP_PARTITION | Disposition.DEAD_LETTER:  # such as a snapshot that cannot be read
                 if isinstance(error, FuseBlown):
-                    self._held = error
+                    self._blown_fuse = error
                 self._stop_for(error)
                 return False
             case _:
@@ -232,16 +234,16 @@ class PartitionOwner(ABC):
         return True
 
     def _note_failure(self, error: OrderflowError, *, in_work: bool) -> None:
-        """Tell a person, once, when nothing has been done for too long; it is tried again all the same."""
-        told = self._watch.problem is not None
+        """Report a problem, logged once, when there was no progress for too long; retries go on."""
+        reported = self._watch.problem is not None
         problem = self._watch.failed(error, self._steady(), in_work=in_work)
         if problem is not None and not self._leaving.is_set():
-            if not told:
+            if not reported:
                 log.error("partition_in_trouble", partition=self.number, group=self._group, reason=problem)
             self.problem = problem
 
     def _worked(self) -> None:
-        """Something was committed: trouble, if there was any, is over."""
+        """Something was committed: a problem, if there was one, is over."""
         if self._watch.worked():
             self.problem = None
 
@@ -252,7 +254,7 @@ class PartitionOwner(ABC):
         log.error("partition_stopped", partition=self.number, group=self._group, reason=self.problem)
 
     async def _rest(self, seconds: float) -> None:
-        """Wait, but not past a revoke."""
+        """Wait for ``seconds``, or until the partition has to leave."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._leaving.wait(), seconds)
 
@@ -267,37 +269,37 @@ class PartitionOwner(ABC):
             log.debug("partition_state", partition=self.number, group=self._group, old=self.state, new=state)
             self.state = state
 
-    # -- the lane's
+    # -- implemented by the lane
 
     @abstractmethod
     async def _resume(self) -> bool:
-        """Go on with what is kept, if a transaction with the kept producer commits: then nobody has been there."""
+        """Go on with what is kept, if a transaction with the kept producer commits: then nobody else was the owner."""
 
     @abstractmethod
     async def _take_over(self) -> None:
-        """Fence, then find out where the partition stands; may be cut off at any await.
+        """Fence, then find out how far the partition has come; may be cancelled at any await.
 
-        Whatever asks Kafka for much waits for its turn (``_turns``); what only waits does not hold one.
+        What reads much from Kafka waits for its turn (``_turns``); what only waits does not hold one.
         """
 
     @abstractmethod
     def _start_reading(self) -> None:
-        """Set the positions and let records come in; nothing when leaving."""
+        """Seek and resume the consumer; do nothing when leaving."""
 
     @abstractmethod
     async def _work(self) -> None:
-        """Work until told to leave."""
+        """Work until the partition has to leave."""
 
     @abstractmethod
     async def _forget(self) -> None:
-        """Drop what is at hand: it may be behind."""
+        """Drop what is in memory: it may be behind."""
 
     async def _finish(self) -> None:
-        """Told to leave: bring to an end what is on its way."""
+        """The partition leaves: complete what is in progress."""
         return
 
     async def _ended(self) -> None:
-        """The period is over, however it ended."""
+        """The period of ownership is over, whatever ended it."""
         return
 
 

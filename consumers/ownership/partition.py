@@ -102,7 +102,7 @@ class OwnedPartition(PartitionOwner):
         try:
             while not self._leaving.is_set():
                 if self._producer is not None:
-                    # Before the wait: what is still on its way may arrive while nothing is written.
+                    # Before the wait: a delayed request may still arrive while nothing is written.
                     await self._producer.renew()
                 batch = await self._next_batch()
                 if batch is not None:
@@ -112,7 +112,7 @@ class OwnedPartition(PartitionOwner):
             raise
 
     async def _next_batch(self) -> Batch | None:
-        """Wait until something is to be written; None when everything must be looked at again, or the partition leaves."""
+        """Wait until something is to be written; None when everything must be checked again, or the partition leaves."""
         wait = await self._intake.wait_seconds()
         if self._leaving.is_set():
             return None
@@ -138,7 +138,7 @@ class OwnedPartition(PartitionOwner):
         if producer is None or proven is None or logic is None:
             raise TransactionAborted("the partition lost its producer or its store")
         if batch.records and self._lease is not None and not await self._hold_lease(self._lease, producer, proven):
-            return  # revoked while an old owner's lease ran out
+            return  # revoked while the previous owner's lease ran out
         overlay, outbox = Overlay(proven.store), self._outbox(producer)
         await logic.step(batch, overlay, outbox)
         for key, snapshot in overlay.changes.items():  # one snapshot per order and transaction
@@ -177,7 +177,7 @@ class OwnedPartition(PartitionOwner):
             self._lease.renew(begun_at)
 
     async def _hold_lease(self, lease: StepLease, producer: TransactionalProducer, proven: ProvenStore) -> bool:
-        """Wait until no old owner may write, and begin with a fresh lease; False when the partition leaves meanwhile."""
+        """Wait until no previous owner may write, then renew a lease that is old; False when the partition leaves meanwhile."""
         if lease.wait_seconds:
             await self._rest(lease.wait_seconds)
         if self._leaving.is_set():
@@ -203,7 +203,7 @@ class OwnedPartition(PartitionOwner):
         try:
             await self._transact_nothing(*at_hand)
         except OrderflowError as error:
-            log.info("partition_visited", partition=self.number, group=self._group, error=error)
+            log.info("partition_not_resumed", partition=self.number, group=self._group, error=error)
             return False
         return True
 
@@ -270,7 +270,7 @@ class OwnedPartition(PartitionOwner):
         super()._pause_reading()
 
     async def _finish(self) -> None:
-        """Told to leave: the intake ends what is on its way, and what it has to say to the next owner is committed."""
+        """The partition leaves: the intake completes what is in progress, and what the next owner must know is committed."""
         self._pause_reading()
         if not await self._intake.leave() or self._writable() is None:
             return

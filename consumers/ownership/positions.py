@@ -1,8 +1,8 @@
-"""The position record: what the last committed transaction of a partition had read, and which one it was.
+"""The position record: how far the last committed transaction of a partition had read, and its number.
 
 It is written in every transaction, into ``orderflow.positions[p]``, and has two uses:
 - checksum: its offsets equal the group's committed offsets, or the partition does not start;
-- proof: ``transaction`` and ``incarnation`` tell a worker that lost its producer whether its store is still the newest.
+- proof: ``transaction`` and ``incarnation`` show a worker that lost its producer whether its store is still current.
 """
 
 from __future__ import annotations
@@ -84,14 +84,14 @@ def freshness(
 
 
 def same_offsets(record: PositionRecord | None, committed: Mapping[str, int | None]) -> bool:
-    """Whether the record and the group's committed offsets, by contract topic, say the same."""
+    """Whether the record and the group's committed offsets, by contract topic, are equal."""
     if record is None:
         return all(offset is None for offset in committed.values())
     return dict(committed) == dict(record.next_offsets)
 
 
 def other_partition_count(partition: int, written: int, partitions: int) -> ConfigError:
-    """What stops a worker, and a repair, whose topics have ``partitions`` and not the count ``written`` of its last record."""
+    """The error for topics that have ``partitions`` partitions although the last position record has ``written``."""
     return ConfigError(
         f"partition {partition} was last written with {written} partitions, the topics have {partitions}: "
         "orders would change their partition; drain the old topics into new ones instead"

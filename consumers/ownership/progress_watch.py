@@ -1,8 +1,8 @@
-"""How long a partition has got nothing done, and what a person is told about it.
+"""How long a partition has made no progress, and how often a group is rebalanced.
 
-A take-over or a transaction that fails is tried again for as long as it takes, because most of what stops it passes: a broker
-restart, an owner that still leaves. What does not pass must not stay a warning among others, so after a limit it becomes the
-partition's problem, which fails readiness. Pure: ``now`` is an argument, in seconds of any steady clock.
+A take-over or a transaction that fails is retried without end, because most causes pass: a broker restart, an owner that is still
+leaving. A cause that lasts must not stay a warning among others, so after a limit it becomes the partition's problem, which fails
+readiness. Pure: ``now`` is an argument, in seconds of any steady clock.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections import deque
 from statemachine.errors import OrderflowError, TransactionOpen
 
 _HANGING = (
-    ". If it stays, the transaction hangs: find it with kafka-transactions.sh find-hanging, see docs/operating.md"
+    ". If this persists, the transaction hangs: find it with kafka-transactions.sh find-hanging, see docs/operating.md"
 )
 
 
 class ProgressWatch:
-    """Counts the time since something was last done, while things fail."""
+    """Measures the time since the last progress, while attempts fail."""
 
     def __init__(self, number: int, seconds_max: float) -> None:
         """``seconds_max``: failing for so long is a problem."""
@@ -25,7 +25,7 @@ class ProgressWatch:
         self._seconds_max = seconds_max
         self._since: float | None = None
         self._in_work = False
-        #: What a person has been told since the last success; None when nothing was.
+        #: What was reported since the last success; None when nothing was.
         self.problem: str | None = None
 
     def forget(self) -> None:
@@ -40,7 +40,7 @@ class ProgressWatch:
     def owned(self) -> bool:
         """The partition was taken over; True when that ends a problem.
 
-        It ends none when transactions fail: then every failure is followed by a take-over that succeeds.
+        It does not while transactions fail: then every failure is followed by a take-over that succeeds.
         """
         return not self._in_work and self.worked()
 
@@ -51,7 +51,7 @@ class ProgressWatch:
         return had_problem
 
     def failed(self, error: OrderflowError, now: float, *, in_work: bool) -> str | None:
-        """The problem, in a line, once trouble has lasted for too long; None before that.
+        """The problem, in a line, once attempts have failed for too long; None before that.
 
         ``in_work``: the partition was taken over, and what failed came after it.
         """
@@ -60,16 +60,16 @@ class ProgressWatch:
         assert self._since is not None  # begins has set it
         if now - self._since < self._seconds_max:
             return None
-        what = "gets nothing done" if self._in_work else "cannot be taken over"
+        what = "no progress" if self._in_work else "take-over fails"
         self.problem = (
-            f"partition {self._number} {what}, for {now - self._since:.0f} s now, and is tried again: {error}"
+            f"partition {self._number}: {what} for {now - self._since:.0f} s, retrying: {error}"
             f"{_HANGING if isinstance(error, TransactionOpen) else ''}"
         )
         return self.problem
 
 
 class RebalanceWatch:
-    """Counts how often a group is shared out anew: a fleet that does little else works at nothing, and no single step fails."""
+    """Counts the rebalances of a group: a fleet that does little else makes no progress, although no single step fails."""
 
     #: More in a minute than a rolling restart of a dozen workers makes.
     REBALANCES_MAX = 30
@@ -79,7 +79,7 @@ class RebalanceWatch:
         self._assigned: deque[float] = deque(maxlen=self.REBALANCES_MAX)
 
     def assigned(self, now: float) -> None:
-        """Partitions were shared out."""
+        """Partitions were assigned."""
         self._assigned.append(now)
 
     def problem(self, group: str, now: float) -> str | None:
@@ -87,6 +87,6 @@ class RebalanceWatch:
         if len(self._assigned) < self.REBALANCES_MAX or now - self._assigned[0] > self.SECONDS:
             return None
         return (
-            f"group {group} was shared out {self.REBALANCES_MAX} times within {self.SECONDS:.0f} s: do two workers have the "
-            "same ORDERFLOW_GROUP_INSTANCE_ID, or do workers die again and again?"
+            f"group {group} was rebalanced {self.REBALANCES_MAX} times in {self.SECONDS:.0f} s: do two workers have the "
+            "same ORDERFLOW_GROUP_INSTANCE_ID, or do workers crash again and again?"
         )

@@ -1,4 +1,4 @@
-"""Consumed records: what they take in memory, and what they are to the core."""
+"""Consumed records: what they take in memory, and how the pure code represents them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def record_bytes(record: ConsumerRecord) -> int:
 
 
 def record_of(consumed: ConsumerRecord, topic: Topic) -> Record:
-    """A consumed record as the pure code sees it."""
+    """A consumed record as the pure code represents it."""
     headers = tuple(consumed.headers or ())
     return Record(topic.value, consumed.partition, consumed.offset, consumed.key, consumed.value, headers)

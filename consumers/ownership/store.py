@@ -11,14 +11,14 @@ from typing import Protocol
 
 
 class Store(Protocol):
-    """The latest committed snapshot of each order of one partition."""
+    """The latest committed snapshot of each order (or SKU) of one partition."""
 
     def get(self, key: str) -> bytes | None:
         """The snapshot, or None when there is none."""
         ...
 
     def apply(self, changes: Mapping[str, bytes | None]) -> None:
-        """Take over the snapshots of a committed transaction, or of the changelog; None removes one."""
+        """Adopt the snapshots of a committed transaction, or of the changelog; None removes one."""
         ...
 
     def items(self) -> Iterator[tuple[str, bytes]]:
@@ -28,7 +28,7 @@ class Store(Protocol):
     def __len__(self) -> int: ...
 
     def close(self) -> None:
-        """Give back what the store holds outside the heap."""
+        """Release what the store holds outside the heap."""
         ...
 
 
@@ -45,7 +45,7 @@ class DictStore:
         return self._snapshots.get(key)
 
     def apply(self, changes: Mapping[str, bytes | None]) -> None:
-        """Take over the snapshots of a committed transaction, or of the changelog; None removes one."""
+        """Adopt the snapshots of a committed transaction, or of the changelog; None removes one."""
         snapshots = self._snapshots
         for key, snapshot in changes.items():
             if snapshot is None:

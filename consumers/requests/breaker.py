@@ -1,8 +1,8 @@
-"""The breaker: while Digital River cannot be asked, commands wait in Kafka instead of using up their tries.
+"""The breaker: while Digital River cannot be reached, commands wait in Kafka instead of using up their tries.
 
-Opens after several failures of transport in a row, at once when Digital River does not know the key (401: a rotated key must
-not lose commands), and when it forbids (403) calls of several orders in a row: a single one is that command's own trouble. Open,
-it lets one probe through after a growing pause; an answer closes it. Whoever probed in vain lets others go first, so that a
+It opens after several transport failures in a row, at once when Digital River does not know the key (401: a rotated key must not
+lose commands), and when it forbids (403) calls of several orders in a row: a single one is that command's own problem. While open
+it lets one probe through after a growing pause; an answer closes it. A command whose probe failed lets others go first, so that a
 command that never succeeds does not keep it open. One per process. Pure: ``now`` is an argument, in seconds of any steady clock.
 """
 
@@ -15,12 +15,12 @@ PAUSE_SECONDS, PAUSE_SECONDS_MAX = 1.0, 30.0
 FORBIDDEN_MAX = 3
 #: How long the command of the last failed probe lets others go first; the lane reads new ones within a fraction of it.
 _OTHERS_FIRST_SECONDS = 2.0
-#: How long others wait while a probe is on its way.
+#: How long others wait while a probe is in flight.
 _PROBE_WAIT_SECONDS = 0.5
 
 
 class Breaker:
-    """Closed, open, or half open with one probe on its way."""
+    """Closed, open, or half open with one probe in flight."""
 
     def __init__(
         self,
@@ -33,12 +33,12 @@ class Breaker:
         self._pause_seconds = pause_seconds
         self._pause_seconds_max = pause_seconds_max
         self._failures = 0
-        #: Answers so far. A call that was begun before the last one, and failed since, says nothing: Digital River was there.
+        #: Answers so far. A call that began before the last answer and failed after it says nothing: Digital River was there.
         self.answers = 0
         self._pauses = 0
         self._open_until: float | None = None
         self._probing = False
-        #: The command that opened it, or that probed in vain.
+        #: The command that opened it, or whose probe failed.
         self._opener: str | None = None
         #: Orders in a row that Digital River forbade a call of.
         self._forbidden: set[str] = set()
@@ -51,17 +51,17 @@ class Breaker:
         return self._open_until is None
 
     def blocked(self, now: float) -> bool:
-        """Whether a call asked for now would have to wait.
+        """Whether a call would have to wait now.
 
-        False also in an open breaker whose pause is over while nobody makes its probe: it does not close by itself.
+        False also when the breaker is open, its pause is over and no probe is in flight: it does not close by itself.
         """
         return self._open_until is not None and (now < self._open_until or self._probing)
 
     def enter(self, now: float, who: str = "") -> float:
-        """Ask for a call of command ``who``: 0 lets it through, else seconds to wait.
+        """Ask to call for command ``who``: 0 lets it through, else seconds to wait.
 
-        While open, what is let through is the one probe: ``answered``, ``failed``, ``denied``, ``forbidden`` or ``gave_up`` must
-        follow.
+        While open, the call that is let through is the probe; ``answered``, ``failed``, ``denied``, ``forbidden`` or ``gave_up``
+        must follow.
         """
         if self._open_until is None:
             return 0.0
@@ -74,7 +74,7 @@ class Breaker:
         return 0.0
 
     def answered(self, *, called: bool = True) -> None:
-        """Digital River answered something: it is there. Not ``called``: which says nothing about what is forbidden."""
+        """Digital River answered. Not ``called``: it was a look-up, which says nothing about calls that are forbidden."""
         self._failures = 0
         self.answers += 1
         self._probing = False
@@ -86,10 +86,10 @@ class Breaker:
     def failed(
         self, problem: str, now: float, *, who: str | None = None, probe: bool = False, answers: int | None = None
     ) -> None:
-        """A call of ``who`` brought no answer; ``probe`` when it was let through an open breaker.
+        """A call of ``who`` got no answer; ``probe`` when it was let through an open breaker.
 
-        ``answers``: how many there were when it began. Time-outs of calls that began together end together, long after the
-        answers of the others: in a row they would look like an outage.
+        ``answers``: how many there were when it began. Calls that began together time out together, long after the answers of the
+        others: in a row they would look like an outage.
         """
         if not probe and answers is not None and answers < self.answers:
             return
@@ -98,11 +98,11 @@ class Breaker:
             self._open(problem, now, who=who, probe=probe)
 
     def denied(self, problem: str, now: float, *, who: str | None = None, probe: bool = False) -> None:
-        """Digital River refuses the key: no call can succeed before somebody has put that right."""
+        """Digital River refuses the key: no call can succeed before an operator has corrected it."""
         self._open(problem, now, who=who, probe=probe)
 
     def forbidden(self, problem: str, now: float, *, order_id: str, probe: bool = False) -> None:
-        """Digital River forbids a call of this order. When that happens to several in a row it is not about the order."""
+        """Digital River forbids a call of this order. When several orders in a row are forbidden, the cause is the key."""
         self._forbidden.add(order_id)
         if len(self._forbidden) >= FORBIDDEN_MAX:
             self._open(problem, now, who=None, probe=probe)
@@ -110,12 +110,12 @@ class Breaker:
             self.answered(called=False)
 
     def gave_up(self) -> None:
-        """The probe was not made after all: another may be."""
+        """The probe was not made: another call may probe."""
         self._probing = False
 
     def _open(self, problem: str, now: float, *, who: str | None, probe: bool) -> None:
         if self._open_until is not None and not probe:
-            return  # a call that was on its way when it opened
+            return  # a call that was in flight when it opened
         self._open_until = now + min(self._pause_seconds_max, self._pause_seconds * 2**self._pauses)
         self._pauses = min(self._pauses + 1, 16)
         self._probing = False

@@ -1,26 +1,26 @@
 """The fleet's rate limit, shared without a coordinator: each process uses the part of the rate that its partitions stand for.
 
-A token bucket in its arithmetic form: the only state is when the next request may go. A 429 stops all requests of the process
-for ``Retry-After``, a minute at most, and lowers the rate; every second without one raises it again, up to what the partitions
-stand for. A pause that lasts is a problem that a person is told. Pure: ``now`` is an argument, in seconds of any steady clock.
+A token bucket in its arithmetic form: the only state is when the next request may be sent. A 429 stops all requests of the
+process for ``Retry-After``, a minute at most, and lowers the rate; every second without one raises it again, up to the process'
+part. A pause that lasts is reported as a problem. Pure: ``now`` is an argument, in seconds of any steady clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-#: Parts of the fleet's rate. Commands have 0.9; the rest is for webhook reads, reconciliation and the catalogue, which may
-#: take from the commands for a while: the 429s that this brings slow all of them down.
+#: Parts of the fleet's rate. Commands have 0.9; webhook reads and the catalogue share the rest and may exceed it for a while: the
+#: 429s that follow slow all of them down.
 COMMANDS_PART = 0.9
 WEBHOOKS_PART = 0.1
 CATALOGUE_PART = 0.1
 
 #: Requests that may go at once after a pause, in seconds of the rate: the limit counts whole seconds.
 _BURST_SECONDS = 0.1
-#: What a 429 makes of the rate, and how much of the full rate comes back every second.
+#: Factor on the rate after a 429, its minimum, and how much of the full rate comes back every second.
 _LOWERED, _LOWEST, _RECOVERED_PER_SECOND = 0.7, 0.1, 0.02
 
-#: One answer stops the calls for no longer, whatever it asks for: the next one says it again.
+#: One answer stops the calls for no longer, whatever it asks for: the next answer asks again.
 RETRY_AFTER_SECONDS_MAX = 60.0
 #: A pause that lasts for so long, in one piece or in several, is a problem.
 _LASTING_SECONDS = 10.0
@@ -29,7 +29,7 @@ _BETWEEN_SECONDS = 5.0
 
 
 class RateLimit:
-    """Says how long each request has to wait."""
+    """Tells how long each request has to wait."""
 
     def __init__(self, rate: float, share: Callable[[], float]) -> None:
         """Args:
@@ -52,14 +52,14 @@ class RateLimit:
         if self._rate <= 0:
             return wait
         rate = self._rate * self._share() * self._recovered(now)
-        if rate <= 0:  # no partition is ours any more: what still runs goes on slowly
+        if rate <= 0:  # no partition is ours any more: calls still in flight retry slowly
             rate = self._rate * _LOWEST
         start = max(self._next_at, now - _BURST_SECONDS, self._stopped_until)
         self._next_at = start + requests / rate
         return max(wait, start - now)
 
     def throttled(self, retry_after_seconds: float, now: float) -> None:
-        """Digital River answered 429: nothing goes before its time, and less than before afterwards."""
+        """Digital River answered 429: no request before its time, and fewer than before afterwards."""
         if now > self._stopped_until + _BETWEEN_SECONDS:
             self._paused_at = now
         self._asked_seconds = retry_after_seconds
@@ -68,13 +68,13 @@ class RateLimit:
         self._factor_at = self._stopped_until
 
     def problem(self, now: float) -> str | None:
-        """That the calls have to pause for long, in a line; None when they do not."""
+        """Why calls have paused for long, in a line; None when they have not."""
         if now >= self._stopped_until + _BETWEEN_SECONDS or self._stopped_until - self._paused_at < _LASTING_SECONDS:
             return None
         return (
             f"Digital River throttles all calls (429, Retry-After {self._asked_seconds:.0f} s, of which at most "
-            f"{RETRY_AFTER_SECONDS_MAX:.0f} s are waited): the next go in {max(0.0, self._stopped_until - now):.0f} s. If it "
-            "stays, lower ORDERFLOW_DIGITALRIVER_RATE, or find out what else uses the key"
+            f"{RETRY_AFTER_SECONDS_MAX:.0f} s are obeyed); next call in {max(0.0, self._stopped_until - now):.0f} s. If it "
+            "persists, lower ORDERFLOW_DIGITALRIVER_RATE, or find out what else uses the key"
         )
 
     def _recovered(self, now: float) -> float:

@@ -68,5 +68,5 @@ def make_webhook_lane(
 
     options = at_most(context.options, _BATCH_RECORDS_MAX)
     membership = make_request_lane(context, Lane.WEBHOOKS, webhook_topics(context.prefix), options, make_logic)
-    membership.tell(lambda: limit.problem(context.steady()))
+    membership.also_report(lambda: limit.problem(context.steady()))
     return membership

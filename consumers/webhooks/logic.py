@@ -159,7 +159,7 @@ class WebhookLogic:
 
     async def _find_order(self, dr_order_id: str, _webhook: _OrderWebhook, _may_write: MayWrite) -> _Found:
         """Look up at Digital River which of our orders it is."""
-        self.counts["asked"] += 1
+        self.counts["looked_up"] += 1
         found = await self._provider.read_order(RemoteOrderId(dr_order_id))
         if found is None:
             return Unroutable("Digital River does not know the order that the event is about")
@@ -169,11 +169,11 @@ class WebhookLogic:
         return found.upstream_id
 
     def _read(self, consumed: ConsumerRecord) -> _OrderWebhook | tuple[Record, RecordError] | None:
-        """The fact in a record, or why there is none; None for types that orders have no use for."""
+        """The fact in a record, or why there is none; None for types that do not concern orders."""
         record = record_of(consumed, Topic.DR_WEBHOOKS)
         try:
             if not self._verify(record.value or b"", _signature(record.headers)):
-                raise RecordError("bad_signature", "the signature does not belong to this body, or there is none")
+                raise RecordError("bad_signature", "the signature is missing or does not match the body")
             found = self._provider.read_webhook(record.value or b"")
         except RecordError as error:
             return record, error

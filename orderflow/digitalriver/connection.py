@@ -1,9 +1,9 @@
-"""One HTTP connection pool to Digital River: a request goes out at most once, and "was it sent?" always has an answer.
+"""One HTTP connection pool to Digital River: a request is sent at most once, and "was it sent?" always has an answer.
 
-Nothing here retries, not even aiohttp: it would repeat GET, PUT and DELETE on a keep-alive connection that the server had
-closed, behind the back of the lease. The errors of aiohttp and asyncio end here; what leaves are ``Answer`` and the classes of
+Nothing here retries, not even aiohttp: it would repeat GET, PUT and DELETE on a keep-alive connection that the server had closed,
+without a check of the lease. The errors of aiohttp and asyncio end here; what leaves are ``Answer`` and the classes of
 ``statemachine.errors``. Never put a body, a query or a header into an error text: they hold personal data and the key.
-A request that is given up is thrown away; what the kernel has of it is not delivered after the time-out (``sockets.py``).
+A request that is given up is discarded; what the kernel has of it is not delivered after the time-out (``sockets.py``).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from multidict import CIMultiDict
 
 from consumers.provider import MayWrite
 from orderflow.digitalriver.reach import Reach
-from orderflow.digitalriver.sockets import USER_TIMEOUT, socket_factory, throw_away
+from orderflow.digitalriver.sockets import USER_TIMEOUT, discard, socket_factory
 from statemachine.errors import Denied, DigitalRiverError, OffContract, Throttled, TransportFailure, Unavailable
 
 log = structlog.get_logger(__name__)
@@ -42,15 +42,15 @@ RETRY_AFTER_SECONDS_DEFAULT: Final = 1.0
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A whole answer: 2xx, or a 4xx that is a refusal and not a trouble of transport, key or rate."""
+    """A whole answer: 2xx, or a 4xx that is a refusal and not a problem of transport, key or rate."""
 
     status: int
     body: bytes
     request_id: str | None
 
 
-class Gate:
-    """The moment of writing of one request: asks ``may_write`` right before the first byte, and remembers how it went."""
+class WriteGate:
+    """The moment of writing of one request: asks ``may_write`` right before the first byte, and keeps the result."""
 
     __slots__ = ("answered", "error", "may_write", "passed", "transport")
 
@@ -58,9 +58,9 @@ class Gate:
         self.may_write = may_write
         self.passed = False
         self.error: BaseException | None = None
-        #: The connection that the request goes out on, once there is one.
+        #: The connection that the request is sent on, once there is one.
         self.transport: asyncio.BaseTransport | None = None
-        #: The whole answer has been read: nothing of the request can be on its way any more.
+        #: The whole answer has been read: nothing of the request is in flight any more.
         self.answered = False
 
     def go(self) -> None:
@@ -74,19 +74,19 @@ class Gate:
         self.passed = True
 
     def give_up(self) -> None:
-        """Nothing more of the request may go out, unless it has been answered."""
+        """Nothing more of the request may be sent, unless it has been answered."""
         if self.passed and not self.answered:
-            throw_away(self.transport)
+            discard(self.transport)
 
 
 class GatedRequest(ClientRequest):
     """aiohttp's request with a gate at the last point before its bytes reach the transport.
 
     aiohttp 3.14 buffers the headers until the body is written. With a body that happens in ``write_bytes``, which on Python
-    3.11 is a task of its own and so runs a turn of the loop after ``send``; without a body, inside ``send``.
+    3.11 is a separate task and so runs a turn of the event loop after ``send``; without a body, inside ``send``.
     """
 
-    gate: Gate
+    gate: WriteGate
 
     async def send(self, conn: PooledConnection) -> ClientResponse:
         """Write the request, or raise what ``may_write`` raised with nothing written."""
@@ -102,7 +102,7 @@ class GatedRequest(ClientRequest):
         if self.body:
             try:
                 self.gate.go()
-            except BaseException as error:  # noqa: BLE001  # whatever the lane raised must come out of the waiting request
+            except BaseException as error:  # noqa: BLE001  # what the lane raised must come out of the waiting request
                 if conn.protocol is not None:
                     conn.protocol.set_exception(error)
                 return
@@ -192,17 +192,7 @@ class Connection:
         session = self._session
         if session is None:
             raise TransportFailure(f"{route}: the client is closed", sent=False)
-        gate = Gate(may_write)
-
-        async def through_the_gate(request: ClientRequest, send: aiohttp.ClientHandlerType) -> ClientResponse:
-            assert isinstance(request, GatedRequest)
-            request.gate = gate
-            try:
-                return await send(request)
-            # Translated here, below aiohttp's own loop: it repeats idempotent requests when it sees its own errors.
-            except (aiohttp.ClientError, OSError) as error:
-                raise _transport_failure(route, gate, error) from None
-
+        gate = WriteGate(may_write)
         began = self.reach.clock()
         headers = CIMultiDict({"upstream-id": str(uuid.uuid4())})
         if body is not None:
@@ -214,31 +204,41 @@ class Connection:
                 params=query,
                 data=body,
                 headers=headers,
-                allow_redirects=False,  # a redirect could carry the key elsewhere and the effect twice
-                middlewares=(through_the_gate,),
+                allow_redirects=False,  # a redirect could send the key elsewhere and double the effect
+                middlewares=(_through(gate, route),),
             ) as response:
                 content = await response.read()  # always whole, so that the connection can be used again
                 gate.answered = True
                 answer = _judge(route, response, content)
             self.reach.answered(route)
             return answer
-        except DigitalRiverError as error:
+        except (DigitalRiverError, aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             if gate.error is not None:
                 raise gate.error from None
-            self.reach.failed(error, began)
-            raise
-        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
-            if gate.error is not None:
-                raise gate.error from None
-            failure = _transport_failure(route, gate, error)
+            failure = error if isinstance(error, DigitalRiverError) else _transport_failure(route, gate, error)
             self.reach.failed(failure, began)
             raise failure from None
         finally:
             gate.give_up()
 
 
-def _transport_failure(route: str, gate: Gate, error: Exception) -> TransportFailure:
-    """The failure in our words. The text names the class only: aiohttp's texts quote addresses."""
+def _through(gate: WriteGate, route: str) -> aiohttp.ClientMiddlewareType:
+    """Sends a request through its gate."""
+
+    async def send_gated(request: ClientRequest, send: aiohttp.ClientHandlerType) -> ClientResponse:
+        assert isinstance(request, GatedRequest)
+        request.gate = gate
+        try:
+            return await send(request)
+        # Translated here, below aiohttp's own loop: it repeats idempotent requests when it sees its own errors.
+        except (aiohttp.ClientError, OSError) as error:
+            raise _transport_failure(route, gate, error) from None
+
+    return send_gated
+
+
+def _transport_failure(route: str, gate: WriteGate, error: Exception) -> TransportFailure:
+    """The failure as our error. The text names the class only: aiohttp's texts quote addresses."""
     late = isinstance(error, asyncio.TimeoutError)
     what = "no answer in time" if late and gate.passed else "no connection in time" if late else "the connection failed"
     return TransportFailure(f"{route}: {what} ({type(error).__name__})", sent=gate.passed)

@@ -44,7 +44,7 @@ Item = TypeVar("Item")
 #: The most that Digital River gives in one page.
 PAGE_LIMIT: Final = 100
 
-#: Far more than one order can have; a list that never ends is off contract, not a reason to ask for ever.
+#: Far more than one order can have; a list that never ends is off contract, not a reason to ask forever.
 PAGES_MAX: Final = 50
 
 _checkouts: Final = msgspec.json.Decoder(wire.Checkout)

@@ -130,7 +130,7 @@ class DigitalRiverProvider:
         return self._connection.reach.problem
 
     async def open(self) -> None:
-        """Make the connection pool; Digital River is not asked anything yet."""
+        """Make the connection pool; nothing is sent to Digital River yet."""
         await self._connection.open()
 
     async def close(self) -> None:
@@ -279,7 +279,7 @@ class DigitalRiverProvider:
         problem = reading.problem_of(refusal, answer.status)
         if answer.status != 404:
             return call.outcome(answer, problem=problem)
-        # A consumed checkout answers 404: already ordered. The order is what we were asked for.
+        # A consumed checkout answers 404: already ordered. That order is the effect of the command.
         found = await _after_a_write(self._finder.find(command), route)
         if found is not None:
             return msgspec.structs.replace(found, tries=call.tries, duration_ms=call.outcome(answer).duration_ms)
@@ -330,7 +330,7 @@ class DigitalRiverProvider:
         if _succeeded(answer):
             return call.outcome(answer, returned=reading.return_of(_read(_returns, answer, route)))
         problem = _problem(answer, route)
-        # A return that is accepted already may refuse to be accepted again: what was asked for is so.
+        # A return that is accepted already may refuse to be accepted again: the command has its effect.
         found = await _after_a_write(self._finder.find(command), route)
         if found is not None:
             return msgspec.structs.replace(found, tries=call.tries, duration_ms=call.outcome(answer).duration_ms)

@@ -1,7 +1,7 @@
 """Whether Digital River answers at all: one line when it stops, one when it answers again, for all lanes of a process.
 
-A single failure says little: requests are lost, and one object may always fail while others are answered. What tells is a row of
-failures without an answer between them, from any lane. Texts name the call and the setting, never an address, a path or a value.
+A single failure proves little: requests are lost, and one object may always fail while others are answered. Several failures in a
+row without an answer between them count, from any lane. Texts name the call and the setting, never an address, a path or a value.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _URL, _KEY, _TIMEOUT = "ORDERFLOW_DIGITALRIVER_URL", "ORDERFLOW_DIGITALRIVER_KEY
 
 
 class Reach:
-    """What the requests of a process say about Digital River; one per connection pool."""
+    """Whether Digital River answers the requests of a process; one per connection pool."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """``clock`` is steady, in seconds."""
@@ -37,24 +37,26 @@ class Reach:
 
     @property
     def problem(self) -> str | None:
-        """What a person should know while it does not answer, in a line; None while it does."""
+        """Why it does not answer, in a line for the operator; None while it does."""
         if self._error is None:
             return None
-        return f"{_say(self._error)}, for {self._seconds():.0f} s now; look at {_settings(self._error)}"
+        return f"{_reason(self._error)}, for {self._seconds():.0f} s; check {_settings(self._error)}"
 
     def answered(self, route: str) -> None:
-        """It answered to a request, whatever it said."""
+        """It answered a request, whatever the answer was."""
         if self._error is not None:
             log.info(
-                "digital_river_back", reason=f"Digital River answers again: {route}", seconds=round(self._seconds())
+                "digital_river_available",
+                reason=f"Digital River answers again: {route}",
+                seconds=round(self._seconds()),
             )
         self._failures, self._error = 0, None
         self._answered_at = self.clock()
 
     def failed(self, error: DigitalRiverError, began: float) -> None:
-        """A request that began at ``began`` brought no answer, or Digital River denied the key."""
+        """A request that began at ``began`` got no answer, or Digital River denied the key."""
         if isinstance(error, Throttled | OffContract) or error.status == _FORBIDDEN:
-            # It is there, whatever it means. What is forbidden may be one call: the lane that made it judges.
+            # It answered. What is forbidden may be one call: the lane that made it decides.
             self.answered(str(error))
             return
         if began < self._answered_at:
@@ -66,19 +68,19 @@ class Reach:
             self._error = error
         elif self._failures >= FAILURES_MAX or (self._failures > 1 and self._seconds() >= SILENT_SECONDS):
             self._error = error
-            log.error("digital_river_away", reason=_say(error), remedy=f"look at {_settings(error)}")
+            log.error("digital_river_unavailable", reason=_reason(error), remedy=f"check {_settings(error)}")
 
     def _seconds(self) -> float:
         return self.clock() - self._silent_since
 
 
-def _say(error: DigitalRiverError) -> str:
-    """The trouble with the last call, whose text begins with its route."""
+def _reason(error: DigitalRiverError) -> str:
+    """The problem of the last call; the text of the error begins with its route."""
     return f"Digital River {'denies the key' if isinstance(error, Denied) else 'does not answer'}: {error}"
 
 
 def _settings(error: DigitalRiverError) -> str:
-    """The settings that such a trouble may come from."""
+    """The settings that may be the cause."""
     if isinstance(error, Denied):
         return _KEY
     return f"{_URL} and {_TIMEOUT}" if isinstance(error, TransportFailure) and error.sent else _URL

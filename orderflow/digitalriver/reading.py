@@ -58,7 +58,7 @@ def minor_units(amount: Decimal, currency: str) -> int:
     """``amount`` in minor units of ``currency``, rounded half up: never below 0.
 
     Raises:
-        OffContract: A currency that ISO 4217 does not have, or an amount that is negative or no finite number.
+        OffContract: A currency that ISO 4217 does not have, or an amount that is negative or not a finite number.
     """
     minor = signed_units(amount, currency)
     if minor < 0:
@@ -70,14 +70,14 @@ def signed_units(amount: Decimal, currency: str) -> int:
     """The same for what may be below 0.
 
     Raises:
-        OffContract: A currency that ISO 4217 does not have, or an amount that is no finite number.
+        OffContract: A currency that ISO 4217 does not have, or an amount that is not a finite number.
     """
     try:
         minor = round_money(finite(amount), currency.upper())
     except ValueError:
         raise OffContract("an object in an unknown currency") from None
     if abs(minor) > MINOR_MAX:
-        raise OffContract("an amount that is no number")
+        raise OffContract("an amount that is not a number")
     return minor
 
 
@@ -85,17 +85,17 @@ def finite(amount: Decimal) -> Decimal:
     """``amount`` itself.
 
     Raises:
-        OffContract: It is no finite number, or larger than any money.
+        OffContract: It is not a finite number, or larger than any money.
     """
     if not amount.is_finite() or amount.adjusted() > _DIGITS_MAX:
-        raise OffContract("an amount that is no number")
+        raise OffContract("an amount that is not a number")
     return amount
 
 
 def checkout_of(checkout: wire.Checkout) -> RemoteCheckout:
-    """A checkout in our words.
+    """A checkout as the core reads it.
 
-    ``discount`` is what the total has lost beside the lines and the shipping, which are already net of their own
+    ``discount`` is by how much the total is less than lines and shipping, which are already net of their own
     discounts: it makes ``total = sum of lines + shipping + taxes, duties and fees - discount`` hold exactly.
     """
     currency = checkout.currency.upper()
@@ -144,7 +144,7 @@ def _shipping_of(totals: wire.Totals) -> int:
 
 
 def _missing_of(totals: wire.Totals) -> int:
-    """What the total has lost beside its parts: a discount of the whole order, or of a shipping that is told in full."""
+    """By how much the total is less than its parts: a discount of the whole order, or of shipping that is given in full."""
     others = (totals.total_tax, totals.total_duty, totals.total_fees, totals.total_importer_tax)
     parts = [*others, *(item.amount or wire.ZERO for item in totals.items)]
     summed = sum(minor_units(part, totals.currency) for part in parts) + _shipping_of(totals)
@@ -159,12 +159,12 @@ def _order_discount_of(totals: wire.Totals) -> int:
     if totals.shipping_discount is None:
         return missing
     goods = sum((item.amount or wire.ZERO for item in totals.items), wire.ZERO)
-    told = off.amount_off if off.amount_off is not None else goods * (off.percent_off or wire.ZERO) / 100
-    return min(missing, minor_units(told, totals.currency))
+    named = off.amount_off if off.amount_off is not None else goods * (off.percent_off or wire.ZERO) / 100
+    return min(missing, minor_units(named, totals.currency))
 
 
 def order_of(order: wire.Order) -> RemoteOrder:
-    """An order in our words."""
+    """An order as the core reads it."""
     currency = order.currency.upper()
     alone = Counter((item.sku_id, item.quantity) for item in order.items)
     return RemoteOrder(
@@ -201,7 +201,7 @@ def order_of(order: wire.Order) -> RemoteOrder:
 
 
 def charge_of(charge: wire.Charge, currency: str | None = None) -> RemoteCharge:
-    """A charge in our words; ``currency`` is the order's, else the charge's own counts.
+    """A charge as the core reads it; ``currency`` is the order's, else the charge's own counts.
 
     Raises:
         OffContract: Neither is there.
@@ -240,7 +240,7 @@ def charge_of(charge: wire.Charge, currency: str | None = None) -> RemoteCharge:
 def fulfillment_of(
     fulfillment: wire.Fulfillment, lines: Mapping[RemoteItemId, LineId] | None = None
 ) -> RemoteFulfillment:
-    """A fulfilment in our words; ``lines`` maps item ids to our lines where the command knows them."""
+    """A fulfilment as the core reads it; ``lines`` maps item ids to our lines where the command knows them."""
     known = dict(lines or {})
     if fulfillment.order_details is not None:
         for item in fulfillment.order_details.items:
@@ -265,7 +265,7 @@ def fulfillment_of(
 
 
 def refund_of(refund: wire.Refund, lines: Mapping[RemoteItemId, LineId] | None = None) -> RemoteRefund:
-    """A refund in our words; ``lines`` maps item ids to our lines where the command knows them."""
+    """A refund as the core reads it; ``lines`` maps item ids to our lines where the command knows them."""
     known, currency = lines or {}, refund.currency.upper()
     token = refund.token_information or wire.TokenInformation()
     return RemoteRefund(
@@ -295,7 +295,7 @@ def refund_of(refund: wire.Refund, lines: Mapping[RemoteItemId, LineId] | None =
 
 
 def return_of(returned: wire.Return, lines: Mapping[RemoteItemId, LineId] | None = None) -> RemoteReturn:
-    """A return in our words; ``lines`` maps item ids to our lines where the command knows them."""
+    """A return as the core reads it; ``lines`` maps item ids to our lines where the command knows them."""
     known = lines or {}
     return RemoteReturn(
         dr_return_id=returned.id,
@@ -339,7 +339,7 @@ def refusal_of(answer: Answer, route: str) -> wire.Refusal:
 
 
 def problem_of(refusal: wire.Refusal, status: int) -> Problem:
-    """The first error of a refusal; the code falls back to the type, which is always the coarser word."""
+    """The first error of a refusal; without a code the type is used, which is always coarser."""
     first = refusal.errors[0] if refusal.errors else wire.ErrorItem()
     return Problem(
         code=first.code or refusal.type or "unknown_error",

@@ -4,7 +4,7 @@
 
 The format is what Digital River's own Salesforce connector checks; its documentation describes it without the details. While a
 secret is being rotated the header may hold several signatures, and we accept several tokens: any match counts. For the HMAC
-the timestamp is opaque text. Freshness is a question of its own, asked only at the front door (``orderflow.relay``).
+the timestamp is opaque text. Freshness is checked separately, by the relay only (``orderflow.relay``).
 """
 
 from __future__ import annotations

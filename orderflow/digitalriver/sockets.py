@@ -1,8 +1,8 @@
 """Sockets to Digital River that deliver a request in its time or never.
 
-A closed socket is not a withdrawn request: the kernel goes on sending what was written, for minutes, also for a process that has
-been killed. A network that was away would then deliver an old request beside the one that replaced it. So each socket gives
-up by itself what was not acknowledged within the HTTP time-out, and what a caller gives up is thrown away at once.
+Closing a socket does not cancel its request: the kernel keeps sending what was written, for minutes, also after the process was
+killed. When the network comes back, an old request could then be delivered beside the one that replaced it. So each socket drops
+what was not acknowledged within the HTTP time-out, and what a caller gives up is dropped at once.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Final
 
 from aiohappyeyeballs import AddrInfoType
 
-#: Milliseconds that written data may stay unacknowledged; Linux has it. It holds on after the socket or its process is closed.
+#: Milliseconds that written data may stay unacknowledged; Linux only. It applies after the socket or its process is closed, too.
 USER_TIMEOUT: Final[int | None] = getattr(socket, "TCP_USER_TIMEOUT", None)
 
-#: Close at once: what was not sent is thrown away, and the other side is told by a reset.
+#: Close at once: what was not sent is discarded, and the other side gets a reset.
 _LINGER_NONE: Final = struct.pack("ii", 1, 0)
 _MILLISECONDS_MAX: Final = 2**31 - 1
 
@@ -38,8 +38,8 @@ def socket_factory(timeout_seconds: float) -> Callable[[AddrInfoType], socket.so
     return make
 
 
-def throw_away(transport: asyncio.BaseTransport | None) -> None:
-    """End a connection that is being closed so that nothing more of its request goes out, of this process or of the kernel.
+def discard(transport: asyncio.BaseTransport | None) -> None:
+    """End a connection that is being closed so that neither this process nor the kernel sends more of its request.
 
     One that is not being closed serves another request by now, and is left alone.
     """

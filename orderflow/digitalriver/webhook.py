@@ -1,8 +1,8 @@
 """Digital River's events, read into facts.
 
-Kinds of objects are told apart by their shape, not by the type alone: ``order.charge.failed`` holds an order,
-``order.charge.capture.complete`` a charge. Digital River adds types at any time; those that orders have no use for are
-None, to be counted and skipped.
+Kinds of objects are distinguished by their shape, not by the type alone: ``order.charge.failed`` holds an order,
+``order.charge.capture.complete`` a charge. Digital River adds types at any time; those that do not concern
+orders are None, to be counted and skipped.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _REFUND_TYPES: Final = frozenset(
 _RETURN_TYPES: Final = frozenset({"return.created", "return.accepted", "return.updated"})
 _CHARGEBACK: Final = "order.chargeback"
 
-#: The types that say something about an order.
+#: The types that concern an order.
 KNOWN_TYPES: Final = (
     _ORDER_TYPES | _CHARGE_TYPES | _DOCUMENT_TYPES | _FULFILLMENT_TYPES | _REFUND_TYPES | _RETURN_TYPES | {_CHARGEBACK}
 )
@@ -91,7 +91,7 @@ _chargebacks = msgspec.json.Decoder(wire.Chargeback)
 
 
 def read_webhook(body: bytes) -> tuple[str, Fact] | None:
-    """The event's id and its fact; None for a type that orders have no use for.
+    """The event's id and its fact; None for a type that does not concern orders.
 
     Raises:
         DecodeError: Not JSON (``undecodable``), or not Digital River's event or object (``invalid``). Quotes no value.
@@ -178,7 +178,7 @@ def _fact_of(kind: str, raw: msgspec.Raw) -> Fact:
 
 
 def _chargeback_fact(chargeback: wire.Chargeback) -> Fact:
-    """Money that a bank took back; told with or without a sign."""
+    """Money that a bank took back; given with or without a sign."""
     fact = Fact(type=_CHARGEBACK, dr_order_id=chargeback.order_id, chargeback_id=chargeback.id)
     if chargeback.amount is None:
         return fact

@@ -1,6 +1,6 @@
 """Digital River's JSON as it is on the wire, only the members that orders need.
 
-A tolerant reader, as Digital River asks for: unknown members are ignored, all but identifiers may be missing, and absent
+A tolerant reader, as Digital River recommends: unknown members are ignored, all but identifiers may be missing, and absent
 means not set. Amounts are JSON numbers, which are binary doubles there (``53.769999999999996`` was seen in its samples):
 they are read as decimals from their text, never as floats. Source: Digital River API reference, version 2021-12-13.
 """
@@ -299,7 +299,7 @@ class Event(WireModel, frozen=True, kw_only=True):
 
 
 class Shape(WireModel, frozen=True, kw_only=True):
-    """What tells the kinds of objects apart: their shape, because the type of the event does not always say it."""
+    """The members that distinguish the kinds of objects, because the type of the event does not always do so."""
 
     id: str | None = None
     order_id: RemoteOrderId | None = None

@@ -192,7 +192,7 @@ def _item(item: CartItem, currency: str) -> Json:
             }
         return body
     net = parse_money(item.price, currency) * item.quantity - off
-    # A discount above the line's price cannot be said as a price; Digital River refuses it by its own rule.
+    # A discount above the line's price cannot be expressed as a price; Digital River refuses it by its own rule.
     if net < 0:
         body["price"] = Decimal(item.price)
         body["discount"] = {"amountOff": Decimal(discount.amount), "quantity": item.quantity}

@@ -30,7 +30,7 @@ TASKS = {
     "fetches": "_fetcher._fetch_task",
     "takes part in the group": "_coordinator._coordination_task",
     "sends heartbeats": "_coordinator._heartbeat_task",
-    "learns of brokers and topics": "_client._sync_task",
+    "updates its metadata": "_client._sync_task",
     "looks up offsets": "_coordinator._commit_refresh_task",
 }
 
@@ -68,7 +68,7 @@ async def test_a_worker_whose_client_has_lost_a_task_ends_with_a_line(kafka: str
         attrgetter(TASKS[what])(membership._consumer).cancel()
 
     line = await break_and_go_on(kafka, prefix, cancel)
-    assert f"group {prefix}counting: the part of the Kafka client that {what} has ended" in line
+    assert f"group {prefix}counting: the task of the Kafka client that {what} has ended" in line
     assert "\n" not in line
 
 

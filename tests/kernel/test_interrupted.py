@@ -155,7 +155,7 @@ async def test_transactions_that_are_refused_for_ever_are_a_problem_until_one_is
         await eventually(lambda: 0 in membership.partitions and part(membership, 0).problem is not None)
         problem = part(membership, 0).problem
         assert problem is not None
-        assert "partition 0 gets nothing done" in problem
+        assert "partition 0: no progress" in problem
         assert "a batch was refused" in problem
         refusing = False
         assert faults(await read_changes(kafka, prefix, 1, 30), 30) == []
@@ -176,7 +176,7 @@ async def test_a_restore_does_not_hold_up_a_rebalance(kafka: str, prefix: str, m
     async with member(kafka, prefix, 2, "one", session_timeout_ms=10_000) as one:
         await eventually(lambda: 1 in one.partitions and part(one, 1).state is PartitionState.RUNNING)
         assert part(one, 0).state is PartitionState.RESTORING
-        assert one.starting == f"partitions 0 of group {prefix}counting are being taken over", "it is not ready"
+        assert one.starting == f"taking over partitions 0 of group {prefix}counting", "it is not ready"
         began = time.monotonic()
         async with member(kafka, prefix, 2, "two", session_timeout_ms=10_000) as two:
             await eventually(lambda: len(one.owned) == 1 == len(two.owned))

@@ -209,7 +209,7 @@ async def test_commands_that_cannot_be_taken_over_for_long_are_a_problem(
     member = commands_member(apache_kafka, prefix, river, options=options)
     async with running(member):
         await eventually(lambda: any(part.problem is not None for part in parts(member)))
-        assert "cannot be taken over" in next(part.problem for part in parts(member) if part.problem)
+        assert "take-over fails" in next(part.problem for part in parts(member) if part.problem)
         away = False
         await ask(apache_kafka, prefix, 0, 4)
         await until(apache_kafka, prefixed(prefix, Topic.INBOX), 4)
@@ -588,7 +588,7 @@ async def test_a_long_pause_that_digital_river_asks_for_is_a_problem_of_the_lane
         await eventually(lambda: "throttles all calls (429, Retry-After 3600 s" in (member.problem or ""))
 
 
-async def test_a_doubt_outlives_a_resume_before_the_first_transaction(
+async def test_uncertain_records_stay_so_over_a_resume_before_the_first_transaction(
     apache_kafka: str, prefix: str, river: FileRiver
 ) -> None:
     """Behind an older version, which told nothing of its requests, the SKUs wait also when the fleet grows meanwhile."""

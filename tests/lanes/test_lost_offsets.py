@@ -10,7 +10,7 @@ from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.protocol.admin import DeleteGroupsRequest
 
-from consumers.commands.offset_repair import CommandsAcceptance, CommandsUse, accept_commands
+from consumers.commands.offset_repair import CommandOffsetRepair, CommandOffsetUse, repair_command_offset
 from consumers.ownership.owner import PartitionState
 from producers.connection import KafkaConnection
 from producers.first_offsets import NO_EARLIER_CALL, commit_first_offsets
@@ -72,10 +72,10 @@ async def worked(bootstrap: str, prefix: str, river: FileRiver, count: int = 20)
 
 
 async def accept(
-    bootstrap: str, prefix: str, number: int, use: CommandsUse, *, apply: bool = True
-) -> CommandsAcceptance:
+    bootstrap: str, prefix: str, number: int, use: CommandOffsetUse, *, apply: bool = True
+) -> CommandOffsetRepair:
     """What an operator does about it."""
-    return await accept_commands(
+    return await repair_command_offset(
         KafkaConnection(bootstrap),
         prefix,
         number,
@@ -109,7 +109,7 @@ async def test_commands_whose_offsets_are_gone_are_not_carried_out_again(
 
 @pytest.mark.parametrize("use", ["end", "beginning"])
 async def test_an_operator_says_where_the_lane_goes_on(
-    apache_kafka: str, prefix: str, river: FileRiver, use: CommandsUse
+    apache_kafka: str, prefix: str, river: FileRiver, use: CommandOffsetUse
 ) -> None:
     """At the end nothing is called or looked up again; from the beginning all is to be looked up. A dry run changes nothing."""
     await worked(apache_kafka, prefix, river)

@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from consumers.orders.offset_repair import Acceptance, Use, accept_partition
+from consumers.orders.offset_repair import OrderOffsetRepair, Use, repair_order_offsets
 from consumers.ownership.owner import PartitionState
 from consumers.ownership.positions import PositionRecord, encode_position
 from producers.connection import KafkaConnection
@@ -72,8 +72,8 @@ async def _write_position(kafka: str, prefix: str, offsets: dict[Topic, int]) ->
     await write(kafka, prefix, [Given(Topic.POSITIONS, b"0", encode_position(record), partition=0)])
 
 
-async def _accept(kafka: str, prefix: str, use: Use, *, apply: bool) -> Acceptance:
-    return await accept_partition(
+async def _accept(kafka: str, prefix: str, use: Use, *, apply: bool) -> OrderOffsetRepair:
+    return await repair_order_offsets(
         KafkaConnection(kafka),
         prefix,
         0,

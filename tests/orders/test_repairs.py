@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 
-from consumers.orders.offset_repair import accept_partition
+from consumers.orders.offset_repair import repair_order_offsets
 from consumers.ownership.owner import PartitionState
 from producers.connection import KafkaConnection
 from producers.topics import OUTPUT_MARGIN_BYTES, Lane, Topic, group_id, prefixed
@@ -59,7 +59,7 @@ async def test_a_broken_position_record_is_repaired_by_accepting_the_committed_o
         await lane.send(given("checkout.requested", first, cart()))
         await lane.until_state("checkout_open", first)
     await write(kafka, prefix, [Given(Topic.POSITIONS, b"0", b"no json", partition=0)])
-    accepted = await accept_partition(
+    accepted = await repair_order_offsets(
         KafkaConnection(kafka),
         prefix,
         0,

@@ -1,7 +1,7 @@
 """A client process that asks once over a network that is cut, and says what it met.
 
 One JSON object is its argument: ``{url, timeout, order_id, mutants}``. Mutants switch a guard off: ``no_user_timeout`` leaves the
-kernel its own patience, ``no_throw_away`` closes a connection as aiohttp does. Prints ``{"ready": PID}`` once a connection
+kernel its own patience, ``no_discard`` closes a connection as aiohttp does. Prints ``{"ready": PID}`` once a connection
 is there, waits for a line on stdin, then sends one ``create_checkout`` and prints ``{"sent": true}`` when it is written and
 ``{"failed": CLASS}`` when it is given up; lives on until stdin ends.
 """
@@ -33,8 +33,8 @@ async def main(spec: dict[str, object]) -> None:
     assert isinstance(mutants, list)
     if "no_user_timeout" in mutants:
         sockets.USER_TIMEOUT = None  # type: ignore[misc]  # the mutant
-    if "no_throw_away" in mutants:
-        connection.throw_away = lambda transport: None  # type: ignore[attr-defined]  # the mutant
+    if "no_discard" in mutants:
+        connection.discard = lambda transport: None  # type: ignore[attr-defined]  # the mutant
     timeout = float(str(spec["timeout"]))
     async with DigitalRiverProvider(str(spec["url"]), "sk_test_simulator", timeout_seconds=timeout) as provider:
         answer = await provider.put_sku("kb-01", SKU, allow)  # the connection is there now, and is used again

@@ -107,7 +107,7 @@ def test_a_request_that_a_lost_network_held_back_is_never_delivered_late() -> No
 def test_without_its_guard_the_old_request_arrives_when_the_network_is_back() -> None:
     """The test above can fail: a plain socket delivers what was written long ago, also when its process is gone."""
     with network() as net:
-        assert effects_after_a_cut(net, ["no_user_timeout", "no_throw_away"]) == dict.fromkeys(FATES, 1)
+        assert effects_after_a_cut(net, ["no_user_timeout", "no_discard"]) == dict.fromkeys(FATES, 1)
 
 
 def _sockets_to(port: int) -> list[socket.socket]:

@@ -37,7 +37,7 @@ async def test_an_outage_is_two_lines_of_the_process_and_not_ready_between(bench
         await bench.faults(down=False)
         await asyncio.gather(*(ask(number) for number in range(20, 40)))
         assert worker.problems() == []
-    assert [line["event"] for line in logs] == ["digital_river_away", "digital_river_back"]
+    assert [line["event"] for line in logs] == ["digital_river_unavailable", "digital_river_available"]
 
 
 async def test_an_address_where_nobody_listens_is_told_with_its_setting() -> None:
@@ -48,5 +48,5 @@ async def test_an_address_where_nobody_listens_is_told_with_its_setting() -> Non
                 with suppress(DigitalRiverError):
                     await provider.read_order(f"o-{number}")
     [line] = logs
-    assert line["remedy"] == "look at ORDERFLOW_DIGITALRIVER_URL"
+    assert line["remedy"] == "check ORDERFLOW_DIGITALRIVER_URL"
     assert "127.0.0.1" not in str(line)

@@ -19,19 +19,19 @@ def test_short_silence_is_no_problem() -> None:
     """A new leader takes some seconds."""
     contact = Contact(100.0)
     assert contact.silent_seconds(100.0 + SOON) is None
-    assert contact.to_tell(100.0 + SOON) is None
+    assert contact.outage_to_report(100.0 + SOON) is None
     assert contact.answered(100.0 + SOON) is None
 
 
 def test_long_silence_is_told_once_and_its_end_with_its_length() -> None:
     """A person reads one line for each time that Kafka is away, however often it is asked."""
     contact = Contact(100.0)
-    assert contact.to_tell(100.0 + LATE) == LATE
-    assert contact.to_tell(100.0 + 2 * LATE) is None
+    assert contact.outage_to_report(100.0 + LATE) == LATE
+    assert contact.outage_to_report(100.0 + 2 * LATE) is None
     assert contact.silent_seconds(100.0 + 2 * LATE) == 2 * LATE, "readiness tells it for as long as it lasts"
     assert contact.answered(100.0 + 3 * LATE) == 3 * LATE
     assert contact.answered(100.0 + 3 * LATE + 1) is None
-    assert contact.to_tell(100.0 + 4 * LATE + 2) is not None, "the next time is told again"
+    assert contact.outage_to_report(100.0 + 4 * LATE + 2) is not None, "the next time is told again"
 
 
 def _consumer(**other: Any) -> Any:
@@ -71,9 +71,9 @@ async def test_a_task_that_is_being_replaced_is_no_broken_client() -> None:
     consumer = _consumer()
     watch = ClientWatch("g", consumer, ["t"])
     consumer._coordinator._heartbeat_task.set_result(None)
-    watch.look()
+    watch.check()
     consumer._coordinator._heartbeat_task = asyncio.get_running_loop().create_future()
-    watch.look()
+    watch.check()
 
 
 async def test_a_task_that_stays_ended_is_told_with_the_name_of_its_error_only() -> None:
@@ -82,11 +82,11 @@ async def test_a_task_that_stays_ended_is_told_with_the_name_of_its_error_only()
     watch = ClientWatch("g", consumer, ["t"])
     consumer._fetcher._fetch_task.set_exception(ValueError("a secret"))
     assert watch.broken()
-    watch.look()
+    watch.check()
     with pytest.raises(
-        ClientBroken, match=r"the part of the Kafka client that fetches has ended \(ValueError\)"
+        ClientBroken, match=r"the task of the Kafka client that fetches has ended \(ValueError\)"
     ) as told:
-        watch.look()
+        watch.check()
     assert "secret" not in str(told.value)
 
 
@@ -95,8 +95,8 @@ async def test_a_member_that_was_put_out_sends_no_heartbeats_and_is_not_broken()
     consumer = _consumer(member_id="")
     consumer._coordinator._heartbeat_task.set_result(None)
     watch = ClientWatch("g", consumer, ["t"])
-    watch.look()
-    watch.look()
+    watch.check()
+    watch.check()
 
 
 async def test_the_installed_client_has_what_is_watched() -> None:

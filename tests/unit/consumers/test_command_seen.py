@@ -44,7 +44,7 @@ def test_the_same_command_again_is_seen_and_a_record_that_is_read_again_is_not()
     assert first == again == [False, False, True]
 
 
-def test_whether_a_command_was_there_before_is_told_when_the_scan_is_done() -> None:
+def test_whether_a_command_was_there_before_is_known_when_the_scan_is_done() -> None:
     """Until then it is not known, except of a copy of one that was read meanwhile."""
     seen = fresh(0, 10)
     assert [seen.read(10, "new"), seen.read(11, "a"), seen.read(12, "new")] == [None, None, True]

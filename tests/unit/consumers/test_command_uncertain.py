@@ -169,7 +169,7 @@ def test_a_list_of_calls_that_does_not_fit_becomes_a_bound() -> None:
     assert marked(uncertain, pending(11)) == (False, NEVER)
 
 
-def test_what_an_heir_did_not_even_read_it_hands_on() -> None:
+def test_what_a_successor_did_not_even_read_it_hands_on() -> None:
     """Two rebalances in a row: the third owner still knows of the calls of the first."""
     second = successor_of(fresh(), [called(4, 40.0)], 50.0)
     third = successor_of(second, [], 60.0)
@@ -183,7 +183,7 @@ def test_who_tried_nothing_leaves_nothing_to_look_up() -> None:
     assert fresh().left([], 50.0) == Left(0, 0.0, 0.0)
 
 
-def test_doubts_about_commands_that_were_not_even_read_are_handed_on() -> None:
+def test_uncertain_commands_that_were_not_even_read_are_handed_on() -> None:
     """An owner that leaves before it has looked everything up leaves the rest of its uncertain, and what is left of the wait."""
     uncertain = UncertainCommands(WAITS)
     uncertain.begin_after_crash(100, 45.0, WAITS)
@@ -204,7 +204,7 @@ def test_a_call_without_an_answer_is_waited_for_over_a_hand_over(learned: bool) 
     assert marked(successor, pending(2, attempt=2, asked_at=129.0)) == (True, 160.0)
 
 
-def test_an_heir_of_an_owner_that_did_not_say_waits_for_its_calls() -> None:
+def test_a_successor_of_an_owner_that_did_not_know_waits_for_its_calls() -> None:
     """Metadata of an earlier version has no word about it."""
     successor = UncertainCommands(WAITS)
     successor.begin_after(Left(0), 100.0, None)
@@ -221,7 +221,7 @@ def test_calls_that_are_too_many_to_remember_are_waited_for_all_the_same(monkeyp
     assert marked(uncertain, pending(9, "c0", attempt=2, asked_at=150.0)) == (True, 160.0)
 
 
-def test_a_command_is_in_no_doubt_because_the_past_is_not_known_yet() -> None:
+def test_a_command_is_not_uncertain_because_the_past_is_not_known_yet() -> None:
     """It is looked up, and goes on when all calls of earlier owners are over, or when it is known that it was not there."""
     uncertain = successor_of(fresh(), [called(4, 40.0)], 50.0)
     other = pending(5, "c9")

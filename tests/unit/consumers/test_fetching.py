@@ -9,7 +9,7 @@ from aiokafka import TopicPartition
 
 from consumers.group.client_watch import ClientWatch
 from consumers.group.fetching import Fetching
-from consumers.group.unpacking import Room
+from consumers.group.unpacking import FetchBudget
 from consumers.ownership.owner import PartitionOwner, PartitionState
 
 TP = TopicPartition("orderflow.dr-commands", 0)
@@ -21,7 +21,7 @@ class MovedConsumer:
     def __init__(self, partition: PaperPartition) -> None:
         self.position = 5
         self._partition = partition
-        self._value_deserializer = Room()
+        self._value_deserializer = FetchBudget()
 
     def assignment(self) -> set[TopicPartition]:
         """The partitions that are ours."""

@@ -111,7 +111,7 @@ async def test_a_producer_without_all_its_answers_is_renewed_while_the_group_sti
     assert (len(producer.written), producer.renewed_after) == (2, [1])
 
 
-async def test_who_said_that_it_starts_no_call_starts_none_before_a_transaction_takes_that_back() -> None:
+async def test_a_partition_that_committed_its_leave_starts_no_call_before_a_transaction_revokes_that() -> None:
     """The last word was committed, only its answer was lost, and the partition came back: a successor would believe it."""
     partition = command_partition()
     partition._pipeline.transactions.proven = True

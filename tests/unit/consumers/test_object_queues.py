@@ -303,7 +303,7 @@ async def test_records_that_are_read_again_never_name_more_than_the_metadata_tak
 
 
 @pytest.mark.parametrize("leaving", [False, True])
-async def test_a_doubt_about_a_record_outlives_a_period_that_ends_before_it_is_read_again(leaving: bool) -> None:
+async def test_an_uncertain_record_stays_so_over_a_period_that_ends_before_it_is_read_again(leaving: bool) -> None:
     """Its SKU is not known yet, so nothing else remembers that a predecessor's request may still take effect."""
     bench = Bench()
     requests = bench.requests()
@@ -322,10 +322,10 @@ async def test_a_doubt_about_a_record_outlives_a_period_that_ends_before_it_is_r
     await bench.run(queues, lambda: len(bench.asked) == 4)
     asked = dict(bench.asked)
     assert min(asked["p@0"], asked["x@200"]) - began >= 99
-    assert max(asked["free@201"], asked["new@203"]) - began < 1, "of these nobody has a doubt"
+    assert max(asked["free@201"], asked["new@203"]) - began < 1, "these are not uncertain"
 
 
-async def test_a_doubt_that_is_over_is_not_kept() -> None:
+async def test_uncertainty_that_is_over_is_not_kept() -> None:
     """Else a partition that restarts would wait again for nothing."""
     bench = Bench()
     queues = bench.queues(bench.requests(), "two")

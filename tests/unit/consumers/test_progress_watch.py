@@ -16,7 +16,7 @@ def test_a_take_over_that_fails_for_long_is_told() -> None:
     watch.begins(131.0)
     assert watch.failed(AWAY, 159.9, in_work=False) is None
     problem = watch.failed(AWAY, 172.0, in_work=False)
-    assert problem == "partition 3 cannot be taken over, for 72 s now, and is tried again: Kafka is not reachable"
+    assert problem == "partition 3: take-over fails for 72 s, retrying: Kafka is not reachable"
 
 
 def test_an_open_transaction_is_told_with_the_way_to_end_it() -> None:
@@ -52,7 +52,7 @@ def test_transactions_that_fail_are_told_although_every_take_over_between_them_s
     watch.begins(60.0)
     assert not watch.owned()
     problem = watch.failed(refused, 65.0, in_work=True)
-    assert problem == "partition 3 gets nothing done, for 60 s now, and is tried again: the record is too large"
+    assert problem == "partition 3: no progress for 60 s, retrying: the record is too large"
     assert not watch.owned()
     assert watch.problem == problem
     assert watch.worked()
@@ -78,7 +78,7 @@ def test_a_group_that_is_shared_out_again_and_again_is_told_until_it_rests() -> 
     watch.assigned(29.0)
     problem = watch.problem("orders", 29.0)
     assert problem is not None
-    assert "group orders was shared out 30 times within 60 s" in problem
+    assert "group orders was rebalanced 30 times in 60 s" in problem
     assert "ORDERFLOW_GROUP_INSTANCE_ID" in problem
     assert watch.problem("orders", 60.1) is None
 

@@ -15,7 +15,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 
 from consumers.group import unpacking
-from consumers.group.unpacking import BatchTooLarge, Room, bound_unpacking
+from consumers.group.unpacking import BatchTooLarge, FetchBudget, bound_unpacking
 from statemachine.errors import ConfigError
 
 LIMIT = 100_000
@@ -58,7 +58,7 @@ def test_an_aiokafka_that_unpacks_elsewhere_does_not_start(monkeypatch: pytest.M
         bound_unpacking.__wrapped__()
 
 
-def _fetched(values: list[bytes], room: Room | None, *, first: int = 0, at: int = 0) -> Any:
+def _fetched(values: list[bytes], room: FetchBudget | None, *, first: int = 0, at: int = 0) -> Any:
     """What aiokafka makes of a fetch with one batch whose records begin at offset ``first``, read from ``at``."""
     bound_unpacking()
     builder = DefaultRecordBatchBuilder(2, 4, False, -1, -1, -1, 100_000_000)
@@ -72,10 +72,10 @@ def _fetched(values: list[bytes], room: Room | None, *, first: int = 0, at: int 
 
 def test_a_call_ends_when_its_room_is_taken_and_the_next_one_goes_on() -> None:
     """Nothing is lost between: the position is that of the first record that was not handed out."""
-    room, values, found, position = Room(), [bytes([number]) * 1_000_000 for number in range(60)], [], 0
+    room, values, found, position = FetchBudget(), [bytes([number]) * 1_000_000 for number in range(60)], [], 0
     calls = 0
     while position < len(values):
-        room.renew()
+        room.reset()
         records = _fetched(values, room, at=position)
         taken = list(records)
         assert taken, "a call makes progress"
@@ -90,7 +90,7 @@ def test_a_call_ends_when_its_room_is_taken_and_the_next_one_goes_on() -> None:
 
 def test_small_records_take_room_too() -> None:
     """The objects that are made of them are larger than their bytes."""
-    room = Room()
+    room = FetchBudget()
     records = _fetched([b""] * 100_000, room)
     taken = list(records)
     assert 0 < len(taken) < 100_000
@@ -99,7 +99,7 @@ def test_small_records_take_room_too() -> None:
 
 def test_without_room_nothing_is_taken_and_nothing_passed() -> None:
     """Another partition has had it all; this one is fetched again."""
-    room = Room()
+    room = FetchBudget()
     room.left = 0
     records = _fetched([b"a"], room, first=7, at=7)
     assert (list(records), records.next_fetch_offset) == ([], 7)
@@ -112,7 +112,7 @@ def test_a_consumer_without_a_room_gets_all() -> None:
 
 def test_a_batch_that_is_too_large_is_told_with_its_offsets() -> None:
     """Who repairs the partition needs to know where it ends."""
-    records = _fetched([b"0" * 1_000_000] * 9, Room(), first=40, at=40)
+    records = _fetched([b"0" * 1_000_000] * 9, FetchBudget(), first=40, at=40)
     unpacking._put_in_place(unpacking._Unpacker(LIMIT))
     try:
         with pytest.raises(BatchTooLarge) as told:

@@ -35,13 +35,13 @@ def test_a_row_of_failures_is_one_line_with_the_name_the_call_and_the_setting(
     time = Steady()
     reach = Reach(time)
     [line] = told(reach, error, 100)
-    assert (line["event"], line["log_level"]) == ("digital_river_away", "error")
+    assert (line["event"], line["log_level"]) == ("digital_river_unavailable", "error")
     assert f"Digital River {what}: {ROUTE}" in line["reason"]
     assert setting in line["remedy"]
     time.now += 40
     assert reach.problem is not None
     assert f"Digital River {what}: {ROUTE}" in reach.problem
-    assert "for 40 s now" in reach.problem
+    assert "for 40 s; check" in reach.problem
     assert setting in reach.problem
 
 
@@ -55,7 +55,7 @@ def test_an_answer_is_one_line_and_ends_the_problem() -> None:
         reach.answered("GET /orders/{id}")
         reach.answered("GET /orders/{id}")
     [line] = logs
-    assert (line["event"], line["seconds"]) == ("digital_river_back", 61)
+    assert (line["event"], line["seconds"]) == ("digital_river_available", 61)
     assert line["reason"] == "Digital River answers again: GET /orders/{id}"
     assert reach.problem is None
     assert len(told(reach, TROUBLES[0][0], FAILURES_MAX)) == 1, "the next outage is told again"
@@ -79,7 +79,7 @@ def test_two_silent_calls_are_enough_when_they_took_their_time() -> None:
         reach.failed(TROUBLES[1][0], time.now - 30)
         assert logs == []
         reach.failed(TROUBLES[1][0], time.now - SILENT_SECONDS)
-    assert [line["event"] for line in logs] == ["digital_river_away"]
+    assert [line["event"] for line in logs] == ["digital_river_unavailable"]
 
 
 @pytest.mark.parametrize("error", [Throttled("429", retry_after_seconds=1.0), OffContract("302", status=302)])
@@ -87,7 +87,7 @@ def test_an_answer_that_is_of_no_use_is_an_answer(error: DigitalRiverError) -> N
     """It is there: what it means is another matter."""
     reach = Reach(Steady())
     told(reach, TROUBLES[0][0], FAILURES_MAX)
-    assert [line["event"] for line in told(reach, error)] == ["digital_river_back"]
+    assert [line["event"] for line in told(reach, error)] == ["digital_river_available"]
     assert reach.problem is None
 
 
