@@ -32,7 +32,7 @@ from orderflow import simulator
 from orderflow.digitalriver.provider import DigitalRiverProvider
 from orderflow.digitalriver.signature import verify
 from orderflow.process.door import serving
-from orderflow.process.faults import report_of_the_loop
+from orderflow.process.faults import report_loop_error
 from orderflow.process.health import serve_health
 from orderflow.process.stopping import stopping, unless_stopped
 from orderflow.relay import BOUNDS, make_relay
@@ -140,7 +140,7 @@ def _after_fencing(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
     """
     if isinstance(context.get("exception"), KafkaError) and "never retrieved" in context.get("message", ""):
         return
-    report_of_the_loop(loop, context)
+    report_loop_error(loop, context)
 
 
 async def _run_together(

@@ -1,4 +1,4 @@
-"""One record of an events file, as ``orderflow events send`` takes it, ``orderflow decide`` plays it and scenarios hold it."""
+"""One record of an events file, as ``orderflow events send`` takes it, ``orderflow decide`` reads it and scenarios contain it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from producers.topics import INPUTS, Topic
 from statemachine.messages.json_faults import json_fault
 
-#: What may be written by hand: the inputs, and the inbox, where operators put records back.
+#: Topics that may be written by hand: the inputs, and the inbox, to which operators write records again.
 WRITABLE: Final = frozenset({*INPUTS, Topic.INBOX})
 
 

@@ -21,14 +21,14 @@ from statemachine.order.order import Order
 
 _data = msgspec.json.Decoder(dict[str, Any])
 _START = datetime(1970, 1, 1, tzinfo=UTC)
-#: A time beyond it is no time to wait from: a deadline must still be a date.
+#: A later time is treated as unknown, because deadlines after it would not be valid dates.
 _END = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 class Wait(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an order waits for: the ``answer`` to a command, a ``deadline``, or an event that is ``parked``.
 
-    ``until`` is when the wait ends by itself; ``since`` when the event came.
+    ``until`` is when the wait ends without an answer; ``since`` when the event arrived.
     """
 
     what: str
@@ -61,7 +61,7 @@ class ReplayStep(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class HistoryReplay:
-    """Replays a history: each order by itself, its time that of its events, its deadlines fired when they fall due."""
+    """Replays a history. The time of an order is that of its events; its deadlines fire when they are due."""
 
     def __init__(self) -> None:
         self.orders: dict[str, Order] = {}
@@ -76,8 +76,8 @@ class HistoryReplay:
             yield ReplayStep(number, key, "", f"dead letter {error.reason}", reason=error.detail)
             return
         order_id = event.order_id
-        told = _START if event.time is None or event.time > _END else event.time
-        now = max(told, self._now.get(order_id, _START))  # an order's time never goes back
+        given = _START if event.time is None or event.time > _END else event.time
+        now = max(given, self._now.get(order_id, _START))  # an order's time never goes back
         yield from self._deadlines(number, order_id, now)
         self._now[order_id] = now
         yield from self._decide(number, event, now)
@@ -90,7 +90,7 @@ class HistoryReplay:
             first = min(due, key=lambda deadline: deadline.due)
             self._now[order_id] = first.due
             yield from self._decide(number, deadline_event(order, first), first.due)
-            if self.orders[order_id] == order:  # it could say nothing new, and must not be asked for ever
+            if self.orders[order_id] == order:  # the deadline changed nothing and would fire forever
                 return
 
     def _decide(self, number: int, event: Event, now: datetime) -> Iterator[ReplayStep]:
@@ -120,7 +120,7 @@ class HistoryReplay:
 
 
 def _with_waits(step: ReplayStep, order: Order) -> ReplayStep:
-    """The step with what the order says after it; a change has said it for itself."""
+    """The step with the order's waits after it, and its money and attention unless a change has them."""
     waits = (
         *(Wait("answer", command.name, until=command.due) for command in order.commands),
         *(Wait("deadline", deadline.name, until=deadline.due) for deadline in order.deadlines),

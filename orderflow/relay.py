@@ -1,4 +1,4 @@
-"""The front door for Digital River's webhooks: verify, publish, then acknowledge.
+"""Receives Digital River's webhooks: verify, publish, then acknowledge.
 
 An event is acknowledged (202) only when Kafka has it; anything else is answered so that Digital River sends it again. The
 body goes on byte for byte with its signature, because the webhook lane verifies it once more. Nothing is decided about
@@ -62,22 +62,22 @@ def make_relay(
     """The application: ``POST /webhooks``, ``GET /healthz``, ``GET /readyz``.
 
     ``tokens`` are the signing tokens, current first; without any, signatures are not checked. ``now`` is in seconds since
-    the epoch. ``ready`` tells whether Kafka answers and has the topic.
+    the epoch. ``ready`` returns whether Kafka answers and has the topic.
     """
     refusals = _Refusals(refusals_logged_seconds)
     relay = _Relay(publish, tuple(tokens), ready, now, answer_seconds_max, refusals)
     app = web.Application(client_max_size=body_bytes_max)
     app.on_cleanup.append(refusals.close)
-    app[UNREADABLE] = Unreadable(lambda: refusals.add(400, "the request is no HTTP that can be read", signed=False))
+    app[UNREADABLE] = Unreadable(lambda: refusals.add(400, "the request is not valid HTTP", signed=False))
     app.router.add_post("/webhooks", relay.receive)
-    app.router.add_post("/webhooks/", relay.receive)  # where somebody wrote the address with a slash at its end
+    app.router.add_post("/webhooks/", relay.receive)  # the address may be configured with a trailing slash
     app.router.add_get("/healthz", relay.healthy)
     app.router.add_get("/readyz", relay.readiness)
     return app
 
 
 class _Refusal(NamedTuple):
-    """Why webhooks are refused, in words of ours. ``kind`` tells whether they had a signature header at all."""
+    """Why webhooks are refused, in our words. ``kind`` is ``signed`` if they had a signature header, else ``unsigned``."""
 
     status: int
     reason: str
@@ -91,25 +91,25 @@ class _Refusals:
         self._logged_seconds = logged_seconds
         #: Refused since the start.
         self.counts: Counter[_Refusal] = Counter()
-        self._told: Counter[_Refusal] = Counter()
-        #: The kinds that were logged within the last interval, with what will look after them again.
+        self._logged: Counter[_Refusal] = Counter()
+        #: The kinds that were logged within the last interval, with the timer that logs them next.
         self._quiet: dict[_Refusal, asyncio.TimerHandle] = {}
 
     def add(self, status: int, reason: str, *, signed: bool, error: Exception | None = None) -> None:
-        """One webhook was refused; an ``error`` that nobody expected is told with the first one of its kind."""
+        """One webhook was refused; an unexpected ``error`` is logged with the first one of its kind."""
         refusal = _Refusal(status, reason, "signed" if signed else "unsigned")
         self.counts[refusal] += 1
         if refusal not in self._quiet:
-            self._tell(refusal, error)
+            self._log(refusal, error)
 
-    def _tell(self, refusal: _Refusal, error: Exception | None = None) -> None:
-        """Log what has come since the last line, if anything has, and be quiet for an interval."""
+    def _log(self, refusal: _Refusal, error: Exception | None = None) -> None:
+        """Log the refusals since the last line, if any, and then nothing for an interval."""
         self._quiet.pop(refusal, None)
-        count = self.counts[refusal] - self._told[refusal]
+        count = self.counts[refusal] - self._logged[refusal]
         if count:
-            self._told[refusal] += count
+            self._logged[refusal] += count
             log.warning("webhook_refused", **refusal._asdict(), count=count, exc_info=error)
-            self._quiet[refusal] = asyncio.get_running_loop().call_later(self._logged_seconds, self._tell, refusal)
+            self._quiet[refusal] = asyncio.get_running_loop().call_later(self._logged_seconds, self._log, refusal)
 
     def lines(self) -> str:
         """All counts since the start, a line each."""
@@ -123,7 +123,7 @@ class _Refusals:
         for handle in self._quiet.values():
             handle.cancel()
         for refusal in list(self._quiet):
-            self._tell(refusal)
+            self._log(refusal)
         for handle in self._quiet.values():
             handle.cancel()
 
@@ -150,7 +150,7 @@ class _Relay:
         header = request.headers.get(SIGNATURE_HEADER)
         body: bytes | None = None
         try:
-            # The limit covers the reading too: a slow sender must not hold the door open.
+            # The limit covers the reading too, so that a slow sender does not keep the connection.
             async with asyncio.timeout(self._answer_seconds_max):
                 body = await request.read()
                 fault = self._fault(header, body)
@@ -158,11 +158,11 @@ class _Relay:
                     return self._refuse(400, fault, header)
                 await self._publish(_key(body), body, _headers(header))
         except (web.RequestPayloadError, HttpProcessingError):
-            return self._refuse(400, "the body cannot be read: its encoding is broken or not known", header)
+            return self._refuse(400, "the body cannot be decoded: its encoding is broken or unknown", header)
         except ConnectionError:
             if body is not None:  # Kafka's, not the sender's
                 return self._refuse(503, "the event could not be stored, send it again", header)
-            return self._refuse(400, "the body was cut off", header)
+            return self._refuse(400, "the body is incomplete", header)
         except web.HTTPRequestEntityTooLarge:
             return self._refuse(413, "the body is too large", header)
         except TimeoutError:
@@ -170,11 +170,11 @@ class _Relay:
                 return self._refuse(503, "the event did not arrive in time, send it again", header)
             return self._refuse(503, "the event could not be stored in time, send it again", header)
         except RecordTooLarge:
-            return self._refuse(413, "the event is larger than its topic takes", header)
+            return self._refuse(413, "the event is too large for its topic", header)
         except OrderflowError:
             return self._refuse(503, "the event could not be stored, send it again", header)
-        except Exception as error:  # noqa: BLE001  # whatever it is, the event is to be sent again
-            return self._refuse(503, "a fault in orderflow, send the event again", header, error)
+        except Exception as error:  # noqa: BLE001  # whatever it is, the event must be sent again
+            return self._refuse(503, "an internal error, send the event again", header, error)
         return web.Response(status=202)
 
     def _refuse(self, status: int, reason: str, header: str | None, error: Exception | None = None) -> web.Response:
@@ -193,10 +193,12 @@ class _Relay:
                 return web.Response(text=f"ready\n{refused}")
         except OrderflowError:
             pass
-        return web.Response(status=503, text=f"Kafka does not answer, or has no topic for webhooks yet\n{refused}")
+        return web.Response(
+            status=503, text=f"Kafka does not answer, or the topic for webhooks does not exist\n{refused}"
+        )
 
     def _fault(self, header: str | None, body: bytes) -> str | None:
-        """Why the request is not taken, in one line that quotes nothing; None when it is fine."""
+        """Why the request is refused, in one line that quotes nothing; None if it is accepted."""
         if not body:
             return "the body is empty"
         if not self._tokens:
@@ -207,7 +209,7 @@ class _Relay:
             return "the signature does not match"
         moment = signed_at(header)
         if moment is None:
-            return "the time of the signature cannot be read"
+            return "the signature has no valid timestamp"
         if abs(self._now() - moment.timestamp()) > SIGNATURE_AGE_SECONDS_MAX:
             return "the signature is too old or not yet valid"
         return None

@@ -1,4 +1,4 @@
-"""``orderflow partitions accept``: where a partition that stopped for a person goes on, in lines for that person."""
+"""``orderflow partitions accept``: where a stopped partition continues, as lines for an operator."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from producers.topics import Topic
 
 
 async def accept_partition(settings: Settings, number: int, *, use: Use, reason: str, apply: bool) -> list[str]:
-    """``orderflow partitions accept``: the lines that tell what was, and what is or would be; see its ``offset_repair``."""
+    """``orderflow partitions accept``: the lines about the offsets before and after; see ``offset_repair``."""
     topics = await check_topics(settings.connection(), settings.topic_prefix)
     found = await repair_order_offsets(
         settings.connection(),
@@ -31,12 +31,12 @@ async def accept_partition(settings: Settings, number: int, *, use: Use, reason:
         begin, end = found.available[name]
         lines.append(f"  {name}: committed {committed}, position record {position}, Kafka has {begin} to {end}")
         lines.append(
-            f"    {'goes on' if found.applied else 'would go on'} at {offset}{_consequence(offset, committed, position)}"
+            f"    {'continues' if found.applied else 'would continue'} at {offset}{_consequence(offset, committed, position)}"
         )
     if found.applied:
         lines.append("done; a worker that reported the partition as stopped must be restarted")
     elif found.agrees:
-        lines.append("both agree already")
+        lines.append("both already agree")
     return lines
 
 
@@ -57,14 +57,14 @@ async def accept_commands(
     )
     begin, end = found.available
     what = (
-        "what is there is not carried out; orders that wait for it ask again by themselves"
+        "existing commands are not executed; orders that wait for one send it again"
         if use == "end"
-        else f"up to {end - begin} commands are looked up, and called where their effect is not to be found"
+        else f"up to {end - begin} commands are looked up, and called if their effect is not found"
     )
     lines = [
         f"partition {number} of the command lane",
         f"  {found.topic}: committed {found.committed}, Kafka has {begin} to {end}",
-        f"    {'goes on' if found.applied else 'would go on'} at {found.accepted}: {what}",
+        f"    {'continues' if found.applied else 'would continue'} at {found.accepted}: {what}",
     ]
     if found.applied:
         lines.append("done; a worker that reported the partition as stopped must be restarted")
@@ -72,7 +72,7 @@ async def accept_commands(
 
 
 def _consequence(offset: int, committed: int | None, position: int | None) -> str:
-    """What the acceptance means beside the offset that a committed transaction left behind."""
+    """How many offsets are read again or skipped, compared with the last committed transaction."""
     last = max((known for known in (committed, position) if known is not None), default=offset)
     if offset < last:
         return f": {last - offset} offsets are read again"

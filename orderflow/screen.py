@@ -1,4 +1,4 @@
-"""What is printed for people: a console, and lines without blanks at their ends where they go to a file."""
+"""Output for people: a console that writes no trailing blanks to files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Screen(Console):
         super().__init__(highlight=False, width=wide)
 
     def on_broken_pipe(self) -> None:
-        """The reader left (``| head``): the command ends as all others do then."""
+        """The reader left (``| head``): the command ends as usual."""
         raise BrokenPipeError
 
     def show(self, part: RenderableType) -> None:

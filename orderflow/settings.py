@@ -13,14 +13,12 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from aiokafka.helpers import create_ssl_context
 from pydantic import (
-    BeforeValidator,
     Field,
-    PlainSerializer,
     SecretStr,
     ValidationError,
     field_validator,
@@ -28,6 +26,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
+from orderflow.durations import Duration, format_duration, parse_duration
 from producers.connection import KafkaConnection, Limits
 from statemachine.errors import ConfigError
 from statemachine.order.policy import Policy
@@ -43,48 +42,15 @@ PUBLIC_SECRETS: Final = ("sk_test_simulator", "whsec_simulator")
 #: Where the simulator runs: on this machine, and under its name in docker-compose.yml.
 _SIMULATOR_HOSTS: Final = ("localhost", "127.0.0.1", "::1", "simulator")
 
-#: Variables with our prefix that are no settings: of the tests, and of docker-compose.yml.
-NO_SETTINGS: Final = frozenset(
+#: Variables with our prefix that are not settings: those of the tests and of docker-compose.yml.
+NOT_SETTINGS: Final = frozenset(
     PREFIX + name for name in ("HISTORIES", "KAFKA_CACHE", "KAFKA_IMAGE", "PARTITIONS", "REQUIRE_KAFKA", "TEST_KAFKA")
 )
 #: Kubernetes sets these for a service whose name begins with ours.
 _OF_KUBERNETES: Final = re.compile(r"\w*_(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_(TCP|UDP)\w*)")
 
-_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION: Final = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
-_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 #: Kafka allows these in topic names and group ids.
 _KAFKA_NAME: Final = re.compile(r"[A-Za-z0-9._-]*")
-
-
-def parse_duration(value: object) -> timedelta:
-    """A duration from text such as ``7d``, ``10s`` or ``1h30m``; a bare number is in seconds.
-
-    Raises:
-        ValueError: Not a duration, or negative.
-    """
-    if isinstance(value, timedelta):
-        return value
-    text = str(value).strip().lower()
-    if re.fullmatch(r"\d+(?:\.\d+)?", text):
-        return timedelta(seconds=float(text))
-    if not _DURATION.fullmatch(text):
-        raise ValueError("must be a duration such as 500ms, 10s, 2m, 24h or 7d")
-    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text)))
-
-
-def format_duration(value: timedelta) -> str:
-    """The shortest text that ``parse_duration`` reads back as ``value`` (to the millisecond)."""
-    rest = round(value.total_seconds() * 1000)
-    parts = []
-    for unit, milliseconds in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)):
-        count, rest = divmod(rest, milliseconds)
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts) or "0s"
-
-
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
 
 
 def _duration(default: str, description: str, **bounds: Any) -> Any:
@@ -107,51 +73,58 @@ class Settings(BaseSettings):
 
     kafka_bootstrap: str = Field("localhost:9092", description="brokers, host:port, separated by commas", min_length=1)
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
-        "PLAINTEXT", description="how to talk to the brokers"
+        "PLAINTEXT", description="protocol for connections to the brokers"
     )
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
-        "PLAIN", description="how to log in, with SASL_PLAINTEXT or SASL_SSL"
+        "PLAIN", description="login mechanism for SASL_PLAINTEXT and SASL_SSL"
     )
     kafka_sasl_username: str | None = Field(None, description="user name for SASL")
     kafka_sasl_password: SecretStr | None = Field(None, description="password for SASL")
-    kafka_ssl_cafile: Path | None = Field(None, description="certificate authorities (PEM); the system's when unset")
-    kafka_ssl_certfile: Path | None = Field(None, description="our certificate (PEM), where brokers ask for one")
+    kafka_ssl_cafile: Path | None = Field(None, description="certificate authorities (PEM); unset: those of the system")
+    kafka_ssl_certfile: Path | None = Field(None, description="client certificate (PEM), if brokers require one")
     kafka_ssl_keyfile: Path | None = Field(None, description="its private key (PEM)")
     kafka_ssl_password: SecretStr | None = Field(None, description="password of the private key")
-    kafka_operation_timeout: Duration = _duration("10s", "longest wait for one step with Kafka", gt=_POSITIVE)
+    kafka_operation_timeout: Duration = _duration("10s", "longest wait for one Kafka operation", gt=_POSITIVE)
     kafka_stop_timeout: Duration = _duration("3s", "longest wait for a Kafka client to close", gt=_POSITIVE)
-    kafka_restore_timeout: Duration = _duration("10m", "longest time to read a partition's orders back", gt=_POSITIVE)
+    kafka_restore_timeout: Duration = _duration(
+        "10m", "longest time to restore a partition's orders from its changelog", gt=_POSITIVE
+    )
     kafka_transaction_timeout: Duration = _duration(
-        "60s", "Kafka aborts a transaction of the order lane that is open for longer", gt=_POSITIVE
+        "60s", "Kafka aborts transactions that stay open longer", gt=_POSITIVE
     )
     kafka_compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = Field(
-        "lz4", description="compression of what we write"
+        "lz4", description="compression of written records"
     )
 
-    topic_prefix: str = Field("", description="before every topic name and group id", max_length=100)
+    topic_prefix: str = Field(
+        "", description="prefix of every topic name, group id and transactional id", max_length=100
+    )
 
     digitalriver_url: str = Field("http://localhost:8400", description="base address", pattern=r"^https?://[^\s]+$")
     digitalriver_key: SecretStr = Field(SecretStr(PUBLIC_SECRETS[0]), description="secret key")
     digitalriver_rate: float | None = Field(
-        None, ge=0, description="requests a second of the whole fleet; 0: no limit; unset: 25 for sk_test_, else 250"
+        None,
+        ge=0,
+        description="requests per second of all workers together; 0: no limit; unset: 25 with an sk_test_ key, else 250",
     )
-    digitalriver_timeout: Duration = _duration("30s", "longest wait for an answer of Digital River", gt=_POSITIVE)
-    digitalriver_connections: int = Field(100, ge=1, le=10_000, description="connections of one process at most")
+    digitalriver_timeout: Duration = _duration("30s", "longest wait for a response of Digital River", gt=_POSITIVE)
+    digitalriver_connections: int = Field(100, ge=1, le=10_000, description="most connections of one process")
     webhook_tokens: SecretStr = Field(
         SecretStr(PUBLIC_SECRETS[1]),
-        description="signing tokens, current first, separated by commas; empty: not checked",
+        description="webhook signing tokens, current first, separated by commas; empty: signatures are not checked",
     )
 
     group_session_timeout: Duration = _duration(
-        "10s", "a worker that is silent for longer loses its partitions", ge=timedelta(seconds=1)
+        "10s", "a worker that sends no heartbeat for this long loses its partitions", ge=timedelta(seconds=1)
     )
-    group_heartbeat_interval: Duration = _duration("1s", "how often a worker shows that it lives", gt=_POSITIVE)
+    group_heartbeat_interval: Duration = _duration("1s", "time between two heartbeats of a worker", gt=_POSITIVE)
     group_instance_id: str | None = Field(
-        None, description="fixed name of this worker (static membership): killed and restarted it keeps its partitions"
+        None,
+        description="fixed name of this worker (static membership): it keeps its partitions when it is killed and restarted",
     )
-    batch_records: int = Field(1000, ge=1, le=100_000, description="records of one transaction at most")
+    batch_records: int = Field(1000, ge=1, le=100_000, description="most records of one transaction")
     batch_interval: Duration = _duration("50ms", "least time between two transactions of a partition")
-    command_concurrency: int = Field(64, ge=1, le=10_000, description="orders whose commands run at the same time")
+    command_concurrency: int = Field(64, ge=1, le=10_000, description="most orders whose commands run at the same time")
     command_lease: Duration = _duration(
         "5s",
         "a call to Digital River starts only this long after the last commit of its partition",
@@ -163,39 +136,46 @@ class Settings(BaseSettings):
         ge=0,
         description="a partition stops when over half of this many records in 60 s are dead letters; 0: never",
     )
-    store: str = Field("memory", description="where orders are kept between events: only memory is there yet")
+    store: str = Field("memory", description="where orders are kept between events; this version supports only memory")
 
-    parked_max_age: Duration = _duration("7d", "how long events of an order not requested or at rest are kept")
-    checkout_open_wait: Duration = _duration("24h", "checkout_open becomes abandoned after")
-    checkout_ready_wait: Duration = _duration("24h", "checkout_ready becomes abandoned after")
-    checkout_rejected_wait: Duration = _duration("24h", "checkout_rejected becomes abandoned after")
-    declined_wait: Duration = _duration("24h", "declined becomes abandoned after")
-    answer_wait: Duration = _duration("2m", "a command without an outcome is inquired after", gt=_POSITIVE)
-    late_effect_wait: Duration = _duration("30s", "how long after its timeout Digital River may still act on a request")
-    unanswered_max_age: Duration = _duration("1h", "what Digital River alone does not answer is set aside after")
+    parked_max_age: Duration = _duration(
+        "7d", "how long events for an order that is not requested yet, or is finished, stay parked"
+    )
+    checkout_open_wait: Duration = _duration("24h", "an order in checkout_open becomes abandoned after this time")
+    checkout_ready_wait: Duration = _duration("24h", "an order in checkout_ready becomes abandoned after this time")
+    checkout_rejected_wait: Duration = _duration(
+        "24h", "an order in checkout_rejected becomes abandoned after this time"
+    )
+    declined_wait: Duration = _duration("24h", "an order in declined becomes abandoned after this time")
+    answer_wait: Duration = _duration(
+        "2m", "a command without an outcome is looked up at Digital River after this time", gt=_POSITIVE
+    )
+    late_effect_wait: Duration = _duration("30s", "how long Digital River may still act on a request after its timeout")
+    unanswered_max_age: Duration = _duration(
+        "1h", "a single webhook or SKU that Digital River does not answer for is set aside after this time"
+    )
     in_review_wait: Duration = _duration("72h", "attention when a fraud review takes longer")
     pending_payment_wait: Duration = _duration("31d", "attention when the shopper has not paid by then")
-    submitted_wait: Duration = _duration("7d", "attention when nothing was shipped: the authorisation ages")
+    submitted_wait: Duration = _duration("7d", "attention when nothing is shipped by then: the authorization expires")
     fulfilled_wait: Duration = _duration("30d", "attention when a capture takes longer")
     disputed_wait: Duration = _duration("120d", "attention when a dispute takes longer")
     refund_wait: Duration = _duration("14d", "attention when a refund takes longer")
     refund_information_wait: Duration = _duration(
-        "90d", "attention when the shopper has not named an account for a refund by then, if no date is known"
+        "90d",
+        "attention when the shopper has not given bank details for a refund by then, unless Digital River sets a date",
     )
-    return_wait: Duration = _duration("60d", "attention when not all of a return was received by then")
-    unknown_sku_window: Duration = _duration(
-        "10m", "a checkout refused for an unknown SKU is tried again for this long"
-    )
+    return_wait: Duration = _duration("60d", "attention when a return is not completely received by then")
+    unknown_sku_window: Duration = _duration("10m", "a checkout refused for an unknown SKU is retried for this long")
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
     log_format: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, else json")
-    health_port: int = Field(0, ge=0, le=65535, description="worker: /healthz and /readyz on this port; 0: none")
+    health_port: int = Field(0, ge=0, le=65535, description="port of a worker's /healthz and /readyz; 0: none")
 
     @field_validator("topic_prefix")
     @classmethod
     def _check_prefix(cls, value: str) -> str:
         if not _KAFKA_NAME.fullmatch(value):
-            raise ValueError("may hold A-Z a-z 0-9 . _ - only, as Kafka's names do")
+            raise ValueError("may contain only A-Z a-z 0-9 . _ -, as Kafka's names do")
         return value
 
     @field_validator("store")
@@ -332,7 +312,7 @@ def load_settings(**overrides: object) -> Settings:
     """The settings from the environment and ``.env``; ``overrides`` go before both.
 
     Raises:
-        ConfigError: In one line, each variable with a wrong value and what it must be.
+        ConfigError: One line with each wrong variable and what its value must be.
     """
     try:
         return Settings(**overrides)  # type: ignore[arg-type]  # overrides are validated as the environment is
@@ -343,8 +323,8 @@ def load_settings(**overrides: object) -> Settings:
         problems = []
         for problem in error.errors(include_input=False, include_url=False):
             field = str(problem["loc"][0]) if problem["loc"] else ""
-            said = _said(problem["type"], {**problem.get("ctx", {}), **_bounds(field)}, problem["msg"])
-            problems.append(f"{variable(field)} {said}" if field else said)
+            text = _problem(problem["type"], {**problem.get("ctx", {}), **_bounds(field)}, problem["msg"])
+            problems.append(f"{variable(field)} {text}" if field else text)
         raise ConfigError("; ".join(problems)) from None
 
 
@@ -355,8 +335,8 @@ def _bounds(field: str) -> dict[str, object]:
     return {name: format_duration(bound) if isinstance(bound, timedelta) else bound for name, bound in found.items()}
 
 
-def _said(kind: str, context: Mapping[str, Any], message: str) -> str:
-    """What is wrong with a value, as a sentence that goes on after the variable's name."""
+def _problem(kind: str, context: Mapping[str, Any], message: str) -> str:
+    """What is wrong with a value, as the rest of a sentence that begins with the variable's name."""
     match kind:
         case "greater_than":
             return f"must be more than {context['gt']}"
@@ -381,16 +361,16 @@ def _said(kind: str, context: Mapping[str, Any], message: str) -> str:
 
 
 def unknown_variables() -> Iterator[tuple[str, str | None]]:
-    """Variables with our prefix, set here or in ``.env``, that are no settings; with the setting that is probably meant."""
+    """Variables with our prefix, set here or in ``.env``, that are not settings; with the most similar setting, if any."""
     known = {variable(name) for name in Settings.model_fields}
     reader = logging.getLogger("dotenv.main")
-    reader.disabled = True  # it has told its bad lines when the settings were loaded
+    reader.disabled = True  # it reported bad lines when the settings were loaded
     try:
         given = {*EnvSettingsSource(Settings).env_vars, *DotEnvSettingsSource(Settings).env_vars}
     finally:
         reader.disabled = False
     for name in sorted(name.upper() for name in given):
-        if name.startswith(PREFIX) and name not in known | NO_SETTINGS:
+        if name.startswith(PREFIX) and name not in known | NOT_SETTINGS:
             near = difflib.get_close_matches(
                 name.removeprefix(PREFIX), [one.removeprefix(PREFIX) for one in sorted(known)], 1, 0.7
             )

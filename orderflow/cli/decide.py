@@ -29,14 +29,14 @@ _TOPICS = (Topic.CHECKOUT_EVENTS, Topic.ORDER_EVENTS, Topic.FULFILLMENT_EVENTS, 
 def decide(file: IO[bytes], as_json: bool) -> None:
     """Run the events of FILE (- for stdin) through the order's machine and print each decision with its reason.
 
-    The file is one that `orderflow events send` takes. No Kafka, no Digital River: commands are told, not carried out, and
+    The file is one that `orderflow events send` takes. No Kafka, no Digital River: commands are printed, not executed, and
     their answers are lines of the topic orderflow.inbox. Time is that of the events; a deadline that falls due before an order's
     next event fires. Exit code 1 when a line cannot be read.
     """
     from orderflow.history import HistoryReplay
     from statemachine.messages.envelope import Record
 
-    player, others, unreadable = HistoryReplay(), 0, 0
+    replay, others, unreadable = HistoryReplay(), 0, 0
     for number, text in enumerate(file, 1):
         if not text.strip():
             continue
@@ -51,20 +51,20 @@ def decide(file: IO[bytes], as_json: bool) -> None:
             continue
         headers = tuple((name, content.encode()) for name, content in line.headers.items())
         key = None if line.key is None else line.key.encode()
-        for step in player.replay(number, Record(line.topic, 0, number - 1, key, line.encoded(), headers)):
+        for step in replay.replay(number, Record(line.topic, 0, number - 1, key, line.encoded(), headers)):
             if as_json:
                 print_json(step)
             else:
-                out().print(_told(step), markup=False)
+                out().print(_text(step), markup=False)
     if not as_json:
-        _tell_waits(player.orders.values())
+        _print_waits(replay.orders.values())
     if others:
-        talk().print(f"{counted(others, 'line')} left out: no events of orders are in those topics")
+        talk().print(f"{counted(others, 'line')} skipped: those topics have no events of orders")
     if unreadable:
         raise CommandError(f"{counted(unreadable, 'line')} could not be read")
 
 
-def _told(step: ReplayStep) -> str:
+def _text(step: ReplayStep) -> str:
     parts = [f"{step.line:>4}  {step.order_id}  {step.event or '?'}: {step.verdict}"]
     if step.state_before is not None and step.state_before != step.state:
         parts.append(f" {step.state_before} -> {step.state}")
@@ -79,8 +79,8 @@ def _told(step: ReplayStep) -> str:
     return "".join(parts)
 
 
-def _tell_waits(orders: Iterable[Order]) -> None:
-    """What each order waits for: the answers of its open commands, its deadlines, events that it keeps."""
+def _print_waits(orders: Iterable[Order]) -> None:
+    """What each order waits for: the answers of its open commands, its deadlines, its parked events."""
     from statemachine.messages.facts import OUTCOME_TYPES
 
     answers_of = {str(name): by_result for name, by_result in OUTCOME_TYPES.items()}

@@ -1,4 +1,4 @@
-"""``orderflow demo``: the whole of orderflow in one process, for somebody who has never seen it."""
+"""``orderflow demo``: all of orderflow in one process, for somebody who has never seen it."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from orderflow.cli.output import print_table
 @click.command(epilog="Example: orderflow demo --scenario card-declined")
 @click.option("--orders", type=click.IntRange(1, 1000), default=40, show_default=True, help="How many orders.")
 @click.option("--seed", type=int, default=7, show_default=True, help="The same seed makes the same orders.")
-@click.option("--scenario", metavar="NAME", help="Play one story instead; a file of your own ends with .jsonl.")
-@click.option("--list", "as_list", is_flag=True, help="Name the stories, with a line each.")
+@click.option("--scenario", metavar="NAME", help="Run one scenario: a name from --list, or your own .jsonl file.")
+@click.option("--list", "as_list", is_flag=True, help="List the scenarios.")
 @click.pass_context
 def demo(ctx: click.Context, orders: int, seed: int, scenario: str | None, as_list: bool) -> None:
     """Watch orders go from cart to paid: Kafka, Digital River and a worker in this one process.
 
-    Nothing is needed but Python: the Kafka is embedded, Digital River is the simulator, and both are gone afterwards. A story
-    that does not end as it must ends with exit code 1 and a line that says what differs.
+    Needs nothing but Python: Kafka is embedded, Digital River is simulated, and nothing remains afterwards. Exit code 1 and
+    a line that says what differs when an order does not end as expected.
     """
     from orderflow.demonstration import list_scenarios, run_demo, run_scenario
     from orderflow.demonstration.scenario import NoScenario
 
     if as_list:
         _refuse(ctx, "--list", "scenario", "orders", "seed")
-        print_table(("scenario", "story"), list(list_scenarios()))
+        print_table(("scenario", "story~"), list(list_scenarios()))
     elif scenario is not None:
         _refuse(ctx, "--scenario", "orders", "seed")
         try:
@@ -37,7 +37,7 @@ def demo(ctx: click.Context, orders: int, seed: int, scenario: str | None, as_li
 
 
 def _refuse(ctx: click.Context, given: str, *others: str) -> None:
-    """An option that ``given`` would leave without a meaning is a slip."""
+    """Refuse options that have no meaning together with ``given``."""
     for other in others:
         if ctx.get_parameter_source(other) is not click.core.ParameterSource.DEFAULT:
-            raise click.UsageError(f"--{other} does not go with {given}", ctx)
+            raise click.UsageError(f"--{other} cannot be used with {given}", ctx)

@@ -36,14 +36,16 @@ def events() -> None:
 
 @events.command(epilog="Example: zcat orders.jsonl.gz | orderflow events send - --rate 500")
 @click.argument("file", type=click.File("rb"))
-@click.option("--rate", type=click.FloatRange(0), default=0, help="Records a second; 0: as fast as Kafka takes them.")
+@click.option(
+    "--rate", type=click.FloatRange(0), default=0, help="Records per second; 0: as fast as Kafka accepts them."
+)
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON document.")
 def send(file: IO[bytes], rate: float, as_json: bool) -> None:
     """Write the records of FILE (- for stdin) into Kafka.
 
-    One JSON object a line: {"topic", "key", "headers"?, "value"}; the value is an object or a string. Topics are named as
-    in the contract, the prefix of the settings is added. Records go to the partition that the Java client would choose
-    (murmur2), and one key's records in the order of the file. Bad lines are reported by number and left out; then the exit
+    One JSON object a line: {"topic", "key", "headers"?, "value"}; the value is an object or a string. Topics have the names
+    of the contract; the prefix of the settings is added. Records go to the partition that the Java client would choose
+    (murmur2); records of one key keep the order of the file. Bad lines are reported by number and skipped; then the exit
     code is 1.
     """
     quiet_libraries()
@@ -75,11 +77,11 @@ async def _send(sender: Sender, connection: Any, file: IO[bytes], advance: Any) 
 
 
 class Sender:
-    """Writes lines: side by side for different keys, in the order of the file for one key."""
+    """Writes lines: concurrently for different keys, in file order for one key."""
 
     def __init__(self, prefix: str, rate: float) -> None:
         self.prefix = prefix
-        #: The contract's topics that Kafka has: a write to another one would only be waited for.
+        #: The contract's topics that exist: a write to another one would only time out.
         self.present: frozenset[str] = frozenset()
         self._rate = rate
         self._last: dict[str | None, asyncio.Task[None]] = {}
@@ -114,7 +116,7 @@ class Sender:
                     self._begun += 1
                     task.add_done_callback(lambda _task: places.release())
         except BaseExceptionGroup as errors:
-            # The first failure cancels the others; it is the one to tell.
+            # The first failure cancels the others; it is the one to report.
             raise errors.exceptions[0] from None
 
     def _parse(self, number: int, text: bytes) -> EventLine | None:
@@ -154,15 +156,15 @@ class Sender:
         try:
             await publisher.send(prefixed(self.prefix, line.topic), key, line.encoded(), headers)
         except RecordTooLarge:
-            self._refuse(number, f"larger than Kafka takes for {line.topic}")
+            self._refuse(number, f"too large for {line.topic}")
             return
         except BrokerUnavailable as error:
-            raise BrokerUnavailable(f"line {number} was not acknowledged, {self.sent} were: {error}") from error
+            raise BrokerUnavailable(f"line {number} was not acknowledged; {self.sent} records were: {error}") from error
         self.sent += 1
 
 
 async def _lines(file: IO[bytes]) -> AsyncIterator[bytes]:
-    """The lines of ``file``; those written before are sent meanwhile, and a pipe or terminal that is silent can be left."""
+    """The lines of ``file``; earlier lines are sent while it waits, and waiting for a pipe or terminal can be interrupted."""
     try:
         await _readable(file)
     except OSError:
@@ -196,7 +198,7 @@ async def _readable(file: IO[bytes]) -> None:
 
 @contextmanager
 def _progress(file: IO[bytes]) -> Iterator[Any]:
-    """A progress bar over the bytes of ``file``, on a terminal only; hands out what to call with the bytes of each line."""
+    """A progress bar over the bytes of ``file``, on a terminal only; yields a function that takes the size of each line."""
     if not sys.stderr.isatty():
         yield lambda _count: None
         return

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from statemachine.drawing.diagram import Taken
     from statemachine.tables.rules import Machine, Rule
 
-#: Told here, so that help does not load the tables; a test compares them.
+#: Repeated here, so that help does not load the tables; a test compares them.
 NAMES = ("order", "refund", "return")
 
 _machine_option = click.option(
@@ -44,7 +44,7 @@ def machine() -> None:
 
 @machine.command(epilog="Example: orderflow machine check")
 def check() -> None:
-    """Prove that the tables are complete and that every state can be reached, left and waited for.
+    """Check that the tables are complete, that every state can be reached and left, and that no state waits without a deadline.
 
     Exit code 1 with a line for each problem.
     """
@@ -59,7 +59,7 @@ def check() -> None:
     for name, defined in MACHINES.items():
         machine = defined.machine
         states, events, rules = len(machine.states), len(machine.triggers), len(machine.rules)
-        out().print(f"{name}: sound, {states} states, {events} events, {states * events} cells, {rules} rules")
+        out().print(f"{name}: ok, {states} states, {events} events, {states * events} cells, {rules} rules")
 
 
 @machine.command(epilog="Example: orderflow machine diagram --format svg --order A-1001 > path.svg")
@@ -70,9 +70,9 @@ def check() -> None:
     type=click.Choice(("mermaid", "svg")),
     default="mermaid",
     show_default=True,
-    help="Of the picture.",
+    help="Format of the diagram.",
 )
-@click.option("--order", "order_id", metavar="ID", help="Let the path stand out that this order took, read from Kafka.")
+@click.option("--order", "order_id", metavar="ID", help="Highlight the path of this order, read from Kafka.")
 def diagram(name: str, kind: Literal["mermaid", "svg"], order_id: str | None) -> None:
     """Draw all moves from one state to another, with the events that cause them.
 
@@ -98,7 +98,7 @@ def _path(machine: Machine[Any], order_id: str) -> list[Taken]:
     topic = Topic.ORDER_STATE_CHANGES
     decoder = msgspec.json.Decoder(dict[str, Any])
     values = run(read_history(settings.connection(), settings.topic_prefix, topic, key=order_id))
-    changes, strange = [], 0
+    changes, skipped = [], 0
     for value in values:
         try:
             event = decoder.decode(value)
@@ -106,30 +106,30 @@ def _path(machine: Machine[Any], order_id: str) -> list[Taken]:
                 continue
             moves = path_of(machine, [event["data"]])
         except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
-            strange += 1
+            skipped += 1
             continue
         if all(state in machine.states for move in moves for state in (move.source, move.target)):
             changes.append(event["data"])
         else:
-            strange += 1
-    if strange:
+            skipped += 1
+    if skipped:
         talk().print(
-            f"{topic}: {counted(strange, 'record')} of {order_id} left out: no change of an order", markup=False
+            f"{topic}: {counted(skipped, 'record')} of {order_id} skipped: not a change of an order", markup=False
         )
     if not changes:
-        raise NotFound(f"{topic} has no change of an order {order_id}")
+        raise NotFound(f"{topic} has no changes of order {order_id}")
     if changes[0]["sequence"] != 1:
-        talk().print(f"the topic keeps no longer what came before change {changes[0]['sequence']}")
+        talk().print(f"the topic no longer has the changes before change {changes[0]['sequence']}")
     return path_of(machine, changes)
 
 
 @machine.command(epilog="Example: orderflow machine table --event fulfillment.shipped")
 @_machine_option
-@click.option("--state", help="Only what this state does.")
-@click.option("--event", help="Only what becomes of this event: its type, or the beginning of it.")
+@click.option("--state", help="Only rules of this state.")
+@click.option("--event", help="Only rules for this event: its type, or the beginning of it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line, for each rule and state.")
 def table(name: str, state: str | None, event: str | None, as_json: bool) -> None:
-    """Say for each event and state what follows: move, park, same (nothing new) or refuse.
+    """Print what happens for each event and state: move, park, same (nothing new) or refuse.
 
     Rules of one event are tried from top to bottom; the first whose conditions hold decides.
     """
@@ -137,11 +137,11 @@ def table(name: str, state: str | None, event: str | None, as_json: bool) -> Non
 
     machine = MACHINES[name].machine
     if state is not None and state not in machine.states:
-        raise click.BadParameter(f"{state} is none of {', '.join(machine.states)}", param_hint="--state")
+        raise click.BadParameter(f"{state} is not one of {', '.join(machine.states)}", param_hint="--state")
     rules = [rule for rule in machine.rules if event is None or rule.trigger.startswith(event)]
     if not rules:
         raise click.BadParameter(
-            f"no event begins with {event}; orderflow machine table shows all", param_hint="--event"
+            f"no event begins with {event}; run `orderflow machine table` to list all", param_hint="--event"
         )
     if as_json:
         for row in _rows(rules, state):

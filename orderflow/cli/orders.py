@@ -1,4 +1,4 @@
-"""``orderflow orders``: the table of orders, as downstream sees it."""
+"""``orderflow orders``: the table of orders, as downstream consumers see it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def orders() -> None:
 
 
 @orders.command("list", epilog="Example: orderflow orders list --state submitted --json | jq .order_id")
-@click.option("--state", "states", multiple=True, help="Only orders in this state; may be given several times.")
-@click.option("--attention", is_flag=True, help="Only orders that a person should look at.")
+@click.option("--state", "states", multiple=True, help="Only orders in this state; may be repeated.")
+@click.option("--attention", is_flag=True, help="Only orders that need attention.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line.")
 def list_orders(states: tuple[str, ...], attention: bool, as_json: bool) -> None:
-    """All orders, by order id."""
+    """List all orders, by order id."""
     _check_states(states)
     found = [
         order
@@ -40,6 +40,7 @@ def list_orders(states: tuple[str, ...], attention: bool, as_json: bool) -> None
     print_table(
         ("order", "state", "payment", "total#", "captured#", "refunded#", "changes#", "updated", "attention#"),
         [_row(order) for order in found],
+        optional=("changes", "updated", "refunded", "captured", "payment", "total", "attention"),
     )
     talk().print(counted(len(found), "order"))
 
@@ -48,14 +49,14 @@ def list_orders(states: tuple[str, ...], attention: bool, as_json: bool) -> None
 @click.argument("order_id")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def show_order(order_id: str, as_json: bool) -> None:
-    """One order: lines, money, shipments, deadlines, what is parked, and why a person should look."""
+    """One order: lines, money, shipments, deadlines, what is parked, and why it needs attention."""
     found = _read(order_id)
     if not found:
         raise NotFound(f"there is no order {order_id}")
     if as_json:
         print_json(found[0])
     else:
-        _tell(found[0])
+        _print_order(found[0])
 
 
 def _check_states(states: tuple[str, ...]) -> None:
@@ -66,7 +67,7 @@ def _check_states(states: tuple[str, ...]) -> None:
     known = get_args(State)
     for state in states:
         if known and state not in known:
-            raise click.BadParameter(f"{state} is none of {', '.join(known)}", param_hint="--state")
+            raise click.BadParameter(f"{state} is not one of {', '.join(known)}", param_hint="--state")
 
 
 def _read(order_id: str | None = None) -> list[dict[str, Any]]:
@@ -84,7 +85,7 @@ def _read(order_id: str | None = None) -> list[dict[str, Any]]:
             order = decoder.decode(value)
             _row(order)  # what is shown of it must be there
         except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
-            talk().print(f"orders: the record of {name} is no snapshot of an order", markup=False)
+            talk().print(f"orders: the record of {name} is not a snapshot of an order", markup=False)
             continue
         order.pop(_INTERNAL, None)
         found.append(order)
@@ -115,7 +116,7 @@ def _moment(text: object) -> str:
     return str(text)[:19].replace("T", " ") if text else ""
 
 
-def _tell(order: Mapping[str, Any]) -> None:
+def _print_order(order: Mapping[str, Any]) -> None:
     """One order for a person: what is empty is left out."""
     amounts, remote = order["amounts"], order.get("digital_river") or {}
     console = out()
@@ -128,16 +129,16 @@ def _tell(order: Mapping[str, Any]) -> None:
     if amounts.get("currency"):
         money = [(name.replace("_", " "), _money(amounts, name)) for name in amounts if name != "currency"]
         print_table(("money", "#"), money)
-    _tell_rows("lines", order["lines"], ("line", "sku_id", "ordered", "shipped", "cancelled", "returned"))
-    _tell_rows("shipments", order["shipments"], ("shipment_id", "fulfillment_id", "capture"))
-    _tell_rows("refunds", order["refunds"], ("refund_id", "state", "amount"))
-    _tell_rows("returns", order["returns"], ("return_id", "state"))
-    _tell_rows("documents", order["documents"], ("file_id", "purpose"))
-    _tell_rows("deadlines", order["deadlines"], ("name", "due"))
-    _tell_rows("parked", order["parked"], ("type", "since"))
+    _print_rows("lines", order["lines"], ("line", "sku_id", "ordered", "shipped", "cancelled", "returned"))
+    _print_rows("shipments", order["shipments"], ("shipment_id", "fulfillment_id", "capture"))
+    _print_rows("refunds", order["refunds"], ("refund_id", "state", "amount"))
+    _print_rows("returns", order["returns"], ("return_id", "state"))
+    _print_rows("documents", order["documents"], ("file_id", "purpose"))
+    _print_rows("deadlines", order["deadlines"], ("name", "due"))
+    _print_rows("parked", order["parked"], ("type", "since"))
 
 
-def _tell_rows(title: str, rows: object, columns: tuple[str, ...]) -> None:
+def _print_rows(title: str, rows: object, columns: tuple[str, ...]) -> None:
     if not rows:
         return
     if isinstance(rows, Mapping):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from orderflow.process.early_signals import INTERRUPTED, allow_interrupts
-from orderflow.process.faults import report_of_the_loop
+from orderflow.process.faults import report_loop_error
 from statemachine.errors import BrokerUnavailable, ConfigError, OrderflowError, TransportFailure
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class CommandError(click.ClickException):
-    """A command did not do its work: something was refused. Exit code 1. Remedy: the message's."""
+    """A command failed: something was refused. Exit code 1. Remedy: the message's."""
 
     exit_code = 1
 
@@ -43,7 +43,7 @@ class CommandError(click.ClickException):
 
 
 class UsageProblem(CommandError):
-    """The command or a setting is not what it must be. Exit code 2. Remedy: the command's help, or the setting named."""
+    """The command line or a setting is invalid. Exit code 2. Remedy: the command's help, or the setting named."""
 
     exit_code = 2
 
@@ -63,7 +63,7 @@ class Unreachable(CommandError):
 class RootGroup(click.Group):
     """The group at the top: turns the errors that a person can do something about into a line and an exit code.
 
-    An error that orderflow did not expect keeps its traceback: it is a defect, and the traceback is its report.
+    An unexpected error keeps its traceback: it is a defect, and the traceback is its report.
     """
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
@@ -103,18 +103,18 @@ class RootGroup(click.Group):
             ctx.exit(0)
 
 
-#: What click says of numbers and their ranges, and how a person says it.
+#: click's messages about numbers and their ranges, and plainer ones.
 _PLAIN: Final = (
-    (re.compile(r"is not a valid integer( range)?"), "is no whole number"),
-    (re.compile(r"is not a valid float( range)?"), "is no number"),
-    (re.compile(r"is not in the range (\S+)<=x<=(\S+)\."), r"is not from \1 to \2"),
+    (re.compile(r"is not a valid integer( range)?"), "is not a whole number"),
+    (re.compile(r"is not a valid float( range)?"), "is not a number"),
+    (re.compile(r"is not in the range (\S+)<=x<=(\S+)\."), r"is not between \1 and \2"),
     (re.compile(r"is not in the range x>=(\S+)\."), r"is less than \1"),
 )
 
 
 def _plain(message: str) -> str:
-    for said, plain in _PLAIN:
-        message = said.sub(plain, message)
+    for theirs, plain in _PLAIN:
+        message = theirs.sub(plain, message)
     return message
 
 
@@ -130,10 +130,10 @@ def ending_of(error: OrderflowError, *, logged: bool = False) -> CommandError:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end; Ctrl-C cancels it, so that it closes its clients."""
+    """Run a coroutine; Ctrl-C cancels it, so that it closes its clients."""
 
     async def reported() -> T:
-        asyncio.get_running_loop().set_exception_handler(report_of_the_loop)
+        asyncio.get_running_loop().set_exception_handler(report_loop_error)
         return await work
 
     allow_interrupts()
@@ -141,14 +141,16 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def settings_or_usage(**overrides: object) -> Settings:
-    """The settings; a wrong one is a usage error, and a name that is no setting's is told."""
+    """The settings; a wrong one is a usage error, and an unknown name is a warning."""
     from orderflow.settings import load_settings, unknown_variables
 
     try:
         settings = load_settings(**overrides)
     except ConfigError as error:
         raise UsageProblem(str(error)) from error
-    strange = [f"{name} is no setting{f' (is {near} meant?)' if near else ''}" for name, near in unknown_variables()]
-    if strange:
-        click.echo(f"warning: {'; '.join(strange)}", err=True)
+    unknown = [
+        f"unknown setting {name}{f'; did you mean {near}?' if near else ''}" for name, near in unknown_variables()
+    ]
+    for problem in unknown:
+        click.echo(f"warning: {problem}", err=True)
     return settings

@@ -1,4 +1,4 @@
-"""``orderflow worker``, ``relay`` and ``simulator``: processes that run until they are told to stop."""
+"""``orderflow worker``, ``relay`` and ``simulator``: processes that run until they are stopped."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Lanes(click.ParamType[tuple[Lane, ...]]):
         known = [lane.value for lane in Lane]
         for name in names:
             if name not in known:
-                self.fail(f"{name} is none of {', '.join(known)}", param, ctx)
+                self.fail(f"{name} is not one of {', '.join(known)}", param, ctx)
         if not names:
             self.fail(f"name one or more of {', '.join(known)}", param, ctx)
         return tuple(dict.fromkeys(Lane(name) for name in names))
 
 
 def _serve(settings: Settings, work: Coroutine[Any, Any, None]) -> None:
-    """Run a service to its end; where its log is JSON, so is the line that says why it ended."""
+    """Run a service to its end; if its log is JSON, the line with the reason of its end is JSON too."""
     from orderflow.process.logs import writes_json
 
     try:
@@ -53,16 +53,18 @@ def _serve(settings: Settings, work: Coroutine[Any, Any, None]) -> None:
 
 
 def _warn_of_public_secrets(settings: Settings) -> None:
-    """Say so when Digital River would be called, or believed, with a secret that everybody knows."""
+    """Warn when a real Digital River is used with the simulator's public secrets."""
     import structlog
 
     log = structlog.get_logger(__name__)
     if settings.public_secrets:
-        log.warning("public_secrets", name=", ".join(settings.public_secrets), remedy="set those of your account")
+        log.warning(
+            "public_secrets", name=", ".join(settings.public_secrets), remedy="set the key and tokens of your account"
+        )
 
 
 def _warn_of_unchecked_signatures(settings: Settings) -> None:
-    """Say so when anybody who reaches the relay, or writes to its topic, is believed."""
+    """Warn when webhook signatures are not checked."""
     import structlog
 
     if not settings.signing_tokens:
@@ -76,10 +78,10 @@ def _warn_of_unchecked_signatures(settings: Settings) -> None:
     type=Lanes(),
     default=",".join(lane.value for lane in Lane),
     show_default=True,
-    help="What this worker does; in production the commands lane is a process of its own.",
+    help="Lanes that this worker runs; in production the commands lane runs in its own process.",
 )
 def worker(lanes: tuple[Lane, ...]) -> None:
-    """Run lanes until SIGTERM: then finish, commit, leave, exit 0."""
+    """Run lanes until SIGTERM; then finish the work in progress, commit, leave the groups and exit with 0."""
     from orderflow.bootstrap import run_worker
     from orderflow.collector import settle_collector
     from orderflow.process.logs import configure_logging
@@ -96,12 +98,12 @@ def worker(lanes: tuple[Lane, ...]) -> None:
 
 
 @click.command(epilog="Example: orderflow relay --port 8500")
-@click.option("--port", type=click.IntRange(0, 65535), default=8500, show_default=True, help="Where to listen.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8500, show_default=True, help="Port to listen on.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
 def relay(port: int, host: str) -> None:
-    """Take Digital River's webhooks (POST /webhooks) into Kafka.
+    """Receive Digital River's webhooks (POST /webhooks) and write them to Kafka.
 
-    A webhook is acknowledged once Kafka has it; with a wrong signature it is refused.
+    A webhook is acknowledged once Kafka has stored it; one with a wrong signature is refused.
     """
     from orderflow.bootstrap import run_relay
     from orderflow.process.logs import configure_logging
@@ -116,20 +118,42 @@ def relay(port: int, host: str) -> None:
 def _check_url(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
     """The URL, when it is one that webhooks can go to."""
     if value is not None and not re.fullmatch(r"https?://[^\s/]+\S*", value):
-        raise click.BadParameter(f"{value} is no URL that begins with http:// or https://")
+        raise click.BadParameter(f"{value} is not a URL that begins with http:// or https://")
     return value
 
 
 @click.command(epilog="Example: orderflow simulator --port 8400 --webhook-url http://localhost:8500/webhooks")
-@click.option("--port", type=click.IntRange(0, 65535), default=8400, show_default=True, help="Where to listen.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8400, show_default=True, help="Port to listen on.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
-@click.option("--webhook-url", callback=_check_url, help="Where webhooks go; none are sent without it.")
-@click.option("--capture-delay", type=click.FloatRange(0), default=1.0, show_default=True, help="Seconds to a capture.")
-@click.option("--wire-delay", type=click.FloatRange(0), default=2.0, show_default=True, help="Seconds to a transfer.")
-@click.option("--review-delay", type=click.FloatRange(0), default=2.0, show_default=True, help="Seconds of a review.")
-@click.option("--refund-delay", type=click.FloatRange(0), default=1.0, show_default=True, help="Seconds to a refund.")
+@click.option("--webhook-url", callback=_check_url, help="Address that webhooks are sent to; without it none are sent.")
 @click.option(
-    "--rate", type=click.IntRange(0), help="Requests a second; 0: no limit.  [default: as Digital River, by the key]"
+    "--capture-delay",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    help="Seconds until a capture completes.",
+)
+@click.option(
+    "--wire-delay",
+    type=click.FloatRange(0),
+    default=2.0,
+    show_default=True,
+    help="Seconds until a bank transfer arrives.",
+)
+@click.option(
+    "--review-delay",
+    type=click.FloatRange(0),
+    default=2.0,
+    show_default=True,
+    help="Seconds until a fraud review ends.",
+)
+@click.option(
+    "--refund-delay", type=click.FloatRange(0), default=1.0, show_default=True, help="Seconds until a refund completes."
+)
+@click.option(
+    "--rate",
+    type=click.IntRange(0),
+    help="Requests per second; 0: no limit.  [default: that of Digital River for the key]",
 )
 def simulator(
     port: int,
@@ -141,7 +165,7 @@ def simulator(
     refund_delay: float,
     rate: int | None,
 ) -> None:
-    """Stand in for Digital River: its API, its webhooks, its books. Says one line when it is ready."""
+    """Simulate Digital River: its API, its webhooks, its books. Prints one line when ready."""
     from orderflow.bootstrap import run_simulator
     from orderflow.process.logs import configure_logging
     from orderflow.simulator.state.options import SimulatorOptions

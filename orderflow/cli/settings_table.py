@@ -30,7 +30,7 @@ def settings(as_json: bool) -> None:
         print_json(rows)
         return
     print_table(
-        ("variable", "value", "default", "meaning"),
+        ("variable", "value", "default", "meaning~"),
         [
             (
                 variable(name),
@@ -40,6 +40,7 @@ def settings(as_json: bool) -> None:
             )
             for name, row in zip(Settings.model_fields, rows.values(), strict=True)
         ],
+        optional=("default",),
     )
 
 

@@ -1,4 +1,4 @@
-"""``orderflow topics``: make the contract's topics and check them."""
+"""``orderflow topics``: create the contract's topics and check them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def topics() -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def create(partitions: int, replication: int | None, as_json: bool) -> None:
-    """Make the topics that are missing; safe to repeat.
+    """Create the missing topics; safe to repeat.
 
-    Topics that are there already stay as they are. Choose the number of partitions well: it cannot be changed later
-    without moving orders.
+    Existing topics are not changed. Choose the number of partitions carefully: it cannot be changed later without moving
+    orders.
     """
     from producers.topic_setup import create_topics
     from producers.topics import prefixed
@@ -42,16 +42,16 @@ def create(partitions: int, replication: int | None, as_json: bool) -> None:
     else:
         for name in names:
             click.echo(name)
-        talk().print(f"{counted(len(names), 'topic')} made" if names else "nothing to make: all topics are there")
+        talk().print(f"{counted(len(names), 'topic')} created" if names else "nothing to create: all topics exist")
 
 
 @topics.command(epilog="Example: orderflow topics check")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def check(as_json: bool) -> None:
-    """Compare the topics with the contract; exit code 1 when something is wrong.
+    """Compare the topics with the contract; exit code 1 if there is a problem.
 
-    Checked are names, partition counts, cleanup policies, the largest record of topics that orderflow writes, and how
-    long topics keep personal data.
+    Checks names, partition counts, cleanup policies, the largest record of topics that orderflow writes, and the
+    retention of topics with personal data.
     """
     from producers.topic_setup import find_problems, read_topics
     from producers.topics import Topic, prefixed
@@ -88,4 +88,4 @@ def check(as_json: bool) -> None:
     if problems:
         blocking = sum(problem.blocking for problem in problems)
         raise CommandError(f"{counted(len(problems), 'problem')}, of which {blocking} would stop workers")
-    talk().print(f"all {len(found)} topics are as they must be")
+    talk().print(f"all {len(found)} topics are correct")

@@ -1,4 +1,4 @@
-"""Starts everything, lets the orders run, tells what happened, and stops everything."""
+"""Runs made-up orders through the demo environment and prints what happened."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from orderflow.settings import Settings
 from producers.publisher import Publisher
 from producers.topics import prefixed
 
-#: New orders come in over this time, in seconds.
+#: New orders arrive over this time, in seconds.
 _ARRIVAL_SECONDS: Final = 3.0
-#: When the orders are not done by then, something is wrong, and the demo says so.
+#: The demo fails when the orders have not ended by then, in seconds.
 _SECONDS_MAX: Final = 60.0
-#: Seconds between two lines of progress where there is no terminal.
+#: Seconds between two lines of progress when stdout is not a terminal.
 _LINE_SECONDS: Final = 1.0
 
 
 async def run_demo(*, orders: int, seed: int) -> None:
-    """Run ``orders`` made-up orders to their ends and tell about it on stdout.
+    """Run ``orders`` made-up orders to their ends and print the results on stdout.
 
     Raises:
-        DemoFailed: Orders did not end as they must.
+        DemoFailed: Orders did not end as expected.
     """
     configure_logging(level="error", style="auto")
     console = Screen(file_width=rendering.FILE_WIDTH)
@@ -41,13 +41,13 @@ async def run_demo(*, orders: int, seed: int) -> None:
         f"orderflow demo: {len(shop)} made-up orders through an embedded Kafka, a simulated Digital River, one worker.\n"
     )
     async with demo_environment() as environment:
-        watch = await _play(environment.settings, shop, console)
+        watch = await _run_orders(environment.settings, shop, console)
         books = await _read_books(environment.simulator_url)
-    told = next((order for order in shop if order.path is STORY_PATH), shop[0])
+    example = next((order for order in shop if order.path is STORY_PATH), shop[0])
     agree, line = rendering.books_compared(watch, books)
     for part in (
         rendering.orders_by_state(watch),
-        rendering.story(told.order_id, told.path.name, watch.changes[told.order_id], width=console.width),
+        rendering.story(example.order_id, example.path.name, watch.changes[example.order_id], width=console.width),
         f"\nEvery change was made exactly once: {sum(map(len, watch.changes.values()))} changes, no gap in any order.",
         f"{line}\n",
         rendering.NEXT,
@@ -57,20 +57,20 @@ async def run_demo(*, orders: int, seed: int) -> None:
         raise DemoFailed(f"the demo found gaps in {watch.gaps}, {watch.dead_letters} dead letters; {line}")
 
 
-async def _play(settings: Settings, shop: Sequence[ShopOrder], console: Screen) -> OrderWatch:
-    """Send the orders, react to what becomes of them, and show it, until all have ended.
+async def _run_orders(settings: Settings, shop: Sequence[ShopOrder], console: Screen) -> OrderWatch:
+    """Send the orders, react to their changes and show progress until all have ended.
 
     Raises:
-        DemoFailed: They did not end in time.
+        DemoFailed: Orders did not end in time.
     """
     watch, by_id = OrderWatch(), {order.order_id: order for order in shop}
     async with Publisher(settings.connection()) as publisher:
         for item in catalogue():
             await _send(publisher, settings, item)
         consumer = await follow(settings.connection(), settings.topic_prefix, PARTITIONS)
-        arriving = asyncio.create_task(_arrive(publisher, settings, shop))
+        sending = asyncio.create_task(_send_orders(publisher, settings, shop))
         try:
-            with _Screen(console) as screen:
+            with _ProgressDisplay(console) as screen:
                 while (done := _count_done(watch, by_id)) < len(shop) and watch.seconds < _SECONDS_MAX:
                     for change in await poll(consumer, watch):
                         order = by_id[change.data["order_id"]]
@@ -80,16 +80,16 @@ async def _play(settings: Settings, shop: Sequence[ShopOrder], console: Screen) 
                     screen.show(watch, done, len(shop))
                 screen.show(watch, done, len(shop), last=True)
         finally:
-            arriving.cancel()
-            await asyncio.gather(arriving, return_exceptions=True)
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
             await consumer.stop()
     if done < len(shop):
         raise DemoFailed(f"only {done} of {len(shop)} orders ended within {_SECONDS_MAX:g} s")
     return watch
 
 
-async def _arrive(publisher: Publisher, settings: Settings, shop: Sequence[ShopOrder]) -> None:
-    """New orders, one after the other."""
+async def _send_orders(publisher: Publisher, settings: Settings, shop: Sequence[ShopOrder]) -> None:
+    """Send the first events of each order, one order after the other."""
     for order in shop:
         for event in open_with(order):
             await _send(publisher, settings, event)
@@ -101,7 +101,7 @@ async def _send(publisher: Publisher, settings: Settings, event: Outgoing) -> No
 
 
 def _count_done(watch: OrderWatch, orders: dict[str, ShopOrder]) -> int:
-    """Orders that ended as they must: in their state, and with all their money moved."""
+    """Orders in their expected end state whose money has all moved."""
     return sum(
         changes[-1].state == orders[order_id].path.ends
         and changes[-1].data["payment"] not in {"pending", "capturing", "voiding"}
@@ -115,8 +115,8 @@ async def _read_books(url: str) -> dict[str, Any]:
     return books
 
 
-class _Screen:
-    """Progress: redrawn in place on a terminal, a line now and then elsewhere."""
+class _ProgressDisplay:
+    """Progress: redrawn in place on a terminal, otherwise one line a second."""
 
     def __init__(self, console: Screen) -> None:
         self._console = console
@@ -133,9 +133,9 @@ class _Screen:
             self._live.stop()
 
     def show(self, watch: OrderWatch, done: int, total: int, *, last: bool = False) -> None:
-        """Show where the orders are."""
+        """Show how many orders are in which state."""
         if self._live is not None:
-            self._live.update(rendering.progress(watch, done, total), refresh=True)
+            self._live.update(rendering.progress(watch, done, total, width=self._console.width), refresh=True)
         elif last or watch.seconds >= self._next:
             self._next = watch.seconds + _LINE_SECONDS
-            self._console.show(rendering.progress_line(watch, done, total))
+            self._console.show(rendering.progress_line(watch, done, total, width=self._console.width))

@@ -1,4 +1,4 @@
-"""What stories are played on: Kafka, a relay, the simulator and the real worker, all in this process."""
+"""What the demo and scenarios run in: Kafka, a relay, the simulator and the real worker, all in this process."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ async def demo_environment(
     settings: Mapping[str, str] | None = None,
     delay_seconds: float | None = None,
 ) -> AsyncIterator[DemoEnvironment]:
-    """Everything started, until the context ends.
+    """Start everything, and stop it when the context ends.
 
     Args:
-        bootstrap: A Kafka that is there already; None: the embedded one.
+        bootstrap: An existing Kafka; None: the embedded one.
         prefix: Before all names in that Kafka.
-        settings: The worker's, by field name, beside the defaults.
+        settings: The worker's settings by field name, on top of the defaults.
         delay_seconds: How long the simulator's asynchronous steps take; None: its defaults.
 
     Raises:
-        ConfigError: A setting is unknown or not what it must be.
+        ConfigError: A setting is unknown or its value is invalid.
     """
     async with AsyncExitStack() as stack:
         kafka = bootstrap or (await stack.enter_async_context(EmbeddedKafka())).bootstrap
@@ -72,11 +72,11 @@ async def demo_environment(
 
 
 def _settings(own: Mapping[str, object]) -> Settings:
-    """The defaults and ``own``, nothing of the environment: stories are the same everywhere and never reach a real account."""
+    """The defaults and ``own``; environment variables are ignored, so that a scenario never reaches a real account."""
     defaults = {name: field.get_default(call_default_factory=True) for name, field in Settings.model_fields.items()}
     unknown = sorted(set(own) - set(defaults))
     if unknown:
-        raise ConfigError(f"there is no setting {', '.join(unknown)}")
+        raise ConfigError(f"unknown setting {', '.join(unknown)}")
     try:
         return Settings(**(defaults | dict(own)))
     except ValidationError as error:

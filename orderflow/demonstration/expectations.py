@@ -1,4 +1,4 @@
-"""Where an order stands, read from its changes, and how that differs from what a scenario expects. Pure."""
+"""What an order's changes show of it, and how that differs from what a scenario expects. Pure."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import msgspec
 
 from orderflow.demonstration.scenario import Expected
 
-#: Members of a change that stay as they are until a later change has them again.
+#: Members of a change that keep their value until a later change contains them again.
 _LASTING: Final = (
     "payment", "amounts", "lines", "shipments", "refunds", "returns", "documents", "attention", "digital_river",
 )  # fmt: skip
 
 
 class ObservedOrder(msgspec.Struct, frozen=True):
-    """What the changes of one order up to one of them say together; ``cause`` and ``problem`` are that change's own."""
+    """One order as its changes so far show it; ``cause`` and ``problem`` are those of the last change."""
 
     state: str = "nothing"
     members: Mapping[str, Any] = {}
@@ -24,18 +24,18 @@ class ObservedOrder(msgspec.Struct, frozen=True):
     problem: str | None = None
 
     def after(self, change: Mapping[str, Any]) -> ObservedOrder:
-        """Where the order stands after ``change``, the data of ``order.state_changed``."""
+        """The order after ``change``, the data of ``order.state_changed``."""
         newer = {name: change[name] for name in _LASTING if name in change}
         problem = change.get("problem", {}).get("code")
         return ObservedOrder(change["to"], {**self.members, **newer}, change["cause"]["type"], problem)
 
 
 def differences(
-    expected: Expected, standing: ObservedOrder, *, parked: Sequence[str] = (), refused: Sequence[str] = ()
+    expected: Expected, observed: ObservedOrder, *, parked: Sequence[str] = (), refused: Sequence[str] = ()
 ) -> Iterator[str]:
-    """What is not as expected, a few words for each: what it is, and what it should be."""
-    members = standing.members
-    yield from _unlike("state", standing.state, expected.state)
+    """Each difference in a few words: the actual value and the expected one."""
+    members = observed.members
+    yield from _unlike("state", observed.state, expected.state)
     yield from _unlike("payment", members.get("payment", "none"), expected.payment)
     for name, amount in expected.amounts.items():
         yield from _unlike(f"amounts.{name}", members.get("amounts", {}).get(name), amount)
@@ -56,15 +56,15 @@ def differences(
         "returns", {one["return_id"]: one["state"] for one in members.get("returns", ())}, expected.returns
     )
     yield from _unlike("documents", len(members.get("documents", ())), expected.documents)
-    yield from _unlike("cause", standing.cause, expected.cause)
-    yield from _unlike("problem", standing.problem, expected.problem)
+    yield from _unlike("cause", observed.cause, expected.cause)
+    yield from _unlike("problem", observed.problem, expected.problem)
     yield from _unlike("parked", sorted(parked), None if expected.parked is None else sorted(expected.parked))
     yield from _reasons("attention", members.get("attention", ()), expected.attention)
     yield from _reasons("refused", refused, expected.refused)
 
 
 def book_differences(expected: Mapping[str, int | str], entry: Mapping[str, Any]) -> Iterator[str]:
-    """How the simulator's entry differs from what the scenario says; a count that is not there is 0."""
+    """How the simulator's entry differs from what the scenario expects; a missing count is 0."""
     for name, value in expected.items():
         yield from _unlike(f"books.{name}", entry.get(name, 0), value)
 
@@ -75,7 +75,7 @@ def _unlike(name: str, found: object, expected: object) -> Iterator[str]:
 
 
 def _reasons(name: str, found: Sequence[str], expected: Sequence[str] | None) -> Iterator[str]:
-    """Reasons are for people: a part that tells which it is must be there, not every word."""
+    """Reasons are free text: each must contain the expected part."""
     if expected is None:
         return
     same = len(found) == len(expected) and all(part in reason for part, reason in zip(expected, found, strict=True))

@@ -1,4 +1,4 @@
-"""What the demo shows: progress, the orders by state, one order's story, the books, and where to go next."""
+"""What the demo prints: progress, orders by state, one order's story, the books, and where to go next."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from orderflow.demonstration.expectations import ObservedOrder
 from orderflow.demonstration.watch import ObservedChange, OrderWatch
 from orderflow.screen import counted
 
-#: The order in which states are shown: as an order goes through them.
+#: States in the order in which an order goes through them.
 _STATES: Final = (
     "awaited", "checkout_pending", "checkout_open", "checkout_ready", "placing", "pending_payment", "in_review",
     "submitted", "fulfilled", "complete", "declined", "cancelled",
@@ -32,14 +32,18 @@ _SENDERS: Final = {
     "catalog-events": "catalogue",
 }
 
-#: Width of what does not go to a terminal.
+#: Width of output that does not go to a terminal.
 FILE_WIDTH: Final = 120
-#: From this width on there is room for what changed beside the state in a column of its own.
+#: From this width on, changes other than the state have their own column.
 WIDE: Final = 105
-#: From this width on names are never broken: on a terminal of the usual width they fit.
+#: From this width on names are never wrapped.
 _USUAL: Final = 80
 
-#: The amounts that are told when they move.
+#: Length of the bar of a state that all orders are in, and the least room that the bar of progress is shown in.
+_STATE_BAR: Final = 40
+_BAR_MIN: Final = 8
+
+#: Amounts that are shown when they change.
 _MONEY: Final = ("captured", "cancelled", "refunded", "charged_back")
 
 NEXT: Final = """\
@@ -50,25 +54,35 @@ Where to go next
   README.md                   how it works, your own Kafka, where everything is"""
 
 
-def progress(watch: OrderWatch, done: int, total: int) -> RenderableType:
-    """The picture while it runs: a bar, and how many orders are in each state."""
+def progress(watch: OrderWatch, done: int, total: int, *, width: int) -> RenderableType:
+    """Progress on a terminal: a bar where there is room, and how many orders are in each state."""
     table = Table(box=None, pad_edge=False, show_header=False)
     states = watch.states()
     for state in _ordered(states):
-        table.add_row(state, str(states[state]), Text("█" * states[state], style="cyan"))
+        length = -(-states[state] * _STATE_BAR // max(total, _STATE_BAR))
+        table.add_row(state, str(states[state]), Text("█" * length, style="cyan", overflow="crop", no_wrap=True))
     head = Table(box=None, pad_edge=False, show_header=False)
     changes = sum(len(known) for known in watch.changes.values())
-    head.add_row(
-        f"{watch.seconds:4.1f} s", ProgressBar(total, done, width=40), f"{done} of {total} orders", f"{changes} changes"
-    )
+    before, after = f"{watch.seconds:4.1f} s", (f"{done} of {total} orders", f"{changes} changes")
+    room = width - len(before) - sum(map(len, after)) - 3
+    bar = [ProgressBar(total, done, width=min(40, room))] if room >= _BAR_MIN else []
+    head.add_row(before, *bar, *after)
     return Group(head, table)
 
 
-def progress_line(watch: OrderWatch, done: int, total: int) -> str:
-    """The same as one line, where there is no terminal."""
+def progress_line(watch: OrderWatch, done: int, total: int, *, width: int) -> str:
+    """Progress as one line, without a terminal; states with the fewest orders are counted together where it is too long."""
+    head = f"{watch.seconds:5.1f} s  {done:3} of {total} orders done"
     states = watch.states()
-    counts = ", ".join(f"{state} {states[state]}" for state in _ordered(states))
-    return f"{watch.seconds:5.1f} s  {done:3} of {total} orders done   {counts}".rstrip()
+    shown = _ordered(states)
+    while shown:
+        counts = [f"{state} {states[state]}" for state in shown]
+        others = states.total() - sum(states[state] for state in shown)
+        line = f"{head}   {', '.join([*counts, *([f'others {others}'] if others else [])])}"
+        if len(line) <= width:
+            return line
+        shown.remove(min(shown, key=states.__getitem__))
+    return head
 
 
 def orders_by_state(watch: OrderWatch) -> RenderableType:
@@ -87,7 +101,7 @@ def orders_by_state(watch: OrderWatch) -> RenderableType:
 
 def story(order_id: str, title: str, changes: Sequence[ObservedChange], *, width: int) -> RenderableType:
     """One order, event by event, readable in ``width`` columns."""
-    last = ("state", "what changed beside it") if width >= WIDE else ("what changed",)
+    last = ("state", "other changes") if width >= WIDE else ("what changed",)
     table = Table(
         "#", "after", "from", "event", *last, title=f"The story of {order_id}: {title}", title_justify="left",
         box=SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True,
@@ -97,23 +111,23 @@ def story(order_id: str, title: str, changes: Sequence[ObservedChange], *, width
         column.overflow = "fold"
     for column in table.columns[:-1]:
         column.no_wrap = width >= _USUAL
-    standing, began = ObservedOrder(), changes[0].seen
+    observed, began = ObservedOrder(), changes[0].seen
     for change in changes:
         sender, event = cause_of(change)
-        cells = state_and_beside(change, standing) if width >= WIDE else (stacked(change, standing),)
+        cells = state_and_other_changes(change, observed) if width >= WIDE else (stacked(change, observed),)
         table.add_row(str(change.data["sequence"]), f"{change.seen - began:.2f} s", sender, event, *cells)
-        standing = standing.after(change.data)
+        observed = observed.after(change.data)
     return table
 
 
-def state_and_beside(change: ObservedChange, before: ObservedOrder) -> tuple[Text, Text]:
-    """What changed, for two columns: the state, a dot when it stayed, and what changed beside it."""
-    return _state(change, before), Text(", ".join(beside(change.data, before)))
+def state_and_other_changes(change: ObservedChange, before: ObservedOrder) -> tuple[Text, Text]:
+    """What changed, for two columns: the state, or a dot if unchanged, and the other changes."""
+    return _state(change, before), Text(", ".join(other_changes(change.data, before)))
 
 
 def stacked(change: ObservedChange, before: ObservedOrder) -> Text:
-    """The same for one narrow column: a line for each."""
-    more = [Text(part) for part in beside(change.data, before)]
+    """The same for one narrow column, one line each."""
+    more = [Text(part) for part in other_changes(change.data, before)]
     return Text("\n").join(more if more and change.state == before.state else [_state(change, before), *more])
 
 
@@ -122,24 +136,24 @@ def _state(change: ObservedChange, before: ObservedOrder) -> Text:
 
 
 def sender_of(topic: str) -> str:
-    """Who writes into a topic, in a word; without a topic it is the clock."""
+    """Who writes to a topic; without a topic it is the clock."""
     return _SENDERS.get(topic, "the clock")
 
 
 def cause_of(change: ObservedChange) -> tuple[str, str]:
-    """Who caused a change, and by what."""
+    """Who caused a change, and the event's type."""
     cause = change.data["cause"]
     return sender_of(cause.get("topic") or ""), cause["type"].removeprefix("digitalriver.")
 
 
 def books_compared(watch: OrderWatch, books: Mapping[str, Mapping[str, Any]]) -> tuple[bool, str]:
-    """Whether Digital River's books say what the orders say, and a line about it."""
+    """Whether Digital River's books agree with the orders, and one line that says so."""
     wrong = []
     for order_id, changes in watch.changes.items():
         entry, amounts = books.get(order_id, {}), _amounts(changes)
         same = all(
             Decimal(entry.get(name, "0")) == Decimal(amounts.get(name, "0"))
-            for name in ("captured", "cancelled", "refunded")  # the books know no chargebacks
+            for name in ("captured", "cancelled", "refunded")  # the books do not contain chargebacks
         )
         if not same or entry.get("orders", 0) > 1:
             wrong.append(order_id)
@@ -168,15 +182,15 @@ def _sum(amounts: Iterable[Mapping[str, str]], name: str) -> str:
 
 
 def money(amounts: Mapping[str, str], before: Mapping[str, str] | None = None) -> Iterator[str]:
-    """The amounts beside the total that are not what they were ``before``, or not nothing."""
+    """The amounts other than the total that differ from ``before``, or from zero."""
     for name in _MONEY:
         amount = amounts.get(name, "0")
         if Decimal(amount) != Decimal((before or {}).get(name, "0")):
             yield f"{name.replace('_', ' ')} {amount}"
 
 
-def beside(data: Mapping[str, Any], before: ObservedOrder) -> Iterator[str]:
-    """What changed beside the state since ``before``, in a few words."""
+def other_changes(data: Mapping[str, Any], before: ObservedOrder) -> Iterator[str]:
+    """What changed since ``before`` other than the state, in a few words."""
     changed, known = data["changed"], before.members
     if "payment" in changed:
         yield f"payment {data['payment']}"

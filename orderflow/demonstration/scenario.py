@@ -1,14 +1,14 @@
-"""A scenario: the story of one order, as a file of JSON lines, with the end that it must come to.
+"""A scenario: the story of one order as a file of JSON lines, with the expected end.
 
-The first line is the title, the last the end; between them stand the steps, carried out one after the other:
+The first line is the title, the last the end; between them are the steps, executed one after the other:
 
 - ``{"topic", "key", "value"}``: a record, as ``orderflow events send`` takes it;
-- ``{"wait": {...}}``: until the order has been where the line says, at or after the place where the last wait ended;
+- ``{"wait": {...}}``: waits until the order has been as the line says, at or after the change where the last wait ended;
 - ``{"admin": "orders/ID/review", "with": {...}}``: a call of the simulator's ``/_admin``: what people outside do, faults, time;
 - ``{"seconds": 1.5, "say": "..."}``: real time passes;
-- ``{"webhook": {...}}``: an event of Digital River, signed and brought to the relay.
+- ``{"webhook": {...}}``: an event of Digital River, signed and sent to the relay.
 
-Only reading is here: no Kafka, no network. A word that is not known is an error, so that no expectation is silently lost.
+This module only reads files: no Kafka, no network. An unknown member is an error, so that no expectation is silently ignored.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ FOLDERS: Final = (
     Path(__file__).parents[1] / "scenarios",
 )
 
-#: Calls of ``/_admin`` that reach every order: such a scenario needs a simulator of its own.
+#: Calls of ``/_admin`` that affect every order: such a scenario needs a simulator of its own.
 _FOR_ALL: Final = ("clock", "faults", "gates")
 
 
@@ -50,7 +50,7 @@ class Title(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What must be so. What is not named may be anything.
+    """What an order must look like. Members that are not given are not checked.
 
     ``lines`` names quantities by line, ``refunds`` and ``returns`` the state (and the amount) by id; others may not be there.
     ``cause`` is the type of the event that made the latest change, ``problem`` the code of the refusal that came with it.
@@ -74,13 +74,13 @@ class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Wait(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Wait until the order has been where ``wait`` says."""
+    """Wait until the order has been as ``wait`` says."""
 
     wait: Expected
 
 
 class AdminCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``POST /_admin/<admin>`` with the body ``with``. ``say`` tells the viewer what it means."""
+    """``POST /_admin/<admin>`` with the body ``with``. ``say`` is printed."""
 
     admin: str
     say: str
@@ -88,20 +88,20 @@ class AdminCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Pause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Let real ``seconds`` pass: for what nobody outside can see happen. ``say`` tells the viewer why."""
+    """Let real ``seconds`` pass: for changes that cannot be observed from outside. ``say`` is printed."""
 
     seconds: Annotated[float, msgspec.Meta(ge=0, le=10)]
     say: str
 
 
 class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An event of Digital River as its webhook would bring it."""
+    """An event of Digital River as its webhook delivers it."""
 
     webhook: dict[str, Any]
 
 
 class End(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How it ends: the order, and members of its entry in the simulator's books."""
+    """The expected end: the order, and members of its entry in the simulator's books."""
 
     end: Expected
     books: dict[str, int | str]
@@ -143,7 +143,7 @@ def load(path: Path) -> Scenario:
 
     Raises:
         NoScenario: There is no such file.
-        ConfigError: It cannot be read, or a line is not what it must be; one line that names it.
+        ConfigError: The file cannot be read or a line is invalid; the message is one line that names it.
     """
     try:
         texts = path.read_text(encoding="utf-8").splitlines()
@@ -154,7 +154,7 @@ def load(path: Path) -> Scenario:
     except UnicodeDecodeError as error:
         raise ConfigError(f"scenario {path.name}: must be UTF-8") from error
     if len(texts) < 3:
-        raise ConfigError(f"scenario {path.name}: needs a title, steps and an end")
+        raise ConfigError(f"scenario {path.name}: must have a title, steps and an end")
     lines = _Lines(path.name)
     title = lines.read(1, texts[0], Title)
     steps = tuple(lines.step(number, text, title.order) for number, text in enumerate(texts[1:-1], 2))
@@ -162,7 +162,7 @@ def load(path: Path) -> Scenario:
 
 
 def available() -> Iterator[Path]:
-    """The files of all scenarios that came with orderflow, by name."""
+    """The files of all bundled scenarios, by name."""
     for folder in FOLDERS:
         if folder.is_dir():
             yield from sorted(folder.glob("*.jsonl"))
@@ -174,7 +174,7 @@ def named(name: str) -> Scenario:
 
     Raises:
         NoScenario: There is none.
-        ConfigError: Its file is not what it must be.
+        ConfigError: Its file is invalid.
     """
     for path in available():
         if path.stem == name:
@@ -185,7 +185,7 @@ def named(name: str) -> Scenario:
 
 
 class _Lines:
-    """Reads lines and says which one is wrong."""
+    """Parses lines; its errors name the line."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -209,17 +209,17 @@ class _Lines:
         return end
 
     def step(self, number: int, text: str, order: str) -> ScenarioStep:
-        """The line as the step that its members make it."""
+        """The line as a step; its members decide which kind."""
         members = self.read(number, text, dict[str, msgspec.Raw])
         shape = next((shape for member, shape in _STEP_SHAPES.items() if member in members), None)
         if shape is None:
             raise ConfigError(
-                f"scenario {self._name}, line {number}: is no step: has none of {', '.join(_STEP_SHAPES)}"
+                f"scenario {self._name}, line {number}: is not a step: it has none of {', '.join(_STEP_SHAPES)}"
             )
         step: ScenarioStep = self.read(number, text, shape)
         if isinstance(step, EventLine):
             if step.topic not in WRITABLE:
-                raise ConfigError(f"scenario {self._name}, line {number}: topic is none that can be written")
+                raise ConfigError(f"scenario {self._name}, line {number}: this topic cannot be written")
             if step.topic != "catalog-events" and step.key != order:
                 raise ConfigError(f"scenario {self._name}, line {number}: the key must be {order}")
         return step

@@ -1,4 +1,4 @@
-"""One scenario told live: each step as it is done, each change as it is seen, and whether the end was the right one."""
+"""Prints one scenario live: each step as it is executed, each change as it is read, and whether the end was as expected."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ from orderflow.screen import Screen, counted
 
 
 def list_scenarios() -> Iterator[tuple[str, str]]:
-    """Name and story of each scenario that came with orderflow.
+    """Name and story of each bundled scenario.
 
     Raises:
-        ConfigError: One of the files is not what it must be.
+        ConfigError: One of the files is invalid.
     """
     for path in available():
         yield path.stem, load(path).title.story
 
 
 async def run_scenario(name: str) -> None:
-    """Play the scenario of that name, or in that file, and tell it on stdout.
+    """Run the scenario of that name, or in that file, and print it on stdout.
 
     Raises:
-        ConfigError: There is no such scenario, or its file is not what it must be.
-        DemoFailed: It did not end as it must; one line that says what differs.
+        ConfigError: There is no such scenario, or its file is invalid.
+        DemoFailed: It did not end as expected; one line that says what differs.
     """
     configure_logging(level="critical", style="auto")
     scenario = named(name)
@@ -53,18 +53,18 @@ async def run_scenario(name: str) -> None:
     printer = _ScenarioPrinter(console)
     async with demo_environment(settings=scenario.title.settings) as environment, start_runner(environment) as runner:
         printer.begin()
-        await runner.run(scenario, printer.tell)
+        await runner.run(scenario, printer.print)
     changes = runner.watch.changes.get(scenario.order, [])
-    console.show(f"\nEnded as it must: {_ending(scenario, changes)}")
+    console.show(f"\nEnded as expected: {_ending(scenario, changes)}")
 
 
 def _ending(scenario: Scenario, changes: list[ObservedChange]) -> str:
     books = ", ".join(f"{name} {value}" for name, value in scenario.end.books.items())
     state = changes[-1].state if changes else ObservedOrder().state
-    # The books do not know what a bank took back; the order does.
+    # The books do not contain what a bank took back; the order does.
     lost = [part for part in rendering.money(changes[-1].data["amounts"]) if "charged back" in part] if changes else []
-    told = ", ".join([state, *lost, f"after {counted(len(changes), 'change')} without a gap"])
-    return f"{told}. Digital River's books: {books or 'nothing'}."
+    ending = ", ".join([state, *lost, f"after {counted(len(changes), 'change')} without a gap"])
+    return f"{ending}. Digital River's books: {books or 'nothing'}."
 
 
 class _ScenarioPrinter:
@@ -73,35 +73,35 @@ class _ScenarioPrinter:
     def __init__(self, console: Screen) -> None:
         self._console = console
         self._began = 0.0
-        self._standing = ObservedOrder()
+        self._order = ObservedOrder()
 
     def begin(self) -> None:
-        """The time of the story starts now."""
+        """Start the clock of the story."""
         self._began = time.monotonic()
 
-    def tell(self, what: ScenarioStep | ObservedChange | ObservedRefusal) -> None:
+    def print(self, what: ScenarioStep | ObservedChange | ObservedRefusal) -> None:
         """One step, change or refusal."""
-        time_told = f"{time.monotonic() - self._began:5.2f} s  "
+        time_text = f"{time.monotonic() - self._began:5.2f} s  "
         if isinstance(what, ObservedChange):
-            self._change(time_told, what)
+            self._change(time_text, what)
         elif isinstance(what, ObservedRefusal):
-            self._print(f"{time_told}    refused: ", Text(what.text))
+            self._print_line(f"{time_text}    refused: ", Text(what.text))
         elif (text := _step(what)) is not None:
-            self._print(f"{time_told}    ", text)
+            self._print_line(f"{time_text}    ", text)
 
-    def _change(self, time_told: str, change: ObservedChange) -> None:
+    def _change(self, time_text: str, change: ObservedChange) -> None:
         sender, event = rendering.cause_of(change)
-        line = f"{time_told}{change.data['sequence']:>2}  {sender:13}  {event:32}  "
+        line = f"{time_text}{change.data['sequence']:>2}  {sender:13}  {event:32}  "
         if self._console.width < rendering.WIDE:
-            self._print(line, rendering.stacked(change, self._standing))
+            self._print_line(line, rendering.stacked(change, self._order))
         else:
-            state, more = rendering.state_and_beside(change, self._standing)
+            state, more = rendering.state_and_other_changes(change, self._order)
             state.pad_right(17 - len(state))
-            self._print(line, Text("  ").join([state, more]))
-        self._standing = self._standing.after(change.data)
+            self._print_line(line, Text("  ").join([state, more]))
+        self._order = self._order.after(change.data)
 
-    def _print(self, head: str, rest: Text) -> None:
-        """A line; on a narrow screen what is too long for it goes on below ``rest``."""
+    def _print_line(self, head: str, rest: Text) -> None:
+        """Print a line; on a narrow screen ``rest`` is wrapped in its own column."""
         if self._console.width < rendering.WIDE:
             table = Table.grid()
             table.add_column(no_wrap=True)
@@ -114,7 +114,7 @@ class _ScenarioPrinter:
 
 
 def _step(step: ScenarioStep) -> Text | None:
-    """What somebody outside does; a wait is not told, its end is seen."""
+    """What happens outside of orderflow; a wait is not printed, since its end is visible."""
     match step:
         case EventLine(topic=topic, value=value):
             kind = value.get("type", "?") if isinstance(value, dict) else "a text"
@@ -122,6 +122,6 @@ def _step(step: ScenarioStep) -> Text | None:
         case AdminCall(say=say) | Pause(say=say):
             return Text(say, style="cyan")
         case Webhook(webhook=event):
-            return Text(f"Digital River's webhook brings {event.get('type', '?')}", style="cyan")
+            return Text(f"Digital River's webhook delivers {event.get('type', '?')}", style="cyan")
         case Wait():
             return None

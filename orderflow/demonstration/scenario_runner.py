@@ -1,4 +1,4 @@
-"""Plays scenarios on a environment, several side by side, and says how an end differs from what it must be."""
+"""Runs scenarios in one environment, several at a time, and reports how an end differs from the expected one."""
 
 from __future__ import annotations
 
@@ -24,59 +24,59 @@ from orderflow.event_lines import EventLine
 from producers.publisher import Publisher
 from producers.topics import Topic, prefixed
 
-#: A step or an end that has not come by then does not come.
+#: Longest wait for a step or an end, in seconds.
 WAIT_SECONDS_MAX: Final = 20.0
-#: After an end, so that what should not come any more has the time to come.
+#: Wait after an end, so that unexpected later events are noticed.
 QUIET_SECONDS: Final = 0.4
 
 _LOOK_SECONDS: Final = 0.2
 
-#: Told as it happens: a step before it is done, a change or a refusal when it is seen.
-Tell: TypeAlias = Callable[[ScenarioStep | ObservedChange | ObservedRefusal], None]
+#: Called as things happen: with a step before it is executed, with a change or a refusal when it is read.
+OnEvent: TypeAlias = Callable[[ScenarioStep | ObservedChange | ObservedRefusal], None]
 
 
 class ScenarioRunner:
-    """Plays on one environment. Made by ``start_runner``."""
+    """Runs scenarios in one environment. Made by ``start_runner``."""
 
     def __init__(self, environment: DemoEnvironment, publisher: Publisher, session: aiohttp.ClientSession) -> None:
-        self._stage = environment
+        self._environment = environment
         self._publisher = publisher
         self._session = session
         self._news = asyncio.Condition()
         self._listening: asyncio.Task[None] | None = None
         self.watch = OrderWatch()
 
-    async def run(self, scenario: Scenario, tell: Tell = lambda _: None) -> None:
-        """Carry out the steps, wait for the end, and see that it lasts.
+    async def run(self, scenario: Scenario, on_event: OnEvent = lambda _: None) -> None:
+        """Execute the steps, wait for the end, and check that it lasts.
 
         Raises:
-            DemoFailed: A step was not reached, or the end is another; one line that says what differs.
+            DemoFailed: A wait or the end was not reached; one line that says what differs.
         """
-        progress = _ScenarioProgress(self.watch, scenario, tell)
+        progress = _ScenarioProgress(self.watch, scenario, on_event)
         for number, step in enumerate(scenario.steps, 2):
-            progress.look()
-            tell(step)
+            progress.update()
+            on_event(step)
             if isinstance(step, Wait):
                 await self._until(partial(progress.missing, step.wait), f"{scenario.name}, line {number}")
             else:
                 await self._do(step)
-        await self._until(progress.missing_at_end, f"{scenario.name} did not end as it must", books=scenario)
+        await self._until(progress.missing_at_end, f"{scenario.name} did not end as expected", books=scenario)
         await asyncio.sleep(QUIET_SECONDS)
-        progress.look()
+        progress.update()
         wrong = [*progress.missing_at_end(), *await self._books(scenario)]
         if wrong:
-            raise DemoFailed(f"{scenario.name} did not stay as it must: {'; '.join(wrong)}")
+            raise DemoFailed(f"{scenario.name} did not stay as expected: {'; '.join(wrong)}")
 
-    async def stock(self) -> None:
-        """Put the shop's goods into the catalogue, and wait until Digital River knows them."""
+    async def fill_catalogue(self) -> None:
+        """Send the shop's goods to the catalogue and wait until Digital River has them."""
         names = set()
         for item in catalogue():
             names.add(item.key)
             await self._publisher.send(self._topic(item.topic), item.key.encode(), item.value)
-        await self._until(lambda: sorted(names - set(self.watch.skus)), "the catalogue: unknown")
+        await self._until(lambda: sorted(names - set(self.watch.skus)), "the catalogue: not there yet")
 
-    def listen_to(self, consumer: AIOKafkaConsumer) -> asyncio.Task[None]:
-        """A task that takes in what comes, for all who wait, until it is cancelled."""
+    def start_listening(self, consumer: AIOKafkaConsumer) -> asyncio.Task[None]:
+        """A task that reads records for all waiting scenarios until it is cancelled."""
         self._listening = asyncio.create_task(self._listen(consumer))
         return self._listening
 
@@ -89,10 +89,10 @@ class ScenarioRunner:
                     self._news.notify_all()
 
     async def _until(self, missing: Callable[[], list[str]], where: str, *, books: Scenario | None = None) -> None:
-        """Wait until ``missing`` names nothing, nor the books of a scenario do.
+        """Wait until ``missing`` returns nothing and the books of a scenario are as expected.
 
         Raises:
-            DemoFailed: It did not come; with what is still missing.
+            DemoFailed: The time is up; with what still differs.
         """
         loop = asyncio.get_running_loop()
         ends = loop.time() + WAIT_SECONDS_MAX
@@ -100,8 +100,8 @@ class ScenarioRunner:
             if self._listening is not None and self._listening.done():
                 self._listening.result()
             if loop.time() >= ends:
-                raise DemoFailed(f"{where}: {'; '.join(wrong)}, after {WAIT_SECONDS_MAX:g} s")
-            # Looks again now and then by itself: the books change without a record that could be seen.
+                raise DemoFailed(f"{where}: {'; '.join(wrong)}, still so after {WAIT_SECONDS_MAX:g} s")
+            # Checked again from time to time: the books change without a record.
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS), self._news:
                     await self._news.wait()
@@ -115,12 +115,14 @@ class ScenarioRunner:
                 key = None if step.key is None else step.key.encode()
                 await self._publisher.send(self._topic(Topic(step.topic)), key, step.encoded(), headers)
             case AdminCall():
-                await self._post(f"{self._stage.simulator_url}/_admin/{step.admin}", msgspec.json.encode(step.body))
+                await self._post(
+                    f"{self._environment.simulator_url}/_admin/{step.admin}", msgspec.json.encode(step.body)
+                )
             case Webhook():
                 body = msgspec.json.encode(step.webhook)
                 # The relay refuses stale signatures, so this one is made now.
                 signature = sign(WEBHOOK_TOKEN, str(int(datetime.now(UTC).timestamp())), body)
-                await self._post(f"{self._stage.relay_url}/webhooks", body, {SIGNATURE_HEADER: signature})
+                await self._post(f"{self._environment.relay_url}/webhooks", body, {SIGNATURE_HEADER: signature})
 
     async def _post(self, url: str, body: bytes, headers: dict[str, str] | None = None) -> None:
         sent = {"Content-Type": "application/json", **(headers or {})}
@@ -129,47 +131,47 @@ class ScenarioRunner:
                 raise DemoFailed(f"POST {url} answered {answer.status}: {(await answer.text())[:200]}")
 
     async def _books(self, scenario: Scenario) -> list[str]:
-        url = f"{self._stage.simulator_url}/_admin/books"
+        url = f"{self._environment.simulator_url}/_admin/books"
         async with self._session.get(url, params={"upstreamIds": scenario.order}) as answer:
             books: dict[str, Any] = await answer.json()
         return list(book_differences(scenario.end.books, books.get(scenario.order, {})))
 
     def _topic(self, topic: Topic) -> str:
-        return prefixed(self._stage.settings.topic_prefix, topic)
+        return prefixed(self._environment.settings.topic_prefix, topic)
 
 
 class _ScenarioProgress:
-    """How far one scenario has come. Looks at each change once, and never back."""
+    """How far one scenario has come. Checks each change once, in order."""
 
-    def __init__(self, watch: OrderWatch, scenario: Scenario, tell: Tell) -> None:
+    def __init__(self, watch: OrderWatch, scenario: Scenario, on_event: OnEvent) -> None:
         self._watch = watch
         self._scenario = scenario
-        self._tell = tell
+        self._on_event = on_event
         self._observed: list[ObservedOrder] = [ObservedOrder()]
         self._refusals = 0
-        #: Where the last wait ended: the next one looks from here on.
+        #: Number of changes where the last wait ended: the next one begins here.
         self._at = 0
 
-    def look(self) -> None:
-        """Take in the changes and refusals that were seen since."""
+    def update(self) -> None:
+        """Report the changes and refusals read since the last call."""
         changes = self._watch.changes.get(self._scenario.order, [])
-        self._tell_refusals()
+        self._report_refusals()
         for change in changes[len(self._observed) - 1 :]:
-            self._tell(change)
+            self._on_event(change)
             self._observed.append(self._observed[-1].after(change.data))
-            self._tell_refusals()
+            self._report_refusals()
 
-    def _tell_refusals(self) -> None:
-        """Those that came before the next change."""
+    def _report_refusals(self) -> None:
+        """Report those that came before the next change."""
         for refusal in self._watch.refused.get(self._scenario.order, [])[self._refusals :]:
             if refusal.after >= len(self._observed):
                 return
-            self._tell(refusal)
+            self._on_event(refusal)
             self._refusals += 1
 
     def missing(self, expected: Expected) -> list[str]:
-        """What is not as expected at the latest place, or nothing when the order has been there."""
-        self.look()
+        """What differs from ``expected`` after the latest change; nothing if the order has been as expected."""
+        self.update()
         for at in range(self._at, len(self._observed)):
             if not list(self._differences(expected, at)):
                 self._at = at
@@ -177,8 +179,8 @@ class _ScenarioProgress:
         return list(self._differences(expected, -1))
 
     def missing_at_end(self) -> list[str]:
-        """What is not as the end must be, with the gaps that no story may have."""
-        self.look()
+        """What differs from the expected end, including a gap in the changes."""
+        self.update()
         gap = ["its changes have a gap"] if self._scenario.order in self._watch.gaps else []
         return [*self._differences(self._scenario.end.end, -1), *gap]
 
@@ -190,16 +192,16 @@ class _ScenarioProgress:
 
 @asynccontextmanager
 async def start_runner(environment: DemoEnvironment) -> AsyncIterator[ScenarioRunner]:
-    """A runner on a environment whose catalogue is stocked, until the context ends."""
+    """A runner whose catalogue is filled, until the context ends."""
     topics = (Topic.ORDERS, Topic.SKUS)
     async with Publisher(environment.settings.connection()) as publisher, aiohttp.ClientSession() as session:
         runner = ScenarioRunner(environment, publisher, session)
         consumer = await follow(
             environment.settings.connection(), environment.settings.topic_prefix, PARTITIONS, *topics
         )
-        listening = runner.listen_to(consumer)
+        listening = runner.start_listening(consumer)
         try:
-            await runner.stock()
+            await runner.fill_catalogue()
             yield runner
         finally:
             listening.cancel()
@@ -208,7 +210,7 @@ async def start_runner(environment: DemoEnvironment) -> AsyncIterator[ScenarioRu
 
 
 async def run_all(runner: ScenarioRunner, scenarios: list[Scenario]) -> list[str]:
-    """Play scenarios side by side; what was wrong, a line each."""
+    """Run scenarios at the same time; returns what was wrong, one line each."""
     results = await asyncio.gather(*(runner.run(scenario) for scenario in scenarios), return_exceptions=True)
     wrong = []
     for result in results:

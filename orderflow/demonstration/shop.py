@@ -16,7 +16,7 @@ from producers.topics import Topic
 
 
 class OrderPath(NamedTuple):
-    """One way an order can go. ``weight`` is how often it is drawn, ``ends`` the state that it ends in."""
+    """One course that an order can take. ``weight`` is its relative frequency, ``ends`` the state that it ends in."""
 
     name: str
     ends: str
@@ -27,7 +27,7 @@ class OrderPath(NamedTuple):
     short_stock: bool = False
     #: The shopper cancels once the order is submitted.
     cancels: bool = False
-    #: All events are sent at once, in the wrong order: the early ones wait inside their order.
+    #: All events are sent at once, in the wrong order: the early ones are parked in their order.
     out_of_order: bool = False
 
 
@@ -41,7 +41,7 @@ ORDER_PATHS: Final = (
     OrderPath("cancelled before it was sent", "cancelled", 1, cancels=True),
 )
 
-#: The story at the end is told of the first order of this path.
+#: The story at the end is that of the first order on this path.
 STORY_PATH: Final = ORDER_PATHS[1]
 
 _GOODS: Final = (
@@ -65,7 +65,7 @@ class Outgoing(NamedTuple):
 
 
 class ShopOrder(NamedTuple):
-    """An order of the shop and the way it will go."""
+    """An order of the shop and the path that it takes."""
 
     order_id: str
     path: OrderPath
@@ -81,7 +81,7 @@ def catalogue() -> Iterator[Outgoing]:
 
 
 def make_orders(count: int, seed: int) -> list[ShopOrder]:
-    """Orders of all scenarios: each at least once while ``count`` allows it."""
+    """Orders on all paths: each path at least once if ``count`` allows it."""
     chance = random.Random(seed)
     drawn = chance.choices(ORDER_PATHS, [path.weight for path in ORDER_PATHS], k=count)
     first = [STORY_PATH, *(path for path in ORDER_PATHS if path is not STORY_PATH)]
@@ -121,7 +121,7 @@ def _make_order(order_id: str, path: OrderPath, chance: random.Random) -> ShopOr
 
 
 def open_with(order: ShopOrder) -> list[Outgoing]:
-    """What the shop sends at first: the cart, or, in haste, everything with the cart last."""
+    """The first events of an order: the cart, or, out of order, everything with the cart last."""
     cart = _shop(order, "checkout.requested", order.cart)
     if not order.path.out_of_order:
         return [cart]
@@ -172,7 +172,7 @@ def _warehouse(order: ShopOrder, kind: str, name: str, data: dict[str, Any]) -> 
 
 
 def _event(topic: Topic, key: str, kind: str, name: str, source: str, data: dict[str, Any]) -> Outgoing:
-    """A CloudEvent whose id is its key and name: sent again it is the same fact."""
+    """A CloudEvent whose id is its key and name: if it is sent again, it is the same fact."""
     event = {
         "specversion": "1.0",
         "id": f"{key}-{name}",

@@ -1,4 +1,4 @@
-"""Following orders by what anybody can read: changes, dead letters, and where asked snapshots and SKUs."""
+"""Follows orders by what anyone can read: changes, dead letters and, where requested, snapshots and SKUs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
+from consumers.ownership.changelog import stop_consumer
 from producers.connection import KafkaConnection, start_client, within
 from producers.topics import Topic, prefixed
 
@@ -17,7 +18,7 @@ _POLL_MS = 50
 
 
 class ObservedChange(NamedTuple):
-    """One state change, and when it was seen, in seconds of ``time.monotonic``."""
+    """One state change and when it was read, in seconds of ``time.monotonic``."""
 
     seen: float
     data: dict[str, Any]
@@ -29,25 +30,26 @@ class ObservedChange(NamedTuple):
 
 
 class ObservedRefusal(NamedTuple):
-    """An event that orderflow refused, after so many changes of its order; ``<type>: <reason>``."""
+    """An event that orderflow refused, as ``<type>: <reason>``, after ``after`` changes of its order."""
 
     after: int
     text: str
 
 
 class OrderWatch:
-    """What has become of the orders so far."""
+    """Everything read about the orders so far."""
 
     def __init__(self) -> None:
         self.began = time.monotonic()
-        #: Records taken in so far.
+        #: Records read so far.
         self.seen = 0
         self.changes: dict[str, list[ObservedChange]] = {}
-        #: What orderflow refused, by order.
+        #: Refused events, by order.
         self.refused: dict[str, list[ObservedRefusal]] = {}
         self.dead_letters = 0
+        #: Orders with a missing change.
         self.gaps: list[str] = []
-        #: The types of the events that wait in each order, from its latest snapshot.
+        #: The types of the events parked in each order, from its latest snapshot.
         self.parked: dict[str, list[str]] = {}
         #: The state of each SKU.
         self.skus: dict[str, str] = {}
@@ -61,8 +63,8 @@ class OrderWatch:
         """How many orders are in each state."""
         return Counter(changes[-1].state for changes in self.changes.values())
 
-    def take(self, record: ConsumerRecord) -> ObservedChange | None:
-        """Note one record of ``order-state-changes``; None when it is no change."""
+    def add_change(self, record: ConsumerRecord) -> ObservedChange | None:
+        """Add one record of ``order-state-changes``; returns None for a refused event."""
         event = msgspec.json.decode(record.value)
         if event["type"] != "order.state_changed":
             data = event["data"]
@@ -78,8 +80,8 @@ class OrderWatch:
         known.append(change)
         return change
 
-    def note(self, topic: str, record: ConsumerRecord) -> None:
-        """Note one record of another topic: a dead letter, a snapshot, a SKU."""
+    def add_other(self, topic: str, record: ConsumerRecord) -> None:
+        """Add one record of another topic: a dead letter, a snapshot or a SKU."""
         if topic.endswith(Topic.DEAD_LETTERS):
             self.dead_letters += 1
         elif record.value is not None:
@@ -91,7 +93,7 @@ class OrderWatch:
 
 
 async def follow(connection: KafkaConnection, prefix: str, partitions: int, *others: Topic) -> AIOKafkaConsumer:
-    """A consumer, without a group, at the beginning of changes, dead letters and ``others``; the caller stops it."""
+    """A consumer without a group, at the beginning of changes, dead letters and ``others``; the caller stops it."""
     topics = (Topic.ORDER_STATE_CHANGES, Topic.DEAD_LETTERS, *others)
     consumer = AIOKafkaConsumer(
         **connection.client_options(),
@@ -100,7 +102,11 @@ async def follow(connection: KafkaConnection, prefix: str, partitions: int, *oth
         auto_offset_reset="earliest",
         fetch_max_wait_ms=_POLL_MS,
     )
-    await within(connection.limits.operation_seconds, start_client(consumer), "a connection")
+    try:
+        await within(connection.limits.operation_seconds, start_client(consumer), "a connection")
+    except BaseException:
+        await stop_consumer(consumer, connection.limits.stop_seconds)
+        raise
     consumer.assign(
         [TopicPartition(prefixed(prefix, topic), number) for topic in topics for number in range(partitions)]
     )
@@ -108,13 +114,13 @@ async def follow(connection: KafkaConnection, prefix: str, partitions: int, *oth
 
 
 async def poll(consumer: AIOKafkaConsumer, watch: OrderWatch) -> Sequence[ObservedChange]:
-    """The changes that came since the last poll; waits a little for some."""
+    """The changes since the last poll; waits up to 50 ms for some."""
     found: list[ObservedChange] = []
     for partition, records in (await consumer.getmany(timeout_ms=_POLL_MS)).items():
         watch.seen += len(records)
         if partition.topic.endswith(Topic.ORDER_STATE_CHANGES):
-            found += [change for record in records if (change := watch.take(record)) is not None]
+            found += [change for record in records if (change := watch.add_change(record)) is not None]
         else:
             for record in records:
-                watch.note(partition.topic, record)
+                watch.add_other(partition.topic, record)
     return found

@@ -112,7 +112,7 @@ def read_request(frame: bytes) -> Request:
 
 
 class Apis:
-    """The table, and ApiVersions, which tells it."""
+    """The table, and ApiVersions, which returns it."""
 
     def __init__(
         self, admin: Admin, producing: Producing, fetching: Fetching, groups: Groups, transactions: Transactions
@@ -172,17 +172,17 @@ class Apis:
             return None if answer is None else _frame(request, api, answer)
         waiting: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
-        def tell(done: asyncio.Future[Fields]) -> None:
+        def complete(done: asyncio.Future[Fields]) -> None:
             if not waiting.cancelled():
                 waiting.set_result(_frame(request, api, done.result()))
 
         def give_up(done: asyncio.Future[bytes]) -> None:
             if done.cancelled():
                 # The connection is lost: a fetch stops watching its partitions.
-                answer.remove_done_callback(tell)
+                answer.remove_done_callback(complete)
                 answer.cancel()
 
-        answer.add_done_callback(tell)
+        answer.add_done_callback(complete)
         waiting.add_done_callback(give_up)
         return waiting
 

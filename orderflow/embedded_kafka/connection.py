@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
         self._frozen = True
 
     def thaw(self) -> None:
-        """Send the answer that was kept back and go on with the requests that came meanwhile."""
+        """Send the held answer and continue with the requests that arrived since."""
         self._frozen = False
         if self._waiting is not None and self._waiting.done():
             self._finish(self._waiting)

@@ -34,7 +34,7 @@ Wishes: TypeAlias = list[tuple[str, list[tuple[int, int, int, int, int]]]]
 
 
 class Fetched(NamedTuple):
-    """An answer so far: its size in bytes, and whether a partition was refused, which must be told at once."""
+    """An answer so far: its size in bytes, and whether a partition was refused, which must be answered at once."""
 
     fields: Fields
     size_bytes: int

@@ -41,7 +41,7 @@ class EmbeddedKafka:
         """Make a broker that does not listen yet.
 
         Args:
-            host: where to listen, and the name that clients are told.
+            host: where to listen, and the name that is advertised to clients.
             port: 0 takes a free one and keeps it over ``restart``.
             clock: seconds since the epoch, for markers, retention and tombstones. Timeouts follow the event loop's time.
             seed: makes member ids repeatable.
@@ -145,7 +145,7 @@ class EmbeddedKafka:
             connection.freeze()
 
     def thaw(self) -> None:
-        """Go on; what fell due meanwhile (sessions, transactions) happens first."""
+        """Continue; sessions and transactions that expired in between end first."""
         self._frozen = False
         self._timers.release()
         for connection in list(self._connections):

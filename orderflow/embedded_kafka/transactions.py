@@ -1,7 +1,7 @@
 """The transaction coordinator: producer ids, epochs, fencing, open transactions and how they end.
 
 Answers as Kafka's coordinator gives them to clients of the first protocol versions (AddPartitionsToTxn 0, EndTxn 0).
-One difference that clients cannot tell from a fast broker: markers are written at once, so nothing ever has to wait
+One difference, which to clients looks like a fast broker: markers are written at once, so nothing ever has to wait
 with CONCURRENT_TRANSACTIONS, and offsets committed in a transaction can be read as soon as its commit is answered.
 """
 
@@ -180,7 +180,7 @@ class Transactions:
         """Refuse a transactional batch that is not part of its producer's open transaction.
 
         Kafka asks the coordinator so since 3.6 (KIP-890): a late batch of a fenced producer must not open a
-        transaction that nobody ends.
+        transaction that is never ended.
 
         Raises:
             KafkaApiError: fenced, or the partition was not added.

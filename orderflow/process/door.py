@@ -1,12 +1,12 @@
-"""Serving HTTP where strangers may knock: a bound for connections, and for the time that each may take to say what it wants.
+"""Serves HTTP to untrusted clients: limits the number of connections, and the time that each may take to send a request.
 
-aiohttp and asyncio take every connection that comes, each a file descriptor, and wait for a header as long as the other side
-likes. So connections are taken here, one at a time and never more than ``Bounds.connections_max``; one too many takes the place
-of the one that has been waited for longest: a good request is read within milliseconds and is never that one. What is being
-answered keeps its place; then a new connection waits in the kernel.
+aiohttp and asyncio accept every connection, each a file descriptor, and wait for a header without a limit. So connections are
+accepted here, one at a time and at most ``Bounds.connections_max``; one more replaces the one that has been waited for longest,
+which is never a proper request, since that is read within milliseconds. Requests that are being answered keep their connection;
+if all are, a new connection waits in the kernel.
 
-Rules of the file: nothing here knows what is served. Whatever a stranger sends leaves at most one line in the log for each kind
-of trouble.
+Rules of the file: nothing here knows what is served. Whatever a client sends causes at most one log line for each kind of
+problem.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ _SWEEP_SECONDS: Final = 0.5
 #: Nobody loses a place before this long: a good header that has just been sent is still to be read. A crowd passes through the
 #: places in this time each, and a probe waits behind it: 1,100 connections through the 32 of a health page in 1.7 s.
 _GRACE_SECONDS: Final = 0.05
-#: How long a connection that finds no place waits before the places are looked at again.
-_PLACE_SECONDS: Final = 0.02
+#: How long a connection without room waits before it is checked again.
+_ROOM_SECONDS: Final = 0.02
 #: After an accept that failed, such as for want of file descriptors.
 _ACCEPT_PAUSE_SECONDS: Final = 0.2
-#: Connections that the kernel holds for us until they are taken: what finds no place there is tried again a second later.
+#: Connections that wait in the kernel until they are accepted; beyond it clients retry after a second.
 _BACKLOG: Final = 2048
 
 
@@ -74,7 +74,7 @@ class Bounds:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection: aiohttp's protocol, and what it is waited for."""
+    """One connection: aiohttp's protocol, and what we wait for."""
 
     def __init__(self, server: web.Server, lost: Callable[[_Connection], None]) -> None:
         self.inner = server()
@@ -83,7 +83,7 @@ class _Connection(asyncio.Protocol):
         #: The request that is read or answered; None between requests.
         self.request: web.Request | None = None
         self.answered = False
-        #: When what is waited for began.
+        #: When the present wait began.
         self.since = time.monotonic()
         self._begun = False
 
@@ -111,20 +111,20 @@ class _Connection(asyncio.Protocol):
         self._lost(self)
         self.inner.connection_lost(exc)
 
-    def turn(self, request: web.Request | None) -> None:
+    def set_request(self, request: web.Request | None) -> None:
         """A request's header has been read, or a request has been answered."""
         self.request = request
         self.answered = self.answered or request is None
         self._begun, self.since = False, time.monotonic()
 
     @property
-    def waited_for(self) -> bool:
-        """Whether it is the other side's turn: header or body are not whole, or there is no request."""
+    def awaits_client(self) -> bool:
+        """Whether we wait for the client: header or body are incomplete, or there is no request."""
         return self.request is None or not self.request.content.is_eof()
 
     def overdue(self, bounds: Bounds, now: float) -> bool:
-        """Whether the other side has had its time."""
-        if not self.waited_for:
+        """Whether the client has exceeded its time."""
+        if not self.awaits_client:
             return False
         if self.request is not None:
             limit = bounds.body_seconds
@@ -133,7 +133,7 @@ class _Connection(asyncio.Protocol):
         return now - self.since > limit
 
     def end(self) -> None:
-        """Give the file descriptor back, now."""
+        """Close the connection at once."""
         if self.transport is not None:
             self.transport.abort()
 
@@ -145,7 +145,7 @@ class Door:
         self._bounds = bounds
         self._connections: dict[object, _Connection] = {}
         self._ending: set[_Connection] = set()
-        self._place = asyncio.Event()
+        self._room = asyncio.Event()
 
     @web.middleware
     async def watch(
@@ -154,15 +154,15 @@ class Door:
         """Outermost middleware: knows when a header has been read and when a request has been answered."""
         connection = self._connections.get(request.protocol)
         if connection is not None:
-            connection.turn(request)
+            connection.set_request(request)
         try:
             return await handler(request)
         finally:
             if connection is not None:
-                connection.turn(None)
+                connection.set_request(None)
 
     async def take(self, listening: socket.socket, server: web.Server) -> None:
-        """Take connections, one after the other, for ever."""
+        """Accept connections, one after the other, until cancelled."""
         loop, failing = asyncio.get_running_loop(), False
         while True:
             try:
@@ -175,7 +175,7 @@ class Door:
                 continue
             failing = False
             try:
-                await self._make_place()
+                await self._make_room()
                 await loop.connect_accepted_socket(lambda: self._admit(server), taken)
             except BaseException as error:
                 taken.close()
@@ -187,27 +187,27 @@ class Door:
         self._connections[connection.inner] = connection
         return connection
 
-    async def _make_place(self) -> None:
-        """Return once there is a place; the connection that was waited for longest gives its own up."""
+    async def _make_room(self) -> None:
+        """Return once there is room; the connection that has been waited for longest is closed."""
         while len(self._connections) >= self._bounds.connections_max:
             before = time.monotonic() - _GRACE_SECONDS
-            waiting = [one for one in self._connections.values() if one.waited_for and one.since < before]
+            waiting = [one for one in self._connections.values() if one.awaits_client and one.since < before]
             if waiting and not self._ending:
                 oldest = min(waiting, key=lambda one: one.since)
                 self._ending.add(oldest)
                 oldest.end()
-            self._place.clear()
+            self._room.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(_PLACE_SECONDS):
-                    await self._place.wait()
+                async with asyncio.timeout(_ROOM_SECONDS):
+                    await self._room.wait()
 
     def _lost(self, connection: _Connection) -> None:
         self._connections.pop(connection.inner, None)
         self._ending.discard(connection)
-        self._place.set()
+        self._room.set()
 
     async def sweep(self) -> None:
-        """End what is overdue, for ever."""
+        """Close overdue connections until cancelled."""
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
             now = time.monotonic()
@@ -230,7 +230,7 @@ async def serving(
     listening = await _listen(host, port)
     runner = web.AppRunner(
         app,
-        access_log_class=_Unread.told_to(app.get(UNREADABLE)),
+        access_log_class=_Unread.reporting_to(app.get(UNREADABLE)),
         access_log=_http_log(),
         logger=_http_log(),
         shutdown_timeout=shutdown_timeout,
@@ -277,12 +277,12 @@ async def _listen(host: str, port: int) -> list[socket.socket]:
 
 
 class _Unread(AbstractAccessLogger):
-    """aiohttp's place to hear of each request, used for those that it could not read. Logs nothing."""
+    """aiohttp's access logger, used to count requests that it could not read. Logs nothing."""
 
     unreadable: Unreadable | None = None
 
     @classmethod
-    def told_to(cls, unreadable: Unreadable | None) -> type[_Unread]:
+    def reporting_to(cls, unreadable: Unreadable | None) -> type[_Unread]:
         """The class that aiohttp makes one of for each connection."""
         return type(cls.__name__, (cls,), {"unreadable": unreadable})
 
@@ -292,7 +292,7 @@ class _Unread(AbstractAccessLogger):
 
 
 def _http_log() -> logging.Logger:
-    """Where aiohttp's server logs faults of ours: what cannot be read is the other side's, and could fill a disk."""
+    """Where aiohttp's server logs our own faults; those of clients are dropped, because they could fill a disk."""
     found = logging.getLogger("orderflow.http")
     if not found.filters:
         found.addFilter(_is_ours)

@@ -1,11 +1,11 @@
-"""How an error is told without a value: its classes, where it arose, and a message only where it is in words of ours.
+"""Describes errors without any value: classes, places, and messages only if they are our own.
 
 A message of Python's or of a library's may quote whatever it was given: a shopper's e-mail in a ``KeyError``, an address in an
-aiohttp error, a whole record in one of pydantic's. Nobody can check those texts, so none of them is written, whatever the format.
-What is written: names of classes, files, lines and functions; the message of an ``OrderflowError``, which quotes no value by
+aiohttp error, a whole record in one of pydantic's. Those texts cannot be checked, so none of them is written in any format.
+Written are: names of classes, files, lines and functions; the message of an ``OrderflowError``, which quotes no value by
 contract; of what libraries log, the texts that are literals in their source. Never locals, source lines, notes or a ``repr``.
 
-The standard library only, so that the command line can take this in before anything else.
+Uses the standard library only, so that the command line can import it before anything else.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from statemachine.errors import OrderflowError
 
 WITHHELD: Final = "[withheld]"
 
-#: Frames of one traceback that are told: the outermost and the innermost ones of a deep recursion.
+#: Frames of one traceback that are written: the outermost and the innermost ones of a deep recursion.
 _FRAMES_FIRST, _FRAMES_LAST = 15, 35
-#: Causes of one error that are told, those nearest to it and the very first; errors of one group, and groups in groups.
+#: Causes of one error that are written, the nearest ones and the very first; errors of one group, and nested groups.
 _CAUSES_MAX, _GROUP_MAX, _DEPTH_MAX = 20, 20, 5
-#: A name of a module, which is no value.
+#: A module name; it is not a value.
 _MODULE: Final = re.compile(r"[A-Za-z_]\w{0,63}(\.[A-Za-z_]\w{0,63}){0,7}", re.ASCII)
-#: Modules whose errors are errors of the system with numbers that are none of the system's.
-_NUMBERS_OF_THEIR_OWN: Final = frozenset({"ssl", "socket"})
-#: A beginning of a library's text that is shorter tells nothing.
+#: Modules whose ``OSError`` subclasses have numbers that are not the system's.
+_OWN_NUMBERS: Final = frozenset({"ssl", "socket"})
+#: A shorter beginning of a library's text is not useful.
 _BEGINNING_MIN: Final = 8
-#: What asyncio says to a loop's exception handler, and what we do; the text behind such a beginning may quote a value.
-_OF_THE_LOOP: Final = (
+#: Beginnings of messages that asyncio and libraries give to a loop's exception handler; the rest may quote a value.
+_LOOP_MESSAGES: Final = (
     "Task exception was never retrieved",
     "Future exception was never retrieved",
     "Task was destroyed but it is pending!",
@@ -59,12 +59,12 @@ _OF_THE_LOOP: Final = (
     "Unclosed",
 )
 
-#: Writes one report: what happened, in words of ours, where it was noticed, and the error.
+#: Writes one report: what happened, in our words, where it was noticed, and the error.
 Report = Callable[[str, str | None, BaseException | None], None]
 
 
-def told(error: BaseException) -> str:
-    """The error in one line: its class, and its message when that is in words of ours.
+def described(error: BaseException) -> str:
+    """The error in one line: its class, and its message if that is our own.
 
     Of an error of the system also the symbol of its number, such as ``ECONNREFUSED``; of a module that is missing its name.
     """
@@ -74,15 +74,13 @@ def told(error: BaseException) -> str:
 
 
 def _more(error: BaseException) -> str | None:
-    """What is known to be no value."""
+    """The part of the message that is known not to be a value."""
     match error:
         case OrderflowError():
             return " ".join(str(error).split())
         case ModuleNotFoundError(name=str(name)) if _MODULE.fullmatch(name):
             return name
-        case OSError(errno=int(number)) if not any(
-            base.__module__ in _NUMBERS_OF_THEIR_OWN for base in type(error).mro()
-        ):
+        case OSError(errno=int(number)) if not any(base.__module__ in _OWN_NUMBERS for base in type(error).mro()):
             return errno.errorcode.get(number)
         case _:
             return None
@@ -108,7 +106,7 @@ def _trace(error: BaseException, seen: set[int], depth: int) -> Iterator[str]:
         if one.__traceback__ is not None:
             yield "Traceback (most recent call last):"
             yield from _frames(one.__traceback__)
-        yield told(one)
+        yield described(one)
         if isinstance(one, BaseExceptionGroup):
             yield from _group(one, seen, depth + 1)
 
@@ -126,11 +124,11 @@ def _chain(error: BaseException, seen: set[int]) -> list[BaseException]:
 
 def _group(group: BaseExceptionGroup[BaseException], seen: set[int], depth: int) -> Iterator[str]:
     inside = [one for one in group.exceptions if id(one) not in seen]
-    told_of = inside[:_GROUP_MAX] if depth <= _DEPTH_MAX else []
-    for one in told_of:
+    shown_errors = inside[:_GROUP_MAX] if depth <= _DEPTH_MAX else []
+    for one in shown_errors:
         yield from (f"  | {line}" for line in _trace(one, seen, depth))
-    if len(inside) > len(told_of):
-        yield f"  | ... {len(inside) - len(told_of)} more"
+    if len(inside) > len(shown_errors):
+        yield f"  | ... {len(inside) - len(shown_errors)} more"
 
 
 def _frames(trail: TracebackType) -> Iterator[str]:
@@ -153,26 +151,26 @@ def _class_name(kind: type) -> str:
 
 
 class LibraryLogs(logging.Handler):
-    """Hands log records of libraries on, each with what is known to hold no value."""
+    """Passes on log records of libraries, reduced to what is known not to be a value."""
 
-    def __init__(self, say: Callable[[logging.LogRecord, str], None]) -> None:
-        """``say`` gets each record and the text that may be shown of it."""
+    def __init__(self, write: Callable[[logging.LogRecord, str], None]) -> None:
+        """``write`` gets each record and its text without values."""
         super().__init__()
-        self._say = say
+        self._write = write
 
     def emit(self, record: logging.LogRecord) -> None:
         """Hand one record on; never raises, as logging demands."""
         try:
-            self._say(record, shown(record))
+            self._write(record, shown(record))
         except Exception as error:  # noqa: BLE001  # a broken log line must not break what logged it
-            sys.stderr.write(f"orderflow: a log line of {record.name} could not be written: {told(error)}\n")
+            sys.stderr.write(f"orderflow: a log line of {record.name} could not be written: {described(error)}\n")
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
         """Nothing: the standard one prints the record's arguments."""
 
 
 def shown(record: logging.LogRecord) -> str:
-    """Of a record's text, what is a literal in the source of who logged it, with numbers and names of classes put in."""
+    """The part of a record's text that is a literal in the caller's source, with numbers and class names filled in."""
     if record.name == "py.warnings":
         return _warning(record)
     text = record.msg if isinstance(record.msg, str) else ""
@@ -219,7 +217,7 @@ def _filled(text: str, arguments: object) -> str:
         safe = tuple(_safe(value) for value in arguments) if isinstance(arguments, tuple) else _safe(arguments)
     try:
         return text % safe
-    except (TypeError, ValueError, KeyError):  # such as a number's place where the argument is none
+    except (TypeError, ValueError, KeyError):  # such as %d for an argument that is not a number
         return text
 
 
@@ -227,7 +225,7 @@ def _safe(value: object) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, BaseException):
-        return _Shown(told(value))
+        return _Shown(described(value))
     return _Shown(_class_name(value) if isinstance(value, type) else WITHHELD)
 
 
@@ -240,7 +238,7 @@ def _warning(record: logging.LogRecord) -> str:
     return f"{category} at {path}:{line}" if line.isdigit() and category.isidentifier() else WITHHELD
 
 
-# -- what nobody caught
+# -- uncaught errors
 
 
 def _to_stderr(what: str, where: str | None, error: BaseException | None) -> None:
@@ -250,7 +248,7 @@ def _to_stderr(what: str, where: str | None, error: BaseException | None) -> Non
 
 
 class Reporter:
-    """Where reports of errors go that nobody caught: to stderr, or into the log once that is set up."""
+    """Where reports of uncaught errors go: to stderr, or to the log once it is configured."""
 
     def __init__(self) -> None:
         self.report: Report = _to_stderr
@@ -261,7 +259,7 @@ reporter: Final = Reporter()
 
 
 def install_hooks() -> None:
-    """From now on Python's own reports of errors that nobody caught hold no value either; for a process that is ours alone."""
+    """Keep values out of Python's own reports of uncaught errors; for a process that runs only orderflow."""
 
     def uncaught(kind: type[BaseException], error: BaseException, trail: TracebackType | None) -> None:
         if issubclass(kind, KeyboardInterrupt):
@@ -289,12 +287,12 @@ def _error_of(record: logging.LogRecord) -> BaseException | None:
     return record.exc_info[1] if record.exc_info else None
 
 
-def report_of_the_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def report_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """An event loop's exception handler."""
     message = str(context.get("message", ""))
-    what = next((one for one in _OF_THE_LOOP if message.startswith(one)), "an error that nobody waited for")
+    what = next((one for one in _LOOP_MESSAGES if message.startswith(one)), "an error that was not awaited")
     if not logging.getLogger("asyncio").isEnabledFor(logging.ERROR):
-        return  # a command that ends at once: what matters it says itself
+        return  # a short-lived command reports its own errors
     task = context.get("task") or context.get("future")
     coroutine = task.get_coro() if isinstance(task, asyncio.Task) else None
     reporter.report(what, getattr(coroutine, "__qualname__", None), context.get("exception"))

@@ -2,8 +2,8 @@
 
 Secrets and personal data are never logged. That rests on three things: only the fields in ``ALLOWED`` get through, whatever
 code passes, of those only texts and numbers, and of ids only what has the form of one; code logs ids, coordinates and counts,
-never payloads; errors, and what libraries log, are told by ``orderflow.process.faults``. A field that is not allowed shows as
-``[withheld]``, so that its absence is seen and somebody adds the field here or mends the call.
+never payloads; errors, and what libraries log, are described by ``orderflow.process.faults``. A field that is not allowed
+shows as ``[withheld]``, so that it is noticed and added here or removed from the call.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from orderflow.process.faults import WITHHELD, LibraryLogs, reporter, told, trace
+from orderflow.process.faults import WITHHELD, LibraryLogs, described, reporter, trace
 
 #: All fields that may be logged. Ids, names of ours, coordinates, counts, durations: nothing that came in a payload.
 ALLOWED: Final = frozenset(
@@ -38,12 +38,12 @@ ALLOWED: Final = frozenset(
         "count", "records", "orders", "changes", "bytes", "letters", "size", "limit", "lag", "rate", "seconds",
         "deadline", "entries", "old", "new", "milliseconds", "duration_ms", "wait_seconds", "retry_after_seconds", "due",
         "uptime_seconds",
-        # what went wrong, in words of ours
+        # what went wrong, in our words
         "error", "detail", "remedy",
     }
 )  # fmt: skip
 
-#: What a field may hold beside words of ours; anything else would be written by a ``repr`` that nobody has looked at.
+#: Types that a field may have; anything else would be written by an unchecked ``repr``.
 _PLAIN: Final = (str, bool, int, float, Enum, datetime, timedelta, type(None))
 _SEVERAL: Final = (list, tuple, set, frozenset)
 #: Fields that end so hold an id. Where it comes from a payload it may be anything: only what has the form of an id is shown.
@@ -81,7 +81,7 @@ def _error_in(found: object) -> BaseException | None:
 
 def _shown(value: object, *, is_id: bool) -> object:
     if isinstance(value, BaseException):
-        return told(value)
+        return described(value)
     if isinstance(value, Mapping):
         return {str(name): _shown(one, is_id=is_id or str(name).endswith(_ID_ENDING)) for name, one in value.items()}
     if isinstance(value, _SEVERAL):
@@ -114,7 +114,7 @@ def configure_logging(*, level: str = "info", style: str = "auto") -> None:
     """Set logging up for this process; ``style`` is ``auto``, ``text`` or ``json``.
 
     Logging of libraries comes at ``warning`` and up (aiokafka's only at ``debug``) through the same renderer, of its text what
-    is a literal in their source. So do errors that nobody caught, where ``faults.install_hooks`` was called.
+    is a literal in their source. So do uncaught errors, if ``faults.install_hooks`` was called.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
     text = not writes_json(style)
@@ -133,14 +133,14 @@ def configure_logging(*, level: str = "info", style: str = "auto") -> None:
         ),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=max(number, logging.WARNING), handlers=[LibraryLogs(_say_for)], force=True)
-    # aiokafka logs every attempt that it repeats as an error. What matters of it the lanes and commands say in words of ours.
+    logging.basicConfig(level=max(number, logging.WARNING), handlers=[LibraryLogs(_log_for)], force=True)
+    # aiokafka logs every attempt that it repeats as an error. The lanes and commands log what matters of it.
     logging.getLogger("aiokafka").setLevel(logging.WARNING if number <= logging.DEBUG else logging.CRITICAL)
     logging.captureWarnings(capture=True)
     reporter.report = _report
 
 
-def _say_for(record: logging.LogRecord, text: str) -> None:
+def _log_for(record: logging.LogRecord, text: str) -> None:
     """One line for a library."""
     log = structlog.get_logger()
     where = f"{record.funcName}:{record.lineno}"
@@ -148,6 +148,6 @@ def _say_for(record: logging.LogRecord, text: str) -> None:
 
 
 def _report(what: str, where: str | None, error: BaseException | None) -> None:
-    """One line for an error that nobody caught."""
+    """One line for an uncaught error."""
     log = structlog.get_logger()
     log.error("unexpected_error", reason=what, where=where, exc_info=error)

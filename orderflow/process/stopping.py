@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: a process that is told to end does so in good order. Before that, see ``early_signals.py``."""
+"""SIGTERM and SIGINT: a process finishes its work before it exits. Before that, see ``early_signals.py``."""
 
 from __future__ import annotations
 

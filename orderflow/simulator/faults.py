@@ -1,4 +1,4 @@
-"""What can go wrong on purpose: fault rates, the rate limit, and gates that hold requests until they are released."""
+"""Injected faults: fault rates, the rate limit, and gates that hold requests until they are released."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import msgspec
 RETRY_AFTER_SECONDS: Final = 1
 
 
-#: Members that are no rates.
-_NO_RATES: Final = ("down", "slow_ms", "late_effect_s")
+#: Members that are not rates.
+_NOT_RATES: Final = ("down", "slow_ms", "late_effect_s")
 
 
 class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,7 +22,7 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``down`` closes every connection without an answer or an effect. ``unanswered`` holds a request without either.
     ``late_effect`` holds a writing request, which takes effect ``late_effect_s`` seconds after its answer was due, whatever its
-    client does meanwhile; to be later than the client gives up that must be more than the client's time limit.
+    client does; to take effect after the client gave up, that must exceed the client's time-out.
     """
 
     drop_after_effect: float = 0.0
@@ -42,15 +42,15 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """These faults with the members of ``update``, a JSON object, changed.
 
         Raises:
-            msgspec.ValidationError: An unknown member, a wrong kind, or a rate that is none.
+            msgspec.ValidationError: An unknown member, a wrong type, or a rate outside 0 to 1.
         """
         changes = msgspec.json.decode(update, type=dict[str, float | bool])
         faults = msgspec.convert({**msgspec.to_builtins(self), **changes}, Faults)
         for name in Faults.__struct_fields__:
             value = getattr(faults, name)
-            if name not in _NO_RATES and not 0 <= value <= 1:
+            if name not in _NOT_RATES and not 0 <= value <= 1:
                 raise msgspec.ValidationError(f"{name} must be from 0 to 1")
-            if name in _NO_RATES and value < 0:
+            if name in _NOT_RATES and value < 0:
                 raise msgspec.ValidationError(f"{name} must not be negative")
         return faults
 

@@ -51,7 +51,7 @@ class Stack:
 
     def fault(self, at: str, kind: str, *, after: int = 1, group: str = "") -> Json:
         """A fault for ``start``, armed by ``strike``."""
-        return {"at": at, "signal": kind, "after": after, "arm": str(self.arm), "group": group}
+        return {"point": at, "signal": kind, "after": after, "arm": str(self.arm), "group": group}
 
     def strike(self) -> None:
         """From now on faults count."""

@@ -1,9 +1,9 @@
 """A real worker that stops or kills itself at a named point, once its test has armed it.
 
 Settings come from the environment, as for ``orderflow worker``. The argument is a JSON object ``{lanes, fault?, mutant?}`` with
-``fault`` = ``{at, signal, after, arm, group?}``: ``at`` is a step of a transaction or a point of a call, ``arm`` a file whose
-existence arms it, ``group`` which lane's transactions count. A mutant is the worker with one guard switched off; a test must
-see it fail.
+``fault`` = ``{point, signal, after, arm, group?}``: ``point`` is a step of a transaction or a point of a call, ``arm`` a file
+whose existence arms it, ``group`` which lane's transactions count. A mutant is the worker with one guard switched off; a test
+must see it fail.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -22,47 +21,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import structlog
 
-from consumers.commands.calls import CallPoint
+from consumers.commands.calls import CallPoint, CallProbe
 from consumers.ownership.lease import Lease
 from orderflow.bootstrap import Worker, run_worker
 from orderflow.settings import load_settings
 from producers.topics import Lane
-from producers.transaction import TransactionStep
-
-
-class Fault:
-    """Counts the points passed while armed, and strikes once."""
-
-    def __init__(self, spec: dict[str, object]) -> None:
-        self._at = str(spec["at"])
-        self._signal = signal.Signals[str(spec["signal"])]
-        self._after = int(str(spec.get("after", 1)))
-        self._arm = Path(str(spec["arm"]))
-        self._group = str(spec.get("group", ""))
-        self._done = False
-
-    async def step(self, transactional_id: str, step: TransactionStep) -> None:
-        """A step of a transaction."""
-        if step == self._at and self._group in transactional_id:
-            await self._pass()
-
-    async def point(self, _order_id: str, point: CallPoint) -> None:
-        """A point of a call."""
-        if point == self._at:
-            await self._pass()
-
-    async def _pass(self) -> None:
-        if self._done or not self._arm.exists():
-            return
-        self._after -= 1
-        if self._after > 0:
-            return
-        self._done = True
-        if self._at == TransactionStep.COMMIT_IN_FLIGHT:
-            await asyncio.sleep(0.002)
-        sys.stdout.write(json.dumps({"hit": self._at}) + "\n")
-        sys.stdout.flush()
-        os.kill(os.getpid(), self._signal)
+from producers.transaction import Probe, TransactionStep
+from tests.worker_faults import Fault, say
 
 
 def _switch_off(mutant: str) -> None:
@@ -107,6 +72,21 @@ def _awaited(task: asyncio.Task[object]) -> Iterator[FrameType]:
         waiting = getattr(waiting, "cr_await", None)
 
 
+def _probes(spec: dict[str, object]) -> tuple[Probe, CallProbe]:
+    """Where the fault strikes: in the steps of transactions of its group, and at the points of calls."""
+    fault, group = Fault.of(spec, armed=Path(str(spec["arm"])).exists), str(spec.get("group", ""))
+    assert fault is not None
+
+    async def step(transactional_id: str, step: TransactionStep) -> None:
+        if group in transactional_id:
+            await fault.reached(step)
+
+    async def point(_order_id: str, point: CallPoint) -> None:
+        await fault.reached(point)
+
+    return step, point
+
+
 def main() -> None:
     """Work until SIGTERM."""
     given = json.loads(sys.argv[1])
@@ -117,21 +97,19 @@ def main() -> None:
     )
     if "mutant" in given:
         _switch_off(given["mutant"])
-    fault = Fault(given["fault"]) if "fault" in given else None
+    probe, call_probe = _probes(given["fault"]) if "fault" in given else (None, None)
     lanes = tuple(Lane(name) for name in given["lanes"])
-    sys.stdout.write('{"ready": true}\n')
-    sys.stdout.flush()
+    say(ready=True)
     asyncio.run(
         run_worker(
             load_settings(),
             lanes,
             started=_tell_on_request,
-            probe=fault.step if fault else None,
-            call_probe=fault.point if fault else None,
+            probe=probe,
+            call_probe=call_probe,
         )
     )
-    sys.stdout.write('{"done": true}\n')
-    sys.stdout.flush()
+    say(done=True)
 
 
 if __name__ == "__main__":

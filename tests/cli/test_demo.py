@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from orderflow.demonstration import scenario_runner as runner
+from orderflow.demonstration import scenario_runner
 from orderflow.demonstration.rendering import books_compared
 from orderflow.demonstration.scenario import available
 from orderflow.demonstration.shop import ORDER_PATHS, make_orders
@@ -95,7 +95,7 @@ def test_a_scenario_is_told_as_it_goes(orderflow: Command) -> None:
     assert (told.exit_code, told.stderr) == (0, "")
     assert re.search(r"storefront sends order\.placed.*\n.* storefront +order\.placed +placing", told.stdout)
     assert re.search(r"Digital River +order_declined +declined +payment failed, problem failed-request", told.stdout)
-    assert "Ended as it must: declined, after 6 changes without a gap. Digital River's books: orders 0" in told.stdout
+    assert "Ended as expected: declined, after 6 changes without a gap. Digital River's books: orders 0" in told.stdout
 
 
 def test_a_refusal_and_a_loss_are_told_where_they_happen(orderflow: Command) -> None:
@@ -103,7 +103,7 @@ def test_a_refusal_and_a_loss_are_told_where_they_happen(orderflow: Command) -> 
     told = orderflow("demo", "--scenario", "chargeback-in-part").stdout
     assert re.search(r"sends order\.refund_requested\n *[\d.]+ s +refused: order\.refund_requested: more is", told)
     assert re.search(r"order\.chargeback +· +charged back 40\.00\n", told)
-    assert "Ended as it must: complete, charged back 40.00, after 17 changes" in told
+    assert "Ended as expected: complete, charged back 40.00, after 17 changes" in told
 
 
 @pytest.mark.parametrize("columns", ["80", "100"])
@@ -120,13 +120,16 @@ def test_an_end_that_differs_fails_and_is_named(
     orderflow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line says what it is and what it should have been."""
-    monkeypatch.setattr(runner, "WAIT_SECONDS_MAX", 3.0)
+    monkeypatch.setattr(scenario_runner, "WAIT_SECONDS_MAX", 3.0)
     [path] = (path for path in available() if path.stem == "abandoned")
     wrong = tmp_path / "wrong.jsonl"
     wrong.write_text(path.read_text().replace('"checkouts": 1', '"checkouts": 2'))
     told = orderflow("demo", "--scenario", str(wrong))
     assert told.exit_code == 1
-    assert told.stderr == "orderflow: wrong did not end as it must: books.checkouts is 1, expected 2, after 3 s\n"
+    assert (
+        told.stderr
+        == "orderflow: wrong did not end as expected: books.checkouts is 1, expected 2, still so after 3 s\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,12 +153,12 @@ def test_a_scenario_that_is_not_there_is_an_error_in_one_line(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--scenario", "card", "--orders", "3"), "--orders does not go with --scenario"),
-        (("--scenario", "card", "--seed", "3"), "--seed does not go with --scenario"),
-        (("--list", "--scenario", "card"), "--scenario does not go with --list"),
-        (("--list", "--orders", "3"), "--orders does not go with --list"),
-        (("--orders", "abc"), "Invalid value for '--orders': 'abc' is no whole number"),
-        (("--orders", "0"), "Invalid value for '--orders': 0 is not from 1 to 1000"),
+        (("--scenario", "card", "--orders", "3"), "--orders cannot be used with --scenario"),
+        (("--scenario", "card", "--seed", "3"), "--seed cannot be used with --scenario"),
+        (("--list", "--scenario", "card"), "--scenario cannot be used with --list"),
+        (("--list", "--orders", "3"), "--orders cannot be used with --list"),
+        (("--orders", "abc"), "Invalid value for '--orders': 'abc' is not a whole number"),
+        (("--orders", "0"), "Invalid value for '--orders': 0 is not between 1 and 1000"),
     ],
 )
 def test_what_does_not_go_together_is_refused(orderflow: Command, words: tuple[str, ...], says: str) -> None:

@@ -207,4 +207,4 @@ def test_a_record_that_is_no_snapshot_is_told_and_left_out(orderflow: Command, e
     assert result.exit_code == 0
     assert [json.loads(line)["order_id"] for line in result.stdout.splitlines()] == ["A-1"]
     for name in ("A-0", "A-2"):
-        assert f"orders: the record of {name} is no snapshot of an order" in result.stderr
+        assert f"orders: the record of {name} is not a snapshot of an order" in result.stderr

@@ -56,7 +56,7 @@ def test_a_kafka_that_is_away_is_one_line_in_a_process_too() -> None:
     [
         ("parked_max_age", "soon", "ORDERFLOW_PARKED_MAX_AGE must be a duration"),
         ("store", "floppy", "ORDERFLOW_STORE must be memory or rocksdb:DIR"),
-        ("topic_prefix", "my shop", "ORDERFLOW_TOPIC_PREFIX may hold"),
+        ("topic_prefix", "my shop", "ORDERFLOW_TOPIC_PREFIX may contain"),
         ("kafka_bootstrap", "localhost", "ORDERFLOW_KAFKA_BOOTSTRAP must be host:port"),
         ("digitalriver_rate", "-1", "ORDERFLOW_DIGITALRIVER_RATE must be 0 or more"),
         ("digitalriver_url", "river", "ORDERFLOW_DIGITALRIVER_URL must be a URL that begins with http:// or https://"),
@@ -220,7 +220,7 @@ def test_a_simulator_refuses_what_is_no_address_for_webhooks(orderflow: Command,
     """Said at the start, not by each webhook that fails."""
     told = orderflow("simulator", "--webhook-url", url)
     assert told.exit_code == 2
-    assert f"{url} is no URL that begins with http:// or https:// (see orderflow simulator --help)" in told.stderr
+    assert f"{url} is not a URL that begins with http:// or https:// (see orderflow simulator --help)" in told.stderr
 
 
 def test_a_host_that_is_unknown_is_named(orderflow: Command) -> None:

@@ -47,7 +47,7 @@ def test_a_sound_table_is_said_to_be_sound(orderflow: Command) -> None:
     result = orderflow("machine", "check")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    assert lines[0].startswith(f"order: sound, {len(ALL)} states")
+    assert lines[0].startswith(f"order: ok, {len(ALL)} states")
     assert [line.split(":")[0] for line in lines] == list(MACHINES)
 
 
@@ -79,7 +79,7 @@ def test_a_small_machine_s_table_can_be_asked_too(orderflow: Command) -> None:
     assert "to failed, take report" in shown.stdout
     wrong = orderflow("machine", "table", "--machine", "refund", "--state", "submitted")
     assert wrong.exit_code == 2
-    assert "submitted is none of new, requested" in wrong.stderr
+    assert "submitted is not one of new, requested" in wrong.stderr
 
 
 def test_the_path_that_an_order_took_is_drawn_from_its_changes(orderflow: Command, embedded: str, prefix: str) -> None:
@@ -95,11 +95,11 @@ def test_the_path_that_an_order_took_is_drawn_from_its_changes(orderflow: Comman
     )
     drawn = orderflow("machine", "diagram", "--order", "A-1")
     assert "    checkout_ready --> placing: (4) order.placed\n" in drawn.stdout
-    assert "no longer what came before change 3" in drawn.stderr
+    assert "no longer has the changes before change 3" in drawn.stderr
     picture = orderflow("machine", "diagram", "--order", "A-1", "--format", "svg")
     assert "checkout_ready to placing: (4) order.placed" in picture.stdout
     missing = orderflow("machine", "diagram", "--order", "A-2")
-    assert (missing.exit_code, missing.stderr) == (3, "orderflow: order-state-changes has no change of an order A-2\n")
+    assert (missing.exit_code, missing.stderr) == (3, "orderflow: order-state-changes has no changes of order A-2\n")
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_foreign_record_among_the_changes_is_left_out_and_said(
         drawn = orderflow("machine", "diagram", "--order", "A-1", "--format", form)
         assert drawn.exit_code == 0
         assert "(1) order.placed" in drawn.stdout
-        assert drawn.stderr == "order-state-changes: 1 record of A-1 left out: no change of an order\n"
+        assert drawn.stderr == "order-state-changes: 1 record of A-1 skipped: not a change of an order\n"
 
 
 def _changed(sequence: int, before: str, after: str) -> dict[str, object]:
@@ -179,7 +179,7 @@ def test_a_history_is_told_decision_by_decision(orderflow: Command, tmp_path: Pa
     assert [command["command"] for command in steps[1]["commands"]] == ["create_checkout"]
     assert steps[3]["reason"] == "the order was already requested; send checkout.updated to change its cart"
     assert "data.items: is missing" in steps[4]["reason"]
-    assert "1 line left out: no events" in result.stderr
+    assert "1 line skipped: those topics have no events" in result.stderr
 
 
 def test_each_step_tells_payment_amounts_attention_and_what_is_waited_for(orderflow: Command) -> None:

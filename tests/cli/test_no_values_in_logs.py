@@ -301,7 +301,7 @@ def test_a_task_that_nobody_awaits_is_reported_without_its_error_s_text(log: Log
     assert POISON not in written
     for expected in ("Task exception was never retrieved", "ValueError", "fail", "Exception in callback", "KeyError"):
         assert expected in written
-    assert "an error that nobody waited for" in written
+    assert "an error that was not awaited" in written
 
 
 async def test_a_handler_that_fails_is_logged_without_its_request(log: Log) -> None:
@@ -476,4 +476,4 @@ def test_an_error_of_the_system_is_told_with_its_symbol_and_a_missing_module_by_
     error: Exception, expected: str
 ) -> None:
     """Law: what a person needs and is no value is told: which error of the system it is, and what is not installed."""
-    assert faults.told(error) == expected
+    assert faults.described(error) == expected

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderflow.settings import Settings, format_duration, load_settings, parse_duration, unknown_variables, variable
+from orderflow.durations import format_duration, parse_duration
+from orderflow.settings import Settings, load_settings, unknown_variables, variable
 from statemachine.errors import ConfigError
 from statemachine.order.policy import Policy
 from tests.architecture.sources import ROOT
@@ -69,8 +70,8 @@ def test_a_name_that_is_no_setting_is_told_with_the_one_that_is_meant(
     told = orderflow("settings")
     assert told.exit_code == 0
     assert told.stderr == (
-        "warning: ORDERFLOW_ANSWER_WIAT is no setting (is ORDERFLOW_ANSWER_WAIT meant?); "
-        "ORDERFLOW_LOG_FORMATS is no setting (is ORDERFLOW_LOG_FORMAT meant?)\n"
+        "warning: unknown setting ORDERFLOW_ANSWER_WIAT; did you mean ORDERFLOW_ANSWER_WAIT?\n"
+        "warning: unknown setting ORDERFLOW_LOG_FORMATS; did you mean ORDERFLOW_LOG_FORMAT?\n"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.record.util import calc_crc32c
@@ -61,13 +61,6 @@ def part(membership: Membership, number: int) -> OwnedPartition:
     found = membership.partitions[number]
     assert isinstance(found, OwnedPartition)
     return found
-
-
-async def eventually(holds: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(seconds):
-        while not holds():  # noqa: ASYNC110  # nobody announces it
-            await asyncio.sleep(0.02)
 
 
 async def send_unreadable(bootstrap: str, topic: str, partition: int) -> None:

@@ -18,8 +18,9 @@ from consumers.ownership.owner import PartitionState
 from orderflow.cli.outcome import ending_of
 from producers.connection import KafkaConnection, Limits
 from statemachine.errors import ClientBroken
+from tests.eventually import eventually
 from tests.kernel.counting import make_membership, make_topics
-from tests.kernel.members import eventually, member, part
+from tests.kernel.members import member, part
 from tests.kernel.process import faults, publish, read_changes
 
 pytestmark = pytest.mark.timeout(90)

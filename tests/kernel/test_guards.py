@@ -20,8 +20,9 @@ from producers.connection import KafkaConnection
 from producers.outbox import OutboundRecord, Outbox
 from producers.transaction import TransactionalProducer, TransactionStep
 from statemachine.errors import BrokerUnavailable, TransactionAborted
+from tests.eventually import eventually
 from tests.kernel.counting import make_topics
-from tests.kernel.members import eventually, member, part
+from tests.kernel.members import member, part
 from tests.kernel.process import faults, publish, read_changes
 
 pytestmark = pytest.mark.timeout(90)

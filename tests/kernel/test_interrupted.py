@@ -17,8 +17,9 @@ from consumers.ownership.owner import PartitionState
 from producers.partitioner import partition_of
 from producers.transaction import TransactionStep
 from statemachine.errors import BrokerUnavailable
+from tests.eventually import eventually
 from tests.kernel.counting import make_topics
-from tests.kernel.members import eventually, member, part, send_unreadable
+from tests.kernel.members import member, part, send_unreadable
 from tests.kernel.process import faults, publish, read_changes
 
 pytestmark = pytest.mark.timeout(90)

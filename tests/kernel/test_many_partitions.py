@@ -13,8 +13,9 @@ import pytest
 from consumers.ownership.owner import TAKE_OVERS_MAX, PartitionState
 from consumers.ownership.partition import OwnedPartition
 from producers.transaction import TransactionalProducer
+from tests.eventually import eventually
 from tests.kernel.counting import make_topics
-from tests.kernel.members import eventually, member, part
+from tests.kernel.members import member, part
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(280)]
 

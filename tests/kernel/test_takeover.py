@@ -29,7 +29,7 @@ async def _with_a_fault(
     more: dict[str, object] = {"session_ms": SESSION_MS} | ({"mutant": mutant} if mutant else {})
     async with workers(bootstrap, prefix, PARTITIONS) as starter:
         sending = asyncio.create_task(publish(bootstrap, prefix, 0, RECORDS, pause=0.02))
-        victim = await starter.start("a", fault={"step": step, "signal": kind, "after": 6}, **more)
+        victim = await starter.start("a", fault={"point": step, "signal": kind, "after": 6}, **more)
         await starter.start("b", **more)
         await victim.said("hit")
         # frozen past its own limits and its session, in which the other one takes over and goes on

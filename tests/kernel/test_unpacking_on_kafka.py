@@ -11,8 +11,9 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 from consumers.group.unpacking import BATCH_BYTES_MAX
 from consumers.ownership.owner import PartitionState
+from tests.eventually import eventually
 from tests.kernel.counting import make_topics
-from tests.kernel.members import eventually, member, part
+from tests.kernel.members import member, part
 from tests.kernel.process import Worker, faults, publish, read_changes, workers
 
 pytestmark = pytest.mark.timeout(120)

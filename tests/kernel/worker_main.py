@@ -1,6 +1,6 @@
 """A worker process of the counting lane that stops or kills itself at a named step of a transaction.
 
-Arguments: one JSON object ``{bootstrap, prefix, partitions, worker, session_ms, fault?: {step, signal, after}, mutant?}``.
+Arguments: one JSON object ``{bootstrap, prefix, partitions, worker, session_ms, fault?: {point, signal, after}, mutant?}``.
 A mutant is the kernel with one guard switched off; a test must see it fail. Prints a JSON line when it is ready, when it hits
 the fault and when it ends.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import signal
 import sys
 import uuid
@@ -24,34 +23,14 @@ import consumers.ownership.take_over
 import producers.transaction
 from consumers.ownership.positions import Freshness
 from producers.connection import KafkaConnection, Limits
-from producers.transaction import TransactionStep
 from tests.kernel.counting import make_membership
-
-
-def say(**fields: object) -> None:
-    """One line for the test that started us."""
-    sys.stdout.write(json.dumps(fields) + "\n")
-    sys.stdout.flush()
+from tests.worker_faults import Fault, say
 
 
 async def main(options: dict[str, object]) -> None:
     """Work until SIGTERM."""
-    fault = options.get("fault")
-    passed = 0
-
-    async def probe(_transactional_id: str, step: TransactionStep) -> None:
-        nonlocal passed, fault
-        if not isinstance(fault, dict) or step != fault["step"]:
-            return
-        passed += 1
-        if passed < int(fault["after"]):
-            return
-        if step is TransactionStep.COMMIT_IN_FLIGHT:
-            await asyncio.sleep(0.002)
-        kind, fault = str(fault["signal"]), None
-        say(hit=step)
-        os.kill(os.getpid(), signal.Signals[kind])
-
+    given = options.get("fault")
+    fault = Fault.of(given if isinstance(given, dict) else None)
     connection = KafkaConnection(
         str(options["bootstrap"]),
         limits=Limits(operation_seconds=float(str(options.get("operation_seconds", 8.0)))),
@@ -63,7 +42,7 @@ async def main(options: dict[str, object]) -> None:
         int(str(options["partitions"])),
         worker=str(options["worker"]),
         incarnation=uuid.uuid4().hex,
-        probe=probe,
+        probe=None if fault is None else lambda _transactional_id, step: fault.reached(step),
         session_timeout_ms=int(str(options.get("session_ms", 6000))),
         heartbeat_interval_ms=300,
     )

@@ -1,11 +1,14 @@
-"""What aiokafka leaves behind in a test is collected in that test."""
+"""What all tests of the lanes need: a fake Digital River, and garbage that is collected in the test that made it."""
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from tests.lanes.river import FileRiver
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +19,9 @@ def _collected() -> Iterator[None]:
     """
     yield
     gc.collect()
+
+
+@pytest.fixture
+def river(tmp_path: Path) -> FileRiver:
+    """A fake Digital River for one test."""
+    return FileRiver(tmp_path / "books")

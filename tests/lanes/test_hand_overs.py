@@ -25,17 +25,17 @@ from producers.partitioner import partition_of
 from producers.topics import Topic, prefixed
 from statemachine.messages.commands import Command
 from statemachine.messages.facts import Outcome
-from tests.lanes.kafka import read_all, running, until
-from tests.lanes.river import FileRiver
-from tests.lanes.test_lanes_on_kafka import (
+from tests.eventually import eventually
+from tests.lanes.command_lane import (
     PARTITIONS,
     ask,
     command_topics,
     commands_member,
     effects,
-    eventually,
     parts,
 )
+from tests.lanes.kafka import read_all, running, until
+from tests.lanes.river import FileRiver
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(90)]
 

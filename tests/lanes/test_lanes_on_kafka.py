@@ -6,119 +6,43 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
 import consumers.commands.lane
 from consumers.catalogue.lane import make_catalogue_lane
-from consumers.commands.calls import CallOptions
-from consumers.commands.lane import make_command_lane
-from consumers.commands.partition import CommandPartition
 from consumers.commands.progress import Progress
 from consumers.commands.reader import CommandReader
 from consumers.group.membership import Membership
 from consumers.lanes import LaneContext
 from consumers.ownership.options import LaneOptions
 from consumers.ownership.owner import PartitionState
-from consumers.requests.breaker import Breaker
 from consumers.requests.progress import PENDING_MAX, RequestProgress, read_request_progress
 from consumers.requests.records import RequestOptions
 from consumers.webhooks.lane import make_webhook_lane
-from producers.connection import KafkaConnection, Limits
-from producers.encoding import encode_command
+from producers.connection import KafkaConnection
 from producers.partitioner import partition_of
 from producers.topics import Lane, Topic, group_id, prefixed
 from statemachine.errors import BrokerUnavailable, ConfigError, Denied, Throttled, TransportFailure, Unavailable
-from statemachine.messages.commands import DeleteCheckout
-from statemachine.messages.ids import CheckoutId, CommandId, OrderId
+from tests.eventually import eventually
+from tests.lanes.command_lane import (
+    HTTP,
+    LEASE,
+    PARTITIONS,
+    ask,
+    command_topics,
+    commands_member,
+    effects,
+    ids,
+    parts,
+)
 from tests.lanes.kafka import group_options, make_topics, read_all, running, until, write
 from tests.lanes.river import FileRiver
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(90)]
 
-PARTITIONS = 4
-#: Longer than any of these tests may take: who waits for them has failed.
-LEASE, HTTP = 5.0, 60.0
 WAITS = RequestOptions()
-
-
-@pytest.fixture
-def river(tmp_path: Path) -> FileRiver:
-    """A fake Digital River for one test."""
-    return FileRiver(tmp_path / "books")
-
-
-def commands_member(
-    bootstrap: str,
-    prefix: str,
-    river: FileRiver,
-    worker: str = "one",
-    *,
-    http: float = HTTP,
-    lease: float = LEASE,
-    options: LaneOptions | None = None,
-) -> Membership:
-    """A member of the command lane."""
-    context = LaneContext(
-        KafkaConnection(bootstrap, limits=Limits(operation_seconds=5.0), request_timeout_ms=5000),
-        prefix=prefix,
-        partitions=PARTITIONS,
-        incarnation=uuid.uuid4().hex,
-        group=group_options(worker),
-        lane_options=options,
-    )
-    return make_command_lane(
-        context,
-        provider=river,
-        rate=0,
-        calls=CallOptions(http_timeout_seconds=http, settle_seconds=1.0, backoff_seconds=0.05),
-        breaker=Breaker(pause_seconds=0.1, pause_seconds_max=0.3),
-        lease_seconds=lease,
-    )
-
-
-async def command_topics(bootstrap: str, prefix: str) -> None:
-    """The topics of the command lane."""
-    counts = {Topic.DR_COMMANDS: PARTITIONS, Topic.INBOX: PARTITIONS, Topic.DEAD_LETTERS: 1}
-    await make_topics(bootstrap, prefix, counts)
-
-
-async def ask(bootstrap: str, prefix: str, first: int, count: int) -> None:
-    """Write commands ``c<first>`` and following, each for an order of its own."""
-    commands = [
-        DeleteCheckout(command_id=CommandId(f"c{n}"), order_id=OrderId(f"A-{n}"), checkout_id=CheckoutId("k"))
-        for n in range(first, first + count)
-    ]
-    records = [(c.order_id.encode(), encode_command(c, time=datetime.now(UTC)), ()) for c in commands]
-    await write(bootstrap, prefixed(prefix, Topic.DR_COMMANDS), records)
-
-
-def effects(river: FileRiver) -> list[str]:
-    """Which commands took effect."""
-    return sorted(effect["command_id"] for effect in river.effects())
-
-
-def ids(count: int) -> list[str]:
-    """The ids of so many commands."""
-    return sorted(f"c{n}" for n in range(count))
-
-
-def parts(membership: Membership) -> list[CommandPartition]:
-    """The partitions that a member has owned."""
-    found = [part for part in membership.partitions.values() if isinstance(part, CommandPartition)]
-    assert len(found) == len(membership.partitions)
-    return found
-
-
-async def eventually(holds: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait for something that nobody announces."""
-    async with asyncio.timeout(seconds):
-        while not holds():  # noqa: ASYNC110  # nobody announces it
-            await asyncio.sleep(0.02)
 
 
 async def test_an_outcome_reaches_the_inbox_partition_of_its_order(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 from aiokafka import TopicPartition
@@ -17,27 +16,21 @@ from producers.first_offsets import NO_EARLIER_CALL, commit_first_offsets
 from producers.topic_setup import create_topics
 from producers.topics import TOPICS, Lane, Topic, group_id, prefixed
 from statemachine.errors import ConfigError
-from tests.lanes.kafka import running, until
-from tests.lanes.river import FileRiver
-from tests.lanes.test_lanes_on_kafka import (
+from tests.eventually import eventually
+from tests.lanes.command_lane import (
     LEASE,
     PARTITIONS,
     ask,
     command_topics,
     commands_member,
     effects,
-    eventually,
     ids,
     parts,
 )
+from tests.lanes.kafka import running, until
+from tests.lanes.river import FileRiver
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(90)]
-
-
-@pytest.fixture
-def river(tmp_path: Path) -> FileRiver:
-    """A fake Digital River for one test."""
-    return FileRiver(tmp_path / "books")
 
 
 async def committed(bootstrap: str, prefix: str) -> dict[int, tuple[int, str]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -16,26 +15,20 @@ from producers.first_offsets import NO_EARLIER_CALL
 from producers.topics import Lane, Topic, group_id, prefixed
 from statemachine.messages.commands import DeleteCheckout
 from statemachine.messages.ids import CheckoutId, CommandId, OrderId
-from tests.lanes.kafka import read_all, running, until, write
-from tests.lanes.river import FileRiver
-from tests.lanes.test_lanes_on_kafka import (
+from tests.eventually import eventually
+from tests.lanes.command_lane import (
     PARTITIONS,
     ask,
     command_topics,
     commands_member,
     effects,
-    eventually,
     ids,
     parts,
 )
+from tests.lanes.kafka import read_all, running, until, write
+from tests.lanes.river import FileRiver
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(90)]
-
-
-@pytest.fixture
-def river(tmp_path: Path) -> FileRiver:
-    """A fake Digital River for one test."""
-    return FileRiver(tmp_path / "books")
 
 
 async def copy(bootstrap: str, prefix: str, count: int) -> None:

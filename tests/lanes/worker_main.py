@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import signal
 import sys
 import uuid
@@ -30,47 +29,20 @@ from consumers.ownership.lease import Lease
 from consumers.ownership.options import LaneOptions
 from consumers.provider import MayWrite
 from producers.connection import KafkaConnection, Limits
-from producers.transaction import TransactionStep
 from statemachine.messages.commands import Command
 from statemachine.messages.facts import Outcome
 from tests.lanes.kafka import HEARTBEAT_MS, group_options
 from tests.lanes.river import FileRiver
+from tests.worker_faults import Fault, say
 
 #: L and the HTTP time-out: as short as a busy machine allows.
 LEASE_SECONDS, HTTP_SECONDS = 2.0, 2.0
 
 
-def say(**fields: object) -> None:
-    """One line for the test that started us."""
-    print(json.dumps(fields), flush=True)  # noqa: T201  # the test reads it
-
-
-class Fault:
-    """Hits once, at the n-th time that its point is reached."""
-
-    def __init__(self, spec: dict[str, object] | None) -> None:
-        self._spec = spec
-        self._passed = 0
-
-    async def at(self, point: str) -> None:
-        """Stop or kill this process, if this is the place."""
-        spec = self._spec
-        if spec is None or spec["point"] != point:
-            return
-        self._passed += 1
-        if self._passed < int(str(spec["after"])):
-            return
-        self._spec = None
-        if point == TransactionStep.COMMIT_IN_FLIGHT:
-            await asyncio.sleep(0.002)
-        say(hit=point)
-        os.kill(os.getpid(), signal.Signals[str(spec["signal"])])
-
-
 class FaultyRiver(FileRiver):
     """Can be struck between the effect and its answer."""
 
-    def __init__(self, books: Path, fault: Fault, answer_seconds: float, *, hangs: bool) -> None:
+    def __init__(self, books: Path, fault: Fault | None, answer_seconds: float, *, hangs: bool) -> None:
         super().__init__(books, answer_seconds=answer_seconds)
         self._fault = fault
         self._hangs = hangs
@@ -82,7 +54,8 @@ class FaultyRiver(FileRiver):
             say(written=command.command_id)
             await asyncio.sleep(3600)
         outcome = await super().call(command, may_write)
-        await self._fault.at("sent")
+        if self._fault is not None:
+            await self._fault.reached("sent")
         return outcome
 
 
@@ -98,7 +71,7 @@ async def main(options: dict[str, object]) -> None:
     """Work until SIGTERM."""
     mutate([str(mutant) for mutant in options.get("mutants") or []])  # type: ignore[attr-defined]  # a list
     given = options.get("fault")
-    fault = Fault(given if isinstance(given, dict) else None)
+    fault = Fault.of(given if isinstance(given, dict) else None)
     connection = KafkaConnection(
         str(options["bootstrap"]), limits=Limits(operation_seconds=6.0), request_timeout_ms=6000
     )
@@ -109,7 +82,7 @@ async def main(options: dict[str, object]) -> None:
         incarnation=uuid.uuid4().hex,
         group=group_options(str(options["worker"])),
         lane_options=LaneOptions(heartbeat_seconds=HEARTBEAT_MS / 1000),
-        probe=lambda _transactional_id, step: fault.at(step),
+        probe=None if fault is None else lambda _transactional_id, step: fault.reached(step),
     )
     membership = make_command_lane(
         context,
@@ -126,7 +99,7 @@ async def main(options: dict[str, object]) -> None:
             concurrency=8,
         ),
         lease_seconds=LEASE_SECONDS,
-        call_probe=lambda _order_id, point: fault.at(point),
+        call_probe=None if fault is None else lambda _order_id, point: fault.reached(point),
     )
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)

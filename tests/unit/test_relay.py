@@ -180,7 +180,7 @@ def _refusals(logs: Sequence[EventDict]) -> list[tuple[int, str, str, int]]:
             Topic(RuntimeError("nobody expects this")),
             BODY,
             sign(TOKEN, str(int(NOW)), BODY),
-            (503, "a fault in orderflow, send the event again", "signed", 1),
+            (503, "an internal error, send the event again", "signed", 1),
         ),
     ],
 )
@@ -259,8 +259,8 @@ async def _raw(url: str, head: bytes, body: bytes, *, cut: bool) -> bytes:
 
 #: How it is told depends on where the packets were cut: aiohttp's parser or its reader of bodies notices first.
 _REASONS = {
-    "the body cannot be read: its encoding is broken or not known",
-    "the request is no HTTP that can be read",
+    "the body cannot be decoded: its encoding is broken or unknown",
+    "the request is not valid HTTP",
     "the body is empty",
     "the header DigitalRiver-Signature is missing",
 }
@@ -331,7 +331,7 @@ async def test_a_body_that_is_cut_off_is_counted() -> None:
                     break
                 await asyncio.sleep(0.02)
             del reader
-    assert [(status, why) for status, why, _, _ in _refusals(logs)] == [(400, "the body was cut off")]
+    assert [(status, why) for status, why, _, _ in _refusals(logs)] == [(400, "the body is incomplete")]
     assert topic.records == []
 
 

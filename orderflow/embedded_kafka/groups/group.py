@@ -47,7 +47,7 @@ class Group:
         """Admit a member to the next generation; the future is done when that generation begins.
 
         Raises:
-            KafkaApiError: the member is unknown or fenced, or speaks no protocol that all others speak.
+            KafkaApiError: the member is unknown or fenced, or supports no protocol that all others support.
         """
         self._check_protocols(request)
         if request.instance_id is not None and not request.member_id:
@@ -57,7 +57,7 @@ class Group:
         if not request.member_id:
             member_id = f"{request.instance_id or request.client.client_id}-{self._new_id()}"
             if request.instance_id is None:
-                # A member that lost this answer must not leave a ghost behind, so it has to come back with its id.
+                # A member that loses this answer must not remain in the group, so it has to join again with its id.
                 self._promised[member_id] = self._timers.after(
                     request.session_timeout, lambda: self._forget_promise(member_id)
                 )
@@ -102,7 +102,7 @@ class Group:
         return self._wait_for_generation(member)
 
     def _replace_static(self, old: Member, request: JoinRequest) -> Joined | asyncio.Future[Joined]:
-        """A static member came back without its id: it takes the place of its former self, which is fenced."""
+        """A static member rejoined without its id: it replaces the former one, which is fenced."""
         self.members.remove(old, Code.FENCED_INSTANCE_ID)
         member = self._new_member(f"{request.instance_id}-{self._new_id()}", request)
         member.assignment = old.assignment
@@ -112,7 +112,7 @@ class Group:
             self.leader = member.member_id
         if self.state is GroupState.STABLE and self.members.select_protocol() == self.protocol:
             # The former leader's id is given, so that a leader that came back does not compute an assignment
-            # that nobody would receive (as Kafka does for clients before join version 9).
+            # that no member would receive (as Kafka does for clients before join version 9).
             return Joined(Code.NONE, member.member_id, self.generation, self.protocol, former_leader)
         return self._wait_for_generation(member)
 
@@ -247,7 +247,7 @@ class Group:
 
     def _expire(self, member: Member) -> None:
         if member.joining is not None or member.syncing is not None:
-            # It waits for an answer of ours: it is alive as far as anyone can tell.
+            # It waits for our answer, so it counts as alive.
             member.session.restart()
             return
         self.members.remove(member, Code.UNKNOWN_MEMBER_ID)

@@ -205,9 +205,9 @@ def _later(
     """The future of the fields on the wire, done when the answer is."""
     waiting: asyncio.Future[Fields] = asyncio.get_running_loop().create_future()
 
-    def tell(done: asyncio.Future[Joined] | asyncio.Future[Synced]) -> None:
+    def complete(done: asyncio.Future[Joined] | asyncio.Future[Synced]) -> None:
         if not waiting.cancelled():
             waiting.set_result(fields(done.result()))
 
-    answer.add_done_callback(tell)
+    answer.add_done_callback(complete)
     return waiting

@@ -1,4 +1,4 @@
-"""The members of a consumer group: what they ask for, what they are answered, and who speaks which protocol."""
+"""The members of a consumer group: their requests, the answers, and which protocols they support."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Protocols: TypeAlias = list[tuple[str, bytes]]
 
 
 class Client(NamedTuple):
-    """Who is at the other end of a connection."""
+    """The client of a connection."""
 
     client_id: str
     host: str
@@ -54,7 +54,7 @@ class Synced(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Member:
-    """A member of the group and what it waits for."""
+    """A member of the group and the answers that it waits for."""
 
     member_id: str
     instance_id: str | None
@@ -67,7 +67,7 @@ class Member:
     syncing: asyncio.Future[Synced] | None = None
 
     def metadata(self, protocol: str) -> bytes:
-        """What the member said for this protocol (its subscription, for consumers)."""
+        """The member's metadata for this protocol (for consumers, the subscription)."""
         return next((metadata for name, metadata in self.protocols if name == protocol), b"")
 
     def answer_join(self, joined: Joined) -> None:
@@ -84,7 +84,7 @@ class Member:
 
 
 class Members:
-    """The members of one group, in the order in which they came, and which of them holds each static instance id."""
+    """The members of one group, in the order in which they joined, and which of them holds each static instance id."""
 
     def __init__(self) -> None:
         self._by_id: dict[str, Member] = {}
@@ -97,13 +97,13 @@ class Members:
         return len(self._by_id)
 
     def add(self, member: Member) -> None:
-        """Take a member in; a static one holds its instance id from now on."""
+        """Add a member; a static one holds its instance id from now on."""
         self._by_id[member.member_id] = member
         if member.instance_id is not None:
             self._instances[member.instance_id] = member.member_id
 
     def remove(self, member: Member, code: Code) -> None:
-        """Take a member out, if it is there, and answer what it waits for with ``code``."""
+        """Remove a member, if it is there, and answer what it waits for with ``code``."""
         member.session.cancel()
         self._by_id.pop(member.member_id, None)
         if member.instance_id is not None and self._instances.get(member.instance_id) == member.member_id:
@@ -132,13 +132,13 @@ class Members:
         return member
 
     def share_protocol(self, request: JoinRequest) -> bool:
-        """Whether some protocol of the request is spoken by all members but the one that asks."""
+        """Whether all other members support one of the request's protocols."""
         names = {name for name, _ in request.protocols}
         others = [member for member in self if member.member_id != request.member_id]
         return not others or any(all(name in dict(other.protocols) for other in others) for name in names)
 
     def select_protocol(self) -> str:
-        """The protocol with most first votes among those that every member speaks."""
+        """The protocol that most members prefer among those that all support."""
         spoken = [dict(member.protocols) for member in self]
         votes = Counter(
             next(name for name, _ in member.protocols if all(name in each for each in spoken)) for member in self

@@ -54,7 +54,7 @@ class Topics:
         """The topic.
 
         Raises:
-            KafkaApiError: there is none.
+            KafkaApiError: the topic does not exist.
         """
         topic = self._topics.get(name)
         if topic is None:
@@ -65,7 +65,7 @@ class Topics:
         """The partition's log, expired records gone.
 
         Raises:
-            KafkaApiError: there is no such partition.
+            KafkaApiError: the partition does not exist.
         """
         topic = self.topic(name)
         if not 0 <= partition < len(topic.partitions):
@@ -92,10 +92,10 @@ class Topics:
         return topic
 
     def delete(self, name: str) -> None:
-        """Drop a topic and everything in it; readers that wait are told.
+        """Drop a topic and everything in it; waiting readers are woken.
 
         Raises:
-            KafkaApiError: there is none.
+            KafkaApiError: the topic does not exist.
         """
         topic = self.topic(name)
         del self._topics[name]

@@ -1,7 +1,7 @@
 """The error codes of the Kafka protocol that this broker answers with.
 
 Numbers and meanings are those of Apache Kafka's protocol guide. Versions before 2 of the transaction calls know no
-``PRODUCER_FENCED``: a fenced producer is told ``INVALID_PRODUCER_EPOCH``, which clients treat alike.
+``PRODUCER_FENCED``: a fenced producer gets ``INVALID_PRODUCER_EPOCH``, which clients treat the same.
 """
 
 from __future__ import annotations

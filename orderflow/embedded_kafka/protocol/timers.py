@@ -1,4 +1,4 @@
-"""Timers of the broker: everything that happens by itself goes through here, so that it can be held or ended as one.
+"""Timers of the broker: everything that is not caused by a request, so that it can be held or ended together.
 
 A frozen or unreachable broker must not let time work against its clients in the middle of a pause: what falls due while
 timers are held runs when they are released, which is how a stopped and woken broker process behaves.
@@ -71,7 +71,7 @@ class Timers:
         self.held = True
 
     def release(self) -> None:
-        """Let time work again; what fell due meanwhile runs now."""
+        """Run timers again, first those that fell due while held."""
         self.held = False
         for timer in list(self.armed):
             timer.run_if_overdue()

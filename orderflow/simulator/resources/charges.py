@@ -29,7 +29,7 @@ def move(world: World, order: Order, state: str) -> None:
     order.transitions[state] = now
 
 
-def tell(world: World, order: Order, kind: str) -> None:
+def emit(world: World, order: Order, kind: str) -> None:
     """Emit an event about the order."""
     world.emit(kind, order_json(order), order.id)
 
@@ -108,12 +108,12 @@ def settle(world: World, order: Order) -> None:
         if order.charge is not None:
             order.charge.state = "processing"
         move(world, order, "fulfilled")
-        tell(world, order, "order.fulfilled")
+        emit(world, order, "order.fulfilled")
     if not _charge_done(world, order, shipped=shipped):
         return
     if shipped:
         move(world, order, "complete")
-        tell(world, order, "order.complete")
+        emit(world, order, "order.complete")
         document(world, order, "order.invoice.created", "customer_invoice")
     else:
         now = world.now()
@@ -121,7 +121,7 @@ def settle(world: World, order: Order) -> None:
             line.state = "cancelled"
             line.transitions["cancelled"] = now
         move(world, order, "cancelled")
-        tell(world, order, "order.cancelled")
+        emit(world, order, "order.cancelled")
 
 
 def move_returned(world: World, order: Order) -> bool:

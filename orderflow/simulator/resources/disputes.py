@@ -1,6 +1,6 @@
 """A bank's dispute: opened, decided, and money taken back. Only people outside make one, so only ``/_admin`` does here.
 
-Documented: the order is ``dispute`` meanwhile and takes no fulfilment, refund or return; a chargeback leaves less to refund and
+Documented: the order is ``dispute`` and accepts no fulfilment, refund or return; a chargeback leaves less to refund and
 is reported by a sales transaction of which one of amount 0 is the fee; afterwards the order is where it was. Digital River's
 sample shows the order of ``order.dispute.resolved`` as ``accepted`` although it was complete: ``as_accepted`` does the same.
 """
@@ -25,7 +25,7 @@ def open_dispute(world: World, order: Order) -> bool:
         order.fraud_state = "review_opened"
         order.fraud_transitions["review_opened"] = world.now()
         charges.move(world, order, "dispute")
-        charges.tell(world, order, "order.dispute")
+        charges.emit(world, order, "order.dispute")
     return order.state == "dispute"
 
 
@@ -37,15 +37,15 @@ def resolve_dispute(world: World, order: Order, *, as_accepted: bool = False) ->
     order.fraud_state = "passed"
     order.state = "accepted" if as_accepted else before
     order.updated = world.now()
-    charges.tell(world, order, "order.dispute.resolved")
+    charges.emit(world, order, "order.dispute.resolved")
     order.state = before
     charges.settle(world, order)
-    if charges.move_returned(world, order):  # what came back meanwhile
-        charges.tell(world, order, "order.refunded")
+    if charges.move_returned(world, order):  # what was returned in between
+        charges.emit(world, order, "order.refunded")
 
 
 def charge_back(world: World, order: Order, amount: int) -> bool:
-    """Whether the bank took ``amount`` minor units back: no more than was captured. Its fee is reported beside it."""
+    """Whether the bank took ``amount`` minor units back: no more than was captured. Its fee is reported separately."""
     if not 0 < amount <= order.sum_of("captures", "complete") - order.charged_back:
         return False
     order.charged_back += amount

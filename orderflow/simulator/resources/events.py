@@ -1,4 +1,4 @@
-"""``GET /events``: what happened in the last 30 days, the way to find what a lost webhook would have told."""
+"""``GET /events``: what happened in the last 30 days, which shows what lost webhooks contained."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def post_fulfillment(world: World, call: Call) -> Reply:
     items = _read_items(order, body)
     if order.method.capture == "refused" and any(item.quantity for item in items):
         # A risk-averse account whose authorisation ran out: the event has the order, which stays accepted (documented).
-        charges.tell(world, order, "order.charge.reauth.failed")
+        charges.emit(world, order, "order.charge.reauth.failed")
         raise ApiError(409, "payment_authorization_failed", "The authorization could not be renewed.", "orderId")
     if all(not line.open for line in order.lines):
         # All was cancelled and the charge is not yet: nothing is open to work on.

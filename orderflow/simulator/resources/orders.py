@@ -20,7 +20,7 @@ FUNDS_WAIT_SECONDS: Final = 30 * 86_400.0
 
 
 def post_order(world: World, call: Call) -> Reply:
-    """``POST /orders``: only ``checkoutId`` counts, all beside it is ignored (documented).
+    """``POST /orders``: only ``checkoutId`` counts, everything else is ignored (documented).
 
     A consumed checkout answers 404 and names the order (documented); a declined one is burnt.
     """
@@ -86,12 +86,12 @@ def update_order(world: World, call: Call) -> Reply:
         world.orders_by_upstream.setdefault(upstream_id, []).append(order)
     order.metadata = {**order.metadata, **pairs}
     order.updated = world.now()
-    charges.tell(world, order, "order.updated")
+    charges.emit(world, order, "order.updated")
     return Reply(200, order_json(order))
 
 
 def refresh_order(world: World, call: Call) -> Reply:
-    """``POST /orders/{id}/refresh``: a shopper back from a redirect has approved it, or the method says what went wrong."""
+    """``POST /orders/{id}/refresh``: a shopper back from a redirect has approved it, or the method defines the failure."""
     order = find_order(world, call.ids["id"])
     if order.state == "pending_payment" and order.session_state == "pending_redirect":
         match order.method.charge:
@@ -116,7 +116,7 @@ def receive_payment(world: World, order: Order) -> None:
 
 
 def fail_payment(world: World, order: Order) -> None:
-    """The money will not come: told as ``order.charge.failed`` and ``order.cancelled``; documentation has either."""
+    """The payment fails: reported as ``order.charge.failed`` and ``order.cancelled``; documentation has either."""
     if order.state != "pending_payment":
         return
     now = world.now()
@@ -132,8 +132,8 @@ def fail_payment(world: World, order: Order) -> None:
     elif order.source is not None:
         order.source.state = "failed"
     charges.move(world, order, "cancelled")
-    charges.tell(world, order, "order.charge.failed")
-    charges.tell(world, order, "order.cancelled")
+    charges.emit(world, order, "order.charge.failed")
+    charges.emit(world, order, "order.cancelled")
 
 
 def end_review(world: World, order: Order, *, passed: bool) -> None:
@@ -145,15 +145,15 @@ def end_review(world: World, order: Order, *, passed: bool) -> None:
     order.fraud_transitions[order.fraud_state] = now
     if passed:
         charges.move(world, order, "accepted")
-        charges.tell(world, order, "order.review_closed")
-        charges.tell(world, order, "order.accepted")
+        charges.emit(world, order, "order.review_closed")
+        charges.emit(world, order, "order.accepted")
         return
     for line in order.lines:
         line.state = "blocked"
         line.transitions["blocked"] = now
     charges.move(world, order, "blocked")
     charges.cancel_all(world, order)
-    charges.tell(world, order, "order.blocked")
+    charges.emit(world, order, "order.blocked")
 
 
 def find_order(world: World, order_id: str, parameter: str = "id") -> Order:
@@ -228,7 +228,7 @@ def _begin(world: World, order: Order) -> None:
         return
     order.session_state = "pending_funds" if flow == "receiver" else "pending_redirect"
     charges.move(world, order, "pending_payment")
-    charges.tell(world, order, "order.pending_payment")
+    charges.emit(world, order, "order.pending_payment")
     world.clock.after(FUNDS_WAIT_SECONDS, lambda: fail_payment(world, order))
     if flow == "receiver":
         # The magic wire that is never paid is cancelled after the delay, as Digital River's own is after 30 s.
@@ -262,7 +262,7 @@ def _paid(world: World, order: Order) -> None:
         order.fraud_state = "review_opened"
         order.fraud_transitions["review_opened"] = now
         charges.move(world, order, "in_review")
-        charges.tell(world, order, "order.review_opened")
+        charges.emit(world, order, "order.review_opened")
         if review != "held":
             passed = review == "passes"
             world.clock.after(world.options.review_delay, lambda: end_review(world, order, passed=passed))
@@ -270,7 +270,7 @@ def _paid(world: World, order: Order) -> None:
     order.fraud_state = "passed"
     order.fraud_transitions["passed"] = now
     charges.move(world, order, "accepted")
-    charges.tell(world, order, "order.accepted")
+    charges.emit(world, order, "order.accepted")
 
 
 def _review(order: Order) -> Review:

@@ -144,7 +144,7 @@ def end(world: World, refund: Refund, state: str) -> None:
         return
     world.emit("refund.complete", refund_json(refund), order.id)
     charges.move_returned(world, order)
-    charges.tell(world, order, "order.refunded")
+    charges.emit(world, order, "order.refunded")
     charges.document(world, order, "order.credit_memo.created", "customer_credit_memo")
 
 

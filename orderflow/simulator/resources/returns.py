@@ -89,7 +89,7 @@ def _accept(world: World, made: Return) -> None:
     # Digital River's samples of this event name no refunds; its answer does.
     world.emit("return.accepted", {**return_json(made), "refundIds": []}, order.id)
     if amount <= 0 and charges.move_returned(world, order):  # all of it was paid back before
-        charges.tell(world, order, "order.refunded")
+        charges.emit(world, order, "order.refunded")
 
 
 def _accept_items(made: Return, body: Json) -> None:

@@ -291,7 +291,7 @@ class Return:
 
 @dataclass(slots=True)
 class Event:
-    """An event as it was, encoded once: an object changes, what was told about it does not."""
+    """An event as it was, encoded once: an object changes, an event about it does not."""
 
     id: str
     kind: str

@@ -92,7 +92,7 @@ class World:
         self.fulfillments_by_order.setdefault(fulfillment.order.id, []).append(fulfillment)
 
     def emit(self, kind: str, body: Json, order_id: str | None = None) -> None:
-        """Log an event with its object as it is now, and tell the listener."""
+        """Log an event with its object as it is now, and notify the listener."""
         now = self.now()
         event_id = self.uuid()
         envelope = {

@@ -16,6 +16,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import ProducerFenced
 from aiokafka.protocol.api import Request, Response
 
+from tests.eventually import eventually
 from tests.visible import visible_ends
 
 _serial = itertools.count(1)
@@ -142,10 +143,3 @@ async def read_to(consumer: AIOKafkaConsumer, partition: TopicPartition, end: in
             records = await consumer.getmany(partition, timeout_ms=50)
             found += records.get(partition, [])
     return found
-
-
-async def eventually(check: Callable[[], Awaitable[bool]], seconds: float) -> None:
-    """Wait until ``check`` holds; fails after ``seconds``."""
-    async with asyncio.timeout(seconds):
-        while not await check():  # noqa: ASYNC110 -- a broker in another process can only be asked again
-            await asyncio.sleep(0.05)

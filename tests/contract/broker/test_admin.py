@@ -9,7 +9,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import CoordinatorNotAvailableError, InvalidPartitionsError
 
-from tests.contract.broker.cluster import Cluster, eventually
+from tests.contract.broker.cluster import Cluster
+from tests.eventually import eventually
 
 UNKNOWN_TOPIC_OR_PARTITION = 3
 INVALID_TOPIC = 17

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 from aiokafka import ConsumerRecord, TopicPartition
 
-from tests.contract.broker.cluster import Cluster, eventually
+from tests.contract.broker.cluster import Cluster
+from tests.eventually import eventually
 
 #: Apache Kafka cleans closed segments only: the smallest segment that it allows is closed by 1 MiB of records or 100 ms.
 COMPACTED = {

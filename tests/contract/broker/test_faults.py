@@ -14,7 +14,8 @@ from aiokafka.protocol.group import JoinGroupRequest
 
 from orderflow.embedded_kafka import EmbeddedKafka
 from orderflow.embedded_kafka.log.batches import control_batch
-from tests.contract.broker.cluster import Cluster, eventually
+from tests.contract.broker.cluster import Cluster
+from tests.eventually import eventually
 
 COMMITTED = "read_committed"
 

@@ -19,7 +19,8 @@ from aiokafka.protocol.group import (
     SyncGroupRequest,
 )
 
-from tests.contract.broker.cluster import RETRY_MS, Ask, Cluster, eventually
+from tests.contract.broker.cluster import RETRY_MS, Ask, Cluster
+from tests.eventually import eventually
 
 UNKNOWN_MEMBER_ID = 25
 ILLEGAL_GENERATION = 22

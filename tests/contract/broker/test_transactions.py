@@ -13,7 +13,8 @@ from aiokafka.errors import (
     ProducerFenced,
 )
 
-from tests.contract.broker.cluster import Cluster, eventually, read_to
+from tests.contract.broker.cluster import Cluster, read_to
+from tests.eventually import eventually
 
 COMMITTED = "read_committed"
 UNCOMMITTED = "read_uncommitted"

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from orderflow.demonstration.expectations import ObservedOrder
-from orderflow.demonstration.rendering import beside, books_compared, story
+from orderflow.demonstration.rendering import books_compared, other_changes, story
 from orderflow.demonstration.watch import ObservedChange, OrderWatch
 from orderflow.screen import Screen
 
@@ -58,7 +58,7 @@ def test_money_that_a_bank_took_back_is_told() -> None:
     """What a merchant lost is the point of a dispute's story."""
     before = ObservedOrder().after(PAID.data)
     lost = _change("order.chargeback", "disputed", amounts=CAPTURED | {"charged_back": "40.00"})
-    assert list(beside(lost.data, before)) == ["charged back 40.00"]
+    assert list(other_changes(lost.data, before)) == ["charged back 40.00"]
     watch = OrderWatch()
     watch.changes["A-1"] = [lost]
     books = {"A-1": {"orders": 1, "captured": "1475.43", "cancelled": "0.00", "refunded": "0.00"}}
@@ -78,8 +78,11 @@ def test_what_stays_is_not_told_again() -> None:
         returns=[{"return_id": "t1", "state": "requested"}],
     )  # fmt: skip
     told = ["refund r1 failed", "return t1 requested", "attention: a refund failed"]
-    assert list(beside(first.data, ObservedOrder())) == told
-    assert list(beside(again.data, ObservedOrder().after(first.data))) == ["refund r2 pending", "attention: look"]
+    assert list(other_changes(first.data, ObservedOrder())) == told
+    assert list(other_changes(again.data, ObservedOrder().after(first.data))) == [
+        "refund r2 pending",
+        "attention: look",
+    ]
 
 
 def test_a_refusal_knows_its_place() -> None:
@@ -90,7 +93,7 @@ def test_a_refusal_knows_its_place() -> None:
     record.value = (
         b'{"type": "order.event_refused", "data": {"order_id": "A-1", "cause": {"type": "x"}, "reason": "late"}}'
     )
-    watch.take(record)
+    watch.add_change(record)
     assert watch.refused["A-1"] == [(2, "x: late")]
 
 
