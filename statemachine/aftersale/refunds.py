@@ -8,7 +8,7 @@
 
 Digital River's reports arrive in any order, so the table ranks the end states, expired < failed < succeeded: the same reports in
 another order give the same state. A refund that Digital River made by itself, for a return or by hand,
-goes by Digital River's id. Refunds of a *charge* are another view of the same money, aggregated under other ids, and are never
+has Digital River's id. Refunds of a *charge* are another view of the same money, aggregated under other ids, and are never
 counted (docs/digital-river.md, "Charges and captures").
 """
 
@@ -272,9 +272,8 @@ def _told_units(
     line_of = {item.item_id: item.line for item in order.items}
     if refund.units:
         amounts = Counter[LineId]()
-        for item_id, amount in told.items():
-            if item_id in line_of:
-                amounts[line_of[item_id]] += amount
+        for line, amount in [(line_of[item_id], amount) for item_id, amount in told.items() if item_id in line_of]:
+            amounts[line] += amount
         return tuple(replace(units, amount=amounts[units.line] or units.amount) for units in refund.units)
     return tuple(
         RefundUnits(line_of[item.item_id], item.quantity, told[item.item_id])

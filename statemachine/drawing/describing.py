@@ -46,7 +46,7 @@ An event fires triggers. A trigger in a state has one of four answers: **move** 
 **park** (right, but too early: the order keeps the event), **same** (nothing new), **refuse** (a dead letter with the reason).
 Triggers are the types of public events; `digitalriver.*` are answers to our own commands; `fact.*` is what Digital River reports
 by itself and `remote.*` the state that its order is in then; `deadline.*` is time; `settle` comes last and moves what quantities
-and money imply, and `quote.published` follows once an open checkout's quote was told.
+and money imply, and `quote.published` follows the change that published an open checkout's quote.
 
 | command | what it shows |
 |---|---|

@@ -77,7 +77,7 @@ def _short(triggers: Iterable[str]) -> str:
 def path_of(machine: Machine[Any], changes: Iterable[Mapping[str, Any]]) -> list[Taken]:
     """The moves that an order's changes (data of ``order.state_changed``, in their order) made in this machine.
 
-    Of refunds and returns, all of the order's are shown in one picture. A refund may be told first in any state.
+    One picture shows all refunds, or all returns, of the order. A refund may appear in any state.
     """
     path: list[Taken] = []
     states: dict[str, str] = {}

@@ -2,7 +2,7 @@
 
 The registry is the single source of truth: decoding, the life-cycle table, the checker and the JSON Schemas all read it.
 Models are strict (money as a JSON number, a bool as a quantity and the like are refused), frozen, and ignore unknown fields.
-Bounds on lengths keep a snapshot bounded. Never add behaviour here: what an event means is the table's to say.
+Bounds on lengths keep a snapshot bounded. Never add behaviour here: what an event does is defined by the tables.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ class OrderPlaced(Model):
 
 
 class PaymentReturned(Model):
-    """The shopper is back from a redirect, from the payment of ``checkout_id`` when it is told."""
+    """The shopper is back from a redirect; ``checkout_id`` names the payment."""
 
     checkout_id: CheckoutName | None = None
 
@@ -232,13 +232,13 @@ def _lines_once(items: tuple[LineQuantity, ...] | None) -> tuple[LineQuantity, .
 
 
 class CancelItem(LineQuantity):
-    """Units of one line that are not wanted any more."""
+    """Units of one line that are no longer wanted."""
 
     model_config = ExactModel.model_config
 
 
 class CancelRequested(ExactModel):
-    """The shopper or the shop wants units cancelled; no ``items`` means all that is still open."""
+    """The shopper or the shop wants units cancelled; without ``items`` all open units."""
 
     items: Annotated[tuple[CancelItem, ...], Field(min_length=1, max_length=LINES_MAX)] | None = None
     cancellation_id: Identifier | None = None
@@ -256,7 +256,7 @@ class RefundItem(ExactModel):
 
 
 class RefundRequested(ExactModel):
-    """Money is to be paid back: an amount, lines, or all that is left."""
+    """Money is to be refunded: an amount, lines, or all that is left."""
 
     refund_id: Identifier
     amount: Money | None = None
@@ -272,7 +272,7 @@ class RefundRequested(ExactModel):
 
 
 class ReturnRequested(Model):
-    """The shopper wants to send units back; with no ``items`` nothing of the return is coming any more: it is withdrawn."""
+    """The shopper wants to send units back; without ``items`` the return is withdrawn."""
 
     return_id: Identifier
     items: Annotated[tuple[LineQuantity, ...], Field(max_length=LINES_MAX)]
@@ -363,7 +363,7 @@ REGISTRY: Final[dict[str, dict[str, type[Model]]]] = {
     "catalog-events": {"sku.upserted": SkuUpserted, "sku.removed": SkuRemoved},
 }
 
-#: Types whose data may be absent: all that they say is that they happened.
+#: Types whose data may be absent, because they have no required field.
 NEED_NO_DATA: Final = frozenset({"order.payment_returned", "sku.removed"})
 
 INBOX: Final = "orderflow.inbox"

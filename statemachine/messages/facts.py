@@ -138,7 +138,7 @@ class RemoteCharge(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RemoteItem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line of a Digital River order; ``line`` is our line id, which travels as item metadata, ``amount`` None when not told."""
+    """A line of a Digital River order; ``line`` is our line id from its metadata, ``amount`` None when not reported."""
 
     item_id: RemoteItemId
     quantity: Count
@@ -304,13 +304,13 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     document: RemoteDocument | None = None
     refund: RemoteRefund | None = None
     returned: RemoteReturn | None = None
-    #: A chargeback's amount in ``currency``; in major units when none was told: it is then the order's.
+    #: A chargeback's amount in ``currency``; in major units when it has no currency, which is then the order's.
     amount: Minor | None = None
     major: Decimal | None = None
     currency: str | None = None
     #: Digital River's id of the chargeback, which it may report under several event ids.
     chargeback_id: str | None = None
-    #: When Digital River made the event, by its clock: tells which of two disputes a report is about.
+    #: When Digital River made the event, by its clock: shows which of two disputes a report is about.
     created: Moment | None = None
 
 

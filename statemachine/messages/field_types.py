@@ -1,4 +1,4 @@
-"""What the data of all inbound events have in common, and the types of their fields, bounded so that a snapshot is."""
+"""The base of all inbound event data, and the types of their fields; all are bounded, so that a snapshot is too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Model(BaseModel):
 
 
 class ExactModel(Model):
-    """Data that would ask for more than was meant if a misspelt member were ignored: each member must be known."""
+    """Data in which every field must be known, because ignoring a misspelt one would ask for more than was meant."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 

@@ -1,4 +1,4 @@
-"""The kinds of ids, as types that mypy tells apart and that are plain strings at run time.
+"""The kinds of ids, as types that mypy distinguishes and that are plain strings at run time.
 
 An id gets its type where it enters: when a record or an answer of Digital River is decoded, or in the command line. No kind
 converts into another; each of them is a ``str``, so names, keys and log fields take it as it is.

@@ -82,7 +82,7 @@ def _joined(place: str, name: str) -> str:
 
 
 def _rule(text: str) -> str:
-    """The rule that a value of the wrong kind or size breaks; what quotes the value is told in other words."""
+    """The rule that a value of the wrong kind or size breaks; never msgspec's own text where it quotes the value."""
     expected = _EXPECTED.match(text)
     if expected is None:
         return "is not allowed"

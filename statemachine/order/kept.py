@@ -88,10 +88,10 @@ def kept_refunds(refunds: tuple[Refund, ...]) -> tuple[RefundRecord, ...]:
 
 
 def refunds_of(texts: tuple[RefundText, ...], records: tuple[RefundRecord, ...], currency: str) -> tuple[Refund, ...]:
-    """The refunds of which these are the two parts.
+    """The refunds from their two parts.
 
     Raises:
-        ValueError: The parts are not of the same refunds, or an amount is none in ``currency``.
+        ValueError: The parts do not belong together, or an amount is malformed.
     """
     return tuple(
         Refund(
@@ -116,7 +116,7 @@ def kept_returns(returns: tuple[Return, ...]) -> tuple[ReturnRecord, ...]:
 
 
 def returns_of(views: tuple[ReturnView, ...], records: tuple[ReturnRecord, ...]) -> tuple[Return, ...]:
-    """The returns of which these are the two parts."""
+    """The returns from their two parts."""
     return tuple(
         Return(view.return_id, view.state, kept.remote_id, kept.units, kept.receipts, kept.due, kept.refunds)
         for view, kept in zip(views, records, strict=True)
@@ -139,7 +139,7 @@ def _parked_record(entry: ParkedEvent) -> ParkedRecord:
 def parked_of(
     order_id: OrderId, views: tuple[ParkedView, ...], records: tuple[ParkedRecord, ...]
 ) -> tuple[ParkedEvent, ...]:
-    """The parked events of which these are the two parts."""
+    """The parked events from their two parts."""
     key = order_id.encode()
     return tuple(
         ParkedEvent(

@@ -117,10 +117,10 @@ class RefundUnits(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Refund(msgspec.Struct, frozen=True):
-    """One refund: by the platform's id, or by Digital River's when it was made there.
+    """One refund; its id is the platform's, or Digital River's when it was made there.
 
     ``amount`` is public, and None until it is known. ``taken`` is what the refund takes of what is left to refund: the amount, or
-    our estimate until Digital River tells it. ``mark`` stands for Digital River's id; ``due`` is when its wait ends.
+    our estimate until Digital River reports it. ``mark`` is that of Digital River's id; ``due`` is when its wait ends.
     """
 
     refund_id: str
@@ -151,7 +151,7 @@ class ReturnUnits(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Return(msgspec.Struct, frozen=True):
-    """One return: by the platform's id, or by Digital River's when it was made there.
+    """One return; its id is the platform's, or Digital River's when it was made there.
 
     ``remote_id`` is Digital River's id, None until it is known. ``receipts`` are marks of the warehouse's reports that had an id;
     ``due`` is when its wait ends: for the units, and once it is accepted for its refund. ``refunds`` are marks of the refunds
@@ -183,14 +183,14 @@ class RemoteIds(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Deadline(msgspec.Struct, frozen=True):
-    """When something happens if nothing else does."""
+    """What happens to the order at a time, unless something else happens before."""
 
     name: DeadlineName
     due: datetime
 
 
 class ParkedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An event that is right but too early.
+    """An event that is valid but too early.
 
     ``record`` is the record as it came, so that a dead letter can repeat it byte for byte.
     """

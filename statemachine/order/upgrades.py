@@ -14,15 +14,15 @@ from statemachine.order.states import RESTING
 
 
 def _followed_disputes(document: dict[str, Any]) -> dict[str, Any]:
-    """Definition 1 followed neither refunds nor disputes: a dispute was the last remote state, and hid all later ones."""
+    """Definition 1 knew neither refunds nor disputes: a dispute was the last remote state, and hid all later ones."""
     internal = dict(document.get("internal", {}))
     if internal.get("remote_state") == "dispute":
-        del internal["remote_state"]  # the next report tells it again
+        del internal["remote_state"]  # the next report has it again
     return {**document, "definition": 2, "internal": internal}
 
 
 def _expiring_at_rest(document: dict[str, Any]) -> dict[str, Any]:
-    """Definition 2 let events wait for ever in an order at rest: they get the time that such events have by default."""
+    """Definition 2 kept parked events of an order at rest for ever: they get the default wait."""
     deadlines, parked = list(document["deadlines"]), document["parked"]
     if document["state"] in RESTING and parked:
         since = min(datetime.fromisoformat(entry["since"]) for entry in parked)
@@ -31,7 +31,7 @@ def _expiring_at_rest(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _told_prices(document: dict[str, Any]) -> dict[str, Any]:
-    """Definition 2 had no word for a price that Digital River did not tell: it was 0."""
+    """Definition 2 wrote 0 for a price that Digital River did not report; now it is null."""
     internal = dict(document.get("internal", {}))
     if "items" in internal:
         items = [KnownItem(*item) for item in internal["items"]]

@@ -302,7 +302,7 @@ DEADLINE_RULES: Final = (
     move("deadline.return", ALL, None, do="fire_returns_due"),
 )
 
-#: Fired by ``decide`` after the change that told a quote, and answered by a change of its own.
+#: Fired by ``decide`` after the change that published a quote; a move makes a change of its own.
 QUOTE_RULES: Final = (
     move("quote.published", ("checkout_open",), "checkout_ready", when="is_free"),
     same("quote.published", ALL),
