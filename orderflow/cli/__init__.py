@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import click
 
+from orderflow import __version__
 from orderflow.cli.decide import decide
 from orderflow.cli.demo import demo
 from orderflow.cli.events import events
@@ -25,7 +26,7 @@ from orderflow.cli.topics import topics
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Start with: orderflow demo",
 )
-@click.version_option(package_name="orderflow", prog_name="orderflow")
+@click.version_option(__version__, prog_name="orderflow")
 def main() -> None:
     """Orders sold through Digital River, as a state machine over Kafka, exactly once.
 

@@ -37,10 +37,10 @@ def _words(name: str) -> str:
 _INTRO: Final = """\
 # The machines
 
-How an order lives, and its refunds and returns beside it. This page and its pictures are made from the tables that the worker
-runs on (those of [the life cycle](../statemachine/tables/life_cycle.py), [their refunds](../statemachine/aftersale/refunds.py)
-and [their returns](../statemachine/aftersale/returns.py)) and compared with them in CI. To make them anew:
-`python -m tests.architecture.test_docs_machines`.
+The life cycle of an order, and of its refunds and returns. This page and its pictures are generated from the tables that the
+worker runs on ([the life cycle](../../statemachine/tables/life_cycle.py),
+[its refunds](../../statemachine/aftersale/refunds.py), [its returns](../../statemachine/aftersale/returns.py)) and compared
+with them in CI. To generate them again: `python -m tests.architecture.test_docs_machines`.
 
 An event fires triggers. A trigger in a state has one of four answers: **move** (the state may change, effects are carried out),
 **park** (right, but too early: the order keeps the event), **same** (nothing new), **refuse** (a dead letter with the reason).

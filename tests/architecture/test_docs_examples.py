@@ -34,8 +34,8 @@ def _file() -> Iterator[Record]:
 
 
 def _shown() -> dict[str, dict[str, Any]]:
-    """The inbound events in ``docs/events.md`` by their type."""
-    events = [json.loads(block) for block in _BLOCK.findall((ROOT / "docs/events.md").read_text())]
+    """The inbound events in ``docs/reference/events.md`` by their type."""
+    events = [json.loads(block) for block in _BLOCK.findall((ROOT / "docs/reference/events.md").read_text())]
     return {event["type"]: event for event in events if event["source"] != "orderflow/orders"}
 
 

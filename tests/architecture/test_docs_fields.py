@@ -34,7 +34,7 @@ _INTERNAL: Final = (snapshot._Internal, sku._Internal)
 
 def _tables() -> dict[str, dict[str, tuple[bool, str]]]:
     """Fields by object: whether they may be absent, and what is said about them."""
-    page = (ROOT / "docs/events.md").read_text()
+    page = (ROOT / "docs/reference/events.md").read_text()
     return {
         name: {field: (mark == "?", said) for field, mark, said in _FIELD.findall(rows)}
         for name, rows in _TABLE.findall(page)

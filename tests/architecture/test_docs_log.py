@@ -1,4 +1,4 @@
-"""The operating page explains what a worker logs, all of it and nothing else, and quotes its health page."""
+"""The reference explains what a worker logs, all of it and nothing else, and quotes its health page."""
 
 from __future__ import annotations
 
@@ -32,9 +32,8 @@ def _logged() -> set[str]:
 
 def test_every_log_line_is_explained() -> None:
     """Who is woken at night finds each line on the page, and no line that is never written."""
-    page = (ROOT / "docs/operating.md").read_text()
-    section = page.partition("\n## Log\n")[2].partition("\n## ")[0]
-    explained = {name for row in _ROW.findall(section) for name in re.findall(r"\w+", row)}
+    page = (ROOT / "docs/reference/log-events.md").read_text()
+    explained = {name for row in _ROW.findall(page) for name in re.findall(r"\w+", row)}
     assert explained == _logged()
 
 
@@ -55,9 +54,8 @@ def _said() -> str:
 
 def test_each_line_of_the_health_page_is_one_that_a_worker_says() -> None:
     """Who looks for the line of a page that a worker no longer says looks in vain."""
-    page = (ROOT / "docs/operating.md").read_text()
-    section = page.partition("\n## Health\n")[2].partition("\n## ")[0]
-    quoted = [text for row in _PROBLEM.findall(section) for text in re.findall(r"`([^`]+)`", row)]
+    page = (ROOT / "docs/reference/health.md").read_text()
+    quoted = [text for row in _PROBLEM.findall(page) for text in re.findall(r"`([^`]+)`", row)]
     said = _said()
     assert len(quoted) > 10
     lost = [text for text in quoted if not all(part.strip(" ,") in said for part in re.split(r"\.\.\.|\d+|, ", text))]

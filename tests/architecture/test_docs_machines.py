@@ -11,7 +11,7 @@ from statemachine.drawing.diagram_svg import svg
 from statemachine.machines import MACHINES
 from tests.architecture.sources import ROOT
 
-DOCS: Final = ROOT / "docs"
+DOCS: Final = ROOT / "docs/reference"
 
 
 def made() -> Iterator[tuple[Path, str]]:

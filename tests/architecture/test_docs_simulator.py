@@ -12,7 +12,7 @@ from orderflow.simulator.state.methods import CARDS, LAST_NAMES, METHODS
 from orderflow.simulator.state.options import SimulatorOptions
 from tests.architecture.sources import ROOT
 
-PAGE = (ROOT / "docs" / "simulator.md").read_text()
+PAGE = (ROOT / "docs/reference/simulator.md").read_text()
 
 
 def _section(title: str) -> str:
@@ -39,7 +39,7 @@ def test_the_page_names_every_magic_last_name() -> None:
 
 def test_the_page_names_every_admin_path() -> None:
     """What people outside can do is what is served."""
-    told = set(re.findall(r"^\| `(?:GET|POST) (/_admin/[^`]*)` \|", _section("People outside"), re.MULTILINE))
+    told = set(re.findall(r"^\| `(?:GET|POST) (/_admin/[^`]*)` \|", _section("The admin API"), re.MULTILINE))
     served = {
         resource.canonical
         for resource in make_simulator(SimulatorOptions()).router.resources()

@@ -50,7 +50,7 @@ class Right(NamedTuple):
 
 def _listed() -> dict[str, list[Right]]:
     """The rights of each process, by lane or by its word, as the page has them."""
-    section = (ROOT / "docs/operating.md").read_text().partition("\n### Rights\n")[2].partition("\n## ")[0]
+    section = (ROOT / "docs/how-to/secure-kafka.md").read_text().partition("\n## Rights\n")[2].partition("\n## ")[0]
     found: dict[str, list[Right]] = {}
     for row in section.splitlines():
         cells = [cell.strip() for cell in row.strip("|").split("|")]

@@ -1,0 +1,138 @@
+"""The reference pages of settings, commands and topics are the code's. Run as a module, this file writes them again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+import pytest
+
+from orderflow.cli import main
+from orderflow.settings import Settings, variable
+from producers.topics import PERSONAL_RETENTION_MS, TOPICS, TopicSpec, group_id
+from tests.architecture.sources import ROOT
+
+REFERENCE: Final = ROOT / "docs/reference"
+_RENEW: Final = "python -m tests.architecture.test_docs_reference"
+_COLUMNS: Final = 100
+_DAY_MS: Final = 24 * 60 * 60 * 1000
+
+
+def settings_page() -> str:
+    """Every setting with its default and meaning."""
+    defaults = Settings.model_construct().model_dump(mode="json")
+    lines = [
+        "# Settings",
+        "",
+        "Each setting is an environment variable or a line in `.env`. Durations are written as `500ms`, `10s`, `2m`,",
+        "`24h`, `7d` or several of them together. `orderflow settings` shows the values in force.",
+        "",
+        "This page is generated from [settings.py](../../orderflow/settings.py):",
+        f"`{_RENEW}`.",
+        "",
+        "| variable | default | meaning |",
+        "|---|---|---|",
+    ]
+    for name, field in Settings.model_fields.items():
+        default = defaults[name]
+        shown = "" if default in {None, ""} else f"`{default}`"
+        if field.annotation is not None and "SecretStr" in str(field.annotation):
+            shown = "" if default is None else "the simulator's, which is public"
+        lines.append(f"| `{variable(name)}` | {shown} | {field.description} |")
+    return "\n".join([*lines, ""])
+
+
+def _commands(command: click.Command, context: click.Context) -> Iterator[tuple[str, str]]:
+    """The path and the help of a command and of all below it."""
+    yield context.command_path, command.get_help(context)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            assert below is not None
+            yield from _commands(below, click.Context(below, info_name=name, parent=context))
+
+
+def commands_page() -> str:
+    """The help of every command."""
+    lines = [
+        "# Commands",
+        "",
+        "Data goes to stdout, messages go to stderr. What changes something is a dry run unless `--apply` is given.",
+        "",
+        "| exit code | meaning |",
+        "|---|---|",
+        "| 0 | done |",
+        "| 1 | refused |",
+        "| 2 | wrong usage or settings |",
+        "| 3 | not found |",
+        "| 4 | Kafka cannot be reached |",
+        "| 130 | interrupted |",
+        "",
+        "This page is generated from the help of [the command line](../../orderflow/cli/__init__.py):",
+        f"`{_RENEW}`.",
+        "",
+    ]
+    options = {**main.context_settings, "max_content_width": _COLUMNS, "terminal_width": _COLUMNS}
+    root = click.Context(main, info_name="orderflow", **options)
+    for path, help_text in _commands(main, root):
+        text = "\n".join(line.rstrip() for line in help_text.splitlines())
+        lines += [f"## {path}", "", "```text", text, "```", ""]
+    return "\n".join(lines)
+
+
+def _written_by(spec: TopicSpec) -> str:
+    return "orderflow" if spec.ours else "you, or the relay" if spec.key == "any" else "you"
+
+
+def topics_page() -> str:
+    """Every topic with what it must be."""
+    lines = [
+        "# Topics and groups",
+        "",
+        "`ORDERFLOW_TOPIC_PREFIX` stands before each name. `orderflow topics create` makes them; `orderflow topics check`",
+        "and every worker compare them with this. [Events](events.md) says what is in them.",
+        "",
+        f"This page is generated from [topics.py](../../producers/topics.py): `{_RENEW}`.",
+        "",
+        "| topic | key | written by | read by the lane | cleanup | kept for |",
+        "|---|---|---|---|---|---|",
+    ]
+    for spec in TOPICS.values():
+        lane = "" if spec.read_by is None else f"`{spec.read_by.value}`"
+        kept = f"{PERSONAL_RETENTION_MS // _DAY_MS} days: personal data" if spec.personal else "as you set it"
+        kept = "the newest of each key" if spec.cleanup.value == "compact" else kept
+        cells = (f"`{spec.topic.value}`", spec.key, _written_by(spec), lane, f"`{spec.cleanup.value}`", kept)
+        lines.append(f"| {' | '.join(cells)} |")
+    aligned = ", ".join(f"`{spec.topic.value}`" for spec in TOPICS.values() if spec.aligned)
+    groups = ", ".join(f"`{group_id('', spec.read_by)}`" for spec in TOPICS.values() if spec.read_by)
+    lines += [
+        "",
+        "These have the same number of partitions, which never changes:",
+        "",
+        f"    {aligned.replace('`', '')}",
+    ]
+    unique = ", ".join(dict.fromkeys(groups.split(", ")))
+    return "\n".join([*lines, "", f"The consumer groups are {unique}.", ""])
+
+
+def made() -> dict[Path, str]:
+    """Each page with what the code gives now."""
+    return {
+        REFERENCE / "settings.md": settings_page(),
+        REFERENCE / "commands.md": commands_page(),
+        REFERENCE / "topics.md": topics_page(),
+    }
+
+
+@pytest.mark.parametrize("page", ["settings.md", "commands.md", "topics.md"])
+def test_a_reference_page_is_what_the_code_gives(page: str) -> None:
+    """Settings, commands and topics are documented as they are."""
+    path = REFERENCE / page
+    assert path.read_text() == made()[path], f"{page} is out of date: {_RENEW}"
+
+
+if __name__ == "__main__":
+    for path, text in made().items():
+        path.write_text(text)
