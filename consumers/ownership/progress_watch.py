@@ -12,7 +12,8 @@ from collections import deque
 from statemachine.errors import OrderflowError, TransactionOpen
 
 _HANGING = (
-    ". If this persists, the transaction hangs: find it with kafka-transactions.sh find-hanging, see docs/operating.md"
+    ". If this persists, the transaction hangs: find it with kafka-transactions.sh find-hanging, "
+    "see docs/how-to/end-a-hanging-transaction.md"
 )
 
 

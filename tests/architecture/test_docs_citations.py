@@ -36,22 +36,6 @@ _ELSEWHERE: Final = re.compile(
 _STANDARD: Final = re.compile(r"(?:RFC \d+|CloudEvents[^.]*), section \d+(?:\.\d+)?")
 _THIS: Final = Path(__file__)
 
-#: Files whose citations are not rewritten yet. Nothing may be added.
-_NOT_YET: Final = {
-    "orderflow/simulator/resources/returns.py",
-    "statemachine/aftersale/refundable.py",
-    "statemachine/aftersale/refunds.py",
-    "statemachine/aftersale/returns.py",
-    "statemachine/decide.py",
-    "statemachine/effects/absorbing.py",
-    "statemachine/effects/charges.py",
-    "statemachine/effects/disputes.py",
-    "statemachine/effects/guards.py",
-    "statemachine/effects/reconciling.py",
-    "statemachine/order/order.py",
-    "statemachine/tables/provider_rules.py",
-}
-
 _SOURCES: Final = [path for path in python_files() if path != _THIS]
 _PAGES: Final = [path for path in project_files() if path.suffix == ".md"]
 
@@ -134,7 +118,7 @@ def test_nothing_is_cited_that_the_repository_does_not_have() -> None:
         for path in [*_PAGES, *_SOURCES]
         if any(_ELSEWHERE.search(_STANDARD.sub("", " ".join(text.split()))) for text in _texts(path))
     }
-    assert found - _NOT_YET == set()
+    assert found == set()
 
 
 def test_a_citation_without_its_target_is_found() -> None:

@@ -20,8 +20,6 @@ _LINK: Final = re.compile(r"\[[^\]]+\]\(([^)\s#]+)")
 _BULLET: Final = re.compile(r"^\s*(?:[-*>]|\d+\.)?\s*")
 _SENTENCE_END: Final = re.compile(r"[.!?](?= [A-Z`])|[.!?]$")
 _TERM: Final = re.compile(r"^- \*\*([^*]+)\*\*: .+\(\[[^\]]+\]\([^)]+\)\)\.$")
-#: Terms that the sources are about to have.
-_COMING: Final = {"uncertain command"}
 _STATUS: Final = re.compile(r"^Status: (?:accepted|(?:amended|superseded) by \[(\d{4})\]\((\d{4}-[\w-]+\.md)\).*)\.$")
 
 _PAGES: Final = [path for path in project_files() if path.suffix == ".md" and path.name != "machines.md"]
@@ -90,7 +88,7 @@ def test_the_glossary_is_sorted_and_explains_each_term_in_a_line() -> None:
     assert names == sorted(names)
     assert len(names) == len(set(names))
     code = " ".join(path.read_text() for path in python_files(*PACKAGES)).lower()
-    assert [name for name in names if not _is_used(name, code) and name not in _COMING] == []
+    assert [name for name in names if not _is_used(name, code)] == []
 
 
 def _is_used(term: str, code: str) -> bool:
