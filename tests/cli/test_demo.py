@@ -101,7 +101,7 @@ def test_a_scenario_is_told_as_it_goes(orderflow: Command) -> None:
 def test_a_refusal_and_a_loss_are_told_where_they_happen(orderflow: Command) -> None:
     """A refusal has its time and its place between the steps; the end says what the bank took back."""
     told = orderflow("demo", "--scenario", "chargeback-in-part").stdout
-    assert re.search(r"sends order\.refund_requested\n *[\d.]+ s +refused: order\.refund_requested: more is", told)
+    assert re.search(r"sends order\.refund_requested\n *[\d.]+ s +refused: order\.refund_requested: the request exceeds", told)
     assert re.search(r"order\.chargeback +· +charged back 40\.00\n", told)
     assert "Ended as expected: complete, charged back 40.00, after 17 changes" in told
 
