@@ -34,7 +34,7 @@ async def test_what_a_submitted_order_cannot_take_is_refused_and_it_still_comple
         "the event names a line that the order does not have": _shipped(order_id, "s-9", line="9"),
         "more units were shipped than are open": _shipped(order_id, "s-8", quantity=3),
         "the order was placed or has ended; its cart cannot change": given("checkout.updated", order_id, cart()),
-        "no unit is open, or more units were to be cancelled than are open": given(
+        "no unit is open any more, or more units were to be cancelled than are open": given(
             "order.cancel_requested", order_id, {"items": [{"line": "1", "quantity": 3}]}
         ),
         "the order was already requested": given("checkout.requested", order_id, cart()),

@@ -132,7 +132,7 @@ async def test_topics_that_change_under_a_worker_stop_it_with_the_line_of_a_new_
     expected = {
         "raised": f"topic {prefix}order-events: has 4 partitions, {prefix}orders has 2",
         "commands raised": f"topic {prefix}dr-commands: has 4 partitions, {prefix}orders has 2",
-        "deleted": f"topic {prefix}dr-webhooks: is missing",
+        "deleted": f"topic {prefix}dr-webhooks: does not exist",
         "other cleanup": f"topic {prefix}orders: has cleanup.policy=delete; it must be compact, or orders are lost",
     }
     assert expected[change] in line
