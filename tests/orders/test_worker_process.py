@@ -128,7 +128,7 @@ async def test_readyz_names_a_stopped_partition_until_it_was_repaired(kafka: str
     dry, applied = [await _ended(await _orderflow(kafka, prefix, *words, *more)) for more in ((), ("--apply",))]
     assert (dry[0], applied[0]) == (0, 0)
     assert "checkout-events: committed 1, position record 1, Kafka has 2 to 2" in dry[1]
-    assert "would go on at 2: 1 offsets are not read" in dry[1]
+    assert "would continue at 2: 1 offsets are not read" in dry[1]
     assert "would" not in applied[1]
     assert "must be restarted" in applied[1]
     async with _worker(kafka, prefix) as port:
