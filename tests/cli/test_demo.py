@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from orderflow.demonstration import scenario_runner as player
+from orderflow.demonstration import scenario_runner
 from orderflow.demonstration.rendering import books_compared
 from orderflow.demonstration.scenario import available
-from orderflow.demonstration.shop import SCENARIOS, make_orders
-from orderflow.demonstration.watch import Change, Watch
+from orderflow.demonstration.shop import ORDER_PATHS, make_orders
+from orderflow.demonstration.watch import ObservedChange, OrderWatch
 from tests.cli.command import Command
 
 
@@ -51,7 +51,7 @@ def test_the_same_seed_makes_the_same_orders() -> None:
     """What one person sees another can see too."""
     assert make_orders(30, 7) == make_orders(30, 7)
     assert make_orders(30, 7) != make_orders(30, 8)
-    assert {order.scenario for order in make_orders(len(SCENARIOS), 1)} == set(SCENARIOS)
+    assert {order.path for order in make_orders(len(ORDER_PATHS), 1)} == set(ORDER_PATHS)
 
 
 def test_the_price_of_a_line_is_that_of_one_piece() -> None:
@@ -75,9 +75,9 @@ def test_the_price_of_a_line_is_that_of_one_piece() -> None:
 )
 def test_books_that_differ_are_told(books: dict[str, dict[str, object]], agree: bool) -> None:
     """The line about the books is a comparison, not a decoration."""
-    watch = Watch()
+    watch = OrderWatch()
     amounts = {"total": "2.50", "captured": "2.50", "cancelled": "0.00", "refunded": "0.00"}
-    watch.changes["A-1"] = [Change(0.0, {"to": "complete", "amounts": amounts, "payment": "captured"})]
+    watch.changes["A-1"] = [ObservedChange(0.0, {"to": "complete", "amounts": amounts, "payment": "captured"})]
     assert books_compared(watch, books)[0] is agree
 
 
@@ -95,7 +95,7 @@ def test_a_scenario_is_told_as_it_goes(orderflow: Command) -> None:
     assert (told.exit_code, told.stderr) == (0, "")
     assert re.search(r"storefront sends order\.placed.*\n.* storefront +order\.placed +placing", told.stdout)
     assert re.search(r"Digital River +order_declined +declined +payment failed, problem failed-request", told.stdout)
-    assert "Ended as it must: declined, after 6 changes without a gap. Digital River's books: orders 0" in told.stdout
+    assert "Ended as expected: declined, after 6 changes without a gap. Digital River's books: orders 0" in told.stdout
 
 
 def test_a_refusal_and_a_loss_are_told_where_they_happen(orderflow: Command) -> None:
@@ -122,13 +122,16 @@ def test_an_end_that_differs_fails_and_is_named(
     orderflow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One line says what it is and what it should have been."""
-    monkeypatch.setattr(player, "WAIT_SECONDS_MAX", 3.0)
+    monkeypatch.setattr(scenario_runner, "WAIT_SECONDS_MAX", 3.0)
     [path] = (path for path in available() if path.stem == "abandoned")
     wrong = tmp_path / "wrong.jsonl"
     wrong.write_text(path.read_text().replace('"checkouts": 1', '"checkouts": 2'))
     told = orderflow("demo", "--scenario", str(wrong))
     assert told.exit_code == 1
-    assert told.stderr == "orderflow: wrong did not end as it must: books.checkouts is 1, expected 2, after 3 s\n"
+    assert (
+        told.stderr
+        == "orderflow: wrong did not end as expected: books.checkouts is 1, expected 2, still so after 3 s\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -152,12 +155,12 @@ def test_a_scenario_that_is_not_there_is_an_error_in_one_line(
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--scenario", "card", "--orders", "3"), "--orders does not go with --scenario"),
-        (("--scenario", "card", "--seed", "3"), "--seed does not go with --scenario"),
-        (("--list", "--scenario", "card"), "--scenario does not go with --list"),
-        (("--list", "--orders", "3"), "--orders does not go with --list"),
-        (("--orders", "abc"), "Invalid value for '--orders': 'abc' is no whole number"),
-        (("--orders", "0"), "Invalid value for '--orders': 0 is not from 1 to 1000"),
+        (("--scenario", "card", "--orders", "3"), "--orders cannot be used with --scenario"),
+        (("--scenario", "card", "--seed", "3"), "--seed cannot be used with --scenario"),
+        (("--list", "--scenario", "card"), "--scenario cannot be used with --list"),
+        (("--list", "--orders", "3"), "--orders cannot be used with --list"),
+        (("--orders", "abc"), "Invalid value for '--orders': 'abc' is not a whole number"),
+        (("--orders", "0"), "Invalid value for '--orders': 0 is not between 1 and 1000"),
     ],
 )
 def test_what_does_not_go_together_is_refused(orderflow: Command, words: tuple[str, ...], says: str) -> None:
