@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from itertools import pairwise
@@ -91,12 +92,15 @@ async def _tell(lane: Lane, order_id: str, *, method: str = "card", until: str =
 
 
 async def _answered(lane: Lane, order_id: str) -> None:
-    """Wait until no command of the order is open and no capture pending: what comes next meets the order as it is now."""
+    """Wait until no command of the order is open and no report of Digital River is on its way for half a second."""
+    seen, since = -1, 0.0
 
     def answered() -> bool:
-        order = lane.order(order_id)
-        captures = [one["capture"] for one in order["shipments"]]
-        return not order["internal"].get("commands") and all(capture == "complete" for capture in captures)
+        nonlocal seen, since
+        order, now = lane.order(order_id), asyncio.get_running_loop().time()
+        if order["internal"].get("commands") or order["sequence"] != seen:
+            seen, since = order["sequence"], now
+        return now - since > 0.5
 
     await lane.until(answered)
     await lane.settled()
