@@ -25,8 +25,10 @@
 
 Declared elsewhere: ``LeaseExpired`` in ``consumers.ownership.lease`` (RETRY) and ``DemoFailed`` of the demo (STOP).
 
-A loop that owns a partition does what ``disposition`` says. The loops that call Digital River also look at the attributes of
-``DigitalRiverError``. A class is looked at only where one error gets its own words or its own counter.
+A loop that owns a partition does what ``disposition`` says. There are two that must not reach it: DEAD_LETTER, which lanes
+handle record by record, stops the partition; UNKNOWN, which the command lane turns into an outcome, ends the worker. The
+loops that call Digital River also look at the attributes of ``DigitalRiverError``. A class is looked at only where one error
+gets its own words or its own counter.
 
 Library exceptions never cross a port: they are translated where they arise. Expected refusals are values, not exceptions.
 """

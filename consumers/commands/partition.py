@@ -229,6 +229,8 @@ class CommandPartition(PartitionOwner):
             if self._producer is not None:
                 # Before the wait: a late frame may arrive while nothing is written.
                 await self._producer.renew()
+            if self._leaving.is_set():  # with a problem that must not be overwritten, when the offset is lost
+                break
             self.problem = self._caller.problem or self._watch.problem
             if self._paused and self.hungry:
                 self._consumer.resume(self._tp)

@@ -144,7 +144,7 @@ class Admin:
         return answer_of({"released": self._front.gates.open(name)}, 200)
 
     async def review(self, request: web.Request) -> web.Response:
-        """The fraud desk decides now."""
+        """The fraud review decides now."""
         order = self._order(request)
         try:
             passed = msgspec.json.decode(await request.read(), type=_Review).passed

@@ -181,13 +181,13 @@ def wanted_of(order: Order, data: RefundRequested) -> Wanted:
 
 def _wanted_of_lines(order: Order, items: tuple[RefundItem, ...]) -> Wanted:
     remote = {item.line: item.item_id for item in order.items}
-    asking, taken, told = _Asking(order), 0, True
+    parts, taken, all_priced = _RequestParts(order), 0, True
     units: dict[LineId, RefundUnits] = {}
     asked = []
     for item in items:
-        quantity, amount, estimate = asking.part_of(item)
+        quantity, amount, estimate = parts.part_of(item)
         money = estimate if amount is None else amount
-        told = told and amount is not None
+        all_priced = all_priced and amount is not None
         taken += money
         before = units.get(item.line, RefundUnits(item.line, 0))
         units[item.line] = RefundUnits(item.line, before.quantity + (quantity or 0), before.amount + money)
@@ -195,10 +195,10 @@ def _wanted_of_lines(order: Order, items: tuple[RefundItem, ...]) -> Wanted:
             RefundCommandItem(line=item.line, item_id=remote.get(item.line, _NO_ITEM), quantity=quantity, amount=amount)
         )
     exact = all(item.amount is not None for item in items)
-    return Wanted(taken if told else None, taken, tuple(units.values()), tuple(asked), exact=exact)
+    return Wanted(taken if all_priced else None, taken, tuple(units.values()), tuple(asked), exact=exact)
 
 
-class _Asking:
+class _RequestParts:
     """The lines of one request, each with what the lines before it have left."""
 
     def __init__(self, order: Order) -> None:

@@ -170,26 +170,26 @@ def _known(draft: Draft, remote: RemoteRefund, name: str | None) -> Refund | Non
     known = next((refund for refund in draft.order.refunds if refund.mark == mark), None)
     mine = next((refund for refund in draft.order.refunds if refund.refund_id == name), None)
     if known is not None:
-        return known if mine is None or mine is known or mine.mark else _made_one(draft, mine, known)
+        return known if mine is None or mine is known or mine.mark else _joined(draft, mine, known)
     if mine is not None and mine.mark:
         draft.call_attention(f"Digital River has more than one refund for {mine.refund_id}")
         return None
     return mine
 
 
-def _made_one(draft: Draft, mine: Refund, stranger: Refund) -> Refund:
+def _joined(draft: Draft, mine: Refund, reported: Refund) -> Refund:
     """Join two refunds: one that seemed to be Digital River's own is ours; its webhook came first, without our id."""
-    amounts = {units.line: units.amount for units in stranger.units}
+    amounts = {units.line: units.amount for units in reported.units}
     one = replace(
-        stranger,
+        reported,
         refund_id=mine.refund_id,
         units=tuple(replace(units, amount=amounts.get(units.line) or units.amount) for units in mine.units),
-        part=mine.part or stranger.part,
+        part=mine.part or reported.part,
         whole=mine.whole,
     )
-    kept = [refund for refund in draft.order.refunds if refund is not mine and refund is not stranger]
+    kept = [refund for refund in draft.order.refunds if refund is not mine and refund is not reported]
     draft.put(refunds=tuple(sorted([*kept, one], key=lambda refund: refund.refund_id)))
-    for reason, again in ((_failed(stranger), _failed(one)), (_overdue(stranger), _overdue(one))):
+    for reason, again in ((_failed(reported), _failed(one)), (_overdue(reported), _overdue(one))):
         for told in draft.order.attention:
             if told.startswith(reason):
                 draft.clear_attention(reason)

@@ -301,7 +301,7 @@ def _digital_river_data(kind: str, payload: msgspec.Raw) -> Outcome | Fact:
     except msgspec.ValidationError as error:  # it is JSON: the envelope was decoded
         raise DecodeError("invalid", _in_data(json_fault(error, bytes(payload)))) from None
     if fact.major is not None and not (fact.major.is_finite() and abs(fact.major) <= MAJOR_MAX):
-        raise DecodeError("invalid", "data.major: is no amount of money, or larger than any")
+        raise DecodeError("invalid", "data.major: is not an amount of money, or larger than any")
     return fact
 
 

@@ -38,28 +38,28 @@ def _switch_off(mutant: str) -> None:
         raise ValueError(mutant)
 
 
-#: What is told of a partition of any lane.
-_TOLD = ("state", "hungry", "problem", "counters", "_next")
+#: What is reported of a partition of any lane.
+_REPORTED = ("state", "hungry", "problem", "counters")
 
 
-def _tell_on_request(worker: Worker) -> None:
+def _report_on_request(worker: Worker) -> None:
     """On SIGUSR1: where each partition is and what each task waits for, for a test that has waited too long."""
 
-    def tell() -> None:
+    def report() -> None:
         lines = []
         for lane, membership in worker.lanes.items():
             paused = sorted(f"{tp.topic}/{tp.partition}" for tp in membership._consumer.paused())
             lines.append(f"{lane}: owns {sorted(membership.owned)}, paused {paused}")
             for number, partition in membership.partitions.items():
-                told = {name: getattr(partition, name, None) for name in _TOLD}
-                lines.append(f"{lane}-{number}: {told}")
+                reported = {name: getattr(partition, name) for name in _REPORTED}
+                lines.append(f"{lane}-{number}: {reported}")
         for task in asyncio.all_tasks():
             frames = [f"{frame.f_code.co_qualname}:{frame.f_lineno}" for frame in _awaited(task)]
             lines.append(f"task {task.get_name()}: {' > '.join(frames)}")
         sys.stderr.write("\n".join(lines) + "\n")
         sys.stderr.flush()
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, tell)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, report)
 
 
 def _awaited(task: asyncio.Task[object]) -> Iterator[FrameType]:
@@ -104,7 +104,7 @@ def main() -> None:
         run_worker(
             load_settings(),
             lanes,
-            started=_tell_on_request,
+            started=_report_on_request,
             probe=probe,
             call_probe=call_probe,
         )

@@ -159,7 +159,7 @@ def test_the_table_can_be_asked_for_one_state_and_event(orderflow: Command) -> N
     assert "no event begins with order.sent" in wrong.stderr
 
 
-def test_a_history_is_told_decision_by_decision(orderflow: Command, tmp_path: Path) -> None:
+def test_a_history_is_shown_decision_by_decision(orderflow: Command, tmp_path: Path) -> None:
     """Moves with what they ask for, parked events, repeats, refusals and dead letters, each with its reason."""
     history = tmp_path / "history.jsonl"
     requested = _line("checkout-events", "checkout.requested", CART, event_id="r1")

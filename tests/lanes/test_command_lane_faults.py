@@ -118,7 +118,7 @@ STRIKES = [
 
 
 @pytest.mark.parametrize(("point", "hit"), STRIKES)
-async def test_each_command_takes_effect_once_whatever_strikes_a_worker(
+async def test_each_command_takes_effect_once_whatever_fault_a_worker_has(
     apache_kafka: str, prefix: str, tmp_path: Path, point: str, hit: str
 ) -> None:
     """Killed or frozen past its session and woken: every command has one effect and one outcome."""

@@ -1,4 +1,4 @@
-"""A market of random people around the core and a real simulator over HTTP: shoppers, warehouse, bank, fraud desk, and time.
+"""A market of random people around the core and a real simulator over HTTP: shoppers, warehouse, bank, fraud review, and time.
 
 Nobody here is sensible: carts change while they are paid, goods are shipped twice, refunds are asked for before there is money.
 Commands are answered late, or their answers are lost; webhooks come late, twice and in any order. ``Story`` holds every decision
@@ -262,7 +262,7 @@ class Market:
             cart["discount"] = {"percent": "10"}
         return cart
 
-    # The bank, the fraud desk, time
+    # The bank, the fraud review, time
 
     async def _outside(self, trade: Trade) -> None:
         """People at Digital River's end. The simulator answers 404 or 400 when there is nothing to do, as it should."""

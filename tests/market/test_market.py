@@ -58,7 +58,7 @@ async def play(steps: int, seed: int) -> Counter[str]:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_the_money_is_the_same_on_both_sides_and_no_order_is_stuck_unseen(seed: int) -> None:
-    """Law: whatever shoppers, warehouse, bank and fraud desk do, and whatever is lost, late or told twice."""
+    """Law: whatever shoppers, warehouse, bank and fraud review do, and whatever is lost, late or told twice."""
     ends = await play(2_800, seed)
     assert ends["complete"] > 0
     assert len(ends) > 2

@@ -137,7 +137,7 @@ def fail_payment(world: World, order: Order) -> None:
 
 
 def end_review(world: World, order: Order, *, passed: bool) -> None:
-    """The fraud desk has decided. Nothing for an order that is not in review."""
+    """The fraud review has decided. Nothing for an order that is not in review."""
     if order.state != "in_review":
         return
     now = world.now()

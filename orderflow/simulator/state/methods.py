@@ -24,7 +24,7 @@ from typing import Final, Literal, NamedTuple
 Made = Literal["chargeable", "pending_redirect", "pending_funds", "requires_action", "failed", "not_created"]
 #: ``later``: once it was pending. ``waits``: for the time limit, or whoever asks ``/_admin``. ``unapproved``: on the page.
 Charged = Literal["paid", "declined", "source_fails", "charge_fails", "charge_fails_later", "waits", "unapproved"]
-#: ``held``: the fraud desk is whoever asks ``/_admin``. From the mildest to the strictest.
+#: ``held``: the fraud review is whoever asks ``/_admin``. From the mildest to the strictest.
 Review = Literal["none", "passes", "blocks", "held"]
 #: ``refused``: the authorisation ran out and is not renewed.
 Captured = Literal["done", "fails", "fails_later", "stuck", "refused"]

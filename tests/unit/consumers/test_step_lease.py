@@ -1,4 +1,4 @@
-"""Work that a revoke cuts off, and the lease of an heir."""
+"""Work that a revoke cuts off, and the lease that a successor waits for."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ async def test_what_the_work_raises_comes_out() -> None:
         await run_unless_set(asyncio.Event(), work())
 
 
-def test_an_heir_waits_until_the_old_owner_s_lease_is_over() -> None:
-    """From the init on, which is the last moment at which the old owner can have renewed it; nobody's heir waits for nobody."""
+def test_a_successor_waits_until_the_previous_lease_is_over() -> None:
+    """From the init on, which is the last moment at which the old owner can have renewed it; a first owner waits for nobody."""
     time = Steady()
     lease = StepLease(5.0, time)
     assert lease.is_old

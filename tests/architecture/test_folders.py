@@ -1,4 +1,4 @@
-"""Sizes that a stranger can take in: files in a folder, lines of a class; and every folder says what is in it."""
+"""Sizes of the packages: files in a folder, lines of a class; and every folder says what is in it."""
 
 from __future__ import annotations
 
