@@ -57,6 +57,8 @@ class LaneContext:
     clock: Callable[[], datetime] = utc_now
     #: Seconds of a monotonic clock.
     steady: Callable[[], float] = steady_clock
+    #: The version of orderflow, which position records name.
+    code: str = ""
     #: For fault-injection tests: points of a transaction.
     probe: Probe | None = None
 

@@ -28,7 +28,7 @@ from consumers.orders.lane import make_order_lane
 from consumers.ownership.options import LaneOptions
 from consumers.requests.records import RequestOptions
 from consumers.webhooks.lane import make_webhook_lane
-from orderflow import simulator
+from orderflow import __version__, simulator
 from orderflow.digitalriver.provider import DigitalRiverProvider
 from orderflow.digitalriver.signature import verify
 from orderflow.process.door import serving
@@ -281,6 +281,7 @@ def _make_lane(
         partitions=found[topic].partitions,
         incarnation=uuid.uuid4().hex,
         group=_group_options(settings, worker),
+        code=__version__,
         lane_options=_lane_options(settings),
         probe=probe,
     )

@@ -50,6 +50,7 @@ def make_order_lane(
             policy=policy,
             fuse=Fuse(records_min=fuse_records_min),
             room=context.room,
+            code=context.code,
         )
 
     return make_stateful_lane(context, Lane.ORDERS, order_topics(context.prefix), make_logic, make_store)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import assert_never
 
@@ -22,6 +22,7 @@ from consumers.orders.fuse import Fuse
 from consumers.orders.order_transaction import OrderTransaction, as_first_received, is_our_own, order_outputs
 from consumers.orders.working_orders import SNAPSHOT_BYTES_MAX, WorkingOrder, WorkingOrders, unreadable
 from consumers.ownership.logic import Batch
+from consumers.ownership.positions import DecisionHistory, Run
 from consumers.ownership.store import Overlay, Store
 from producers.outbox import Outbox
 from producers.partitioner import partition_of
@@ -71,12 +72,15 @@ class OrderLogic:
         policy: Policy,
         fuse: Fuse,
         room: Room,
+        code: str = "",
         snapshot_bytes_max: int = SNAPSHOT_BYTES_MAX,
     ) -> None:
-        """``room`` is that of the producer that writes: it decides what fits into a record."""
+        """``room`` is that of the producer that writes: it decides what fits into a record; ``code`` is our version."""
         self._number = number
         self._partitions = partitions
         self._policy = policy
+        self._policy_digest = policy.digest()
+        self._code = code
         self._fuse = fuse
         self._snapshot_bytes_max = snapshot_bytes_max
         self._contract_names = {prefixed(prefix, topic): topic.value for topic in Topic}
@@ -116,10 +120,13 @@ class OrderLogic:
         """When the next deadline of any order is due."""
         return self._heap.next_due()
 
-    async def step(self, batch: Batch, overlay: Overlay, outbox: Outbox) -> None:
+    async def step(self, batch: Batch, overlay: Overlay, outbox: Outbox) -> DecisionHistory:
         """Each record → decode → decide → transaction; then the deadlines that may fire, and one snapshot per changed order.
 
         What is added to the transaction here, the partition commits together with the input offsets.
+
+        Returns:
+            What was decided, for the position record.
 
         Raises:
             FuseBlown: Too many records became dead letters: the batch must not be committed.
@@ -139,10 +146,23 @@ class OrderLogic:
             if decision is not None:
                 self._add(decision, working, event, record, orders)
         self._fuse.count(len(batch.records), self.counts["dead"] - dead_before, now=batch.now)
+        due = () if batch.fire_until is None else tuple(self._heap.due_until(batch.fire_until, FIRED_MAX))
         if batch.fire_until is not None:
-            for order_id in self._heap.due_until(batch.fire_until, FIRED_MAX):
+            for order_id in due:
                 fire_deadlines(order_id, batch.fire_until, orders, policy=self._policy, number=self._number)
         self._dues = orders.write_snapshots()
+        return self._history(batch, due)
+
+    def _history(self, batch: Batch, fired: tuple[str, ...]) -> DecisionHistory:
+        return DecisionHistory(
+            decided_at=batch.now,
+            code=self._code,
+            definition=DEFINITION,
+            policy=self._policy_digest,
+            runs=_runs(batch.records, self._contract_names),
+            fire_until=batch.fire_until if fired else None,
+            fired=fired,
+        )
 
     def _record(self, consumed: ConsumerRecord) -> Record:
         """The record as the pure code knows it, with its topic's contract name."""
@@ -206,3 +226,19 @@ class OrderLogic:
                 transaction.add(effects)
             case _:
                 assert_never(decision)
+
+
+def _runs(records: Sequence[ConsumerRecord], contract_names: Mapping[str, str]) -> tuple[Run, ...]:
+    """The records as runs of one topic each, in their order."""
+    runs: list[Run] = []
+    first: ConsumerRecord | None = None
+    last: ConsumerRecord | None = None
+    for record in records:
+        if first is None or last is None or record.topic != first.topic or record.offset <= last.offset:
+            if first is not None and last is not None:
+                runs.append(Run(contract_names[first.topic], first.offset, last.offset))
+            first = record
+        last = record
+    if first is not None and last is not None:
+        runs.append(Run(contract_names[first.topic], first.offset, last.offset))
+    return tuple(runs)

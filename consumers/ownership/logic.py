@@ -12,6 +12,7 @@ from typing import Protocol
 
 from aiokafka import ConsumerRecord, TopicPartition
 
+from consumers.ownership.positions import DecisionHistory
 from consumers.ownership.store import Overlay, Store
 from producers.outbox import Outbox
 
@@ -36,8 +37,12 @@ class PartitionLogic(Protocol):
         """
         ...
 
-    async def step(self, batch: Batch, overlay: Overlay, outbox: Outbox) -> None:
-        """Turn the batch into snapshots (``overlay``) and records (``outbox``); touch nothing else, both may be dropped."""
+    async def step(self, batch: Batch, overlay: Overlay, outbox: Outbox) -> DecisionHistory | None:
+        """Turn the batch into snapshots (``overlay``) and records (``outbox``); touch nothing else, both may be dropped.
+
+        Returns:
+            What was decided, for the position record; None for a lane that has none.
+        """
         ...
 
     def committed(self, changes: Mapping[str, bytes | None]) -> None:

@@ -25,7 +25,7 @@ from consumers.ownership.lease import StepLease
 from consumers.ownership.logic import Batch, Intake, PartitionLogic
 from consumers.ownership.options import PartitionContext
 from consumers.ownership.owner import PartitionOwner, PartitionState
-from consumers.ownership.positions import Freshness, PositionRecord, encode_position
+from consumers.ownership.positions import DecisionHistory, Freshness, PositionRecord, encode_position
 from consumers.ownership.store import Overlay, Store
 from consumers.ownership.take_over import ProvenStore, TakeOver
 from producers.outbox import OutboundRecord, Outbox
@@ -140,13 +140,13 @@ class OwnedPartition(PartitionOwner):
         if batch.records and self._lease is not None and not await self._hold_lease(self._lease, producer, proven):
             return  # revoked while the previous owner's lease ran out
         overlay, outbox = Overlay(proven.store), self._outbox(producer)
-        await logic.step(batch, overlay, outbox)
+        history = await logic.step(batch, overlay, outbox)
         for key, snapshot in overlay.changes.items():  # one snapshot per order and transaction
             assert self._topics.changelog is not None  # a lane without one has no snapshots
             outbox.add_to(self._topics.changelog, self.number, OutboundRecord(key.encode(), snapshot))
         # adopted with the commit: whoever resumes goes on from what was committed
         reached = self._input.reached(batch.records)
-        await self._transact(outbox, overlay.changes, producer, proven, reached)
+        await self._transact(outbox, overlay.changes, producer, proven, reached, history)
         self._worked()
         logic.committed(overlay.changes)
         self.counters.records += len(batch.records)
@@ -158,12 +158,13 @@ class OwnedPartition(PartitionOwner):
         producer: TransactionalProducer,
         proven: ProvenStore,
         reached: Mapping[TopicPartition, int],
+        history: DecisionHistory | None = None,
     ) -> None:
         """One transaction: the outbox, the position record, the offsets; then the changes become part of the store.
 
-        ``reached``: the next offset of each input once all of this is committed.
+        ``reached``: the next offset of each input once all of this is committed. ``history``: what was decided.
         """
-        record = proven.begin(self._context, changes, reached)
+        record = proven.begin(self._context, changes, reached, history)
         if self._topics.positions is not None:  # every transaction writes it, deadline-only ones too
             value = OutboundRecord(str(self.number).encode(), encode_position(record))
             outbox.add_to(self._topics.positions, self.number, value)

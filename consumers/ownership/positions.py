@@ -1,13 +1,15 @@
-"""The position record: how far the last committed transaction of a partition had read, and its number.
+"""The position record: how far the last committed transaction of a partition had read, its number, and what it decided.
 
-It is written in every transaction, into ``orderflow.positions[p]``, and has two uses:
+It is written in every transaction, into ``orderflow.positions[p]``, and has three uses:
 - checksum: its offsets equal the group's committed offsets, or the partition does not start;
-- proof: ``transaction`` and ``incarnation`` show a worker that lost its producer whether its store is still current.
+- proof: ``transaction`` and ``incarnation`` show a worker that lost its producer whether its store is still current;
+- history: a replay decides the same records again, in the same order, at the same times.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from enum import Enum
 
 import msgspec
@@ -15,7 +17,38 @@ import msgspec
 from statemachine.errors import ConfigError, UnreadableTable
 
 
-class PositionRecord(msgspec.Struct, frozen=True):
+class Run(msgspec.Struct, frozen=True, array_like=True):
+    """Records of one input that were decided one after the other, before records of another input.
+
+    ``first`` and ``last`` are their offsets, inclusive; transaction markers and aborted records may lie between.
+    """
+
+    #: The contract's name.
+    topic: str
+    first: int
+    last: int
+
+
+class DecisionHistory(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a transaction decided, as exactly as a replay needs it to decide the same again."""
+
+    #: The time of every decision of the transaction.
+    decided_at: datetime
+    #: The version of orderflow.
+    code: str
+    #: The version of tables and snapshots.
+    definition: int
+    #: A digest of the policy: waits and limits.
+    policy: str
+    #: What was read, in the order in which it was decided.
+    runs: tuple[Run, ...] = ()
+    #: After the records the deadlines that were due until then fired; None: none fired.
+    fire_until: datetime | None = None
+    #: The orders whose deadlines fired, in this order.
+    fired: tuple[str, ...] = ()
+
+
+class PositionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """One committed transaction of a partition."""
 
     partition: int
@@ -27,6 +60,8 @@ class PositionRecord(msgspec.Struct, frozen=True):
     incarnation: str
     #: Next offset to read, by input topic (contract names).
     next_offsets: dict[str, int]
+    #: None for a transaction that decided nothing, and for one that repaired the offsets.
+    history: DecisionHistory | None = None
 
 
 _decoder = msgspec.json.Decoder(PositionRecord)

@@ -19,6 +19,7 @@ from aiokafka import TopicPartition
 from consumers.ownership.changelog import ReadRecord, text_key
 from consumers.ownership.options import PartitionContext
 from consumers.ownership.positions import (
+    DecisionHistory,
     Freshness,
     PositionRecord,
     decode_position,
@@ -48,15 +49,20 @@ class ProvenStore:
         self.in_doubt: tuple[PositionRecord, Mapping[str, bytes | None]] | None = None
 
     def begin(
-        self, context: PartitionContext, changes: Mapping[str, bytes | None], reached: Mapping[TopicPartition, int]
+        self,
+        context: PartitionContext,
+        changes: Mapping[str, bytes | None],
+        reached: Mapping[TopicPartition, int],
+        history: DecisionHistory | None = None,
     ) -> PositionRecord:
-        """The position record of the transaction that is about to be committed."""
+        """The position record of the transaction that is about to be committed; ``history`` is what it decided."""
         record = PositionRecord(
             partition=context.number,
             partitions=context.partitions,
             transaction=1 if self.known is None else self.known.transaction + 1,
             incarnation=context.incarnation,
             next_offsets={name: reached[tp] for tp, name in context.inputs.items()},
+            history=history,
         )
         self.in_doubt = (record, changes)
         return record

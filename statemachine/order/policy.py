@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import blake2b
+
+import msgspec
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +59,7 @@ class Policy:
     def ask_again_wait(self) -> timedelta:
         """How long after a command was asked it may be asked again, so that a late first effect is seen."""
         return self.http_timeout + self.late_effect_wait
+
+    def digest(self) -> str:
+        """16 hexadecimal digits that are the same for equal policies only, as far as the odds of a hash go."""
+        return blake2b(msgspec.json.encode(self), digest_size=8).hexdigest()
