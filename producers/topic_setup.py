@@ -1,7 +1,7 @@
 """Creates the topics, and checks those that exist.
 
 There are two kinds of problems. One that would break a guarantee stops a worker: a topic does not exist, partition counts differ,
-a cleanup policy would lose orders. The other is advice. Nothing here changes a topic that exists.
+a cleanup policy would lose orders. The other is advice. Only ``alter_topics`` changes a topic that exists.
 """
 
 from __future__ import annotations
@@ -19,11 +19,14 @@ from producers.connection import KafkaConnection, said, start_client, unreachabl
 from producers.first_offsets import commit_first_offsets
 from producers.topics import (
     ALIGNED,
+    DEFAULT_RETENTION,
     INPUT_BYTES_MAX,
     INPUTS,
     OUTPUT_MARGIN_BYTES,
-    PERSONAL_RETENTION_MS,
     TOPICS,
+    Cleanup,
+    Lane,
+    Retention,
     Topic,
     TopicSpec,
     prefixed,
@@ -34,6 +37,8 @@ from statemachine.errors import BrokerUnavailable, ConfigError
 REPLICATION_DEFAULT: Final = 3
 _ALREADY_EXISTS: Final = 36
 _DAY_MS: Final = 86_400_000
+#: ``config_source`` of a setting that the topic has of its own (Kafka's DescribeConfigs, DYNAMIC_TOPIC_CONFIG).
+_SOURCE_TOPIC: Final = 1
 
 
 class TopicState(msgspec.Struct, frozen=True):
@@ -41,7 +46,10 @@ class TopicState(msgspec.Struct, frozen=True):
 
     partitions: int
     replication: int
+    #: Every setting with its value, that of the cluster where the topic has none of its own.
     configs: Mapping[str, str]
+    #: The names of those that the topic has of its own.
+    own: frozenset[str] = frozenset()
 
     @property
     def record_bytes_max(self) -> int:
@@ -63,7 +71,7 @@ class TopicProblem(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def _admin(connection: KafkaConnection) -> AsyncIterator[AIOKafkaAdminClient]:
+async def connected_admin(connection: KafkaConnection) -> AsyncIterator[AIOKafkaAdminClient]:
     """A connected admin client.
 
     Raises:
@@ -91,7 +99,7 @@ async def read_topics(connection: KafkaConnection, prefix: str) -> dict[Topic, T
     Raises:
         BrokerUnavailable: Kafka cannot be reached.
     """
-    async with _admin(connection) as admin:
+    async with connected_admin(connection) as admin:
         return await _read(admin, connection, prefix)
 
 
@@ -105,16 +113,18 @@ async def _read(admin: AIOKafkaAdminClient, connection: KafkaConnection, prefix:
     described = await within(seconds, admin.describe_topics(list(names)), "describing topics")
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     answers = await within(seconds, admin.describe_configs(resources), "reading topic settings")
-    configs = {
-        resource[3]: {entry[0]: entry[1] for entry in resource[4] if entry[1] is not None}
-        for answer in answers
-        for resource in answer.resources
+    entries = {resource[3]: resource[4] for answer in answers for resource in answer.resources}
+    configs = {name: {entry[0]: entry[1] for entry in given if entry[1] is not None} for name, given in entries.items()}
+    own = {
+        name: frozenset(entry[0] for entry in given if entry[3] == _SOURCE_TOPIC and entry[1] is not None)
+        for name, given in entries.items()
     }
     return {
         names[topic["topic"]]: TopicState(
             len(topic["partitions"]),
             max((len(partition["replicas"]) for partition in topic["partitions"]), default=0),
             configs.get(topic["topic"], {}),
+            own.get(topic["topic"], frozenset()),
         )
         for topic in described
         if topic["error_code"] == 0
@@ -137,7 +147,7 @@ async def read_writing_terms(connection: KafkaConnection, name: str) -> WritingT
         BrokerUnavailable: Kafka cannot be reached.
     """
     seconds = connection.limits.operation_seconds
-    async with _admin(connection) as admin:
+    async with connected_admin(connection) as admin:
         if name not in await within(seconds, admin.list_topics(), "listing topics"):
             return WritingTerms()
         (described,) = await within(seconds, admin.describe_topics([name]), "describing topics")
@@ -151,12 +161,14 @@ async def read_writing_terms(connection: KafkaConnection, name: str) -> WritingT
     )
 
 
-def find_problems(found: Mapping[Topic, TopicState], prefix: str) -> list[TopicProblem]:
+def find_problems(
+    found: Mapping[Topic, TopicState], prefix: str, retention: Retention = DEFAULT_RETENTION
+) -> list[TopicProblem]:
     """What is wrong with the topics, those that stop a worker first."""
     problems = [*_missing(found, prefix), *_unaligned(found, prefix)]
     largest = largest_input(found)
     for topic, state in found.items():
-        problems += _misconfigured(TOPICS[topic], state, prefixed(prefix, topic), largest)
+        problems += _misconfigured(TOPICS[topic], state, prefixed(prefix, topic), largest, retention)
     return sorted(problems, key=lambda problem: not problem.blocking)
 
 
@@ -215,7 +227,9 @@ def _uneven(found: Mapping[Topic, TopicState], prefix: str) -> list[TopicProblem
     ]
 
 
-def _misconfigured(spec: TopicSpec, state: TopicState, name: str, largest: int) -> Iterable[TopicProblem]:
+def _misconfigured(
+    spec: TopicSpec, state: TopicState, name: str, largest: int, retention: Retention
+) -> Iterable[TopicProblem]:
     cleanup = state.configs.get("cleanup.policy", "delete")
     if cleanup != spec.cleanup.value:
         yield TopicProblem(
@@ -232,12 +246,37 @@ def _misconfigured(spec: TopicSpec, state: TopicState, name: str, largest: int) 
             f"set max.message.bytes={needed}: the largest input ({largest}) and 64 KiB",
             blocking=False,
         )
-    retention = int(state.configs.get("retention.ms", PERSONAL_RETENTION_MS))
-    if spec.personal and (retention < 0 or retention > PERSONAL_RETENTION_MS):
-        kept = "for ever" if retention < 0 else f"{retention / _DAY_MS:g} days"
-        yield TopicProblem(
-            name, f"keeps personal data {kept}", f"set retention.ms={PERSONAL_RETENTION_MS} (14 days)", blocking=False
-        )
+    kept = _retention_problem(spec, state, retention)
+    if kept is not None:
+        yield TopicProblem(name, *kept, blocking=False)
+
+
+def _retention_problem(spec: TopicSpec, state: TopicState, retention: Retention) -> tuple[str, str] | None:
+    """What is wrong with how long the topic keeps its records, and the remedy."""
+    if spec.personal:
+        kept = int(state.configs.get("retention.ms", retention.personal_ms))
+        if kept < 0 or kept > retention.personal_ms:
+            return (
+                f"keeps personal data {days(kept)}",
+                f"set retention.ms={retention.personal_ms} ({days(retention.personal_ms)})",
+            )
+        return None
+    if not spec.history or spec.read_by is Lane.CATALOGUE:  # no replay of orders reads the catalogue
+        return None
+    setting = "min.compaction.lag.ms" if spec.cleanup is Cleanup.COMPACT else "retention.ms"
+    kept = int(state.configs.get(setting, retention.history_ms))
+    if kept < 0 or kept >= retention.history_ms:
+        return None
+    how = "uncompacted " if spec.cleanup is Cleanup.COMPACT else ""
+    return (
+        f"keeps its records {how}{days(kept)}, which shortens what can be replayed",
+        f"set {setting}={retention.history_ms} ({days(retention.history_ms)}) with `orderflow topics create --alter`",
+    )
+
+
+def days(milliseconds: int) -> str:
+    """A time for which a topic keeps its records, for a person; below 0 stands for ever."""
+    return "for ever" if milliseconds < 0 else f"{milliseconds / _DAY_MS:g} days"
 
 
 async def check_topics(connection: KafkaConnection, prefix: str) -> dict[Topic, TopicState]:
@@ -256,7 +295,12 @@ async def check_topics(connection: KafkaConnection, prefix: str) -> dict[Topic, 
 
 
 async def create_topics(
-    connection: KafkaConnection, prefix: str, *, partitions: int, replication: int | None = None
+    connection: KafkaConnection,
+    prefix: str,
+    *,
+    partitions: int,
+    replication: int | None = None,
+    retention: Retention = DEFAULT_RETENTION,
 ) -> list[Topic]:
     """Create the topics that do not exist, return them, and commit the command lane's first offsets. Safe to repeat.
 
@@ -265,13 +309,14 @@ async def create_topics(
         prefix: Before every topic name.
         partitions: Partition count of every new topic; ``skus`` and ``catalog-events`` take that of the one that is there.
         replication: Replicas of every partition; None for three, or one per broker where there are fewer.
+        retention: How long the new topics keep their records.
 
     Raises:
         ConfigError: An aligned topic exists with another partition count (nothing was created), or Kafka refused a topic.
         BrokerUnavailable: Kafka cannot be reached.
     """
     seconds = connection.limits.operation_seconds
-    async with _admin(connection) as admin:
+    async with connected_admin(connection) as admin:
         found = await _read(admin, connection, prefix)
         for topic in ALIGNED:
             if topic in found and found[topic].partitions != partitions:
@@ -295,7 +340,7 @@ async def create_topics(
                     prefixed(prefix, spec.topic),
                     made_like.get(spec.topic, partitions),
                     replication,
-                    topic_configs=spec.configs(input_bytes_max=largest),
+                    topic_configs=spec.configs(input_bytes_max=largest, retention=retention),
                 )
                 for spec in missing
             ]

@@ -16,8 +16,19 @@ import msgspec
 INPUT_BYTES_MAX: Final = 1_048_588
 #: What a record that we write may be larger than the largest input: it carries an input and says something about it.
 OUTPUT_MARGIN_BYTES: Final = 64 * 1024
-#: How long topics with personal data keep it: 14 days.
-PERSONAL_RETENTION_MS: Final = 14 * 24 * 60 * 60 * 1000
+_DAY_MS: Final = 24 * 60 * 60 * 1000
+
+
+class Retention(msgspec.Struct, frozen=True):
+    """How long records are kept, in milliseconds."""
+
+    #: Of topics without personal data: so far back a replay can reach at most.
+    history_ms: int = 90 * _DAY_MS
+    #: Of topics with personal data.
+    personal_ms: int = 14 * _DAY_MS
+
+
+DEFAULT_RETENTION: Final = Retention()
 
 
 class Topic(StrEnum):
@@ -36,6 +47,7 @@ class Topic(StrEnum):
     INBOX = "orderflow.inbox"
     INDEX = "orderflow.index"
     POSITIONS = "orderflow.positions"
+    OPERATIONS = "orderflow.operations"
 
 
 class Cleanup(StrEnum):
@@ -61,8 +73,10 @@ class TopicSpec(msgspec.Struct, frozen=True):
     #: What the record key is, in words.
     key: str
     cleanup: Cleanup
-    #: It holds e-mail, names, addresses or IP, so it is kept for ``PERSONAL_RETENTION_MS`` only.
+    #: It holds e-mail, names, addresses or IP, so it is kept for ``Retention.personal_ms`` only.
     personal: bool = False
+    #: A replay reads it, and it has no personal data: it is kept for ``Retention.history_ms``, uncompacted if it is compacted.
+    history: bool = False
     #: Lanes of ours write it, so it must take records larger than the largest input.
     ours: bool = False
     #: Partition p holds the same orders as in the other such topics: all have the same count, which never changes.
@@ -70,11 +84,17 @@ class TopicSpec(msgspec.Struct, frozen=True):
     #: The lane that reads it as its input, if one does.
     read_by: Lane | None = None
 
-    def configs(self, *, input_bytes_max: int = INPUT_BYTES_MAX) -> dict[str, str]:
+    def configs(
+        self, *, input_bytes_max: int = INPUT_BYTES_MAX, retention: Retention = DEFAULT_RETENTION
+    ) -> dict[str, str]:
         """Kafka's topic settings; ``input_bytes_max`` is the largest record that any input topic takes, in bytes."""
         configs = {"cleanup.policy": self.cleanup.value}
         if self.personal:
-            configs["retention.ms"] = str(PERSONAL_RETENTION_MS)
+            configs["retention.ms"] = str(retention.personal_ms)
+        elif self.history and self.cleanup is Cleanup.COMPACT:
+            configs["min.compaction.lag.ms"] = str(retention.history_ms)
+        elif self.history:
+            configs["retention.ms"] = str(retention.history_ms)
         if self.ours:
             configs["max.message.bytes"] = str(input_bytes_max + OUTPUT_MARGIN_BYTES)
         return configs
@@ -86,12 +106,12 @@ TOPICS: Final[Mapping[Topic, TopicSpec]] = {
     spec.topic: spec
     for spec in (
         TopicSpec(Topic.CHECKOUT_EVENTS, _ORDER, Cleanup.DELETE, personal=True, aligned=True, read_by=Lane.ORDERS),
-        TopicSpec(Topic.ORDER_EVENTS, _ORDER, Cleanup.DELETE, aligned=True, read_by=Lane.ORDERS),
-        TopicSpec(Topic.FULFILLMENT_EVENTS, _ORDER, Cleanup.DELETE, aligned=True, read_by=Lane.ORDERS),
-        TopicSpec(Topic.CATALOG_EVENTS, _SKU, Cleanup.DELETE, read_by=Lane.CATALOGUE),
+        TopicSpec(Topic.ORDER_EVENTS, _ORDER, Cleanup.DELETE, history=True, aligned=True, read_by=Lane.ORDERS),
+        TopicSpec(Topic.FULFILLMENT_EVENTS, _ORDER, Cleanup.DELETE, history=True, aligned=True, read_by=Lane.ORDERS),
+        TopicSpec(Topic.CATALOG_EVENTS, _SKU, Cleanup.DELETE, history=True, read_by=Lane.CATALOGUE),
         TopicSpec(Topic.DR_WEBHOOKS, "any", Cleanup.DELETE, personal=True, read_by=Lane.WEBHOOKS),
         TopicSpec(Topic.ORDERS, _ORDER, Cleanup.COMPACT, ours=True, aligned=True),
-        TopicSpec(Topic.ORDER_STATE_CHANGES, _ORDER, Cleanup.DELETE, ours=True),
+        TopicSpec(Topic.ORDER_STATE_CHANGES, _ORDER, Cleanup.DELETE, history=True, ours=True),
         TopicSpec(Topic.SKUS, _SKU, Cleanup.COMPACT, ours=True),
         TopicSpec(Topic.DEAD_LETTERS, "as the record", Cleanup.DELETE, personal=True, ours=True),
         TopicSpec(
@@ -99,7 +119,8 @@ TOPICS: Final[Mapping[Topic, TopicSpec]] = {
         ),
         TopicSpec(Topic.INBOX, _ORDER, Cleanup.DELETE, personal=True, ours=True, aligned=True, read_by=Lane.ORDERS),
         TopicSpec(Topic.INDEX, "Digital River id", Cleanup.COMPACT, ours=True),
-        TopicSpec(Topic.POSITIONS, "partition", Cleanup.COMPACT, ours=True, aligned=True),
+        TopicSpec(Topic.POSITIONS, "partition", Cleanup.COMPACT, history=True, ours=True, aligned=True),
+        TopicSpec(Topic.OPERATIONS, "what is operated", Cleanup.COMPACT, ours=True),
     )
 }
 

@@ -11,7 +11,7 @@ import pytest
 
 from orderflow.cli import main
 from orderflow.settings import Settings, variable
-from producers.topics import PERSONAL_RETENTION_MS, TOPICS, TopicSpec, group_id
+from producers.topics import DEFAULT_RETENTION, TOPICS, Cleanup, TopicSpec, group_id
 from tests.architecture.sources import ROOT
 
 REFERENCE: Final = ROOT / "docs/reference"
@@ -101,9 +101,7 @@ def topics_page() -> str:
     ]
     for spec in TOPICS.values():
         lane = "" if spec.read_by is None else f"`{spec.read_by.value}`"
-        kept = f"{PERSONAL_RETENTION_MS // _DAY_MS} days: personal data" if spec.personal else "as you set it"
-        kept = "the newest of each key" if spec.cleanup.value == "compact" else kept
-        cells = (f"`{spec.topic.value}`", spec.key, _written_by(spec), lane, f"`{spec.cleanup.value}`", kept)
+        cells = (f"`{spec.topic.value}`", spec.key, _written_by(spec), lane, f"`{spec.cleanup.value}`", _kept(spec))
         lines.append(f"| {' | '.join(cells)} |")
     aligned = ", ".join(f"`{spec.topic.value}`" for spec in TOPICS.values() if spec.aligned)
     groups = ", ".join(f"`{group_id('', spec.read_by)}`" for spec in TOPICS.values() if spec.read_by)
@@ -115,6 +113,16 @@ def topics_page() -> str:
     ]
     unique = ", ".join(dict.fromkeys(groups.split(", ")))
     return "\n".join([*lines, "", f"The consumer groups are {unique}.", ""])
+
+
+def _kept(spec: TopicSpec) -> str:
+    """How long `topics create` lets the topic keep its records."""
+    if spec.personal:
+        return f"{DEFAULT_RETENTION.personal_ms // _DAY_MS} days: personal data"
+    history = f"{DEFAULT_RETENTION.history_ms // _DAY_MS} days"
+    if spec.cleanup is Cleanup.COMPACT:
+        return f"all for {history}, then the newest of each key" if spec.history else "the newest of each key"
+    return history
 
 
 def made() -> dict[Path, str]:

@@ -40,6 +40,7 @@ def test_kafka_is_spoken_where_records_are_read_and_written() -> None:
         "orderflow/embedded_kafka/",
         "orderflow/cli/",
         "orderflow/bootstrap",
+        "orderflow/operations/",
         "orderflow/demonstration/",
     )
     # The settings make TLS contexts as aiokafka makes them.

@@ -6,7 +6,8 @@ import asyncio
 import json
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
 from producers.topics import TOPICS, Topic
 from tests.cli.command import Command
@@ -118,3 +119,82 @@ def test_a_table_of_skus_with_another_count_stops_workers(orderflow: Command, em
     result = orderflow("topics", "check")
     assert result.exit_code == 1
     assert f"stops workers: topic {prefix}skus: has 3 partitions, {prefix}catalog-events has 5" in result.stderr
+
+
+def _configs(orderflow: Command, topic: str) -> dict[str, str]:
+    configs: dict[str, str] = json.loads(orderflow("topics", "check", "--json").stdout)["topics"][topic]["configs"]
+    return configs
+
+
+def test_every_topic_keeps_its_records_as_long_as_it_says(orderflow: Command, prefix: str) -> None:
+    """Without personal data for the history's length, with personal data shorter, and no topic by the cluster's default."""
+    orderflow("topics", "create", "--partitions", "1", "--history", "30d", "--personal", "5d")
+    day = 86_400_000
+    for topic, spec in TOPICS.items():
+        configs = _configs(orderflow, prefix + topic)
+        if spec.cleanup == "delete":
+            assert configs["retention.ms"] == str((5 if spec.personal else 30) * day), topic
+    assert _configs(orderflow, f"{prefix}orderflow.positions")["min.compaction.lag.ms"] == str(30 * day)
+    assert orderflow("topics", "check", "--history", "30d", "--personal", "5d").exit_code == 0
+    shorter = orderflow("topics", "check")
+    assert shorter.exit_code == 1
+    assert f"{prefix}orderflow.positions: keeps its records uncompacted 30 days, which shortens" in shorter.stderr
+
+
+def test_alter_moves_existing_topics_after_a_dry_run(orderflow: Command, embedded: str, prefix: str) -> None:
+    """Nothing changes without --apply; with it only what was shown, and settings of the topics' own stay."""
+    own = {"retention.ms": "1000000", "segment.ms": "123456"}
+    _make(embedded, NewTopic(f"{prefix}order-events", 1, 1, topic_configs=own))
+    orderflow("topics", "create", "--partitions", "1")
+    dry = orderflow("topics", "create", "--alter", "--json")
+    assert dry.exit_code == 0, dry.stderr
+    assert json.loads(dry.stdout) == {
+        "would_alter": [
+            {"topic": f"{prefix}order-events", "setting": "retention.ms", "before": "1000000", "after": "7776000000"}
+        ]
+    }
+    assert _configs(orderflow, f"{prefix}order-events")["retention.ms"] == "1000000"
+    applied = orderflow("topics", "create", "--alter", "--apply")
+    assert applied.exit_code == 0, applied.stderr
+    assert "1 setting changed" in applied.stderr
+    configs = _configs(orderflow, f"{prefix}order-events")
+    assert (configs["retention.ms"], configs["segment.ms"]) == ("7776000000", "123456")
+    assert "nothing to change" in orderflow("topics", "create", "--alter").stderr
+
+
+@pytest.mark.parametrize(
+    "given",
+    [[], ["--partitions", "1", "--apply"], ["--alter", "--partitions", "2"], ["--partitions", "1", "--history", "0d"]],
+)
+def test_create_refuses_options_that_do_not_belong_together(orderflow: Command, given: list[str]) -> None:
+    """As a usage error, before anything is asked of Kafka."""
+    assert orderflow("topics", "create", *given).exit_code == 2
+
+
+def test_check_tells_how_far_back_a_replay_reaches_and_what_shortens_it(
+    orderflow: Command, embedded: str, prefix: str
+) -> None:
+    """To the beginning while nothing that it needs was deleted; then to the first record that is left."""
+    orderflow("topics", "create", "--partitions", "2")
+    assert "a replay can reach back to the beginning" in orderflow("topics", "check").stderr
+    name = f"{prefix}order-events"
+
+    async def write_and_delete() -> None:
+        producer = AIOKafkaProducer(bootstrap_servers=embedded)
+        await producer.start()
+        for at in (1_700_000_000_000, 1_700_000_100_000):
+            await producer.send_and_wait(name, b"x", partition=1, timestamp_ms=at)
+        await producer.stop()
+        admin = AIOKafkaAdminClient(bootstrap_servers=embedded)
+        await admin.start()
+        await admin.delete_records({TopicPartition(name, 1): RecordsToDelete(before_offset=1)})
+        await admin.close()
+
+    asyncio.run(write_and_delete())
+    checked = json.loads(orderflow("topics", "check", "--json").stdout)["replay"]
+    assert checked == {
+        "since": "2023-11-14T22:15:00Z",
+        "shortened_by": name,
+        "setting": "retention.ms=7776000000",
+    }
+    assert f"{name} shortens it (retention.ms=7776000000)" in orderflow("topics", "check").stderr
