@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from orderflow import __version__
+from orderflow.cli.completion import completion
 from orderflow.cli.decide import decide
 from orderflow.cli.demo import demo
 from orderflow.cli.events import events
@@ -37,5 +38,18 @@ def main() -> None:
     """
 
 
-for command in (demo, worker, relay, simulator, topics, events, orders, partitions, machine, decide, settings):
+for command in (
+    demo,
+    worker,
+    relay,
+    simulator,
+    topics,
+    events,
+    orders,
+    partitions,
+    machine,
+    decide,
+    settings,
+    completion,
+):
     main.add_command(command)
