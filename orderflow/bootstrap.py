@@ -31,15 +31,15 @@ from consumers.webhooks.lane import make_webhook_lane
 from orderflow import __version__, simulator
 from orderflow.digitalriver.provider import DigitalRiverProvider
 from orderflow.digitalriver.signature import verify
-from orderflow.process.door import serving
 from orderflow.process.faults import report_loop_error
 from orderflow.process.health import serve_health
+from orderflow.process.http_listener import serving
 from orderflow.process.stopping import stopping, unless_stopped
 from orderflow.relay import BOUNDS, make_relay
 from orderflow.settings import Settings
 from orderflow.simulator import SimulatorOptions
 from producers.publisher import LOOK_SHARED_SECONDS, Publisher
-from producers.shared import Shared
+from producers.single_flight import SingleFlight
 from producers.topic_setup import TopicState, check_topics, read_topics, smallest_output
 from producers.topics import Lane, Topic, prefixed
 from producers.transaction import Probe
@@ -316,11 +316,11 @@ async def serve_relay(settings: Settings, port: int, *, host: str = "127.0.0.1")
         async def look() -> bool:
             return Topic.DR_WEBHOOKS in await read_topics(settings.connection(), settings.topic_prefix)
 
-        shared = Shared(look, LOOK_SHARED_SECONDS)
+        topic_lookup = SingleFlight(look, LOOK_SHARED_SECONDS)
 
         async def is_there() -> bool:
             nonlocal there
-            there = there or await shared.result()
+            there = there or await topic_lookup.result()
             return there
 
         async def publish(key: bytes | None, body: bytes, headers: Headers) -> None:
@@ -337,7 +337,7 @@ async def serve_relay(settings: Settings, port: int, *, host: str = "127.0.0.1")
                 found = await stack.enter_async_context(serving(app, host, port, BOUNDS.within_limit(0.5)))
             except OSError as error:
                 raise _cannot_listen(host, port, error) from error
-            stack.push_async_callback(shared.stop)
+            stack.push_async_callback(topic_lookup.stop)
             yield f"http://{host}:{found}"
 
 

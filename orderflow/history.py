@@ -25,7 +25,7 @@ _START = datetime(1970, 1, 1, tzinfo=UTC)
 _END = datetime(9000, 1, 1, tzinfo=UTC)
 
 
-class Wait(msgspec.Struct, frozen=True, omit_defaults=True):
+class OrderWait(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an order waits for: the ``answer`` to a command, a ``deadline``, or an event that is ``parked``.
 
     ``until`` is when the wait ends without an answer; ``since`` when the event arrived.
@@ -57,7 +57,7 @@ class ReplayStep(msgspec.Struct, frozen=True, omit_defaults=True):
     amounts: AmountsText | None = None
     #: Always there once the order is known, empty or not.
     attention: tuple[str, ...] | None = None
-    waits: tuple[Wait, ...] | None = None
+    waits: tuple[OrderWait, ...] | None = None
 
 
 class HistoryReplay:
@@ -122,9 +122,9 @@ class HistoryReplay:
 def _with_waits(step: ReplayStep, order: Order) -> ReplayStep:
     """The step with the order's waits after it, and its money and attention unless a change has them."""
     waits = (
-        *(Wait("answer", command.name, until=command.due) for command in order.commands),
-        *(Wait("deadline", deadline.name, until=deadline.due) for deadline in order.deadlines),
-        *(Wait("parked", entry.type, since=entry.arrived) for entry in order.parked),
+        *(OrderWait("answer", command.name, until=command.due) for command in order.commands),
+        *(OrderWait("deadline", deadline.name, until=deadline.due) for deadline in order.deadlines),
+        *(OrderWait("parked", entry.type, since=entry.arrived) for entry in order.parked),
     )
     if step.payment is not None:
         return msgspec.structs.replace(step, waits=waits)

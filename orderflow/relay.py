@@ -20,7 +20,7 @@ from aiohttp.http import HttpProcessingError
 
 from orderflow.digitalriver.signature import SIGNATURE_HEADER, signed_at, verify
 from orderflow.digitalriver.webhook import key_of
-from orderflow.process.door import UNREADABLE, Bounds, Unreadable
+from orderflow.process.http_listener import UNREADABLE, Bounds, Unreadable
 from statemachine.errors import OrderflowError, RecordTooLarge
 from statemachine.messages.envelope import Headers
 

@@ -110,15 +110,17 @@ async def start_client(client: Client) -> None:
         raise
 
 
-def said(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """A library's error without any value: its class, and for refused rights the names of the resources.
 
     Its own text comes from the library or the broker and may quote what was sent.
     """
     if isinstance(error, _OF_RIGHTS) and error.args:
         names = error.args[0]
-        told = ", ".join(sorted(map(str, names))) if isinstance(names, set | frozenset | list | tuple) else str(names)
-        return f"{type(error).__name__} ({told})"
+        names_text = (
+            ", ".join(sorted(map(str, names))) if isinstance(names, set | frozenset | list | tuple) else str(names)
+        )
+        return f"{type(error).__name__} ({names_text})"
     return type(error).__name__
 
 

@@ -55,8 +55,8 @@ def dead_letter(record: Record, reason: Reason, detail: str, *, at: datetime, ro
     kept: Headers = tuple(header for header in record.headers if header[0] not in _OURS)
     left_out: list[str] = []
     while True:
-        told = f"{line} ({', '.join(left_out)} left out, see the topic, partition and offset)" if left_out else line
-        added: Headers = (("orderflow-reason", reason.encode()), ("orderflow-detail", told.encode()), *place)
+        detail = f"{line} ({', '.join(left_out)} left out, see the topic, partition and offset)" if left_out else line
+        added: Headers = (("orderflow-reason", reason.encode()), ("orderflow-detail", detail.encode()), *place)
         if fits(key, value, (*kept, *added), room):
             return OutboundRecord(key, value, (*kept, *added))
         # at most three rounds: without value, headers and key every letter fits

@@ -21,7 +21,7 @@ from aiokafka.errors import (
     UnknownMemberIdError,
 )
 
-from producers.connection import KafkaConnection, said, start_client, unreachable, within
+from producers.connection import KafkaConnection, describe, start_client, unreachable, within
 from producers.topics import Lane, Topic, group_id, prefixed
 from statemachine.errors import BrokerUnavailable, ConfigError
 
@@ -58,7 +58,7 @@ async def commit_first_offsets(connection: KafkaConnection, prefix: str, partiti
     except KafkaConnectionError as error:
         raise await unreachable(connection) from error
     except KafkaError as error:
-        raise BrokerUnavailable(f"the first offsets of group {group} were not written: {said(error)}") from error
+        raise BrokerUnavailable(f"the first offsets of group {group} were not written: {describe(error)}") from error
     finally:
         with suppress(BrokerUnavailable, KafkaError):
             await within(connection.limits.stop_seconds, consumer.stop(), "closing a client")

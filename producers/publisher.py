@@ -22,7 +22,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLarg
 from producers.connection import KafkaConnection, start_client, unreachable, within
 from producers.outbox import HeaderList
 from producers.partitioner import partition_of
-from producers.shared import Shared
+from producers.single_flight import SingleFlight
 from producers.sizes import SMALL_BYTES, batch_bytes
 from producers.topic_setup import WritingTerms, read_writing_terms
 from statemachine.errors import BrokerUnavailable, RecordTooLarge
@@ -56,8 +56,8 @@ class Publisher:
         self._renewal: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._terms: dict[str, tuple[WritingTerms, float]] = {}
-        self._readings: dict[str, Shared[WritingTerms]] = {}
-        self._looks: dict[str | None, Shared[bool]] = {}
+        self._readings: dict[str, SingleFlight[WritingTerms]] = {}
+        self._looks: dict[str | None, SingleFlight[bool]] = {}
         #: When the last write failed, in the loop's time; None after one that succeeded.
         self._failed_at: float | None = None
 
@@ -171,7 +171,7 @@ class Publisher:
             self._terms[topic] = (terms, asyncio.get_running_loop().time())
             return terms
 
-        return await self._readings.setdefault(topic, Shared(read)).result()
+        return await self._readings.setdefault(topic, SingleFlight(read)).result()
 
     # -- the producer and its successors
 
@@ -228,7 +228,7 @@ class Publisher:
         stopped = self._producer is None and self._renewal is None
         if stopped or self._distrusted():
             return False
-        look = self._looks.setdefault(topic, Shared(partial(self._look, topic), LOOK_SHARED_SECONDS))
+        look = self._looks.setdefault(topic, SingleFlight(partial(self._look, topic), LOOK_SHARED_SECONDS))
         return await look.result() and not self._distrusted()
 
     async def _look(self, topic: str | None) -> bool:

@@ -15,7 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaConnectionError, KafkaError, for_code
 
-from producers.connection import KafkaConnection, said, start_client, unreachable, within
+from producers.connection import KafkaConnection, describe, start_client, unreachable, within
 from producers.first_offsets import commit_first_offsets
 from producers.topics import (
     ALIGNED,
@@ -85,7 +85,7 @@ async def connected_admin(connection: KafkaConnection) -> AsyncIterator[AIOKafka
     except KafkaConnectionError as error:
         raise await unreachable(connection) from error
     except KafkaError as error:
-        raise BrokerUnavailable(f"Kafka at {where} refused: {said(error)}") from error
+        raise BrokerUnavailable(f"Kafka at {where} refused: {describe(error)}") from error
     except (AssertionError, OSError) as error:  # aiokafka lets these through when a connection breaks
         raise BrokerUnavailable(f"the connection to Kafka at {where} broke") from error
     finally:

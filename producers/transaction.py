@@ -36,7 +36,7 @@ from aiokafka.errors import (
 )
 
 from producers.answers import AnswerWatch, ProducerIdentity
-from producers.connection import KafkaConnection, said, start_client, within
+from producers.connection import KafkaConnection, describe, start_client, within
 from producers.outbox import OutboundRecord, Outbox
 from statemachine.errors import BrokerUnavailable, ConfigError, Fenced, TransactionAborted
 
@@ -152,10 +152,10 @@ class TransactionalProducer:
         except KafkaConnectionError as error:
             raise BrokerUnavailable(f"Kafka is not reachable at {self._connection.bootstrap_servers}") from error
         except _REFUSALS as error:
-            raise ConfigError(f"Kafka refuses transactional id {self.transactional_id}: {said(error)}") from error
+            raise ConfigError(f"Kafka refuses transactional id {self.transactional_id}: {describe(error)}") from error
         except KafkaError as error:
             # aiokafka also wraps a lost connection in a bare KafkaError that calls itself not retriable
-            raise BrokerUnavailable(f"Kafka did not accept a producer: {said(error)}") from error
+            raise BrokerUnavailable(f"Kafka did not accept a producer: {describe(error)}") from error
         except (AssertionError, OSError) as error:
             raise BrokerUnavailable("the connection to Kafka broke while a producer started") from error
         finally:
@@ -218,7 +218,7 @@ class TransactionalProducer:
             raise TransactionAborted(str(error)) from error
         except (KafkaError, AssertionError, IllegalOperation, InvalidTxnState) as error:
             # aiokafka reports misuse of a failed transaction by AssertionError.
-            raise TransactionAborted(f"transaction of {self.transactional_id} failed: {said(error)}") from error
+            raise TransactionAborted(f"transaction of {self.transactional_id} failed: {describe(error)}") from error
         finally:
             if not done:  # also when cancelled: the result on the broker is unknown
                 self._drop()

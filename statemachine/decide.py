@@ -205,13 +205,13 @@ def _fact_trigger(fact: Fact) -> str:
     return "fact.chargeback" if fact.type == CHARGEBACK and not is_fee else "fact.note"
 
 
-def _make_ready(order: Order, told: Draft, effects: list[Effect]) -> Order:
+def _make_ready(order: Order, quoted: Draft, effects: list[Effect]) -> Order:
     """A checkout that costs nothing needs no source: it is ``checkout_ready`` in a change right after the one with its quote."""
-    draft = Draft(order, told.event, told.now, told.policy)
+    draft = Draft(order, quoted.event, quoted.now, quoted.policy)
     _machine.events["quote.published"].trigger(draft)
     if draft.state == order.state:
         return order
-    draft.problem = told.problem
+    draft.problem = quoted.problem
     return _finish(order, draft, effects, mark=b"", beside="following")
 
 

@@ -41,7 +41,7 @@ class WorkerProcess:
             with contextlib.suppress(ValueError):
                 self._lines.put_nowait(json.loads(line))
 
-    async def said(self, word: str, seconds: float = 40.0) -> dict[str, object]:
+    async def line_with(self, word: str, seconds: float = 40.0) -> dict[str, object]:
         """Wait for the line that has the field ``word``."""
         async with asyncio.timeout(seconds):
             while True:

@@ -51,11 +51,11 @@ def make_catalogue_lane(
         waits: For how long an unanswered request may take effect, and a SKU that alone fails is retried.
     """
 
-    def share() -> float:
+    def rate_share() -> float:
         """The part of the fleet's rate that this process' partitions stand for."""
         return CATALOGUE_PART * len(membership.owned) / context.partitions
 
-    limit = RateLimit(rate, share)
+    limit = RateLimit(rate, rate_share)
     requests = RetryingRequests(limit, clock=context.steady)
 
     def make_logic(number: int, lease: Lease | None) -> CatalogueLogic:

@@ -44,7 +44,7 @@ def make_command_lane(
     reader = CommandReader(context.connection)
     call_options = calls or CallOptions()
 
-    def share() -> float:
+    def rate_share() -> float:
         """The part of the fleet's rate that this process' partitions stand for; the rest is for reads."""
         return COMMANDS_PART * len(membership.owned) / context.partitions
 
@@ -52,7 +52,7 @@ def make_command_lane(
         provider,
         options=call_options,
         breaker=breaker or Breaker(),
-        rate=RateLimit(rate, share),
+        rate=RateLimit(rate, rate_share),
         slots=asyncio.Semaphore(call_options.concurrency),
         clock=context.steady,
         sleep=asyncio.sleep,

@@ -107,7 +107,7 @@ class CommandPartition(PartitionOwner):
     # -- seen from the membership
 
     @property
-    def hungry(self) -> bool:
+    def accepts_records(self) -> bool:
         """Running, and with room for more commands: see ``CommandPipeline.has_room``."""
         return self.state is PartitionState.RUNNING and self._pipeline.has_room(self.queue_bytes_max)
 
@@ -123,7 +123,7 @@ class CommandPartition(PartitionOwner):
         self._takeover.scan.look_after()
         self._wake.set()
 
-    def fed_to(self, partition: TopicPartition) -> int:
+    def read_position(self, partition: TopicPartition) -> int:
         """The next offset that has not been read."""
         return self._pipeline.transactions.watermark.read_to
 
@@ -232,7 +232,7 @@ class CommandPartition(PartitionOwner):
             if self._leaving.is_set():  # with a problem that must not be overwritten, when the offset is lost
                 break
             self.problem = self._caller.problem or self._watch.problem
-            if self._paused and self.hungry:
+            if self._paused and self.accepts_records:
                 self._consumer.resume(self._tp)
                 self._paused = False
             if self._pipeline.must_write:

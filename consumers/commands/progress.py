@@ -64,7 +64,7 @@ class Waits(msgspec.Struct, frozen=True, omit_defaults=True):
         return Waits(*(max(getattr(self, name), getattr(other, name)) for name in self.__struct_fields__))
 
 
-class Left(msgspec.Struct, frozen=True, omit_defaults=True):
+class HandOver(msgspec.Struct, frozen=True, omit_defaults=True):
     """The writer gave the partition away: it starts no call any more. All seconds count from the writing of the offset.
 
     Commands from ``look_below`` on were never called, except those in ``open``. Those below it can be looked up
@@ -80,8 +80,8 @@ class Left(msgspec.Struct, frozen=True, omit_defaults=True):
     open_seconds: float = 0.0
 
 
-class _Left(msgspec.Struct, frozen=True, omit_defaults=True):
-    """``Left`` as it is written."""
+class _WrittenHandOver(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``HandOver`` as it is written."""
 
     look_below: int
     wait_seconds: float = 0.0
@@ -94,7 +94,7 @@ class _Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
     incarnation: str
     transaction: int
     done: str = ""
-    left: _Left | None = None
+    left: _WrittenHandOver | None = None
     waits: Waits | None = None
 
 
@@ -171,13 +171,13 @@ class Watermark:
         self._pending, self.pending_bytes = {}, 0
         self._at_hand = frozenset(at_hand)
 
-    def encode(self, footprint: Footprint, left: Left | None, waits: Waits) -> str:
+    def encode(self, footprint: Footprint, hand_over: HandOver | None, waits: Waits) -> str:
         """The metadata beside the offset, at most 4,096 bytes."""
         done = _pack(self.offset, {offset for offset in self._done if offset >= self.offset})
-        written = None if left is None else _written(left, self.offset)
+        written = None if hand_over is None else _written(hand_over, self.offset)
         metadata = _encoder.encode(_Metadata(footprint.incarnation, footprint.transaction, done, written, waits))
-        if left is not None and len(metadata) > METADATA_BYTES_MAX:  # better too many look-ups than one too few
-            written = _written(_all_below(left), self.offset)
+        if hand_over is not None and len(metadata) > METADATA_BYTES_MAX:  # better too many look-ups than one too few
+            written = _written(_all_below(hand_over), self.offset)
             metadata = _encoder.encode(_Metadata(footprint.incarnation, footprint.transaction, done, written, waits))
         return metadata.decode()
 
@@ -189,7 +189,7 @@ class Progress(msgspec.Struct, frozen=True):
     done: frozenset[int] = frozenset()
     #: None when the metadata is not ours: an operator has set the offset.
     footprint: Footprint | None = None
-    left: Left | None = None
+    hand_over: HandOver | None = None
     #: None when the metadata has none.
     waits: Waits | None = None
 
@@ -209,24 +209,28 @@ def is_behind(found: Progress, last: Footprint | None) -> bool:
 def read_progress(offset: int, metadata: str) -> Progress:
     """Read a committed offset. Metadata that is not ours stands for an unknown writer."""
     if metadata == NO_EARLIER_CALL:
-        return Progress(offset, left=Left(0, settle_seconds=0.0), waits=Waits())
+        return Progress(offset, hand_over=HandOver(0, settle_seconds=0.0), waits=Waits())
     try:
         found = _decoder.decode(metadata)
         done = _unpack(offset, found.done)
-        left = None if found.left is None else _read(found.left, offset)
+        hand_over = None if found.left is None else _read(found.left, offset)
     except (msgspec.DecodeError, ValueError):
         return Progress(offset)
-    return Progress(offset, done, Footprint(found.incarnation, found.transaction), left, found.waits)
+    return Progress(offset, done, Footprint(found.incarnation, found.transaction), hand_over, found.waits)
 
 
-def _written(left: Left, base: int) -> _Left:
-    return _Left(
-        left.look_below, left.wait_seconds, left.settle_seconds, _pack_few(base, left.open), round(left.open_seconds, 3)
+def _written(hand_over: HandOver, base: int) -> _WrittenHandOver:
+    return _WrittenHandOver(
+        hand_over.look_below,
+        hand_over.wait_seconds,
+        hand_over.settle_seconds,
+        _pack_few(base, hand_over.open),
+        round(hand_over.open_seconds, 3),
     )
 
 
-def _read(written: _Left, base: int) -> Left:
-    return Left(
+def _read(written: _WrittenHandOver, base: int) -> HandOver:
+    return HandOver(
         written.look_below,
         written.wait_seconds,
         written.settle_seconds,
@@ -235,12 +239,12 @@ def _read(written: _Left, base: int) -> Left:
     )
 
 
-def _all_below(left: Left) -> Left:
+def _all_below(hand_over: HandOver) -> HandOver:
     """The same with a bound in place of a list that is too long: everything below it counts as called."""
-    return Left(
-        max(left.look_below, max(left.open) + 1),
-        left.wait_seconds,
-        None if left.settle_seconds is None else max(left.settle_seconds, left.open_seconds),
+    return HandOver(
+        max(hand_over.look_below, max(hand_over.open) + 1),
+        hand_over.wait_seconds,
+        None if hand_over.settle_seconds is None else max(hand_over.settle_seconds, hand_over.open_seconds),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from aiokafka import TopicPartition
 
-from consumers.commands.progress import Left, Progress, Waits, Watermark
+from consumers.commands.progress import HandOver, Progress, Waits, Watermark
 from consumers.commands.reader import CommandReader
 from consumers.commands.seen import Scan
 from consumers.commands.transactions import CommandTransactions
@@ -81,11 +81,11 @@ class CommandTakeOver:
         uncertain = self._history.uncertain
         if found is None:
             self._transactions.watermark = Watermark(end)
-            uncertain.begin_after(Left(0, settle_seconds=0.0), fenced_at, Waits())
+            uncertain.begin_after(HandOver(0, settle_seconds=0.0), fenced_at, Waits())
             return
         self._transactions.watermark = Watermark(found.offset, found.done)
-        if found.left is not None and not self._transactions.is_behind(found):
-            uncertain.begin_after(found.left, self._steady(), found.waits)
+        if found.hand_over is not None and not self._transactions.is_behind(found):
+            uncertain.begin_after(found.hand_over, self._steady(), found.waits)
             return
         uncertain.begin_after_crash(0, fenced_at, found.waits)
         # An owner that does not know yet that it is fenced may start calls for L, on commands that it has read by then.

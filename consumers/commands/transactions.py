@@ -161,8 +161,8 @@ class CommandTransactions:
         self.last_begin = begun_at = self._steady()
         self._history.passed(after.offset)
         uncertain = self._history.uncertain
-        left = None if leaving is None else uncertain.left(leaving, begun_at)
-        offsets = {self._partition: (after.offset, after.encode(footprint, left, uncertain.waits(begun_at)))}
+        hand_over = None if leaving is None else uncertain.hand_over(leaving, begun_at)
+        offsets = {self._partition: (after.offset, after.encode(footprint, hand_over, uncertain.waits(begun_at)))}
         await producer.transact(outbox, offsets, timestamp_ms=int(self._clock().timestamp() * 1000))
         self.in_doubt = None
         self._committed(doubt)
@@ -182,7 +182,7 @@ class CommandTransactions:
         if not self.proven or found is None or found.footprint is None:
             return Newest.NOT_OURS
         if (
-            found.left is not None
+            found.hand_over is not None
         ):  # a successor would believe that we start no call: a transaction has to revoke that first
             self._permit.lease.drop()
         if doubt is not None and found.footprint == doubt.footprint:

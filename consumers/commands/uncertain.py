@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from consumers.commands.progress import Left, Waits
+from consumers.commands.progress import HandOver, Waits
 from consumers.commands.records import PendingCommand
 from consumers.commands.seen import SeenCommands
 from statemachine.messages.commands import Inquire, decode_command
@@ -57,13 +57,13 @@ class UncertainCommands:
         self._settled_from = fenced_at + max(waits.lease_seconds + waits.late_seconds, waits.earlier_seconds)
         self._open = {}
 
-    def begin_after(self, left: Left, now: float, waits: Waits | None) -> None:
+    def begin_after(self, hand_over: HandOver, now: float, waits: Waits | None) -> None:
         """The previous owner gave the partition away at ``now`` or earlier, and recorded which calls it left unanswered."""
         self._waits = waits = self._own.longest(Waits()) if waits is None else waits
-        settle_seconds = waits.late_seconds if left.settle_seconds is None else left.settle_seconds
-        self.look_below, self._look_from = left.look_below, now + left.wait_seconds
+        settle_seconds = waits.late_seconds if hand_over.settle_seconds is None else hand_over.settle_seconds
+        self.look_below, self._look_from = hand_over.look_below, now + hand_over.wait_seconds
         self._settled_from = now + max(settle_seconds, waits.earlier_seconds)
-        self._open = dict.fromkeys(left.open, now + left.open_seconds)
+        self._open = dict.fromkeys(hand_over.open, now + hand_over.open_seconds)
 
     def forget(self) -> None:
         """Another owner may have called meanwhile: what we remember of our calls is out of date."""
@@ -83,13 +83,13 @@ class UncertainCommands:
         own = self._own
         return Waits(own.lease_seconds, own.http_seconds, own.settle_seconds, round(known, 1) + 0.1 if known else 0.0)
 
-    def left(self, unsettled: Iterable[PendingCommand], now: float) -> Left:
+    def hand_over(self, unsettled: Iterable[PendingCommand], now: float) -> HandOver:
         """What the next owner has to know; ``unsettled`` are our commands without an outcome that may have been called."""
         known = dict(self._open)
         known.update((one.offset, one.settled_at) for one in unsettled)
         calls = max(self._last_calls.values(), default=_NEVER) + self._own.late_seconds
         settled = max(self._settled_from, calls, max(known.values(), default=_NEVER))
-        return Left(
+        return HandOver(
             self.look_below,
             max(0.0, self._look_from - now) if self.look_below else 0.0,
             None if settled == float("inf") else max(0.0, settled - now),

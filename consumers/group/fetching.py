@@ -91,7 +91,7 @@ class Fetching:
         return [
             tp
             for tp in self._consumer.assignment()
-            if (part := partitions.get(tp.partition)) is not None and part.hungry
+            if (part := partitions.get(tp.partition)) is not None and part.accepts_records
         ]
 
     async def _read_all(self, wanted: list[TopicPartition]) -> None:
@@ -149,7 +149,7 @@ class Fetching:
         """Set the position back to what was fed, also when no more is wanted now: later it would be skipped."""
         partition = self._partitions[tp.partition]
         if tp in self._consumer.assignment() and partition.state is PartitionState.RUNNING:
-            self._consumer.seek(tp, partition.fed_to(tp))
+            self._consumer.seek(tp, partition.read_position(tp))
 
     async def _read_one(self, tp: TopicPartition) -> None:
         """Fetch for one partition; what cannot be read stops that one, not the worker.
@@ -157,7 +157,9 @@ class Fetching:
         A suspect is read record by record, so that all records before the one that cannot be read are fed.
         """
         partition, suspect = self._partitions[tp.partition], tp in self._suspects
-        while tp in self._consumer.assignment() and partition.hungry:  # not taken away, nor full, since the round began
+        while (
+            tp in self._consumer.assignment() and partition.accepts_records
+        ):  # not taken away, nor full, since the round began
             try:
                 fetched = await self._fetch(tp, timeout_ms=0, records_max=1 if suspect else _CALL_RECORDS_MAX)
             except (OffsetOutOfRangeError, NoOffsetForPartitionError) as error:
@@ -193,7 +195,7 @@ class Fetching:
                 f"partition {tp.partition} stopped: the batch of {tp.topic} at offsets {error.first} to {error.last} would take "
                 f"more than {BATCH_BYTES_MAX // 1024 // 1024} MiB unpacked, so it is not read"
             )
-        offset = self._partitions[tp.partition].fed_to(tp)
+        offset = self._partitions[tp.partition].read_position(tp)
         return (
             f"partition {tp.partition} stopped: a record of {tp.topic} at offset {offset} or soon after "
             f"cannot be read at all ({type(error).__name__}); its bytes are not a Kafka record that this client knows"
@@ -206,5 +208,5 @@ class Fetching:
         lost = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
         for tp, offset in lost.items():
             partition = self._partitions.get(tp.partition)
-            if partition is not None and partition.hungry:
+            if partition is not None and partition.accepts_records:
                 partition.lost_offset(f"partition {tp.partition} stopped: {tp.topic} has no offset {offset} any more")

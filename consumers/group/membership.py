@@ -28,7 +28,7 @@ from consumers.ownership.changelog import ChangelogReader, stop_consumer
 from consumers.ownership.lease import steady_clock
 from consumers.ownership.owner import TAKE_OVERS_MAX, PartitionOwner, PartitionState
 from consumers.ownership.progress_watch import RebalanceWatch
-from producers.connection import KafkaConnection, said, start_client, unreachable, within
+from producers.connection import KafkaConnection, describe, start_client, unreachable, within
 from producers.transaction import closing_done
 from statemachine.errors import BrokerUnavailable, ConfigError, OrderflowError
 
@@ -215,7 +215,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         except KafkaError as error:
             if error.retriable:
                 raise await unreachable(self._connection) from error
-            raise ConfigError(f"group {self._group} cannot be joined: {said(error)}; {_hint(error)}") from error
+            raise ConfigError(f"group {self._group} cannot be joined: {describe(error)}; {_hint(error)}") from error
         return True
 
     async def _leave(self) -> None:

@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from consumers.ownership.changelog import stop_consumer
-from producers.connection import KafkaConnection, said, start_client, unreachable, within
+from producers.connection import KafkaConnection, describe, start_client, unreachable, within
 from producers.partitioner import partition_of
 from producers.topic_setup import read_topics
 from producers.topics import Topic, prefixed
@@ -97,7 +97,7 @@ async def _read(
     except KafkaConnectionError as error:
         raise await unreachable(connection) from error
     except KafkaError as error:
-        raise BrokerUnavailable(f"Kafka at {where} refused: {said(error)}") from error
+        raise BrokerUnavailable(f"Kafka at {where} refused: {describe(error)}") from error
     finally:
         await stop_consumer(consumer, connection.limits.stop_seconds)
 

@@ -36,7 +36,7 @@ class InputQueue:
         #: The next offset of each input after the last committed transaction, or after markers that were passed since.
         self.next_offsets: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
-        self._fed_to: dict[TopicPartition, int] = {}
+        self._read_positions: dict[TopicPartition, int] = {}
 
     def __len__(self) -> int:
         return len(self._records)
@@ -50,20 +50,20 @@ class InputQueue:
     def begin(self) -> None:
         """Reading begins at ``next_offsets``."""
         self.clear()
-        self._fed_to = dict(self.next_offsets)
+        self._read_positions = dict(self.next_offsets)
 
     def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
         """Add fetched records."""
         self._records.extend(records)
         self._unread[partition.topic] += len(records)
         if records:
-            self._fed_to[partition] = records[-1].offset + 1
+            self._read_positions[partition] = records[-1].offset + 1
         self.bytes += sum(map(record_bytes, records))
         self.wake.set()
 
-    def fed_to(self, partition: TopicPartition) -> int:
+    def read_position(self, partition: TopicPartition) -> int:
         """The offset after the last record that was fed, or from which reading began."""
-        return self._fed_to[partition]
+        return self._read_positions[partition]
 
     def take(self, records_max: int) -> list[ConsumerRecord]:
         """Remove and return the first records, at most so many."""

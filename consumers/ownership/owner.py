@@ -26,7 +26,7 @@ from aiokafka.errors import KafkaError
 
 from consumers.ownership.options import LaneOptions
 from consumers.ownership.progress_watch import ProgressWatch
-from producers.connection import said
+from producers.connection import describe
 from statemachine.errors import (
     BrokerUnavailable,
     DigitalRiverError,
@@ -112,7 +112,7 @@ class PartitionOwner(ABC):
 
     @property
     @abstractmethod
-    def hungry(self) -> bool:
+    def accepts_records(self) -> bool:
         """Running, and with room for more records."""
 
     @abstractmethod
@@ -120,7 +120,7 @@ class PartitionOwner(ABC):
         """Take records that were fetched while the partition was running."""
 
     @abstractmethod
-    def fed_to(self, partition: TopicPartition) -> int:
+    def read_position(self, partition: TopicPartition) -> int:
         """The offset after the last record that was fed, or from which reading began: where reading goes on."""
 
     def lost_offset(self, detail: str) -> None:
@@ -203,7 +203,7 @@ class PartitionOwner(ABC):
     async def _recover(self, error: OrderflowError | KafkaError, failures: int, *, in_work: bool) -> bool:
         """Do what the error's disposition says; False when the partition must not start again."""
         if isinstance(error, KafkaError):
-            error = BrokerUnavailable(f"Kafka refused: {said(error)}")
+            error = BrokerUnavailable(f"Kafka refused: {describe(error)}")
         self._pause_reading()
         say = log.bind(partition=self.number, group=self._group, error=error, kind=type(error).__name__)
         match error.disposition:

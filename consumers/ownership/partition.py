@@ -72,7 +72,7 @@ class OwnedPartition(PartitionOwner):
     # -- called by the membership
 
     @property
-    def hungry(self) -> bool:
+    def accepts_records(self) -> bool:
         """Running, and with room for more records."""
         return (
             self.state is PartitionState.RUNNING
@@ -85,9 +85,9 @@ class OwnedPartition(PartitionOwner):
         if self.state is PartitionState.RUNNING:
             self._input.feed(partition, records)
 
-    def fed_to(self, partition: TopicPartition) -> int:
+    def read_position(self, partition: TopicPartition) -> int:
         """The offset after the last record that was fed, or from which reading began."""
-        return self._input.fed_to(partition)
+        return self._input.read_position(partition)
 
     async def close(self) -> None:
         """Close producer and store for good."""

@@ -46,11 +46,11 @@ def make_webhook_lane(
     """
     cache = OrderCache()
 
-    def share() -> float:
+    def rate_share() -> float:
         """The part of the fleet's rate that this process' partitions stand for; commands have the rest."""
         return WEBHOOKS_PART * len(membership.owned) / context.partitions
 
-    limit = RateLimit(rate, share)
+    limit = RateLimit(rate, rate_share)
     requests = RetryingRequests(limit, clock=context.steady)
 
     def make_logic(number: int, _lease: Lease | None) -> WebhookLogic:

@@ -73,7 +73,7 @@ class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     refused: list[str] | None = None
 
 
-class Wait(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class WaitStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Wait until the order has been as ``wait`` says."""
 
     wait: Expected
@@ -107,11 +107,11 @@ class End(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     books: dict[str, int | str]
 
 
-ScenarioStep: TypeAlias = EventLine | Wait | AdminCall | Pause | Webhook
+ScenarioStep: TypeAlias = EventLine | WaitStep | AdminCall | Pause | Webhook
 
 _STEP_SHAPES: Final[Mapping[str, type[ScenarioStep]]] = {
     "topic": EventLine,
-    "wait": Wait,
+    "wait": WaitStep,
     "admin": AdminCall,
     "seconds": Pause,
     "webhook": Webhook,

@@ -16,7 +16,7 @@ from orderflow.demonstration.scenario import (
     Pause,
     Scenario,
     ScenarioStep,
-    Wait,
+    WaitStep,
     Webhook,
     available,
     load,
@@ -123,5 +123,5 @@ def _step(step: ScenarioStep) -> Text | None:
             return Text(say, style="cyan")
         case Webhook(webhook=event):
             return Text(f"Digital River's webhook delivers {event.get('type', '?')}", style="cyan")
-        case Wait():
+        case WaitStep():
             return None

@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaConsumer
 from orderflow.demonstration.environment import PARTITIONS, WEBHOOK_TOKEN, DemoEnvironment
 from orderflow.demonstration.expectations import ObservedOrder, book_differences, differences
 from orderflow.demonstration.failure import DemoFailed
-from orderflow.demonstration.scenario import AdminCall, Expected, Pause, Scenario, ScenarioStep, Wait, Webhook
+from orderflow.demonstration.scenario import AdminCall, Expected, Pause, Scenario, ScenarioStep, WaitStep, Webhook
 from orderflow.demonstration.shop import catalogue
 from orderflow.demonstration.watch import ObservedChange, ObservedRefusal, OrderWatch, follow, poll
 from orderflow.digitalriver.signature import SIGNATURE_HEADER, sign
@@ -56,7 +56,7 @@ class ScenarioRunner:
         for number, step in enumerate(scenario.steps, 2):
             progress.update()
             on_event(step)
-            if isinstance(step, Wait):
+            if isinstance(step, WaitStep):
                 await self._until(partial(progress.missing, step.wait), f"{scenario.name}, line {number}")
             else:
                 await self._do(step)

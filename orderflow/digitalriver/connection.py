@@ -24,7 +24,7 @@ from aiohttp.connector import Connection as PooledConnection
 from multidict import CIMultiDict
 
 from consumers.provider import MayWrite
-from orderflow.digitalriver.reach import Reach
+from orderflow.digitalriver.reachability import Reachability
 from orderflow.digitalriver.sockets import USER_TIMEOUT, discard, socket_factory
 from statemachine.errors import Denied, DigitalRiverError, OffContract, Throttled, TransportFailure, Unavailable
 
@@ -135,7 +135,7 @@ class Connection:
         }
         self._session: aiohttp.ClientSession | None = None
         #: Whether Digital River answers to this process.
-        self.reach = Reach()
+        self.reachability = Reachability()
 
     async def open(self) -> None:
         """Make the pool; no connection is made before the first request."""
@@ -193,7 +193,7 @@ class Connection:
         if session is None:
             raise TransportFailure(f"{route}: the client is closed", sent=False)
         gate = WriteGate(may_write)
-        began = self.reach.clock()
+        began = self.reachability.clock()
         headers = CIMultiDict({"upstream-id": str(uuid.uuid4())})
         if body is not None:
             headers[hdrs.CONTENT_TYPE] = "application/json"
@@ -210,13 +210,13 @@ class Connection:
                 content = await response.read()  # always whole, so that the connection can be used again
                 gate.answered = True
                 answer = _judge(route, response, content)
-            self.reach.answered(route)
+            self.reachability.answered(route)
             return answer
         except (DigitalRiverError, aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             if gate.error is not None:
                 raise gate.error from None
             failure = error if isinstance(error, DigitalRiverError) else _transport_failure(route, gate, error)
-            self.reach.failed(failure, began)
+            self.reachability.failed(failure, began)
             raise failure from None
         finally:
             gate.give_up()

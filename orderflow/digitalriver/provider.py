@@ -1,7 +1,7 @@
 """``DigitalRiverProvider``: commands become HTTP requests, answers become outcomes.
 
 Each writing request goes out once. Digital River has no idempotency key, so whatever left an outcome open is looked up
-(``looking.py``) before the command lane calls again. Nothing here retries, waits for a rate or remembers an order.
+(``lookups.py``) before the command lane calls again. Nothing here retries, waits for a rate or remembers an order.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 from consumers.provider import MayWrite, SkuAnswer
 from orderflow.digitalriver import reading, webhook, wire, writing
 from orderflow.digitalriver.connection import REQUEST_TIMEOUT_SECONDS, Answer, Connection
-from orderflow.digitalriver.looking import Finder
+from orderflow.digitalriver.lookups import Finder
 from statemachine.errors import (
     DecodeError,
     Denied,
@@ -127,7 +127,7 @@ class DigitalRiverProvider:
     @property
     def problem(self) -> str | None:
         """Why calls of this process bring nothing, in a line; None while Digital River answers."""
-        return self._connection.reach.problem
+        return self._connection.reachability.problem
 
     async def open(self) -> None:
         """Make the connection pool; nothing is sent to Digital River yet."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
-from orderflow.process.door import Bounds, serving
+from orderflow.process.http_listener import Bounds, serving
 from statemachine.errors import ConfigError
 
 #: A few probes and a scrape: no more connections than that may take file descriptors from Kafka.

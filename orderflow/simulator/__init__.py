@@ -2,7 +2,7 @@
 
 For the demo, the tests and development; Digital River itself can no longer be asked. Each module says where a behaviour is
 documented and where it is an assumption. Resources are synchronous functions over one ``World``; HTTP, faults and the key are
-in ``front.py``, time is in ``clock.py``. A new resource is one module with a ``ROUTES`` table, named in ``server.py``.
+in ``gateway.py``, time is in ``clock.py``. A new resource is one module with a ``ROUTES`` table, named in ``server.py``.
 """
 
 from orderflow.simulator.server import Served, make_simulator, run_simulator, serve_simulator

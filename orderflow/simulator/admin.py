@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from orderflow.simulator.books import books
-from orderflow.simulator.front import ADMIN_PREFIX, Front, answer_of
+from orderflow.simulator.gateway import ADMIN_PREFIX, Gateway, answer_of
 from orderflow.simulator.resources import disputes, orders, refunds
 from orderflow.simulator.resources.rendering import source_json
 from orderflow.simulator.state import listing
@@ -65,9 +65,9 @@ class _Method(msgspec.Struct, forbid_unknown_fields=True):
 class Admin:
     """The handlers of ``/_admin``."""
 
-    def __init__(self, front: Front, sender: WebhookSender | None) -> None:
-        self._front = front
-        self._world = front.world
+    def __init__(self, gateway: Gateway, sender: WebhookSender | None) -> None:
+        self._gateway = gateway
+        self._world = gateway.world
         self._sender = sender
 
     def add_to(self, app: web.Application) -> None:
@@ -95,16 +95,16 @@ class Admin:
 
     async def show_faults(self, _: web.Request) -> web.Response:
         """The faults as they are."""
-        return answer_of(msgspec.to_builtins(self._front.faults), 200)
+        return answer_of(msgspec.to_builtins(self._gateway.faults), 200)
 
     async def set_faults(self, request: web.Request) -> web.Response:
         """Change the named faults; the others stay."""
         try:
-            self._front.faults = self._front.faults.merged(await request.read())
+            self._gateway.faults = self._gateway.faults.merged(await request.read())
         except msgspec.DecodeError as error:
             return _bad(str(error))
         if self._sender is not None:
-            self._sender.faults = self._front.faults
+            self._sender.faults = self._gateway.faults
         return await self.show_faults(request)
 
     async def show_clock(self, _: web.Request) -> web.Response:
@@ -124,7 +124,7 @@ class Admin:
 
     async def show_gates(self, _: web.Request) -> web.Response:
         """How many requests wait at each gate."""
-        return answer_of({"waiting": self._front.gates.waiting()}, 200)
+        return answer_of({"waiting": self._gateway.gates.waiting()}, 200)
 
     async def shut_gate(self, request: web.Request) -> web.Response:
         """Hold requests of one method and path prefix, ``before`` or ``after`` their effect."""
@@ -132,7 +132,7 @@ class Admin:
             shut = msgspec.json.decode(await request.read(), type=_Shut)
         except msgspec.DecodeError as error:
             return _bad(str(error))
-        return answer_of({"gate": self._front.gates.shut(shut.method, shut.path, shut.point)}, 201)
+        return answer_of({"gate": self._gateway.gates.shut(shut.method, shut.path, shut.point)}, 201)
 
     async def open_gates(self, request: web.Request) -> web.Response:
         """Open one gate, or all."""
@@ -141,7 +141,7 @@ class Admin:
             name = msgspec.json.decode(content, type=_Open).gate if content else None
         except msgspec.DecodeError as error:
             return _bad(str(error))
-        return answer_of({"released": self._front.gates.open(name)}, 200)
+        return answer_of({"released": self._gateway.gates.open(name)}, 200)
 
     async def review(self, request: web.Request) -> web.Response:
         """The fraud review decides now."""

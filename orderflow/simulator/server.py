@@ -11,9 +11,9 @@ from typing import Final
 
 from aiohttp import web
 
-from orderflow.process.door import Bounds, serving
+from orderflow.process.http_listener import Bounds, serving
 from orderflow.simulator.admin import Admin
-from orderflow.simulator.front import Front
+from orderflow.simulator.gateway import Gateway
 from orderflow.simulator.resources import catalogue, checkouts, events, fulfillments, orders, refunds, returns, sources
 from orderflow.simulator.state.options import SimulatorOptions
 from orderflow.simulator.state.world import World
@@ -41,15 +41,15 @@ BOUNDS: Final = Bounds(4096)
 def make_simulator(options: SimulatorOptions) -> web.Application:
     """The application of one simulator with a world of its own."""
     world = World(options)
-    front = Front(world)
-    app = web.Application(middlewares=[front.errors], client_max_size=BODY_BYTES_MAX)
+    gateway = Gateway(world)
+    app = web.Application(middlewares=[gateway.errors], client_max_size=BODY_BYTES_MAX)
     for route in ROUTES:
-        app.router.add_route(route.method, route.path, front.serve(route))
+        app.router.add_route(route.method, route.path, gateway.serve(route))
     sender = WebhookSender(world, options.webhook_url) if options.webhook_url is not None else None
-    Admin(front, sender).add_to(app)
+    Admin(gateway, sender).add_to(app)
 
     async def release(_: web.Application) -> None:
-        front.release()
+        gateway.release()
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
         if sender is not None:
@@ -57,7 +57,7 @@ def make_simulator(options: SimulatorOptions) -> web.Application:
         world.clock.start()
         yield
         world.clock.stop()
-        front.gates.open()
+        gateway.gates.open()
         if sender is not None:
             await sender.close()
 

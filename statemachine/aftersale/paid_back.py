@@ -46,21 +46,21 @@ _ABOVE: Final = "more went back than was captured: "
 _NOT_KNOWN: Final = "more was paid back at Digital River than the refunds known here: "
 
 
-def compare_refunded(draft: Draft, told: int) -> None:
-    """Compare ``told``, the refunded amount of Digital River's order, with the known refunds; call a person about a difference.
+def compare_refunded(draft: Draft, reported: int) -> None:
+    """Compare ``reported``, the refunded amount of Digital River's order, with the known refunds; call a person if they differ.
 
     It is kept only while it is more than what is known to be paid, so that reports in any order give the same bytes. A pending
     refund explains the difference for as long as it does not fail.
     """
     order = draft.order
-    told, slack = max(told, order.remote_refunded), len(order.lines)
+    reported, slack = max(reported, order.remote_refunded), len(order.lines)
     known = sum(refund.taken for refund in order.refunds if is_live(refund)) + order.amounts.charged_back
     paid = sum(refund.taken for refund in order.refunds if refund.state == "succeeded") + order.amounts.charged_back
-    kept = told if told > paid + slack else 0
+    kept = reported if reported > paid + slack else 0
     if kept != order.remote_refunded:
         draft.put(remote_refunded=kept)
-    currency, unexplained = order.amounts.currency, told > known + slack
-    figures = f"{format_money(told, currency)} of {format_money(known, currency)}" if unexplained else None
+    currency, unexplained = order.amounts.currency, reported > known + slack
+    figures = f"{format_money(reported, currency)} of {format_money(known, currency)}" if unexplained else None
     draft.settle_attention(_NOT_KNOWN, figures)
 
 

@@ -190,10 +190,10 @@ def _joined(draft: Draft, mine: Refund, reported: Refund) -> Refund:
     kept = [refund for refund in draft.order.refunds if refund is not mine and refund is not reported]
     draft.put(refunds=tuple(sorted([*kept, one], key=lambda refund: refund.refund_id)))
     for reason, again in ((_failed(reported), _failed(one)), (_overdue(reported), _overdue(one))):
-        for told in draft.order.attention:
-            if told.startswith(reason):
+        for entry in draft.order.attention:
+            if entry.startswith(reason):
                 draft.clear_attention(reason)
-                draft.call_attention(again + told.removeprefix(reason))
+                draft.call_attention(again + entry.removeprefix(reason))
     return one
 
 
@@ -241,9 +241,9 @@ def _ask_refund(step: RefundStep) -> None:
 def _take_report(step: RefundStep) -> None:
     remote, refund, order = step.remote, step.refund, step.draft.order
     assert remote is not None  # the trigger is a report
-    told = {item.item_id: item.amount for item in remote.items}
+    by_item = {item.item_id: item.amount for item in remote.items}
     if step.state == "succeeded":
-        told |= {item.item_id: item.refunded for item in remote.items if item.refunded}
+        by_item |= {item.item_id: item.refunded for item in remote.items if item.refunded}
     # A refund by items has no amount of its own.
     over = remote.amount if remote.amount is not None else sum(item.amount for item in remote.items) or None
     paid = remote.refunded or sum(item.refunded for item in remote.items)
@@ -258,25 +258,25 @@ def _take_report(step: RefundStep) -> None:
         refund,
         amount=refund.amount if amount is None else amount,
         taken=refund.taken if amount is None else amount,
-        units=_told_units(order, refund, remote, told),
+        units=_reported_units(order, refund, remote, by_item),
         mark=mark_of(remote.dr_refund_id),
         part=refund.part or remote.kind,
     )
     step.draft.clear_attention(_overdue(refund))
 
 
-def _told_units(
-    order: Order, refund: Refund, remote: RemoteRefund, told: dict[RemoteItemId, int]
+def _reported_units(
+    order: Order, refund: Refund, remote: RemoteRefund, by_item: dict[RemoteItemId, int]
 ) -> tuple[RefundUnits, ...]:
     """The requested units of each line with Digital River's amounts; its own units when no lines were requested."""
     line_of = {item.item_id: item.line for item in order.items}
     if refund.units:
         amounts = Counter[LineId]()
-        for line, amount in [(line_of[item_id], amount) for item_id, amount in told.items() if item_id in line_of]:
+        for line, amount in [(line_of[item_id], amount) for item_id, amount in by_item.items() if item_id in line_of]:
             amounts[line] += amount
         return tuple(replace(units, amount=amounts[units.line] or units.amount) for units in refund.units)
     return tuple(
-        RefundUnits(line_of[item.item_id], item.quantity, told[item.item_id])
+        RefundUnits(line_of[item.item_id], item.quantity, by_item[item.item_id])
         for item in remote.items
         if item.item_id in line_of and (item.quantity or item.amount)
     )

@@ -246,8 +246,8 @@ def _take_report(step: ReturnStep) -> None:
         for item in remote.items
         if item.item_id in line_of
     )
-    told = {mark_of(one) for one in remote.dr_refund_ids} | marks_in(returned.refunds)
-    step.returned = replace(returned, remote_id=remote.dr_return_id, units=units, refunds=b"".join(sorted(told)))
+    known = {mark_of(one) for one in remote.dr_refund_ids} | marks_in(returned.refunds)
+    step.returned = replace(returned, remote_id=remote.dr_return_id, units=units, refunds=b"".join(sorted(known)))
     draft.clear_attention(_overdue(returned))
 
 

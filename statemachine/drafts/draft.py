@@ -103,13 +103,13 @@ class Draft:
 
         When the list is full the oldest stay, because they name the first cause, and the newest; one says that some are left out.
         """
-        told = self.order.attention
-        if reason in told:
+        reasons = self.order.attention
+        if reason in reasons:
             return
-        if len(told) >= self.policy.attention_max:
-            kept = tuple([one for one in told if one != LEFT_OUT][: max(self.policy.attention_max - 2, 0)])
-            told = (*kept, LEFT_OUT)
-        self.put(attention=(*told, reason))
+        if len(reasons) >= self.policy.attention_max:
+            kept = tuple([one for one in reasons if one != LEFT_OUT][: max(self.policy.attention_max - 2, 0)])
+            reasons = (*kept, LEFT_OUT)
+        self.put(attention=(*reasons, reason))
 
     def clear_attention(self, start: str) -> None:
         """Drop the reasons that begin with ``start``: they are settled."""

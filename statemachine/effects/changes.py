@@ -18,7 +18,6 @@ from statemachine.messages.ids import LineId, OrderId
 from statemachine.messages.money import format_money
 from statemachine.order.amounts import AmountsText, amounts_text
 from statemachine.order.decision import StateChange
-from statemachine.order.kept import ReturnView, refund_text
 from statemachine.order.order import (
     Document,
     Line,
@@ -29,6 +28,7 @@ from statemachine.order.order import (
     Shipment,
     State,
 )
+from statemachine.order.snapshot_parts import ReturnView, refund_text
 
 Unset = msgspec.UnsetType
 UNSET: Final = msgspec.UNSET

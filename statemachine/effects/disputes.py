@@ -21,18 +21,18 @@ RESOLVED: Final = "order.dispute.resolved"
 def follow_dispute(draft: Draft, remote: RemoteOrder) -> bool:
     """Whether the report is about a dispute; sets its trigger, unless the report is an old one."""
     data, order = draft.event.data, draft.order
-    told = data.created if isinstance(data, Fact) else None
+    reported_at = data.created if isinstance(data, Fact) else None
     if isinstance(data, Fact) and data.type == RESOLVED:
-        draft.put(dispute_ended=_later(order.dispute_ended, told))
+        draft.put(dispute_ended=_later(order.dispute_ended, reported_at))
         # Their clock counts seconds: an end within the second of the begin is the end of this dispute.
-        if told is None or order.dispute_began is None or told >= order.dispute_began:
+        if reported_at is None or order.dispute_began is None or reported_at >= order.dispute_began:
             draft.follow = "dispute.ended"
         return True
     if remote.state != "dispute":
         return False
-    if told is not None and order.dispute_ended is not None and told <= order.dispute_ended:
+    if reported_at is not None and order.dispute_ended is not None and reported_at <= order.dispute_ended:
         return True  # its end was reported first
-    draft.put(dispute_began=_later(order.dispute_began, told))
+    draft.put(dispute_began=_later(order.dispute_began, reported_at))
     draft.follow = "remote.dispute"
     return True
 

@@ -52,8 +52,8 @@ def take_cart(draft: Draft) -> None:
     if not draft.order.lines:  # the first cart: nothing stands yet
         draft.order = replace(draft.order, lines=lines, amounts=Amounts(cart.currency))
         return
-    told = any(reason.startswith((CONTRADICTION, MONEY_KEPT)) for reason in draft.order.attention)
-    if told or charges.is_money_there(draft.order):
+    contradicted = any(reason.startswith((CONTRADICTION, MONEY_KEPT)) for reason in draft.order.attention)
+    if contradicted or charges.is_money_there(draft.order):
         draft.clear_attention(CONTRADICTION)
         draft.clear_attention(MONEY_KEPT)
         draft.call_attention(charges.EARLIER_ORDER)  # the order forgets everything else about it
@@ -168,8 +168,8 @@ def ask_refresh_order(draft: Draft) -> None:
 def ask_ship(draft: Draft) -> None:
     """Have the shipped units captured; they are in flight until Digital River confirms."""
     data = draft.data_as(Shipped)
-    told = data.tracking
-    tracking = None if told is None else Tracking(company=told.company, number=told.number, url=told.url)
+    given = data.tracking
+    tracking = None if given is None else Tracking(company=given.company, number=given.number, url=given.url)
     _ask_fulfillment(draft, cancel=False, shipment_id=data.shipment_id, tracking=tracking)
 
 

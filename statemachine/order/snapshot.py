@@ -15,21 +15,6 @@ import msgspec
 from statemachine.errors import ConfigError, InvariantBroken
 from statemachine.messages.ids import FulfillmentId, OrderId, RemoteId
 from statemachine.order.amounts import AmountsText, amounts_of, amounts_text
-from statemachine.order.kept import (
-    ParkedRecord,
-    ParkedView,
-    RefundRecord,
-    RefundText,
-    ReturnRecord,
-    ReturnView,
-    kept_parked,
-    kept_refunds,
-    kept_returns,
-    parked_of,
-    refund_text,
-    refunds_of,
-    returns_of,
-)
 from statemachine.order.order import (
     DEFINITION,
     Charge,
@@ -43,6 +28,21 @@ from statemachine.order.order import (
     RemoteIds,
     Shipment,
     State,
+)
+from statemachine.order.snapshot_parts import (
+    ParkedRecord,
+    ParkedView,
+    RefundRecord,
+    RefundText,
+    ReturnRecord,
+    ReturnView,
+    parked_of,
+    parked_records,
+    refund_records,
+    refund_text,
+    refunds_of,
+    return_records,
+    returns_of,
 )
 from statemachine.order.upgrades import UPGRADES
 
@@ -130,7 +130,7 @@ def encode_snapshot(order: Order) -> bytes:
                 order.seen,
                 order.facts,
                 order.commands,
-                kept_parked(order.parked),
+                parked_records(order.parked),
                 order.items,
                 order.charges,
                 order.voids,
@@ -143,8 +143,8 @@ def encode_snapshot(order: Order) -> bytes:
                 order.reviewed,
                 order.payment_failed,
                 order.reauth_failed,
-                kept_refunds(order.refunds),
-                kept_returns(order.returns),
+                refund_records(order.refunds),
+                return_records(order.returns),
                 order.disputed_from,
                 order.dispute_began,
                 order.dispute_ended,

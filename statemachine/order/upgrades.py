@@ -30,7 +30,7 @@ def _expiring_at_rest(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "definition": 3, "deadlines": deadlines}
 
 
-def _told_prices(document: dict[str, Any]) -> dict[str, Any]:
+def _unreported_prices(document: dict[str, Any]) -> dict[str, Any]:
     """Definition 2 wrote 0 for a price that Digital River did not report; now it is null."""
     internal = dict(document.get("internal", {}))
     if "items" in internal:
@@ -40,4 +40,4 @@ def _told_prices(document: dict[str, Any]) -> dict[str, Any]:
 
 
 #: Definition -> the upgrade of its documents to the next one.
-UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _followed_disputes, 2: _told_prices}
+UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _followed_disputes, 2: _unreported_prices}

@@ -14,7 +14,7 @@ from producers import encoding
 from statemachine import sku
 from statemachine.effects import changes
 from statemachine.messages import events
-from statemachine.order import kept, snapshot
+from statemachine.order import snapshot, snapshot_parts
 from tests.architecture.sources import ROOT
 
 _TABLE: Final = re.compile(r"^\| (\w+) \| .*\|\n\|---\|---\|\n((?:\| `.*\|\n)+)", re.MULTILINE)
@@ -28,7 +28,7 @@ _RENAMED: Final[dict[str, type[msgspec.Struct]]] = {
     "EventRefused": encoding._EventRefused,
 }
 #: A snapshot shows refunds without the token: the row of ``refunds`` says so.
-_SUBSETS: Final[dict[type[msgspec.Struct], type[msgspec.Struct]]] = {kept.RefundText: changes.RefundChange}
+_SUBSETS: Final[dict[type[msgspec.Struct], type[msgspec.Struct]]] = {snapshot_parts.RefundText: changes.RefundChange}
 _INTERNAL: Final = (snapshot._Internal, sku._Internal)
 
 

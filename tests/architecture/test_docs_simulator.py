@@ -33,23 +33,23 @@ def test_the_page_names_every_method_and_card() -> None:
 
 def test_the_page_names_every_magic_last_name() -> None:
     """Each of them, by the method that it is magic for."""
-    told = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", _section("Magic last names"), re.MULTILINE)
-    assert sorted(told) == sorted((family, name) for family, names in LAST_NAMES.items() for name in names)
+    documented = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", _section("Magic last names"), re.MULTILINE)
+    assert sorted(documented) == sorted((family, name) for family, names in LAST_NAMES.items() for name in names)
 
 
 def test_the_page_names_every_admin_path() -> None:
     """What people outside can do is what is served."""
-    told = set(re.findall(r"^\| `(?:GET|POST) (/_admin/[^`]*)` \|", _section("The admin API"), re.MULTILINE))
+    documented = set(re.findall(r"^\| `(?:GET|POST) (/_admin/[^`]*)` \|", _section("The admin API"), re.MULTILINE))
     served = {
         resource.canonical
         for resource in make_simulator(SimulatorOptions()).router.resources()
         if resource.canonical.startswith("/_admin")
     }
-    assert told == served
+    assert documented == served
 
 
 def test_the_page_names_every_fault_with_its_default() -> None:
     """A fault that nobody knows of shows nothing."""
-    told = dict(re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", _section("Faults"), re.MULTILINE))
+    documented = dict(re.findall(r"^\| `(\w+)` \| `([^`]*)` \|", _section("Faults"), re.MULTILINE))
     faults = msgspec.to_builtins(Faults())
-    assert {name: msgspec.json.decode(text) for name, text in told.items()} == faults
+    assert {name: msgspec.json.decode(text) for name, text in documented.items()} == faults

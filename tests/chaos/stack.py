@@ -46,7 +46,7 @@ class Stack:
         """A worker process with these lanes; ``given`` is its fault or mutant."""
         worker = await WorkerProcess.start(MAIN, {"lanes": list(lanes), **given}, _environment(self.settings))
         self.workers.append(worker)
-        await worker.said("ready")
+        await worker.line_with("ready")
         return worker
 
     def fault(self, at: str, kind: str, *, after: int = 1, group: str = "") -> Json:
@@ -136,10 +136,10 @@ class Stack:
                 continue
             amounts = order["amounts"]
             assert isinstance(amounts, dict)
-            told = {name: amounts[name] for name in ("captured", "cancelled", "refunded")}
-            kept = {name: book[name] for name in told}
-            if told != kept:
-                found.append(f"{order_id}: orders say {told}, the books {kept}")
+            reported = {name: amounts[name] for name in ("captured", "cancelled", "refunded")}
+            kept = {name: book[name] for name in reported}
+            if reported != kept:
+                found.append(f"{order_id}: orders say {reported}, the books {kept}")
             ids = order["digital_river"]
             assert isinstance(ids, dict)
             wanted = (1 if ids.get("order_id") else 0, shipments)  # a cancel may come before the placement

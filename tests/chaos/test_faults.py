@@ -45,7 +45,7 @@ async def _hit(
     await _bought(running, load)
     running.strike()
     await running.send(load.shipping)
-    await victim.said("hit")
+    await victim.line_with("hit")
     await running.start(lanes, **more)
     if fault["signal"] == STOP:
         await asyncio.sleep(FROZEN_SECONDS)
@@ -160,7 +160,7 @@ async def test_the_lease_is_what_keeps_a_woken_worker_from_doubling_a_capture(
         await _bought(running, load)
         running.strike()
         await running.send(parcels)
-        await victim.said("hit")
+        await victim.line_with("hit")
         await running.start(("commands",))
         async with asyncio.timeout(SECONDS):
             while min(await _captures(running, parcels)) < 1:  # noqa: ASYNC110  # not announced

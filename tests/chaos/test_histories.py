@@ -90,7 +90,7 @@ async def test_a_thousand_histories_with_a_fault_end_as_they_did(
         await running.start()
         running.strike()
         sending = asyncio.create_task(running.send(lines))
-        await victim.said("hit")
+        await victim.line_with("hit")
         await asyncio.gather(sending, asyncio.sleep(FROZEN_SECONDS))
         victim.send(signal.SIGCONT)
         await running.start()

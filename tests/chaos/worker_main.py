@@ -39,7 +39,7 @@ def _switch_off(mutant: str) -> None:
 
 
 #: What is reported of a partition of any lane.
-_REPORTED = ("state", "hungry", "problem", "counters")
+_REPORTED = ("state", "accepts_records", "problem", "counters")
 
 
 def _report_on_request(worker: Worker) -> None:

@@ -73,7 +73,7 @@ def test_the_price_of_a_line_is_that_of_one_piece() -> None:
         ({}, False),
     ],
 )
-def test_books_that_differ_are_told(books: dict[str, dict[str, object]], agree: bool) -> None:
+def test_books_that_differ_are_reported(books: dict[str, dict[str, object]], agree: bool) -> None:
     """The line about the books is a comparison, not a decoration."""
     watch = OrderWatch()
     amounts = {"total": "2.50", "captured": "2.50", "cancelled": "0.00", "refunded": "0.00"}
@@ -83,29 +83,33 @@ def test_books_that_differ_are_told(books: dict[str, dict[str, object]], agree: 
 
 def test_the_list_names_every_scenario(orderflow: Command) -> None:
     """A story that is not named is never played."""
-    told = orderflow("demo", "--list")
-    assert told.exit_code == 0
-    assert {line.split()[0] for line in told.stdout.splitlines() if line.strip()} >= {path.stem for path in available()}
-    assert "the happy path" in told.stdout
+    result = orderflow("demo", "--list")
+    assert result.exit_code == 0
+    assert {line.split()[0] for line in result.stdout.splitlines() if line.strip()} >= {
+        path.stem for path in available()
+    }
+    assert "the happy path" in result.stdout
 
 
-def test_a_scenario_is_told_as_it_goes(orderflow: Command) -> None:
+def test_a_scenario_is_reported_as_it_goes(orderflow: Command) -> None:
     """Who did what, where the order went, and that the end was the right one."""
-    told = orderflow("demo", "--scenario", "card-declined")
-    assert (told.exit_code, told.stderr) == (0, "")
-    assert re.search(r"storefront sends order\.placed.*\n.* storefront +order\.placed +placing", told.stdout)
-    assert re.search(r"Digital River +order_declined +declined +payment failed, problem failed-request", told.stdout)
-    assert "Ended as expected: declined, after 6 changes without a gap. Digital River's books: orders 0" in told.stdout
-
-
-def test_a_refusal_and_a_loss_are_told_where_they_happen(orderflow: Command) -> None:
-    """A refusal has its time and its place between the steps; the end says what the bank took back."""
-    told = orderflow("demo", "--scenario", "chargeback-in-part").stdout
-    assert re.search(
-        r"sends order\.refund_requested\n *[\d.]+ s +refused: order\.refund_requested: the request exceeds", told
+    result = orderflow("demo", "--scenario", "card-declined")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert re.search(r"storefront sends order\.placed.*\n.* storefront +order\.placed +placing", result.stdout)
+    assert re.search(r"Digital River +order_declined +declined +payment failed, problem failed-request", result.stdout)
+    assert (
+        "Ended as expected: declined, after 6 changes without a gap. Digital River's books: orders 0" in result.stdout
     )
-    assert re.search(r"order\.chargeback +· +charged back 40\.00\n", told)
-    assert "Ended as expected: complete, charged back 40.00, after 17 changes" in told
+
+
+def test_a_refusal_and_a_loss_are_reported_where_they_happen(orderflow: Command) -> None:
+    """A refusal has its time and its place between the steps; the end says what the bank took back."""
+    result = orderflow("demo", "--scenario", "chargeback-in-part").stdout
+    assert re.search(
+        r"sends order\.refund_requested\n *[\d.]+ s +refused: order\.refund_requested: the request exceeds", result
+    )
+    assert re.search(r"order\.chargeback +· +charged back 40\.00\n", result)
+    assert "Ended as expected: complete, charged back 40.00, after 17 changes" in result
 
 
 @pytest.mark.parametrize("columns", ["80", "100"])
@@ -126,10 +130,10 @@ def test_an_end_that_differs_fails_and_is_named(
     [path] = (path for path in available() if path.stem == "abandoned")
     wrong = tmp_path / "wrong.jsonl"
     wrong.write_text(path.read_text().replace('"checkouts": 1', '"checkouts": 2'))
-    told = orderflow("demo", "--scenario", str(wrong))
-    assert told.exit_code == 1
+    result = orderflow("demo", "--scenario", str(wrong))
+    assert result.exit_code == 1
     assert (
-        told.stderr
+        result.stderr
         == "orderflow: wrong did not end as expected: books.checkouts is 1, expected 2, still so after 3 s\n"
     )
 
@@ -146,10 +150,10 @@ def test_a_scenario_that_is_not_there_is_an_error_in_one_line(
     orderflow: Command, line: str, says: str, code: int
 ) -> None:
     """A slip of the pen is no traceback."""
-    told = orderflow("demo", "--scenario", line)
-    assert told.exit_code == code
-    assert told.stderr.startswith(f"orderflow: {says}")
-    assert told.stderr.count("\n") == 1
+    result = orderflow("demo", "--scenario", line)
+    assert result.exit_code == code
+    assert result.stderr.startswith(f"orderflow: {says}")
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -165,5 +169,5 @@ def test_a_scenario_that_is_not_there_is_an_error_in_one_line(
 )
 def test_what_does_not_go_together_is_refused(orderflow: Command, words: tuple[str, ...], says: str) -> None:
     """An option is obeyed or refused, never ignored."""
-    told = orderflow("demo", *words)
-    assert (told.exit_code, told.stderr) == (2, f"orderflow: {says} (see orderflow demo --help)\n")
+    result = orderflow("demo", *words)
+    assert (result.exit_code, result.stderr) == (2, f"orderflow: {says} (see orderflow demo --help)\n")

@@ -131,8 +131,8 @@ def test_bad_lines_are_reported_by_number_and_the_others_sent(orderflow: Command
     )
     result = orderflow("events", "send", "-", stdin=lines)
     assert result.exit_code == 1
-    told = [line for line in result.stderr.splitlines() if line.startswith("line ")]
-    assert [line.split(":")[0] for line in told] == ["line 1", "line 3", "line 4", "line 5", "line 6", "line 7"]
+    reported = [line for line in result.stderr.splitlines() if line.startswith("line ")]
+    assert [line.split(":")[0] for line in reported] == ["line 1", "line 3", "line 4", "line 5", "line 6", "line 7"]
     assert "2 sent, 6 refused" in result.stderr
     records = _read(embedded, f"{prefix}order-events")
     assert [json.loads(record.value)["n"] for record in records] == [1, 2]
@@ -167,10 +167,10 @@ def test_list_shows_the_newest_snapshot_of_each_order(orderflow: Command, embedd
 def test_show_tells_what_a_person_needs(orderflow: Command, embedded: str, prefix: str) -> None:
     """Money, lines, shipments, deadlines and reasons for attention are there, for people and as JSON."""
     _write_orders(embedded, prefix, _order("A-1", attention=("goods may be gone",)))
-    told = orderflow("orders", "show", "A-1")
-    assert told.exit_code == 0, told.stderr
+    reported = orderflow("orders", "show", "A-1")
+    assert reported.exit_code == 0, reported.stderr
     for text in ("submitted", "3300 JPY", "sku-1", "ful_1", "overdue", "2031-03-04 10:11:12", "goods may be gone"):
-        assert text in told.stdout
+        assert text in reported.stdout
     assert json.loads(orderflow("orders", "show", "A-1", "--json").stdout)["order_id"] == "A-1"
 
 
@@ -181,7 +181,7 @@ def test_an_unknown_order_is_not_found(orderflow: Command) -> None:
     assert result.stderr == "orderflow: there is no order nobody\n"
 
 
-def test_a_missing_topic_is_told_at_once(orderflow: Command, prefix: str, tmp_path: Path) -> None:
+def test_a_missing_topic_is_reported_at_once(orderflow: Command, prefix: str, tmp_path: Path) -> None:
     """The line says what makes it; nothing waits for a topic that will not come."""
     orderflow.set(topic_prefix=f"{prefix}other.")
     file = tmp_path / "events.jsonl"
@@ -191,7 +191,7 @@ def test_a_missing_topic_is_told_at_once(orderflow: Command, prefix: str, tmp_pa
     assert f"line 1: topic {prefix}other.checkout-events does not exist; run `orderflow topics create`" in result.stderr
 
 
-def test_a_record_that_is_no_snapshot_is_told_and_left_out(orderflow: Command, embedded: str, prefix: str) -> None:
+def test_a_record_that_is_no_snapshot_is_reported_and_left_out(orderflow: Command, embedded: str, prefix: str) -> None:
     """The table is shown all the same."""
 
     async def spoil() -> None:

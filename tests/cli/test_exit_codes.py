@@ -185,7 +185,7 @@ def test_a_full_disk_is_one_line_and_exit_code_1(words: tuple[str, ...]) -> None
     assert (ended.returncode, ended.stderr) == (1, said)
 
 
-def test_a_wrong_line_of_the_file_of_settings_is_told_once(
+def test_a_wrong_line_of_the_file_of_settings_is_reported_once(
     orderflow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The file is read once, not once for each setting."""
@@ -218,15 +218,15 @@ def test_a_mark_at_the_begin_of_the_file_of_settings_is_none_of_it(
 @pytest.mark.parametrize("url", ["foo", "ftp://localhost/x", "http://", "localhost:8500/webhooks"])
 def test_a_simulator_refuses_what_is_no_address_for_webhooks(orderflow: Command, url: str) -> None:
     """Said at the start, not by each webhook that fails."""
-    told = orderflow("simulator", "--webhook-url", url)
-    assert told.exit_code == 2
-    assert f"{url} is not a URL that begins with http:// or https:// (see orderflow simulator --help)" in told.stderr
+    result = orderflow("simulator", "--webhook-url", url)
+    assert result.exit_code == 2
+    assert f"{url} is not a URL that begins with http:// or https:// (see orderflow simulator --help)" in result.stderr
 
 
 def test_a_host_that_is_unknown_is_named(orderflow: Command) -> None:
     """The port is not to blame."""
     orderflow.set(log_format="text")
-    told = orderflow("simulator", "--host", "nosuch.invalid", "--port", "0")
-    assert told.exit_code == 1
-    assert told.stderr.startswith("orderflow: host nosuch.invalid cannot be used: ")
-    assert told.stderr.count("\n") == 1
+    result = orderflow("simulator", "--host", "nosuch.invalid", "--port", "0")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("orderflow: host nosuch.invalid cannot be used: ")
+    assert result.stderr.count("\n") == 1

@@ -66,7 +66,7 @@ def test_the_promised_commands_exist(words: tuple[str, ...]) -> None:
     assert words in COMMANDS
 
 
-def test_a_wrong_word_is_told_in_one_line(orderflow: Command) -> None:
+def test_a_wrong_word_is_reported_in_one_line(orderflow: Command) -> None:
     """Usage errors end with exit code 2 and say where help is."""
     result = orderflow("orders", "lst")
     assert result.exit_code == 2

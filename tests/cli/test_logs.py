@@ -124,14 +124,14 @@ def test_colours_are_written_to_a_terminal_only(
 
 @pytest.mark.parametrize("words", [("worker",), ("relay", "--port", "0")], ids=" ".join)
 @pytest.mark.parametrize("style", ["json", "text"])
-def test_why_a_service_ended_is_told_in_the_format_of_its_log(
+def test_why_a_service_ended_is_reported_in_the_format_of_its_log(
     orderflow: Command, words: tuple[str, ...], style: str
 ) -> None:
     """In JSON every line is an object and the last one has the reason and the exit code; in text it is one line for a person."""
     orderflow.set(kafka_bootstrap="127.0.0.1:1", log_format=style)
-    told = orderflow(*words)
-    assert told.exit_code == 4
-    lines = told.stderr.splitlines()
+    result = orderflow(*words)
+    assert result.exit_code == 4
+    lines = result.stderr.splitlines()
     if style == "text":
         assert lines[-1].startswith("orderflow: Kafka is not reachable at 127.0.0.1:1")
         return

@@ -200,8 +200,8 @@ def test_each_step_tells_payment_amounts_attention_and_what_is_waited_for(orderf
     ]
     assert moved["waits"][0]["until"] == moved["waits"][1]["until"]
     assert (moved["amounts"]["currency"], moved["amounts"]["captured"]) == (CART["currency"], "0.00")
-    told = ("payment", "amounts", "attention", "waits")
-    assert {name: same[name] for name in told} == {name: moved[name] for name in told}
+    names = ("payment", "amounts", "attention", "waits")
+    assert {name: same[name] for name in names} == {name: moved[name] for name in names}
 
 
 def test_deadlines_fire_by_the_time_of_the_events(orderflow: Command) -> None:
@@ -214,7 +214,7 @@ def test_deadlines_fire_by_the_time_of_the_events(orderflow: Command) -> None:
     assert [command["command"] for command in steps[1]["commands"]] == ["inquire"]
 
 
-def test_what_an_order_waits_for_is_told_at_the_end(orderflow: Command) -> None:
+def test_what_an_order_waits_for_is_reported_at_the_end(orderflow: Command) -> None:
     """A person sees which answer would come next."""
     shown = orderflow("decide", "-", stdin=_line("checkout-events", "checkout.requested", CART)).stdout
     assert "A-1  checkout.requested: moved awaited -> checkout_pending; asks create_checkout" in shown
@@ -227,7 +227,7 @@ def test_the_first_event_of_an_order_has_no_state_before(orderflow: Command) -> 
     assert "A-1  order.placed: parked in awaited\n" in shown
 
 
-def test_a_line_that_is_no_record_is_told_by_number(orderflow: Command) -> None:
+def test_a_line_that_is_no_record_is_reported_by_number(orderflow: Command) -> None:
     """The others are played, and the exit code is 1."""
     result = orderflow("decide", "-", stdin="{\n" + _line("checkout-events", "checkout.requested", CART))
     assert result.exit_code == 1
@@ -242,7 +242,7 @@ def test_the_example_can_be_played(orderflow: Command) -> None:
     assert "cancelled" in result.stdout
 
 
-def test_an_event_at_the_end_of_time_is_told_and_the_others_are_played(orderflow: Command) -> None:
+def test_an_event_at_the_end_of_time_is_reported_and_the_others_are_played(orderflow: Command) -> None:
     """A deadline after it cannot be written down: so it is no time to wait from."""
     last = _line("checkout-events", "checkout.requested", CART, at="23:59:59").replace("2031-03-04", "9999-12-31")
     result = orderflow("decide", "-", "--json", stdin=last)

@@ -39,7 +39,7 @@ from consumers.ownership.store import DictStore, Overlay
 from orderflow.cli.outcome import run
 from orderflow.process import faults
 from orderflow.process.logs import ALLOWED, configure_logging
-from producers.connection import said
+from producers.connection import describe
 from producers.outbox import Outbox
 from producers.sizes import Room
 from producers.topics import Topic
@@ -341,7 +341,7 @@ async def test_a_client_of_kafka_says_what_failed_without_what_it_was_given(log:
     written = log.written()
     assert POISON not in written
     assert "Unable connect to" in written
-    assert said(KafkaError(POISON)) == "KafkaError"
+    assert describe(KafkaError(POISON)) == "KafkaError"
 
 
 _CHILD: Final = """
@@ -419,7 +419,7 @@ def test_hooks_leave_a_person_who_interrupts_alone() -> None:
         sys.excepthook, threading.excepthook, sys.unraisablehook = before
 
 
-def test_a_deep_recursion_is_told_by_its_ends() -> None:
+def test_a_deep_recursion_is_reported_by_its_ends() -> None:
     """Law: a traceback of a thousand frames is some fifty lines."""
 
     def deeper(depth: int) -> None:
@@ -429,14 +429,14 @@ def test_a_deep_recursion_is_told_by_its_ends() -> None:
 
     with pytest.raises(RecursionError) as caught:
         deeper(500)
-    told = faults.trace(caught.value)
-    assert len(told.splitlines()) < 60
-    assert " more" in told
-    assert POISON not in told
+    trace = faults.trace(caught.value)
+    assert len(trace.splitlines()) < 60
+    assert " more" in trace
+    assert POISON not in trace
 
 
 @pytest.mark.parametrize("how", ["causes", "groups"])
-def test_an_error_with_thousands_of_errors_behind_it_is_told_by_the_nearest_and_the_first(how: str) -> None:
+def test_an_error_with_thousands_of_errors_behind_it_is_reported_by_the_nearest_and_the_first(how: str) -> None:
     """Law: at most 20 causes are told, of groups in groups at most five, and the telling itself does not fail."""
     error: Exception = LookupError(POISON)
     for _ in range(3000):
@@ -450,7 +450,7 @@ def test_an_error_with_thousands_of_errors_behind_it_is_told_by_the_nearest_and_
     assert POISON not in "".join(lines)
 
 
-def test_a_wide_group_is_told_by_its_first_errors() -> None:
+def test_a_wide_group_is_reported_by_its_first_errors() -> None:
     """Law: of a group of hundreds twenty are told, and how many more there are."""
     lines = faults.trace(ExceptionGroup(POISON, [ValueError(POISON) for _ in range(300)])).splitlines()
     assert sum("ValueError" in line for line in lines) == 20
@@ -472,7 +472,7 @@ def test_a_wide_group_is_told_by_its_first_errors() -> None:
         (ModuleNotFoundError(POISON), "ModuleNotFoundError"),
     ],
 )
-def test_an_error_of_the_system_is_told_with_its_symbol_and_a_missing_module_by_name(
+def test_an_error_of_the_system_is_reported_with_its_symbol_and_a_missing_module_by_name(
     error: Exception, expected: str
 ) -> None:
     """Law: what a person needs and is no value is told: which error of the system it is, and what is not installed."""

@@ -61,15 +61,15 @@ def test_defaults_are_shown_beside_what_is_set(orderflow: Command) -> None:
     assert key.count("(the simulator's, public)") == 1
 
 
-def test_a_name_that_is_no_setting_is_told_with_the_one_that_is_meant(
+def test_a_name_that_is_no_setting_is_reported_with_the_one_that_is_meant(
     orderflow: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A slip of the pen is not obeyed, so it must not pass in silence; it is no error either."""
     orderflow.set(answer_wiat="5s")
     (tmp_path / ".env").write_text("ORDERFLOW_LOG_FORMATS=json\n")
-    told = orderflow("settings")
-    assert told.exit_code == 0
-    assert told.stderr == (
+    result = orderflow("settings")
+    assert result.exit_code == 0
+    assert result.stderr == (
         "warning: unknown setting ORDERFLOW_ANSWER_WIAT; did you mean ORDERFLOW_ANSWER_WAIT?\n"
         "warning: unknown setting ORDERFLOW_LOG_FORMATS; did you mean ORDERFLOW_LOG_FORMAT?\n"
     )
@@ -114,9 +114,9 @@ def test_public_secrets_with_a_real_account_are_warned_of(orderflow: Command, wo
         kafka_bootstrap="127.0.0.1:1", log_format="json",
     )  # fmt: skip
     assert load_settings().public_secrets == ("ORDERFLOW_WEBHOOK_TOKENS",)
-    told = orderflow(*words)
-    assert told.exit_code == 4
-    line = json.loads(told.stderr.splitlines()[0])
+    result = orderflow(*words)
+    assert result.exit_code == 4
+    line = json.loads(result.stderr.splitlines()[0])
     assert (line["event"], line["level"], line["name"]) == ("public_secrets", "warning", "ORDERFLOW_WEBHOOK_TOKENS")
     orderflow.set(webhook_tokens="mine")
     assert load_settings().public_secrets == ()
@@ -220,7 +220,7 @@ def test_a_worker_refuses_a_store_that_it_does_not_have(orderflow: Command) -> N
     assert "keeps orders in memory only" in result.stderr
 
 
-def test_all_wrong_settings_are_told_at_once(orderflow: Command) -> None:
+def test_all_wrong_settings_are_reported_at_once(orderflow: Command) -> None:
     """One run shows all that must be mended, without the values."""
     orderflow.set(store="floppy", parked_max_age="soon-geheim")
     with pytest.raises(ConfigError) as raised:

@@ -257,10 +257,10 @@ class FrameProxy:
         return answer
 
     async def _readdressed(self, frame: Frame, answer: bytes) -> bytes:
-        told = frame.read(answer)
-        assert told is not None, f"metadata of version {frame.version} cannot be read"
-        told.brokers = [
-            (node, *await self._instead_of(Address(host, port)), *more) for node, host, port, *more in told.brokers
+        metadata = frame.read(answer)
+        assert metadata is not None, f"metadata of version {frame.version} cannot be read"
+        metadata.brokers = [
+            (node, *await self._instead_of(Address(host, port)), *more) for node, host, port, *more in metadata.brokers
         ]
         header: bytes = ResponseHeader_v0.decode(answer).encode()
-        return header + bytes(told.encode())
+        return header + bytes(metadata.encode())

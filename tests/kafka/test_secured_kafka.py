@@ -40,9 +40,9 @@ async def _check(kafka: SecuredKafka, settings: dict[str, str]) -> tuple[int, st
         stderr=asyncio.subprocess.PIPE,
     )
     async with asyncio.timeout(40):
-        _, told = await process.communicate()
+        _, stderr = await process.communicate()
     assert process.returncode is not None
-    return process.returncode, told.decode()
+    return process.returncode, stderr.decode()
 
 
 async def test_a_broker_with_tls_sasl_and_client_certificates_is_worked_with(secured_kafka: SecuredKafka) -> None:
@@ -65,9 +65,9 @@ async def test_a_broker_with_tls_sasl_and_client_certificates_is_worked_with(sec
         "another security protocol": settings | {"kafka_security_protocol": "SASL_PLAINTEXT"},
     }
     for words, given in wrong.items():
-        code, told = await _check(secured_kafka, given)
-        assert code == 4, told
-        assert words in told
-        assert told.count("\n") == 1
-        assert told.startswith("orderflow: ")
-        assert PASSWORD not in told
+        code, stderr = await _check(secured_kafka, given)
+        assert code == 4, stderr
+        assert words in stderr
+        assert stderr.count("\n") == 1
+        assert stderr.startswith("orderflow: ")
+        assert PASSWORD not in stderr

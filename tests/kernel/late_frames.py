@@ -1,4 +1,4 @@
-"""What one request that arrives late does to transactions: the scenes, a writer that plays them, and a judge.
+"""What one request that arrives late does to transactions: the scenarios, a writer that runs them, and a judge.
 
 Transaction n writes records with the key ``t<n>`` and moves the group's offset to ``n * STRIDE``. The judge has a connection of
 its own and reads what a reader of committed records sees. It looks at the moment of the arrival and at the end, because a tear
@@ -26,14 +26,14 @@ from tests.kafka.frames import FrameProxy, Held, Kind
 from tests.visible import visible_ends
 
 STRIDE: Final = 10
-#: An open transaction is ended by Kafka after so long; the idle scenes wait longer.
+#: An open transaction is ended by Kafka after so long; the idle scenarios wait longer.
 TRANSACTION_TIMEOUT_MS: Final = 3000
 _IDLE_SECONDS: Final = 6.0
-#: What one step of a transaction may take; the scenes of requests that never arrive wait for it.
+#: What one step of a transaction may take; the scenarios of requests that never arrive wait for it.
 _OPERATION_SECONDS: Final = 2.5
 
 
-class Scene(NamedTuple):
+class Scenario(NamedTuple):
     """One request of a transaction is held, and arrives when the next one has got so far."""
 
     held: Kind
@@ -63,36 +63,36 @@ class Scene(NamedTuple):
         return not (self.idle or self.crash or self.given_up or opened or self.held is Kind.INIT_PRODUCER_ID)
 
 
-SCENES: Final[dict[str, Scene]] = {
-    "endtxn-between": Scene(Kind.END_TXN),
-    "endtxn-after-partitions": Scene(Kind.END_TXN, Kind.ADD_PARTITIONS),
-    "endtxn-after-produce": Scene(Kind.END_TXN, Kind.PRODUCE, tears=True),
-    "endtxn-between-produces": Scene(Kind.END_TXN, Kind.PRODUCE, large=True, tears=True),
-    "endtxn-after-group": Scene(Kind.END_TXN, Kind.ADD_OFFSETS, tears=True),
-    "endtxn-after-offsets": Scene(Kind.END_TXN, Kind.TXN_OFFSET_COMMIT),
-    "endtxn-then-crash": Scene(Kind.END_TXN, Kind.PRODUCE, crash=True, tears=True),
-    "endtxn-given-up": Scene(Kind.END_TXN, Kind.PRODUCE, given_up=True),
-    "offsets-between": Scene(Kind.TXN_OFFSET_COMMIT),
-    "offsets-then-idle": Scene(Kind.TXN_OFFSET_COMMIT, idle=True),
-    "offsets-in-the-next-before-its-own": Scene(Kind.TXN_OFFSET_COMMIT, Kind.ADD_OFFSETS),
-    "offsets-in-the-next": Scene(Kind.TXN_OFFSET_COMMIT, Kind.TXN_OFFSET_COMMIT, tears=True),
-    "offsets-given-up": Scene(Kind.TXN_OFFSET_COMMIT, Kind.TXN_OFFSET_COMMIT, given_up=True),
-    "partitions-in-the-next": Scene(Kind.ADD_PARTITIONS),
-    "partitions-then-idle": Scene(Kind.ADD_PARTITIONS, idle=True),
-    "partitions-given-up": Scene(Kind.ADD_PARTITIONS, Kind.PRODUCE, given_up=True),
-    "group-then-idle": Scene(Kind.ADD_OFFSETS, idle=True),
-    "group-given-up": Scene(Kind.ADD_OFFSETS, Kind.PRODUCE, given_up=True),
-    "produce-between": Scene(Kind.PRODUCE),
-    "produce-in-the-next": Scene(Kind.PRODUCE, Kind.ADD_PARTITIONS),
-    "produce-long-after": Scene(Kind.PRODUCE, Kind.ADD_PARTITIONS, between=7),  # Kafka remembers five batches
-    "produce-given-up": Scene(Kind.PRODUCE, Kind.ADD_PARTITIONS, given_up=True),
-    "init-in-the-next": Scene(Kind.INIT_PRODUCER_ID, Kind.PRODUCE),
+SCENARIOS: Final[dict[str, Scenario]] = {
+    "endtxn-between": Scenario(Kind.END_TXN),
+    "endtxn-after-partitions": Scenario(Kind.END_TXN, Kind.ADD_PARTITIONS),
+    "endtxn-after-produce": Scenario(Kind.END_TXN, Kind.PRODUCE, tears=True),
+    "endtxn-between-produces": Scenario(Kind.END_TXN, Kind.PRODUCE, large=True, tears=True),
+    "endtxn-after-group": Scenario(Kind.END_TXN, Kind.ADD_OFFSETS, tears=True),
+    "endtxn-after-offsets": Scenario(Kind.END_TXN, Kind.TXN_OFFSET_COMMIT),
+    "endtxn-then-crash": Scenario(Kind.END_TXN, Kind.PRODUCE, crash=True, tears=True),
+    "endtxn-given-up": Scenario(Kind.END_TXN, Kind.PRODUCE, given_up=True),
+    "offsets-between": Scenario(Kind.TXN_OFFSET_COMMIT),
+    "offsets-then-idle": Scenario(Kind.TXN_OFFSET_COMMIT, idle=True),
+    "offsets-in-the-next-before-its-own": Scenario(Kind.TXN_OFFSET_COMMIT, Kind.ADD_OFFSETS),
+    "offsets-in-the-next": Scenario(Kind.TXN_OFFSET_COMMIT, Kind.TXN_OFFSET_COMMIT, tears=True),
+    "offsets-given-up": Scenario(Kind.TXN_OFFSET_COMMIT, Kind.TXN_OFFSET_COMMIT, given_up=True),
+    "partitions-in-the-next": Scenario(Kind.ADD_PARTITIONS),
+    "partitions-then-idle": Scenario(Kind.ADD_PARTITIONS, idle=True),
+    "partitions-given-up": Scenario(Kind.ADD_PARTITIONS, Kind.PRODUCE, given_up=True),
+    "group-then-idle": Scenario(Kind.ADD_OFFSETS, idle=True),
+    "group-given-up": Scenario(Kind.ADD_OFFSETS, Kind.PRODUCE, given_up=True),
+    "produce-between": Scenario(Kind.PRODUCE),
+    "produce-in-the-next": Scenario(Kind.PRODUCE, Kind.ADD_PARTITIONS),
+    "produce-long-after": Scenario(Kind.PRODUCE, Kind.ADD_PARTITIONS, between=7),  # Kafka remembers five batches
+    "produce-given-up": Scenario(Kind.PRODUCE, Kind.ADD_PARTITIONS, given_up=True),
+    "init-in-the-next": Scenario(Kind.INIT_PRODUCER_ID, Kind.PRODUCE),
 }
 
 
 @dataclass
-class Told:
-    """What came of a scene."""
+class Findings:
+    """What came of a scenario."""
 
     #: What a reader of committed records saw that must never be; empty when every transaction was whole or absent.
     faults: list[str] = field(default_factory=list)
@@ -102,7 +102,7 @@ class Told:
     codes: list[int] = field(default_factory=list)
 
 
-class Stage:
+class ScenarioRunner:
     """A writer behind the proxy, and a judge before it."""
 
     def __init__(self, proxy: FrameProxy, bootstrap: str, name: str) -> None:
@@ -120,7 +120,7 @@ class Stage:
         #: Records by place, for each transaction that was begun.
         self._written: dict[int, Counter[str]] = {}
         self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-        self.told = Told()
+        self.findings = Findings()
 
     @property
     def producer(self) -> TransactionalProducer:
@@ -140,45 +140,45 @@ class Stage:
             await self._producer.close()
         await self._admin.close()
 
-    async def play(self, scene: Scene) -> None:
-        """Play a scene to its end; ``told`` has what came of it."""
-        if scene.given_up:
-            await self._give_up(scene)
+    async def run_scenario(self, scenario: Scenario) -> None:
+        """Run a scenario to its end; ``findings`` has what came of it."""
+        if scenario.given_up:
+            await self._give_up(scenario)
         else:
-            await self._repeat(scene)
+            await self._repeat(scenario)
         await self._look("at the end")
         offset, last = await self._offset(), max(self._written) * STRIDE
         if offset != last:
-            self.told.faults.append(f"at the end: the group is at {offset}, not {last}")
+            self.findings.faults.append(f"at the end: the group is at {offset}, not {last}")
 
-    async def _repeat(self, scene: Scene) -> None:
-        held = self._proxy.hold(scene.held, self._name)
+    async def _repeat(self, scenario: Scenario) -> None:
+        held = self._proxy.hold(scenario.held, self._name)
         await self.write(1)
-        assert held.caught.is_set(), f"no {scene.held.name} came"
-        for number in range(2, 2 + scene.between):
+        assert held.caught.is_set(), f"no {scenario.held.name} came"
+        for number in range(2, 2 + scenario.between):
             await self.write(number)
-        last = 2 + scene.between
-        if scene.before is None:
+        last = 2 + scenario.between
+        if scenario.before is None:
             await asyncio.sleep(0.5)  # all markers are written: nothing is open
             await self._arrive(held, "between")
-            await asyncio.sleep(_IDLE_SECONDS if scene.idle else 0.0)
+            await asyncio.sleep(_IDLE_SECONDS if scenario.idle else 0.0)
         else:
-            arrived = self._arrive_in_the_next(held, scene.before)
-            if scene.crash:
+            arrived = self._arrive_in_the_next(held, scenario.before)
+            if scenario.crash:
                 await self._die_at(arrived, last)
         if (await self._offset()) < last * STRIDE:
-            await self.write(last, large=scene.large)
+            await self.write(last, large=scenario.large)
 
-    async def _give_up(self, scene: Scene) -> None:
-        assert scene.before is not None
+    async def _give_up(self, scenario: Scenario) -> None:
+        assert scenario.before is not None
         await self.write(1)
-        copies = [self._proxy.hold(scene.held, self._name) for _ in range(200)]
+        copies = [self._proxy.hold(scenario.held, self._name) for _ in range(200)]
         await self.write(2, tries=1)
         self._proxy.forget()
         await self._start()
         landed = await self._offset() >= 2 * STRIDE
         await self._arrive(copies[0], "after the next init")
-        self._arrive_in_the_next([copy for copy in copies if copy.caught.is_set()][-1], scene.before)
+        self._arrive_in_the_next([copy for copy in copies if copy.caught.is_set()][-1], scenario.before)
         await self.write(3 if landed else 2)
 
     def _arrive_in_the_next(self, held: Held, before: Kind) -> asyncio.Event:
@@ -226,7 +226,7 @@ class Stage:
                 outbox = self._outbox(number, large=large)
                 await self.producer.transact(outbox, offsets, timestamp_ms=int(time.time() * 1000))
             except (TransactionAborted, Fenced, BrokerUnavailable):
-                self.told.failed.append(number)
+                self.findings.failed.append(number)
             else:
                 return
 
@@ -247,7 +247,7 @@ class Stage:
     # -- the judge
 
     async def _arrive(self, held: Held, when: str) -> None:
-        self.told.codes.extend(await held.let_go())
+        self.findings.codes.extend(await held.let_go())
         await self._look(when)
 
     async def _offset(self) -> int:
@@ -271,7 +271,7 @@ class Stage:
             if (found == places and moved) or (not found and not moved):
                 continue
             what = "whole" if found == places else f"{dict(found)} of {dict(places)}"
-            self.told.faults.append(f"{when}: t{number} is {what}, the group at {offset}")
+            self.findings.faults.append(f"{when}: t{number} is {what}, the group at {offset}")
 
     async def _visible(self) -> dict[int, Counter[str]]:
         """How many records of each transaction a reader of committed records finds, by place."""
@@ -295,14 +295,14 @@ class Stage:
             await consumer.stop()
 
 
-async def play(name: str, bootstrap: str, prefix: str, *, replication: int = 1) -> Told:
-    """One scene before a Kafka."""
+async def run_scenario(name: str, bootstrap: str, prefix: str, *, replication: int = 1) -> Findings:
+    """One scenario before a Kafka."""
     async with FrameProxy(bootstrap) as proxy:
-        stage = Stage(proxy, bootstrap, prefix)
+        runner = ScenarioRunner(proxy, bootstrap, prefix)
         try:
-            await stage.open(replication)
-            await stage.play(SCENES[name])
+            await runner.open(replication)
+            await runner.run_scenario(SCENARIOS[name])
         finally:
             proxy.forget()
-            await stage.close()
-        return stage.told
+            await runner.close()
+        return runner.findings

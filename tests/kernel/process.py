@@ -24,7 +24,7 @@ class Worker(WorkerProcess):
     async def leave(self) -> dict[str, dict[str, int]]:
         """Stop it in good order; its counters by partition."""
         assert await self.terminate() == 0
-        counters = (await self.said("done"))["counters"]
+        counters = (await self.line_with("done"))["counters"]
         assert isinstance(counters, dict)
         return counters
 
@@ -51,7 +51,7 @@ class WorkerStarter:
         """A worker that is about to join."""
         worker = await Worker.start(MAIN, {**self._options, "worker": name, **more})
         self.started.append(worker)
-        await worker.said("ready")
+        await worker.line_with("ready")
         return worker
 
 

@@ -52,13 +52,13 @@ async def break_and_go_on(kafka: str, prefix: str, hurt: Callable[[Membership], 
     await read_changes(kafka, prefix, 2, 24)
     hurt(hurt_one)
     await publish(kafka, prefix, 24, 24)
-    with pytest.raises(ClientBroken) as told:
+    with pytest.raises(ClientBroken) as caught:
         await asyncio.wait_for(running, 20)
     states = {partition.state for partition in hurt_one.partitions.values()}
     assert PartitionState.STOPPED not in states, "a partition was blamed, with advice that would skip good records"
     async with member(kafka, prefix, 2, "two"):
         assert faults(await read_changes(kafka, prefix, 2, 48), 48) == []
-    return str(told.value)
+    return str(caught.value)
 
 
 @pytest.mark.parametrize("what", TASKS)

@@ -177,12 +177,12 @@ async def test_a_failed_producer_is_never_asked_again(kafka: str, prefix: str, s
     await heir.start()
     await write(heir, "e2")
     await heir.close()
-    told = [change["id"] for change in await read_changes(kafka, prefix, 1, 1)]
-    assert told in (["e2"], ["e0", "e2"]) if step is TransactionStep.COMMIT_IN_FLIGHT else told == ["e2"]
+    reported = [change["id"] for change in await read_changes(kafka, prefix, 1, 1)]
+    assert reported in (["e2"], ["e0", "e2"]) if step is TransactionStep.COMMIT_IN_FLIGHT else reported == ["e2"]
 
 
-async def lose_what_is_to_be_read(kafka: str, prefix: str, told: Callable[[OwnedPartition], bool]) -> list[str]:
-    """Records are deleted that a running partition has not read; what is wrong once ``told`` holds."""
+async def lose_what_is_to_be_read(kafka: str, prefix: str, reported: Callable[[OwnedPartition], bool]) -> list[str]:
+    """Records are deleted that a running partition has not read; what is wrong once ``reported`` holds."""
     await make_topics(kafka, prefix, 1)
     async with member(kafka, prefix, 1) as membership:
         await publish(kafka, prefix, 0, 24)
@@ -200,7 +200,7 @@ async def lose_what_is_to_be_read(kafka: str, prefix: str, told: Callable[[Owned
             await admin.close()
         membership._consumer.resume(lost)
         await publish(kafka, prefix, 96, 24)
-        await eventually(lambda: told(part(membership, 0)))
+        await eventually(lambda: reported(part(membership, 0)))
         problem = part(membership, 0).problem
         return [] if problem is None else [problem]
 

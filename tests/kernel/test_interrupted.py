@@ -113,9 +113,9 @@ async def test_a_record_that_cannot_be_parsed_costs_the_other_partitions_nothing
         assert problem is not None
         assert "cannot be read at all" in problem
         assert all(part(membership, n).state is PartitionState.RUNNING for n in range(3))
-    told = [str(change["id"]) for change in changes]
-    assert {f"e{n}" for n in others} - set(told) == set()
-    assert len(told) == len(set(told))
+    reported = [str(change["id"]) for change in changes]
+    assert {f"e{n}" for n in others} - set(reported) == set()
+    assert len(reported) == len(set(reported))
 
 
 async def test_a_record_whose_checksum_is_wrong_stops_its_partition_only(

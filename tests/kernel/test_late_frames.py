@@ -1,4 +1,4 @@
-"""A request that arrives late finds every transaction whole; and the same scenes without the guard, which must show."""
+"""A request that arrives late finds every transaction whole; and the same scenarios without the guard, which must show."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import pytest
 
 from producers.transaction import TransactionalProducer
 from tests.kafka.cluster import KafkaCluster
-from tests.kernel.late_frames import SCENES, play
+from tests.kernel.late_frames import SCENARIOS, run_scenario
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(90)]
 
 #: In every run: half a transaction, half a large one, a crash between, and an offset that goes back.
 _ALWAYS = {"endtxn-after-group", "endtxn-between-produces", "endtxn-then-crash", "offsets-in-the-next"}
-_NAMES = [pytest.param(name, marks=() if name in _ALWAYS else pytest.mark.soak) for name in SCENES]
+_NAMES = [pytest.param(name, marks=() if name in _ALWAYS else pytest.mark.soak) for name in SCENARIOS]
 
 
 @pytest.mark.parametrize("name", _NAMES)
 async def test_no_late_request_tears_a_transaction(apache_kafka: str, prefix: str, name: str) -> None:
     """Records and offsets are seen together or not at all, once, whenever it arrives."""
-    told = await play(name, apache_kafka, prefix)
-    assert told.faults == []
-    if SCENES[name].succeeds:
-        assert told.failed == [], "a transaction that committed was called a failure"
+    findings = await run_scenario(name, apache_kafka, prefix)
+    assert findings.faults == []
+    if SCENARIOS[name].succeeds:
+        assert findings.failed == [], "a transaction that committed was called a failure"
 
 
 @pytest.mark.parametrize("name", _NAMES)
@@ -34,8 +34,8 @@ async def test_without_the_renewal_late_requests_tear_transactions(
         return
 
     monkeypatch.setattr(TransactionalProducer, "renew", keep)
-    told = await play(name, apache_kafka, prefix)
-    assert bool(told.faults) is SCENES[name].tears, told
+    findings = await run_scenario(name, apache_kafka, prefix)
+    assert bool(findings.faults) is SCENARIOS[name].tears, findings
 
 
 @pytest.mark.soak
@@ -45,8 +45,8 @@ async def test_no_late_request_tears_a_transaction_over_several_brokers(
 ) -> None:
     """Coordinators and leaders are on different brokers: what one refuses all refuse."""
     torn = {}
-    for number, name in enumerate(SCENES):
-        told = await play(name, kafka_cluster.bootstrap, f"{prefix}{number}.", replication=3)
-        if told.faults:
-            torn[name] = told
+    for number, name in enumerate(SCENARIOS):
+        findings = await run_scenario(name, kafka_cluster.bootstrap, f"{prefix}{number}.", replication=3)
+        if findings.faults:
+            torn[name] = findings
     assert torn == {}

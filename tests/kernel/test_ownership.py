@@ -228,7 +228,7 @@ async def test_a_frozen_broker_costs_time_only(own_kafka: KafkaServer, prefix: s
         assert faults(changes, 150) == []
 
 
-async def test_a_session_that_the_broker_does_not_allow_is_told_as_that(apache_kafka: str, prefix: str) -> None:
+async def test_a_session_that_the_broker_does_not_allow_is_reported_as_such(apache_kafka: str, prefix: str) -> None:
     """The setting is named: nobody looks for rights that are missing."""
     await make_topics(apache_kafka, prefix, 1)
     membership = make_membership(

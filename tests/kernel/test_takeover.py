@@ -31,7 +31,7 @@ async def _with_a_fault(
         sending = asyncio.create_task(publish(bootstrap, prefix, 0, RECORDS, pause=0.02))
         victim = await starter.start("a", fault={"point": step, "signal": kind, "after": 6}, **more)
         await starter.start("b", **more)
-        await victim.said("hit")
+        await victim.line_with("hit")
         # frozen past its own limits and its session, in which the other one takes over and goes on
         await asyncio.sleep(SESSION_MS / 1000 + 2.5)
         victim.send(signal.SIGCONT)

@@ -52,7 +52,7 @@ async def test_a_batch_that_would_fill_the_memory_stops_its_partition_only(kafka
             f"partition 0 stopped: the batch of {topic.topic} at offsets 3 to {too_many + 2} would take more than "
             "64 MiB unpacked, so it is not read"
         )
-        assert part(membership, 0).fed_to(topic) == 3, "a good record before it was passed over"
+        assert part(membership, 0).read_position(topic) == 3, "a good record before it was passed over"
         await publish(kafka, prefix, 24, 24)
         await eventually(lambda: part(membership, 1).counters.records > 0)
         assert part(membership, 1).state is PartitionState.RUNNING

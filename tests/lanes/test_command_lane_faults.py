@@ -52,7 +52,7 @@ class Fleet:
         """A worker that is about to join."""
         worker = await WorkerProcess.start(MAIN, {**self._options, "worker": name, **more})
         self.started.append(worker)
-        await worker.said("ready")
+        await worker.line_with("ready")
         return worker
 
 
@@ -82,7 +82,7 @@ async def strike(
     async with fleet(bootstrap, prefix, books) as start:
         fault = {"point": point, "signal": hit, "after": 5}
         struck = await start.start("one", fault=fault, mutants=mutants)
-        await struck.said("hit")
+        await struck.line_with("hit")
         other = await start.start("two", mutants=mutants)
         await ask(bootstrap, prefix, FIRST, LATER)
         inbox = prefixed(prefix, Topic.INBOX)
@@ -164,7 +164,7 @@ async def test_a_successor_of_a_killed_worker_waits_by_that_worker_s_time_out(
     river = FileRiver(tmp_path / "books")
     async with fleet(apache_kafka, prefix, tmp_path / "books") as start:
         first = await start.start("one", hang=True, http_seconds=20.0)
-        await first.said("written")
+        await first.line_with("written")
         late = asyncio.create_task(_act_late(river, 18.0))
         await first.end()
         second = await start.start("two", http_seconds=0.5)

@@ -111,8 +111,8 @@ async def test_one_forbidden_command_stops_no_other(apache_kafka: str, prefix: s
         assert [part.problem for part in parts(member)] == [None] * PARTITIONS
         await eventually(lambda: not any(part._pipeline.transactions.watermark.pending for part in parts(member)))
     assert effects(river) == sorted(f"c{n}" for n in range(1, 401))
-    told = {json.loads(record.value)["data"]["command_id"]: json.loads(record.value)["data"] for record in records}
-    assert (told["c0"]["result"], told["c0"]["problem"]["status"]) == ("unknown", 403)
+    reported = {json.loads(record.value)["data"]["command_id"]: json.loads(record.value)["data"] for record in records}
+    assert (reported["c0"]["result"], reported["c0"]["problem"]["status"]) == ("unknown", 403)
 
 
 async def test_commands_that_cannot_be_taken_over_for_long_are_a_problem(
@@ -236,8 +236,8 @@ async def test_commands_wait_while_digital_river_is_down_and_somebody_can_see_wh
             while river.count("connect") - asked >= 15:
                 asked = river.count("connect")
                 await asyncio.sleep(1.0)
-        # for the moment in which the next probe may be made, they are hungry all the same
-        await eventually(lambda: not any(part.hungry for part in parts(member)), 2.0)
+        # for the moment in which the next probe may be made, they take records all the same
+        await eventually(lambda: not any(part.accepts_records for part in parts(member)), 2.0)
         river._fail = lambda _what, _count: None
         records = await until(apache_kafka, prefixed(prefix, Topic.INBOX), 40)
         await eventually(lambda: all(part.problem is None for part in parts(member)))
@@ -364,11 +364,11 @@ async def test_a_partition_full_of_webhooks_that_wait_goes_on_after_a_restart(
 async def eventually_pending(bootstrap: str, group: str, partition: TopicPartition, count: int) -> None:
     """Wait until so many records are named as not done."""
     async with asyncio.timeout(20):
-        while (found := await told(bootstrap, group, partition)) is None or len(found.pending) != count:  # noqa: ASYNC110
+        while (found := await committed_progress(bootstrap, group, partition)) is None or len(found.pending) != count:  # noqa: ASYNC110
             await asyncio.sleep(0.2)
 
 
-async def told(bootstrap: str, group: str, partition: TopicPartition) -> RequestProgress | None:
+async def committed_progress(bootstrap: str, group: str, partition: TopicPartition) -> RequestProgress | None:
     """What a group has committed; None while that is nothing of ours, or Kafka does not tell."""
     reader = CommandReader(KafkaConnection(bootstrap))
     try:
@@ -540,7 +540,7 @@ async def test_uncertain_records_stay_so_over_a_resume_before_the_first_transact
             assert time.monotonic() - began < LEASE, "its first transaction had to wait for the lease of the older one"
             assert one.partitions[number].counters.takeovers == 1
             async with asyncio.timeout(5):
-                while (found := await told(apache_kafka, group, tps[number])) is None:  # noqa: ASYNC110
+                while (found := await committed_progress(apache_kafka, group, tps[number])) is None:  # noqa: ASYNC110
                     await asyncio.sleep(0.1)
             assert (found.offset, found.uncertain_below, found.wait_seconds) == (0, 1, LEASE + waits.over_seconds)
             await until(apache_kafka, skus, 2)

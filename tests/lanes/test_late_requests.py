@@ -41,7 +41,7 @@ from tests.unit.statemachine.story import cart
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(90)]
 
-#: Records of one step of a scene; each makes one record in the lane's output.
+#: Records of one step of a scenario; each makes one record in the lane's output.
 STEP: Final = 6
 Written = tuple[bytes, bytes, Headers]
 _SETTLED: Final = {PartitionState.RUNNING, PartitionState.STOPPED}
@@ -231,61 +231,61 @@ async def play(
     work = WORK[lane]
     await make_topics(bootstrap, prefix, dict.fromkeys((work.topic, work.output, *work.others, Topic.DEAD_LETTERS), 1))
     async with FrameProxy(bootstrap) as proxy:
-        scene = Play(lane, bootstrap, prefix, proxy, FileRiver(books))
+        scenario = Play(lane, bootstrap, prefix, proxy, FileRiver(books))
         with capture_logs() as lines:
-            found = await _play(scene, held_kind, before, renewed=renewed)
+            found = await _play(scenario, held_kind, before, renewed=renewed)
     said = {str(line["event"]) for line in lines if line["log_level"] in {"warning", "error"}}
     return [*found, *sorted(said)]
 
 
-async def _play(scene: Play, held_kind: Kind, before: Kind, *, renewed: bool) -> list[str]:
+async def _play(scenario: Play, held_kind: Kind, before: Kind, *, renewed: bool) -> list[str]:
     found: list[str] = []
     arrived: list[Held] = []
-    async with scene.member(tidy=False) as part:
-        await scene.feed()
-        held = scene.proxy.hold(held_kind, scene.client)
-        await scene.feed()
+    async with scenario.member(tidy=False) as part:
+        await scenario.feed()
+        held = scenario.proxy.hold(held_kind, scenario.client)
+        await scenario.feed()
         assert held.caught.is_set()
         if renewed:
-            await scene.inits(2)  # at once, although nothing is to be written
+            await scenario.inits(2)  # at once, although nothing is to be written
 
         async def arrive() -> None:
             arrived.append(held)
             await held.let_go()
 
         async def arm() -> None:
-            scene.proxy.before_answer(before, scene.client, arrive)
+            scenario.proxy.before_answer(before, scenario.client, arrive)
 
         # once its records are written: the command lane may have a transaction without any before it, for its lease
         if before is Kind.PRODUCE:
             await arm()
         else:
-            scene.proxy.before_answer(Kind.PRODUCE, scene.client, arm)
+            scenario.proxy.before_answer(Kind.PRODUCE, scenario.client, arm)
         try:
-            await scene.feed(1)
+            await scenario.feed(1)
         except TimeoutError:
             found.append("nothing more comes out")
         assert arrived, f"{held_kind.name} was not let go"
         if part.state is not PartitionState.RUNNING or part.counters.takeovers != 1 or part.counters.restores > 1:
             found.append(f"{part.state}, taken over {part.counters.takeovers} times")
     if not found:
-        async with scene.member() as part:
+        async with scenario.member() as part:
             if part.state is PartitionState.STOPPED:
                 found.append(f"after a restart: {part.problem}")
             else:
-                await scene.feed()
-                await scene.committed()
-    outputs = await scene.outputs()
-    if outputs != dict.fromkeys(range(scene.written), 1):
-        found.append(f"doubled: {sum(outputs.values()) - len(outputs)}, lost: {scene.written - len(outputs)}")
-    if scene.lane is Lane.COMMANDS:
-        effects = Counter(effect["command_id"] for effect in scene.river.effects())
+                await scenario.feed()
+                await scenario.committed()
+    outputs = await scenario.outputs()
+    if outputs != dict.fromkeys(range(scenario.written), 1):
+        found.append(f"doubled: {sum(outputs.values()) - len(outputs)}, lost: {scenario.written - len(outputs)}")
+    if scenario.lane is Lane.COMMANDS:
+        effects = Counter(effect["command_id"] for effect in scenario.river.effects())
         found.extend(f"{name} took effect {count} times" for name, count in effects.items() if count > 1)
     return found
 
 
 #: A late EndTxn would commit the next step's records without its offsets, a late TxnOffsetCommit put the offsets back.
-_SCENES = [(Kind.END_TXN, Kind.ADD_OFFSETS), (Kind.TXN_OFFSET_COMMIT, Kind.TXN_OFFSET_COMMIT)]
+_SCENARIOS = [(Kind.END_TXN, Kind.ADD_OFFSETS), (Kind.TXN_OFFSET_COMMIT, Kind.TXN_OFFSET_COMMIT)]
 _OTHERS = [
     (Kind.END_TXN, Kind.PRODUCE),
     (Kind.ADD_PARTITIONS, Kind.ADD_OFFSETS),
@@ -296,7 +296,7 @@ _OTHERS = [
 
 @pytest.mark.parametrize("lane", list(WORK))
 @pytest.mark.parametrize(
-    ("held", "before"), [*_SCENES, *(pytest.param(*scene, marks=pytest.mark.soak) for scene in _OTHERS)]
+    ("held", "before"), [*_SCENARIOS, *(pytest.param(*scenario, marks=pytest.mark.soak) for scenario in _OTHERS)]
 )
 async def test_a_late_request_costs_a_lane_nothing(
     apache_kafka: str, prefix: str, tmp_path: Path, lane: Lane, held: Kind, before: Kind
@@ -308,7 +308,7 @@ async def test_a_late_request_costs_a_lane_nothing(
 
 #: The catalogue lane knows an event again by the SKU's snapshot, so its outputs do not show what was torn.
 @pytest.mark.parametrize("lane", [Lane.ORDERS, Lane.COMMANDS, Lane.WEBHOOKS])
-@pytest.mark.parametrize(("held", "before"), _SCENES)
+@pytest.mark.parametrize(("held", "before"), _SCENARIOS)
 async def test_without_the_renewal_a_late_request_doubles_or_stops(
     apache_kafka: str,
     prefix: str,
@@ -335,21 +335,21 @@ async def test_calls_go_on_while_their_partition_gets_a_new_producer(
     await make_topics(apache_kafka, prefix, {Topic.DR_COMMANDS: 1, Topic.INBOX: 1, Topic.DEAD_LETTERS: 1})
     river = FileRiver(tmp_path / "books")
     async with FrameProxy(apache_kafka) as proxy:
-        scene = Play(Lane.COMMANDS, apache_kafka, prefix, proxy, river)
-        async with scene.member() as part:
-            await scene.feed()
+        scenario = Play(Lane.COMMANDS, apache_kafka, prefix, proxy, river)
+        async with scenario.member() as part:
+            await scenario.feed()
             river._answer_seconds = 4.0  # twice as long as a lease: it has to be kept up meanwhile
-            feeding = asyncio.create_task(scene.feed(seconds=20.0))
+            feeding = asyncio.create_task(scenario.feed(seconds=20.0))
             async with asyncio.timeout(10.0):
                 while river.in_flight < STEP:  # noqa: ASYNC110  # not announced
                     await asyncio.sleep(0.02)
-            held = proxy.hold(Kind.END_TXN, scene.client)
+            held = proxy.hold(Kind.END_TXN, scenario.client)
             await asyncio.wait_for(held.caught.wait(), 10.0)
-            await scene.inits(2)
+            await scenario.inits(2)
             assert river.in_flight == STEP, "the calls were cut off"
             await feeding
             assert part.counters.takeovers == 1
             assert part.state is PartitionState.RUNNING
-        assert await scene.outputs() == dict.fromkeys(range(scene.written), 1)
+        assert await scenario.outputs() == dict.fromkeys(range(scenario.written), 1)
     assert river.count("look") == 0
-    assert river.count("call") == scene.written
+    assert river.count("call") == scenario.written

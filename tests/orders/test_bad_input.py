@@ -98,13 +98,13 @@ def test_a_bad_record_becomes_a_dead_letter_that_holds_it_whole_and_says_why(aft
 def test_the_service_that_sent_a_refused_event_is_told(aftermath: Aftermath, case: Bad) -> None:
     """An event that could be told from others makes one ``order.event_refused`` with its first coordinates; others make none."""
     place = aftermath.places[case.name]
-    told = [
+    reported = [
         one["data"]
         for one in aftermath.outputs.refused
         if Place(*(one["data"]["cause"][part] for part in ("topic", "partition", "offset"))) == place
     ]
-    assert len(told) == (1 if case.told else 0)
-    for one in told:
+    assert len(reported) == (1 if case.reported else 0)
+    for one in reported:
         assert case.record.key is not None
         assert one["order_id"] == case.record.key.decode()
         assert one["reason"] == aftermath.outputs.letter_at(place).detail

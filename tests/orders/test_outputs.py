@@ -149,8 +149,10 @@ async def test_state_changes_are_gapless_and_bring_what_they_name(kafka: str, pr
             assert {"order_id", "payment", "digital_river", "attention"} <= set(change)
             assert {"type", "id", "source", "topic", "partition", "offset"} <= set(change["cause"])
         for name in ("state", "payment", "amounts", "lines", "shipments", "documents", "attention"):
-            told = [change[name] for change in changes if name in change["changed"]]
-            assert (told[-1] if told else order[name]) == order[name], f"the last {name} that was told is the order's"
+            reported = [change[name] for change in changes if name in change["changed"]]
+            assert (reported[-1] if reported else order[name]) == order[name], (
+                f"the last {name} that was told is the order's"
+            )
         _holds_the_right_sums(order)
 
 
@@ -198,7 +200,7 @@ def _transactions(records: list[ConsumerRecord]) -> list[list[bytes]]:
 async def test_a_replay_gives_the_same_ids(kafka: str, prefix: str) -> None:
     """The same events carried out again elsewhere make the same changes, refusals and commands, by the same names."""
     order_id = key_on(0)
-    told = []
+    reported = []
     for place in (f"{prefix}a.", f"{prefix}b."):
         await make_topics(kafka, place)
         async with order_lane(kafka, place, river=River()) as lane:
@@ -206,9 +208,9 @@ async def test_a_replay_gives_the_same_ids(kafka: str, prefix: str) -> None:
             outputs = await lane.outputs()
         changes = [(one["id"], one["data"]["to"], one["data"]["changed"]) for one in outputs.changes]
         commands = [json.loads(record.value)["id"] for record in outputs.raw[Topic.DR_COMMANDS]]
-        told.append((changes, [one["id"] for one in outputs.refused], commands))
-    assert told[0] == told[1]
-    assert all(told[0])
+        reported.append((changes, [one["id"] for one in outputs.refused], commands))
+    assert reported[0] == reported[1]
+    assert all(reported[0])
 
 
 async def test_a_cause_tells_where_its_record_came_in(kafka: str, prefix: str) -> None:

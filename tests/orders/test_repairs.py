@@ -112,7 +112,7 @@ async def test_a_dead_letter_keeps_what_a_larger_input_let_in(kafka: str, prefix
     assert (letter.reason, letter.value) == ("undecodable", garbage)
 
 
-async def test_another_client_in_our_group_is_told_as_that(kafka: str, prefix: str) -> None:
+async def test_another_client_in_our_group_is_reported_as_such(kafka: str, prefix: str) -> None:
     """Kafka answers, so it is not unreachable: the line names the group and what Kafka said."""
     await make_topics(kafka, prefix)
     group = group_id(prefix, Lane.ORDERS)

@@ -78,8 +78,8 @@ async def test_a_forwarded_record_that_is_refused_is_the_same_dead_letter_as_at_
     letter = outputs.letter_at(place)
     assert (letter.reason, letter.key, letter.value) == ("refused", refused.key, refused.value)
     assert letter.headers == refused.headers
-    (told,) = outputs.refused
-    assert Place(*(told["data"]["cause"][part] for part in ("topic", "partition", "offset"))) == place
+    (reported,) = outputs.refused
+    assert Place(*(reported["data"]["cause"][part] for part in ("topic", "partition", "offset"))) == place
 
 
 async def test_an_origin_that_a_sender_made_up_is_not_believed(kafka: str, prefix: str) -> None:

@@ -38,7 +38,7 @@ class Running:
         async for line in self.process.stderr:
             self.lines.append(line.decode().strip())
 
-    def said(self, event: str) -> list[str]:
+    def lines_of(self, event: str) -> list[str]:
         """The lines of one event."""
         return [line for line in self.lines if f'"event":"{event}"' in line]
 
@@ -86,13 +86,13 @@ async def test_an_idle_worker_says_within_15_s_that_kafka_is_away_and_when_it_is
         for lane in LANES:
             words = f"{lane}: Kafka has not answered group {prefix}orderflow.{lane} for"
             await _until_ready_is(running.port, 503, words, seconds=15 - (time.monotonic() - began))
-        await running.until(lambda: len(running.said("kafka_away")) == len(LANES), 15 - (time.monotonic() - began))
+        await running.until(lambda: len(running.lines_of("kafka_away")) == len(LANES), 15 - (time.monotonic() - began))
         await asyncio.sleep(10)
-        assert len(running.said("kafka_away")) == len(LANES), "told again and again"
-        assert running.said("kafka_back") == []
+        assert len(running.lines_of("kafka_away")) == len(LANES), "told again and again"
+        assert running.lines_of("kafka_back") == []
         await asyncio.to_thread(heal)
         await _until_ready_is(running.port, 200, seconds=60)
-        await running.until(lambda: len(running.said("kafka_back")) == len(LANES), 30)
+        await running.until(lambda: len(running.lines_of("kafka_back")) == len(LANES), 30)
         running.process.send_signal(signal.SIGTERM)
         assert await running.ended(40) == 0
 
@@ -141,13 +141,13 @@ async def test_topics_that_change_under_a_worker_stop_it_with_the_line_of_a_new_
 async def test_a_count_of_dr_commands_that_is_not_that_of_orders_is_a_refusal_to_start(kafka: str, prefix: str) -> None:
     """A count that was changed puts two commands of one order into two partitions, where they are called side by side."""
     await _make_all_topics(kafka, prefix, dr_commands=PARTITIONS + 1)
-    code, _, told = await _ended(await _orderflow(kafka, prefix, "worker", "--lanes", "commands"))
+    code, _, stderr = await _ended(await _orderflow(kafka, prefix, "worker", "--lanes", "commands"))
     line = f"topic {prefix}dr-commands: has {PARTITIONS + 1} partitions, {prefix}orders has {PARTITIONS}"
     assert code == 1
-    assert line in told
-    code, _, told = await _ended(await _orderflow(kafka, prefix, "topics", "check"))
+    assert line in stderr
+    code, _, stderr = await _ended(await _orderflow(kafka, prefix, "topics", "check"))
     assert code == 1
-    assert f"stops workers: {line}" in told
+    assert f"stops workers: {line}" in stderr
 
 
 async def _loads(process: asyncio.subprocess.Process) -> None:
@@ -169,8 +169,8 @@ async def test_a_worker_that_is_told_to_stop_while_it_starts_ends_in_good_order(
     await _loads(process)
     await asyncio.sleep(after)
     process.send_signal(signal.SIGTERM)
-    code, out, told = await asyncio.wait_for(_ended(process), 60)
-    assert (code, out, told) == (0, "", "")
+    code, out, stderr = await asyncio.wait_for(_ended(process), 60)
+    assert (code, out, stderr) == (0, "", "")
 
 
 @pytest.mark.kafka
@@ -179,17 +179,17 @@ async def test_a_worker_that_starts_while_kafka_is_frozen_ends_with_4(own_kafka:
     """A supervisor starts it again until Kafka answers; told to stop meanwhile it ends with 0."""
     await _make_all_topics(own_kafka.bootstrap, prefix)
     await asyncio.to_thread(own_kafka.pause)
-    tired, told = (
+    tired, stderr = (
         await _orderflow(own_kafka.bootstrap, prefix, "worker"),
         await _orderflow(own_kafka.bootstrap, prefix, "worker"),
     )
     await asyncio.sleep(5.0)
-    told.send_signal(signal.SIGTERM)
-    code, _, said = await asyncio.wait_for(_ended(tired), 30)
+    stderr.send_signal(signal.SIGTERM)
+    code, _, lines_of = await asyncio.wait_for(_ended(tired), 30)
     assert code == 4
-    assert said.count("\n") == 1
-    assert f"Kafka did not finish a connection to {own_kafka.bootstrap} within" in said
-    assert await asyncio.wait_for(_ended(told), 30) == (0, "", "")
+    assert lines_of.count("\n") == 1
+    assert f"Kafka did not finish a connection to {own_kafka.bootstrap} within" in lines_of
+    assert await asyncio.wait_for(_ended(stderr), 30) == (0, "", "")
     await asyncio.to_thread(own_kafka.unpause)
     async with worker(own_kafka.bootstrap, prefix) as running:
         assert (await _ready(running.port))[0] == 200

@@ -40,10 +40,10 @@ def reference() -> Reference:
     story.river.tick()
     order = story.order
     assert order is not None
-    told = [fact for _, fact in story.river.facts if fact.type != "order.charge.capturable"]
+    comparable = [fact for _, fact in story.river.facts if fact.type != "order.charge.capturable"]
     document = RemoteDocument("file-1", "customer_invoice", story.dr_order_id)
-    told.append(msgspec.structs.replace(late[0], type="order.invoice.created", order=None, document=document))
-    webhooks = [story.event(f"digitalriver.{fact.type}", fact) for fact in (*late, *told)]
+    comparable.append(msgspec.structs.replace(late[0], type="order.invoice.created", order=None, document=document))
+    webhooks = [story.event(f"digitalriver.{fact.type}", fact) for fact in (*late, *comparable)]
     answered = story.event("digitalriver.fulfillment_created", answer)
     return Reference(order, (answered, *webhooks), story.now)
 
@@ -57,7 +57,7 @@ def ends(given: Reference) -> tuple[set[bytes], int]:
         nonlocal leaves
         if not left:
             leaves += 1
-            found.add(msgspec.json.encode(told(order)))
+            found.add(msgspec.json.encode(comparable(order)))
             return
         for at in left:
             walk(crashed(order, given.facts[at], now), tuple(one for one in left if one != at), now + _SECOND)
@@ -79,7 +79,7 @@ def crashed(order: Order, event: Event, now: datetime) -> Order:
     return after
 
 
-def told(order: Order) -> dict[str, Any]:
+def comparable(order: Order) -> dict[str, Any]:
     """The order less what tells only when and by which way it came here."""
     document: dict[str, Any] = msgspec.json.decode(encode_snapshot(order))
     del document["updated"], document["sequence"], document["internal"]["seen"]

@@ -78,22 +78,22 @@ def test_digital_river_s_facts_end_the_same_in_every_order(random: Any, method: 
     finish(reference)
     story = Story()
     plan(story, method)
-    told: list[Any] = []
+    reported: list[Any] = []
     for _ in range(400):
         if story.commands and random.random() < 0.5:
-            told.append(story.river.answer(story.commands.popleft()))
+            reported.append(story.river.answer(story.commands.popleft()))
         while story.river.facts:
-            told.append(story.river.facts.pop(0)[1])
+            reported.append(story.river.facts.pop(0)[1])
         if random.random() < 0.3:
             advance(story)
-        if told and random.random() < 0.7:
-            one = told[random.randrange(len(told))]
+        if reported and random.random() < 0.7:
+            one = reported[random.randrange(len(reported))]
             if random.random() < 0.8:
-                told.remove(one)
+                reported.remove(one)
             story.outcome(one) if hasattr(one, "command_id") else story.fact(
                 one, f"{one.type}-{random.randrange(10**6)}"
             )
-        if not told and not story.commands and not story.river.facts and story.state == "complete":
+        if not reported and not story.commands and not story.river.facts and story.state == "complete":
             break
     finish(story)
     assert public(story.order) == public(reference.order)

@@ -52,7 +52,7 @@ class Child:
             raise RuntimeError(f"a process of the soak ended with {await self._process.wait()}: see its log")
         return content.decode().strip()
 
-    async def heard(self, seconds: float = 40.0) -> Json:
+    async def next_report(self, seconds: float = 40.0) -> Json:
         """The next line on stdout, as JSON."""
         found: Json = json.loads(await self.line(seconds))
         return found
@@ -62,7 +62,7 @@ class Child:
         assert self._process.stdin is not None
         self._process.stdin.write(text.encode() + b"\n")
         await self._process.stdin.drain()
-        return await self.heard()
+        return await self.next_report()
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal, if it is still there."""

@@ -236,16 +236,16 @@ def write_traces(verdict: Verdict, evidence: Evidence, folder: Path) -> None:
     requests = [json.loads(line) for line in (folder / "river.jsonl").read_text().splitlines()]
     done = [json.loads(line) for line in (folder / "chaos.jsonl").read_text().splitlines()]
     for order_id in order_ids:
-        lines = [(at, f"command  {_told(one)}") for at, one in evidence.commands if one["order_id"] == order_id]
+        lines = [(at, f"command  {_described(one)}") for at, one in evidence.commands if one["order_id"] == order_id]
         ids = {one["command_id"] for _, one in evidence.commands if one["order_id"] == order_id}
-        lines += [(at, f"outcome  {_told(one)}") for at, one in evidence.outcomes if one["command_id"] in ids]
+        lines += [(at, f"outcome  {_described(one)}") for at, one in evidence.outcomes if one["command_id"] in ids]
         river = {*ids, *(name for by in evidence.made.values() for one in ids for name in by.get(one, ()))}
         remote = evidence.orders.get(order_id, {}).get("digital_river") or {}
         river |= {str(value) for value in remote.values() if isinstance(value, str)}
         for one in requests:
             if any(name in one["request"] or name in one["body"] for name in river):
-                told = f"{one['request']} answered {one['status']} after {one['ended'] - one['at']:.2f} s"
-                lines.append((one["at"], f"request  {told} {one['body'][-160:]}"))
+                detail = f"{one['request']} answered {one['status']} after {one['ended'] - one['at']:.2f} s"
+                lines.append((one["at"], f"request  {detail} {one['body'][-160:]}"))
         for at, event in evidence.changes:
             data = event["data"]
             if data["order_id"] == order_id:
@@ -265,7 +265,7 @@ def write_traces(verdict: Verdict, evidence: Evidence, folder: Path) -> None:
         (folder / f"{order_id}.trace").write_text("\n".join(text) + "\n")
 
 
-def _told(one: Json) -> str:
+def _described(one: Json) -> str:
     names = ("command", "result", "command_id", "attempt", "inquired_by", "tries", "status", "problem")
     return " ".join(f"{name}={one[name]}" for name in names if one.get(name) is not None)
 

@@ -45,7 +45,7 @@ class Network(Protocol):
         """Nothing arrives from now on, and nobody is told."""
         ...
 
-    async def mend(self) -> None:
+    async def restore(self) -> None:
         """It is whole again."""
         ...
 
@@ -95,7 +95,7 @@ class NamespaceNetwork:
         near = json.loads(await _run("ip", "-j", "link", "show", self._near))[0]["address"]
         far = json.loads(await _run("ip", "-n", self._name, "-j", "link", "show", self._far))[0]["address"]
         self._addresses = {"near": near, "far": far}
-        await self.mend()
+        await self.restore()
 
     async def close(self) -> None:
         """Remove it."""
@@ -112,7 +112,7 @@ class NamespaceNetwork:
         """Frames of both sides go to nobody."""
         await self._point(NOBODY, NOBODY)
 
-    async def mend(self) -> None:
+    async def restore(self) -> None:
         """Frames go to the other end again."""
         await self._point(self._addresses["far"], self._addresses["near"])
 
@@ -139,7 +139,7 @@ class ProxyNetwork:
         """The proxy passes nothing on."""
         await self._proxy.tell('{"cut": true}')
 
-    async def mend(self) -> None:
+    async def restore(self) -> None:
         """The proxy passes new connections on."""
         await self._proxy.tell('{"cut": false}')
 

@@ -27,7 +27,7 @@ class Link:
         self._cut = True
         self._writers = dict.fromkeys(self._writers, True)
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         """New connections pass; those that met the cut are reset."""
         self._cut = False
         for writer, dead in list(self._writers.items()):
@@ -85,7 +85,7 @@ async def main() -> None:
         elif asked["cut"]:
             link.cut()
         else:
-            link.mend()
+            link.restore()
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 

@@ -21,7 +21,7 @@ import aiohttp
 from aiohttp import web
 
 from orderflow.simulator import SimulatorOptions, make_simulator
-from orderflow.simulator.front import ADMIN_PREFIX, Serve
+from orderflow.simulator.gateway import ADMIN_PREFIX, Serve
 
 #: Shares of requests. Late, never, after the effect with an error, throttled; and webhooks as they are.
 FAULTS: Final = {

@@ -216,7 +216,7 @@ async def hurt_network(network: Network, plan: Plan, diary: Diary) -> None:
         try:
             await asyncio.sleep(seconds)
         finally:
-            await network.mend()
+            await network.restore()
         diary.note("the network is whole")
 
 
@@ -271,7 +271,7 @@ async def digital_river(
         argv = (*network.far_command, *python(HERE / "river_main.py", given))
         river = await Child.start(folder / "river.log", *argv)
         try:
-            near_url = str((await river.heard())["url"])
+            near_url = str((await river.next_report())["url"])
             host, port = await network.reach(*_address(near_url))
             yield river, near_url, f"http://{host}:{port}"
         finally:
@@ -310,7 +310,9 @@ async def drive(
     }
     generator = await Child.start(folder / "generator.log", *python(HERE / "generator.py", given))
     try:
-        diary.note(f"{(await generator.heard())['of']} orders begin over {plan.load_seconds:.0f} s; faults are on")
+        diary.note(
+            f"{(await generator.next_report())['of']} orders begin over {plan.load_seconds:.0f} s; faults are on"
+        )
         await river.tell("rage")
         hurting = [
             asyncio.create_task(hurt_workers(fleet, plan)),
@@ -344,36 +346,36 @@ async def drive(
 
 async def until_begun(generator: Child, seconds_max: float, diary: Diary) -> None:
     """All orders have begun, and most have ended or ``seconds_max`` have passed since: the faults have met every step."""
-    told, begun = 0.0, float("inf")
+    noted_at, begun = 0.0, float("inf")
     while True:
-        heard = await generator.heard()
-        if heard["begun"] == heard["of"]:
+        report = await generator.next_report()
+        if report["begun"] == report["of"]:
             begun = min(begun, time.monotonic())
-        if time.monotonic() > told + 30:
-            told = time.monotonic()
-            diary.note(_progress(heard))
-        enough = heard["done"] >= 0.8 * heard["of"] or time.monotonic() > begun + seconds_max
-        if heard.get("ended") or (heard["begun"] == heard["of"] and enough):
+        if time.monotonic() > noted_at + 30:
+            noted_at = time.monotonic()
+            diary.note(_progress(report))
+        enough = report["done"] >= 0.8 * report["of"] or time.monotonic() > begun + seconds_max
+        if report.get("ended") or (report["begun"] == report["of"] and enough):
             return
 
 
 async def until_done(generator: Child, quiet: float, diary: Diary) -> None:
     """All orders have ended, or none has for ``quiet`` seconds."""
-    done, since, told = -1, time.monotonic(), 0.0
+    done, since, noted_at = -1, time.monotonic(), 0.0
     while True:
-        heard = await generator.heard()
-        if heard["done"] > done:
-            done, since = heard["done"], time.monotonic()
-        if heard.get("ended") or time.monotonic() > since + quiet:
-            diary.note(_progress(heard))
+        report = await generator.next_report()
+        if report["done"] > done:
+            done, since = report["done"], time.monotonic()
+        if report.get("ended") or time.monotonic() > since + quiet:
+            diary.note(_progress(report))
             return
-        if time.monotonic() > told + 30:
-            told = time.monotonic()
-            diary.note(_progress(heard))
+        if time.monotonic() > noted_at + 30:
+            noted_at = time.monotonic()
+            diary.note(_progress(report))
 
 
-def _progress(heard: Json) -> str:
-    return f"{heard['begun']} orders begun, {heard['done']} ended, of {heard['of']}"
+def _progress(report: Json) -> str:
+    return f"{report['begun']} orders begun, {report['done']} ended, of {report['of']}"
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -382,7 +384,7 @@ def _address(text: str) -> tuple[str, int]:
     return found[1], int(found[2])
 
 
-def told(verdict: Verdict) -> list[str]:
+def verdict_lines(verdict: Verdict) -> list[str]:
     """The verdict in lines."""
     lines = [
         f"{verdict.orders} orders, {sum(verdict.commands.values())} commands asked {verdict.attempts} times",
@@ -436,7 +438,7 @@ def main() -> int:
     finally:
         if server is not None:
             server.stop()
-    for line in told(verdict):
+    for line in verdict_lines(verdict):
         say(line)
     if given.guard_off:
         return 0 if verdict.doubled else 1

@@ -14,7 +14,7 @@ from tests.soak.children import Child, python
 from tests.soak.histories import KINDS, Expected, make_histories
 from tests.soak.judge import COUNTED, NOTHING, Evidence, judge
 from tests.soak.network import Kind, can_have_namespaces, open_network
-from tests.soak.run import quick_plan, run_soak, told
+from tests.soak.run import quick_plan, run_soak, verdict_lines
 
 
 @pytest.mark.kafka
@@ -23,7 +23,7 @@ from tests.soak.run import quick_plan, run_soak, told
 async def test_no_effect_is_doubled_and_none_is_missing_whatever_fails(apache_kafka: str, tmp_path: Path) -> None:
     """Workers killed and frozen, the network cut, Digital River late, silent, failing and throttling: each effect comes once."""
     verdict = await run_soak(quick_plan(seed=5), apache_kafka, tmp_path, print)
-    assert verdict.good, "\n".join(told(verdict))
+    assert verdict.good, "\n".join(verdict_lines(verdict))
     assert {*verdict.commands} >= {
         "create_checkout", "attach_source", "delete_checkout", "place_order", "refresh_order",
         "create_fulfillment", "create_refund", "create_return", "accept_return",
@@ -39,7 +39,7 @@ async def test_without_the_wait_for_late_effects_the_judge_finds_doubled_ones(
 ) -> None:
     """The test above can fail: with workers that call again at their time-out it does."""
     verdict = await run_soak(quick_plan(seed=5, guard=False), apache_kafka, tmp_path, print)
-    assert verdict.doubled, "\n".join(told(verdict))
+    assert verdict.doubled, "\n".join(verdict_lines(verdict))
 
 
 def _evidence(**changes: Any) -> Evidence:
@@ -160,13 +160,13 @@ async def test_a_cut_network_answers_nothing_and_comes_back(kind: Kind, tmp_path
         script = Path(__file__).with_name("river_main.py")
         river = await Child.start(tmp_path / "river.log", *network.far_command, *python(script, given))
         try:
-            address = str((await river.heard())["url"]).removeprefix("http://").rsplit(":", 1)
+            address = str((await river.next_report())["url"]).removeprefix("http://").rsplit(":", 1)
             host, port = await network.reach(address[0], int(address[1]))
             assert await _asked(host, port) == b"HTTP/1.1 200 OK"
             await network.cut()
             with pytest.raises(TimeoutError):
                 await _asked(host, port)
-            await network.mend()
+            await network.restore()
             assert await _asked(host, port) == b"HTTP/1.1 200 OK"
         finally:
             await river.end()

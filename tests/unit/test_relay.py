@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from orderflow.digitalriver.signature import SIGNATURE_HEADER, sign
-from orderflow.process.door import Bounds, serving
+from orderflow.process.http_listener import Bounds, serving
 from orderflow.relay import make_relay
 from statemachine.errors import BrokerUnavailable
 from statemachine.messages.envelope import Headers
@@ -40,7 +40,7 @@ class Topic:
 
 
 @asynccontextmanager
-async def door(
+async def relay_url(
     topic: Topic, tokens: Sequence[str] = (TOKEN,), is_ready: bool = True, logged_seconds: float = 60.0
 ) -> AsyncIterator[str]:
     """A relay on a free port that takes 0.3 s at most and 1,000 bytes."""
@@ -74,7 +74,7 @@ async def test_a_signed_event_is_published_byte_for_byte() -> None:
     """Law: body and signature go on unchanged, under the order's id, before the 202."""
     topic = Topic()
     header = sign(TOKEN, str(int(NOW)), BODY)
-    async with door(topic) as url:
+    async with relay_url(topic) as url:
         assert (await _post(url, BODY, header))[0] == 202
     assert topic.records == [(b"9001", BODY, ((SIGNATURE_HEADER, header.encode()),))]
 
@@ -95,7 +95,7 @@ async def test_a_signed_event_is_published_byte_for_byte() -> None:
 async def test_a_wrong_or_stale_signature_is_turned_away_at_the_door(header: str | None) -> None:
     """Law: 400 with one line that says why, and nothing is published."""
     topic = Topic()
-    async with door(topic) as url:
+    async with relay_url(topic) as url:
         status, text = await _post(url, BODY, header)
     assert status == 400
     assert text.count("\n") == 1
@@ -106,14 +106,14 @@ async def test_a_wrong_or_stale_signature_is_turned_away_at_the_door(header: str
 async def test_a_previous_token_and_a_fresh_time_in_milliseconds_are_good() -> None:
     """Law: during a rotation both secrets open the door; the format of the time is not ours to choose."""
     topic = Topic()
-    async with door(topic, ["new", TOKEN]) as url:
+    async with relay_url(topic, ["new", TOKEN]) as url:
         assert (await _post(url, BODY, sign(TOKEN, str(int(NOW * 1000) - 299_000), BODY)))[0] == 202
 
 
 async def test_without_tokens_nothing_is_checked() -> None:
     """Law: an empty setting takes everything that has a body, also what names no order."""
     topic = Topic()
-    async with door(topic, []) as url:
+    async with relay_url(topic, []) as url:
         assert (await _post(url, b"{}"))[0] == 202
         assert (await _post(url, b""))[0] == 400
     assert topic.records == [(None, b"{}", ())]
@@ -122,7 +122,7 @@ async def test_without_tokens_nothing_is_checked() -> None:
 @pytest.mark.parametrize("topic", [Topic(BrokerUnavailable("away")), Topic(delay_seconds=5)])
 async def test_what_kafka_did_not_take_is_asked_for_again(topic: Topic) -> None:
     """Law: 503 in time, so that Digital River sends the event again."""
-    async with door(topic) as url, asyncio.timeout(2):
+    async with relay_url(topic) as url, asyncio.timeout(2):
         status, _ = await _post(url, BODY, sign(TOKEN, str(int(NOW)), BODY))
     assert status == 503
     assert topic.records == []
@@ -132,7 +132,7 @@ async def test_a_body_that_is_too_large_is_refused_unread() -> None:
     """Law: 413, and nothing is published."""
     topic = Topic()
     body = b"x" * 2000
-    async with door(topic) as url:
+    async with relay_url(topic) as url:
         assert (await _post(url, body, sign(TOKEN, str(int(NOW)), body)))[0] == 413
     assert topic.records == []
 
@@ -140,13 +140,13 @@ async def test_a_body_that_is_too_large_is_refused_unread() -> None:
 async def test_health_and_readiness_are_told_apart() -> None:
     """Law: a relay without Kafka lives and is not ready."""
     async with (
-        door(Topic(), is_ready=False) as url,
+        relay_url(Topic(), is_ready=False) as url,
         aiohttp.ClientSession() as session,
         session.get(f"{url}/healthz") as healthy,
         session.get(f"{url}/readyz") as ready,
     ):
         assert (healthy.status, ready.status) == (200, 503)
-    async with door(Topic()) as url, aiohttp.ClientSession() as session, session.get(f"{url}/readyz") as ready:
+    async with relay_url(Topic()) as url, aiohttp.ClientSession() as session, session.get(f"{url}/readyz") as ready:
         assert ready.status == 200
 
 
@@ -189,7 +189,7 @@ async def test_a_refused_webhook_is_logged_without_what_it_holds(
 ) -> None:
     """Law: a refusal is seen by whoever runs the relay, with its reason, and quotes neither body, token nor signature."""
     with capture_logs() as logs:
-        async with door(topic) as url:
+        async with relay_url(topic) as url:
             assert (await _post(url, body, header))[0] == said[0]
     assert _refusals(logs) == [said]
     for secret in (TOKEN, "evt-1", "9001", *([header.partition(", ")[2]] if header and ", " in header else [])):
@@ -205,7 +205,7 @@ async def test_a_webhook_that_never_arrives_whole_is_logged_as_that() -> None:
 
     with capture_logs() as logs:
         async with (
-            door(Topic()) as url,
+            relay_url(Topic()) as url,
             aiohttp.ClientSession() as session,
             session.post(f"{url}/webhooks", data=slowly()) as answer,
         ):
@@ -216,7 +216,7 @@ async def test_a_webhook_that_never_arrives_whole_is_logged_as_that() -> None:
 async def test_a_flood_of_refusals_is_one_line_and_a_count() -> None:
     """Law: the first is logged at once, the rest once an interval, and nothing is left out of the counts."""
     with capture_logs() as logs:
-        async with door(Topic(), logged_seconds=1.0) as url, aiohttp.ClientSession() as session:
+        async with relay_url(Topic(), logged_seconds=1.0) as url, aiohttp.ClientSession() as session:
             for _ in range(20):
                 await _post(url)
             assert [count for *_, count in _refusals(logs)] == [1]
@@ -236,7 +236,7 @@ async def test_a_flood_of_refusals_is_one_line_and_a_count() -> None:
 
 async def test_a_relay_that_is_not_ready_still_says_what_it_refused() -> None:
     """Law: the counts do not hide behind Kafka's absence."""
-    async with door(Topic(), is_ready=False) as url, aiohttp.ClientSession() as session:
+    async with relay_url(Topic(), is_ready=False) as url, aiohttp.ClientSession() as session:
         await _post(url)
         async with session.get(f"{url}/readyz") as ready:
             assert ready.status == 503
@@ -292,7 +292,7 @@ async def test_what_cannot_be_read_is_refused_and_counted(head: bytes, body: byt
     """Law: 400 through the counted refusals, whatever cannot be read of a request, and nothing is published."""
     topic = Topic()
     with capture_logs() as logs:
-        async with door(topic) as url:
+        async with relay_url(topic) as url:
             answered = await _raw(url, head, body, cut=cut)
             async with aiohttp.ClientSession() as session, session.get(f"{url}/readyz") as ready:
                 assert "refused since the start: 1 with 400" in await ready.text()
@@ -309,7 +309,7 @@ async def test_broken_chunks_are_refused_and_counted_in_time(*, cut: bool) -> No
     topic = Topic()
     head = b"POST /webhooks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     with capture_logs() as logs:
-        async with door(topic) as url:
+        async with relay_url(topic) as url:
             answered = await _raw(url, head, b"zz\r\nx\r\n", cut=cut)
     assert answered.split()[1] in {b"400", b"503"}
     assert len(_refusals(logs)) == 1
@@ -320,7 +320,7 @@ async def test_a_body_that_is_cut_off_is_counted() -> None:
     """Law: the other side went in the middle of a body: nobody hears the answer, the counts tell."""
     topic = Topic()
     with capture_logs() as logs:
-        async with door(topic) as url:
+        async with relay_url(topic) as url:
             reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
             writer.write(b"POST /webhooks HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{")
             await writer.drain()
@@ -340,7 +340,7 @@ async def test_a_body_in_a_good_encoding_is_taken_as_it_was_signed() -> None:
     topic = Topic()
     header = sign(TOKEN, str(int(NOW)), BODY)
     async with (
-        door(topic) as url,
+        relay_url(topic) as url,
         aiohttp.ClientSession() as session,
         session.post(
             f"{url}/webhooks",
@@ -357,7 +357,7 @@ async def test_a_slash_at_the_end_of_the_address_changes_nothing() -> None:
     topic = Topic()
     headers = {SIGNATURE_HEADER: sign(TOKEN, str(int(NOW)), BODY)}
     async with (
-        door(topic) as url,
+        relay_url(topic) as url,
         aiohttp.ClientSession() as session,
         session.post(f"{url}/webhooks/", data=BODY, headers=headers, allow_redirects=False) as answer,
     ):
@@ -371,16 +371,16 @@ async def test_a_slash_at_the_end_of_the_address_changes_nothing() -> None:
 async def test_the_time_of_a_signature_may_have_a_fraction(moment: str) -> None:
     """Law: seconds, milliseconds and ISO 8601 are read with a fraction too; an event is not lost to the format of a clock."""
     topic = Topic()
-    async with door(topic) as url:
+    async with relay_url(topic) as url:
         assert (await _post(url, BODY, sign(TOKEN, moment, BODY)))[0] == 202
     assert len(topic.records) == 1
 
 
-async def test_a_fault_that_nobody_expected_is_told_once_and_counted() -> None:
+async def test_a_fault_that_nobody_expected_is_reported_once_and_counted() -> None:
     """Law: each webhook is answered 503 and counted; the first line has the error, and a flood of it does not fill a disk."""
     topic = Topic(RuntimeError("nobody expects this"))
     with capture_logs() as logs:
-        async with door(topic) as url:
+        async with relay_url(topic) as url:
             header = sign(TOKEN, str(int(NOW)), BODY)
             assert [(await _post(url, BODY, header))[0] for _ in range(3)] == [503] * 3
     lines = [line for line in logs if line["event"] == "webhook_refused"]

@@ -22,7 +22,7 @@ TYPES: Final[dict[int, str]] = {
 
 
 class ApiError(Exception):
-    """The simulator refuses a request as Digital River would. Only the server's front turns it into an answer."""
+    """The simulator refuses a request as Digital River would. Only the server's gateway turns it into an answer."""
 
     def __init__(self, status: int, code: str, message: str, parameter: str | None = None) -> None:
         super().__init__(message)

@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from orderflow.digitalriver.looking import PAGES_MAX
+from orderflow.digitalriver.lookups import PAGES_MAX
 from orderflow.digitalriver.provider import DigitalRiverProvider
 from orderflow.simulator import SimulatorOptions
 from statemachine.errors import (

@@ -58,10 +58,10 @@ def _pipe(pipe: IO[str] | None) -> IO[str]:
 def checkouts(net: Network) -> dict[str, int]:
     """How many checkouts each order has, by the simulator's books, asked on its own side of the network."""
     ask = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8400/_admin/books').read().decode())"
-    told = subprocess.run(  # words of ours
+    completed = subprocess.run(  # words of ours
         net.inside(net.server, [sys.executable, "-c", ask]), check=True, capture_output=True, text=True
     )
-    return {order_id: book["checkouts"] for order_id, book in json.loads(told.stdout).items()}
+    return {order_id: book["checkouts"] for order_id, book in json.loads(completed.stdout).items()}
 
 
 def effects_after_a_cut(net: Network, mutants: list[str]) -> dict[str, int]:

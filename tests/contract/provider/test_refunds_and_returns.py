@@ -83,18 +83,22 @@ async def test_a_refund_is_asked_for_in_each_style_and_paid_later(
     items = () if line is None else (RefundCommandItem(LineId("1"), order.items[0].item_id, *line),)
     outcome = await bench.call(refund(order, amount=asked, items=items, kind=kind))
     assert outcome.refund is not None
-    told = outcome.refund
-    over = sum(item.amount for item in told.items) if items else told.amount
-    assert (told.state, over, told.refunded, told.refund_id) == ("pending", amount, 0, "r-1")
-    assert not items or told.amount is None, "a refund by items has no amount of its own"
-    assert told.command_id == "r-1-command"
+    reported = outcome.refund
+    over = sum(item.amount for item in reported.items) if items else reported.amount
+    assert (reported.state, over, reported.refunded, reported.refund_id) == ("pending", amount, 0, "r-1")
+    assert not items or reported.amount is None, "a refund by items has no amount of its own"
+    assert reported.command_id == "r-1-command"
     assert (await bench.books("A-1"))["refunded"] == "0.00"
     await bench.advance(61)
     (end,) = await facts(bench, "refund.complete")
     assert end.dr_order_id == order.dr_order_id
     assert end.created is not None
     assert end.refund is not None
-    assert (end.refund.dr_refund_id, end.refund.state, end.refund.refunded) == (told.dr_refund_id, "succeeded", amount)
+    assert (end.refund.dr_refund_id, end.refund.state, end.refund.refunded) == (
+        reported.dr_refund_id,
+        "succeeded",
+        amount,
+    )
     books = await bench.books("A-1")
     assert (books["refunds"], books["refunded"]) == (1, f"{amount / 100:.2f}")
     (refunded,) = await facts(bench, "order.refunded")
@@ -175,9 +179,9 @@ async def _left_open(bench: Bench, command: Command, fault: str, error: type[Dig
     inquiry = Inquire(
         command_id=CommandId("inquiry"), order_id=OrderId("A-1"), about=msgspec.Raw(msgspec.json.encode(command))
     )
-    told = await bench.call(inquiry)
-    assert (told.result, told.command_id, told.inquired_by) == ("confirmed", command.command_id, "inquiry")
-    assert (told.refund, told.returned) == (found.refund, found.returned)
+    reported = await bench.call(inquiry)
+    assert (reported.result, reported.command_id, reported.inquired_by) == ("confirmed", command.command_id, "inquiry")
+    assert (reported.refund, reported.returned) == (found.refund, found.returned)
     return found
 
 
@@ -224,8 +228,8 @@ async def test_a_whole_return_is_refunded_and_the_order_is_returned(bench: Bench
     outcome = await bench.call(returning(order, 3))
     assert outcome.returned is not None
     await bench.call(accepting(order, outcome.returned.dr_return_id))
-    told = await facts(bench, "refund.pending", "return.accepted")
-    first, second = told
+    reported = await facts(bench, "refund.pending", "return.accepted")
+    first, second = reported
     assert first.refund is not None
     assert ([item.amount for item in first.refund.items], first.refund.refund_id) == ([3241], None)
     assert second.returned is not None
@@ -283,9 +287,9 @@ async def test_a_fulfilment_on_an_authorisation_that_ran_out_is_refused(bench: B
     outcome = await bench.call(fulfil("A-1", order, (3, 0)))
     assert outcome.problem is not None
     assert (outcome.problem.status, outcome.problem.code) == (409, "payment_authorization_failed")
-    (told,) = await facts(bench, "order.charge.reauth.failed")
-    assert told.order is not None
-    assert told.order.state == "accepted"
+    (reported,) = await facts(bench, "order.charge.reauth.failed")
+    assert reported.order is not None
+    assert reported.order.state == "accepted"
 
 
 async def test_money_in_refunds_is_rounded_to_minor_units(bench: Bench) -> None:
@@ -307,8 +311,8 @@ async def test_a_return_of_what_was_refunded_before_is_returned_without_another_
     assert accepted.returned is not None
     assert accepted.returned.dr_refund_ids == ()
     assert (await bench.read(order)).state == "returned"
-    told = await facts(bench, "order.refunded")
-    assert [fact.order.state for fact in told if fact.order is not None] == ["complete", "returned"]
+    reported = await facts(bench, "order.refunded")
+    assert [fact.order.state for fact in reported if fact.order is not None] == ["complete", "returned"]
 
 
 async def test_a_return_is_not_accepted_in_a_dispute_and_what_was_paid_back_in_it_counts_after_it(bench: Bench) -> None:
@@ -360,10 +364,10 @@ async def test_requests_are_refused_in_the_documented_words(
     text = msgspec.json.encode({"orderId": order.dr_order_id, **body}).decode()
     text = text.replace("ITEM", item.item_id).replace("SKU", item.sku_id or "")
     async with bench.session.post(bench.url + path, data=text, headers=KEY) as answer:
-        told = msgspec.json.decode(await answer.read(), type=dict[str, object])
+        reported = msgspec.json.decode(await answer.read(), type=dict[str, object])
     assert answer.status == status
     if parameter is not None:
-        errors = told["errors"]
+        errors = reported["errors"]
         assert isinstance(errors, list)
         assert [error["parameter"] for error in errors] == [parameter]
 
@@ -378,5 +382,9 @@ async def test_a_refund_of_units_is_asked_for_as_all_of_their_price(bench: Bench
         "items": [{"itemId": item.item_id, "quantity": 1, "percent": 100}],
     }
     async with bench.session.post(bench.url + "/refunds", json=body, headers=KEY) as answer:
-        told = await answer.json()
-        assert (answer.status, [one["amount"] for one in told["items"]], "amount" in told) == (201, [10.8], False)
+        reported = await answer.json()
+        assert (answer.status, [one["amount"] for one in reported["items"]], "amount" in reported) == (
+            201,
+            [10.8],
+            False,
+        )

@@ -50,7 +50,7 @@ class Receiver:
 
 
 @asynccontextmanager
-async def told(*answers: int) -> AsyncIterator[tuple[Bench, Receiver]]:
+async def bench_with_receiver(*answers: int) -> AsyncIterator[tuple[Bench, Receiver]]:
     """A bench whose simulator tells a receiver."""
     receiver = Receiver(answers=list(answers))
     app = web.Application()
@@ -69,9 +69,9 @@ async def told(*answers: int) -> AsyncIterator[tuple[Bench, Receiver]]:
         await runner.cleanup()
 
 
-async def test_a_whole_order_is_told_and_can_be_read() -> None:
+async def test_a_whole_order_is_reported_and_can_be_read() -> None:
     """Law: each step is told once, signed, and the provider reads every one of them."""
-    async with told() as (bench, receiver):
+    async with bench_with_receiver() as (bench, receiver):
         order = await bench.placed("A-1")
         await bench.call(fulfil("A-1", order, (3, 0)))
         await bench.advance(60)
@@ -99,7 +99,7 @@ async def test_a_whole_order_is_told_and_can_be_read() -> None:
 
 async def test_a_webhook_that_is_not_taken_comes_again() -> None:
     """Law: errors and redirects are failures; the same event comes again, signed afresh, on the simulator's clock."""
-    async with told(500, 302) as (bench, receiver):
+    async with bench_with_receiver(500, 302) as (bench, receiver):
         await bench.placed("A-1")
         await receiver.until(1)
         for count in (2, 3):
@@ -112,7 +112,7 @@ async def test_a_webhook_that_is_not_taken_comes_again() -> None:
 
 async def test_a_lost_webhook_is_still_in_the_list_of_events() -> None:
     """Law: what was never told can be read for 30 days, by a type with a wildcard, and no longer."""
-    async with told() as (bench, receiver):
+    async with bench_with_receiver() as (bench, receiver):
         await bench.faults(lose_webhooks=1.0)
         order = await bench.placed("A-1")
         assert await _events(bench, "order.acc*") == ["order.accepted"]
@@ -127,7 +127,7 @@ async def test_a_lost_webhook_is_still_in_the_list_of_events() -> None:
 
 async def test_duplicates_are_the_same_event() -> None:
     """Law: a webhook told twice has one id."""
-    async with told() as (bench, receiver):
+    async with bench_with_receiver() as (bench, receiver):
         await bench.faults(duplicate_webhooks=1.0)
         await bench.placed("A-1")
         await receiver.until(2)
@@ -136,7 +136,7 @@ async def test_duplicates_are_the_same_event() -> None:
 
 async def test_a_reordered_webhook_is_overtaken() -> None:
     """Law: a webhook held back by the fault comes after later ones."""
-    async with told() as (bench, receiver):
+    async with bench_with_receiver() as (bench, receiver):
         await bench.faults(reorder_webhooks=1.0)
         order = await bench.placed("A-1")
         await bench.faults(reorder_webhooks=0.0)

@@ -63,10 +63,10 @@ def test_commands_at_hand_take_no_more_memory_than_the_share_of_the_partition(pa
     taken = partition._pipeline.transactions.watermark.pending
     size = record_bytes(records[0])
     assert (taken - 1) * size < SHARE <= taken * size
-    assert not partition.hungry
+    assert not partition.accepts_records
     assert partition._consumer.goes_on_at == [taken]
     partition._pipeline.transactions.watermark.finish([0, 1])
-    assert partition.hungry
+    assert partition.accepts_records
 
 
 def test_a_command_larger_than_the_share_is_taken_alone(partition: CommandPartition) -> None:
@@ -83,5 +83,5 @@ def test_commands_that_are_read_again_after_a_pause_count_once(partition: Comman
     partition.feed(partition._tp, [large(offset) for offset in range(8)])
     partition._pipeline.transactions.watermark.rewind([])
     partition.feed(partition._tp, [large(offset) for offset in range(8)])
-    assert partition.hungry
+    assert partition.accepts_records
     assert partition._pipeline.transactions.watermark.pending == 8

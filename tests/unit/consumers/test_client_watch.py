@@ -23,7 +23,7 @@ def test_short_silence_is_no_problem() -> None:
     assert contact.answered(100.0 + SOON) is None
 
 
-def test_long_silence_is_told_once_and_its_end_with_its_length() -> None:
+def test_long_silence_is_reported_once_and_its_end_with_its_length() -> None:
     """A person reads one line for each time that Kafka is away, however often it is asked."""
     contact = Contact(100.0)
     assert contact.outage_to_report(100.0 + LATE) == LATE
@@ -76,7 +76,7 @@ async def test_a_task_that_is_being_replaced_is_no_broken_client() -> None:
     watch.check()
 
 
-async def test_a_task_that_stays_ended_is_told_with_the_name_of_its_error_only() -> None:
+async def test_a_task_that_stays_ended_is_reported_with_the_name_of_its_error_only() -> None:
     """What the error says may quote what the client read."""
     consumer = _consumer()
     watch = ClientWatch("g", consumer, ["t"])
@@ -85,9 +85,9 @@ async def test_a_task_that_stays_ended_is_told_with_the_name_of_its_error_only()
     watch.check()
     with pytest.raises(
         ClientBroken, match=r"the task of the Kafka client that fetches has ended \(ValueError\)"
-    ) as told:
+    ) as caught:
         watch.check()
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(caught.value)
 
 
 async def test_a_member_that_was_put_out_sends_no_heartbeats_and_is_not_broken() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from consumers.commands.progress import Left, Waits
+from consumers.commands.progress import HandOver, Waits
 from consumers.commands.records import PendingCommand, unknown_outcome
 from consumers.commands.uncertain import UncertainCommands
 from statemachine.messages.commands import Inquire
@@ -34,14 +34,14 @@ def successor_of(
 ) -> UncertainCommands:
     """Who takes over at once after a good leave, with settings of its own."""
     successor = UncertainCommands(waits)
-    successor.begin_after(uncertain.left(tried, now), now, uncertain.waits(now))
+    successor.begin_after(uncertain.hand_over(tried, now), now, uncertain.waits(now))
     return successor
 
 
 def fresh() -> UncertainCommands:
     """An owner before whom nobody called."""
     uncertain = UncertainCommands(WAITS)
-    uncertain.begin_after(Left(0, settle_seconds=0.0), 0.0, WAITS)
+    uncertain.begin_after(HandOver(0, settle_seconds=0.0), 0.0, WAITS)
     return uncertain
 
 
@@ -164,7 +164,7 @@ def test_who_gives_a_partition_away_names_the_commands_with_a_call_on_its_way() 
 def test_a_list_of_calls_that_does_not_fit_becomes_a_bound() -> None:
     """Rather too many commands are looked up than one too few."""
     uncertain = UncertainCommands(WAITS)
-    uncertain.begin_after(Left(11, settle_seconds=55.0), 50.0, WAITS)
+    uncertain.begin_after(HandOver(11, settle_seconds=55.0), 50.0, WAITS)
     assert marked(uncertain, pending(10)) == (True, 105.0)
     assert marked(uncertain, pending(11)) == (False, NEVER)
 
@@ -180,7 +180,7 @@ def test_what_a_successor_did_not_even_read_it_hands_on() -> None:
 
 def test_who_tried_nothing_leaves_nothing_to_look_up() -> None:
     """The next owner starts at once."""
-    assert fresh().left([], 50.0) == Left(0, 0.0, 0.0)
+    assert fresh().hand_over([], 50.0) == HandOver(0, 0.0, 0.0)
 
 
 def test_uncertain_commands_that_were_not_even_read_are_handed_on() -> None:
@@ -188,9 +188,9 @@ def test_uncertain_commands_that_were_not_even_read_are_handed_on() -> None:
     uncertain = UncertainCommands(WAITS)
     uncertain.begin_after_crash(100, 45.0, WAITS)
     uncertain.passed(40)
-    assert uncertain.left([], 50.0) == Left(100, 30.0, 60.0)
+    assert uncertain.hand_over([], 50.0) == HandOver(100, 30.0, 60.0)
     uncertain.passed(100)
-    assert uncertain.left([], 50.0) == Left(0, 0.0, 60.0)
+    assert uncertain.hand_over([], 50.0) == HandOver(0, 0.0, 60.0)
 
 
 @pytest.mark.parametrize("learned", [True, False])
@@ -207,7 +207,7 @@ def test_a_call_without_an_answer_is_waited_for_over_a_hand_over(learned: bool) 
 def test_a_successor_of_an_owner_that_did_not_know_waits_for_its_calls() -> None:
     """Metadata of an earlier version has no word about it."""
     successor = UncertainCommands(WAITS)
-    successor.begin_after(Left(0), 100.0, None)
+    successor.begin_after(HandOver(0), 100.0, None)
     assert marked(successor, pending(2, attempt=2, asked_at=129.0)) == (True, 160.0)
 
 
@@ -228,4 +228,4 @@ def test_a_command_is_not_uncertain_because_the_past_is_not_known_yet() -> None:
     other.seen = None
     assert marked(uncertain, other) == (False, NEVER)
     assert (other.must_look, other.unsure_until) == (True, 100.0)
-    assert uncertain.left([], 55.0).open == {4}
+    assert uncertain.hand_over([], 55.0).open == {4}

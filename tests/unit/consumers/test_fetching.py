@@ -31,7 +31,7 @@ class MovedConsumer:
         """Fail; meanwhile Digital River has stopped to answer."""
         assert timeout_ms >= 0 < max_records
         self.position = 15
-        self._partition.hungry = False
+        self._partition.accepts_records = False
         raise ValueError("bytes that no parser knows")
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
@@ -45,9 +45,9 @@ class PaperPartition:
 
     def __init__(self, state: PartitionState) -> None:
         self.state = state
-        self.hungry = True
+        self.accepts_records = True
 
-    def fed_to(self, _partition: TopicPartition) -> int:
+    def read_position(self, _partition: TopicPartition) -> int:
         """The next offset that it has not got."""
         return 5
 
@@ -76,6 +76,6 @@ async def test_records_lost_in_a_failed_fetch_are_read_again_also_by_a_partition
     )
     await fetching._read_all([TP])
     assert consumer.position == position
-    partition.hungry = True
+    partition.accepts_records = True
     await fetching._read_one(TP)
     assert consumer.position == position

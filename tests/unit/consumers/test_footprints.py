@@ -85,25 +85,25 @@ async def test_a_successor_asks_how_far_commands_reach_when_nobody_else_may_call
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What is written while the old owner's lease runs out may have been called by it: so the end is read after the wait."""
-    told: list[object] = []
+    steps: list[object] = []
 
     class Reader:
         async def beginnings(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
             return dict.fromkeys(partitions, 0)
 
         async def ends(self, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
-            told.append("end")
+            steps.append("end")
             return dict.fromkeys(partitions, 40)
 
     async def rest(seconds: float) -> None:
-        told.append(seconds)
+        steps.append(seconds)
 
     partition = command_partition(Reader())
     monkeypatch.setattr(partition, "_rest", rest)
     fenced_at = partition._steady()
     await partition._takeover.begin_at(Progress(12), fenced_at, partition._rest_unless_revoked)
-    assert told == ["end", 5 - (partition._steady() - fenced_at), "end"]
-    assert partition._pipeline.history.uncertain.left([], 0.0).look_below == 40
+    assert steps == ["end", 5 - (partition._steady() - fenced_at), "end"]
+    assert partition._pipeline.history.uncertain.hand_over([], 0.0).look_below == 40
 
 
 async def test_a_commit_whose_answer_was_lost_is_progress_all_the_same() -> None:

@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any, cast
 
 from consumers.commands.partition import CommandPartition
-from consumers.commands.progress import Left, Progress
+from consumers.commands.progress import HandOver, Progress
 from consumers.commands.records import PendingCommand
 from consumers.commands.transactions import Finished
 from producers.outbox import OutboundRecord
@@ -66,7 +66,7 @@ async def test_an_outcome_that_came_between_the_last_transaction_and_the_end_is_
     producer = WatchedProducer()
     partition = leaving(producer, finished=2)
     await partition.close()
-    assert [(found.offset, found.left is not None) for found in producer.written] == [(2, True)]
+    assert [(found.offset, found.hand_over is not None) for found in producer.written] == [(2, True)]
     assert partition._pipeline.finished.waiting == []
 
 
@@ -115,12 +115,14 @@ async def test_a_partition_that_committed_its_leave_starts_no_call_before_a_tran
     """The last word was committed, only its answer was lost, and the partition came back: a successor would believe it."""
     partition = command_partition()
     partition._pipeline.transactions.proven = True
-    for left, age in ((None, 0.0), (Left(0, settle_seconds=0.0), float("inf"))):
+    for hand_over, age in ((None, 0.0), (HandOver(0, settle_seconds=0.0), float("inf"))):
         partition._pipeline.permit.lease.renew(0.0)
         partition._pipeline.transactions.footprint = partition._pipeline.transactions.footprint or (
             await written_footprint(partition)
         )
-        assert partition._is_ours(Progress(0, footprint=partition._pipeline.transactions.footprint, left=left))
+        assert partition._is_ours(
+            Progress(0, footprint=partition._pipeline.transactions.footprint, hand_over=hand_over)
+        )
         assert partition._pipeline.permit.lease.age == age
 
 

@@ -11,7 +11,7 @@ from consumers.commands.progress import (
     METADATA_BYTES_MAX,
     WINDOW_OFFSETS,
     Footprint,
-    Left,
+    HandOver,
     Progress,
     Waits,
     Watermark,
@@ -51,7 +51,7 @@ def test_what_is_done_above_the_watermark_is_not_taken_again_after_a_restart() -
     mark = taken(5, 6, 7, 8)
     mark.finish([6, 8])
     found = read_progress(mark.offset, mark.encode(OURS, None, Waits()))
-    assert (found.offset, found.done, found.footprint, found.left) == (5, frozenset({6, 8}), OURS, None)
+    assert (found.offset, found.done, found.footprint, found.hand_over) == (5, frozenset({6, 8}), OURS, None)
     again = Watermark(found.offset, found.done)
     assert [again.take(offset) for offset in (5, 6, 7, 8)] == [True, False, True, False]
     again.finish([5, 7])
@@ -95,15 +95,15 @@ def test_the_window_bounds_what_is_taken_above_the_watermark() -> None:
         mark.finish([offset])
     assert not mark.reach(WINDOW_OFFSETS)
     waits = Waits(12345.678, 12345.678, 12345.678, 12345.678)
-    left = Left(10**12, 12345.678, 12345.678, frozenset(range(0, 200, 2)), 12345.678)
-    metadata = mark.encode(Footprint("i" * 36, 10**12), left, waits)
+    hand_over = HandOver(10**12, 12345.678, 12345.678, frozenset(range(0, 200, 2)), 12345.678)
+    metadata = mark.encode(Footprint("i" * 36, 10**12), hand_over, waits)
     assert len(metadata.encode()) <= METADATA_BYTES_MAX
     found = read_progress(0, metadata)
-    assert (len(found.done), found.left, found.waits) == (WINDOW_OFFSETS // 2, left, waits)
-    everything = Left(3, 1.0, 2.0, frozenset(range(0, WINDOW_OFFSETS, 2)), 9.0)
+    assert (len(found.done), found.hand_over, found.waits) == (WINDOW_OFFSETS // 2, hand_over, waits)
+    everything = HandOver(3, 1.0, 2.0, frozenset(range(0, WINDOW_OFFSETS, 2)), 9.0)
     metadata = mark.encode(Footprint("i" * 36, 10**12), everything, waits)
     assert len(metadata.encode()) <= METADATA_BYTES_MAX
-    assert read_progress(0, metadata).left == Left(WINDOW_OFFSETS - 1, 1.0, 9.0)
+    assert read_progress(0, metadata).hand_over == HandOver(WINDOW_OFFSETS - 1, 1.0, 9.0)
 
 
 def test_a_gap_wider_than_the_window_does_not_stop_the_lane() -> None:
@@ -120,8 +120,8 @@ def test_a_gap_wider_than_the_window_does_not_stop_the_lane() -> None:
 def test_leaving_says_what_was_never_tried() -> None:
     """A successor looks up only what lies below."""
     mark = taken(1, 2)
-    found = read_progress(mark.offset, mark.encode(OURS, Left(2), Waits()))
-    assert found.left == Left(2)
+    found = read_progress(mark.offset, mark.encode(OURS, HandOver(2), Waits()))
+    assert found.hand_over == HandOver(2)
 
 
 def test_the_metadata_of_an_earlier_version_is_read() -> None:
@@ -130,22 +130,22 @@ def test_the_metadata_of_an_earlier_version_is_read() -> None:
         4, '{"incarnation":"x","transaction":7,"done":"Ag==","left":{"look_below":9,"settle_seconds":3.5}}'
     )
     assert (found.done, found.footprint) == (frozenset({5}), Footprint("x", 7))
-    assert (found.left, found.waits) == (Left(9, settle_seconds=3.5), None)
+    assert (found.hand_over, found.waits) == (HandOver(9, settle_seconds=3.5), None)
 
 
 @given(st.sets(st.integers(0, WINDOW_OFFSETS * 3), max_size=60), st.integers(0, 10**12))
 def test_open_calls_come_back_as_they_were_written(few: set[int], base: int) -> None:
     """Whatever lies between them."""
     offsets = frozenset(base + offset for offset in few)
-    found = read_progress(base, Watermark(base).encode(OURS, Left(base, open=offsets), Waits()))
-    assert found.left == Left(base, open=offsets)
+    found = read_progress(base, Watermark(base).encode(OURS, HandOver(base, open=offsets), Waits()))
+    assert found.hand_over == HandOver(base, open=offsets)
 
 
 def test_metadata_of_somebody_else_says_nothing() -> None:
     """An operator who sets the offset leaves none, and the lane looks everything up."""
     for metadata in ("", "by hand", "[]", json.dumps({"incarnation": "x", "transaction": 1, "done": "%%%"})):
         found = read_progress(4, metadata)
-        assert (found.offset, found.done, found.footprint, found.left) == (4, frozenset(), None, None)
+        assert (found.offset, found.done, found.footprint, found.hand_over) == (4, frozenset(), None, None)
 
 
 @given(st.lists(st.tuples(st.integers(1, 3), st.booleans()), max_size=60))

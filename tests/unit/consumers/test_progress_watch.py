@@ -8,7 +8,7 @@ from statemachine.errors import BrokerUnavailable, TransactionAborted, Transacti
 AWAY = BrokerUnavailable("Kafka is not reachable")
 
 
-def test_a_take_over_that_fails_for_long_is_told() -> None:
+def test_a_take_over_that_fails_for_long_is_reported() -> None:
     """Before the limit it is a warning that passes, from there on a line with partition, time and cause."""
     watch = ProgressWatch(3, 60.0)
     watch.begins(100.0)
@@ -19,7 +19,7 @@ def test_a_take_over_that_fails_for_long_is_told() -> None:
     assert problem == "partition 3: take-over fails for 72 s, retrying: Kafka is not reachable"
 
 
-def test_an_open_transaction_is_told_with_the_way_to_end_it() -> None:
+def test_an_open_transaction_is_reported_with_the_way_to_end_it() -> None:
     """A transaction that hangs never ends by itself, so the line names the tool that finds it."""
     watch = ProgressWatch(3, 60.0)
     watch.begins(0.0)
@@ -29,7 +29,7 @@ def test_an_open_transaction_is_told_with_the_way_to_end_it() -> None:
     assert "kafka-transactions.sh find-hanging" in problem
 
 
-def test_a_take_over_ends_what_was_told_of_take_overs_and_the_count_begins_anew() -> None:
+def test_a_take_over_ends_what_was_reported_of_take_overs_and_the_count_begins_anew() -> None:
     """The owner clears the problem only when there was one."""
     watch = ProgressWatch(3, 60.0)
     watch.begins(0.0)
@@ -41,7 +41,7 @@ def test_a_take_over_ends_what_was_told_of_take_overs_and_the_count_begins_anew(
     assert watch.failed(AWAY, 510.0, in_work=False) is None
 
 
-def test_transactions_that_fail_are_told_although_every_take_over_between_them_succeeds() -> None:
+def test_transactions_that_fail_are_reported_although_every_take_over_between_them_succeeds() -> None:
     """Only something committed ends it."""
     watch = ProgressWatch(3, 60.0)
     refused = TransactionAborted("the record is too large")
@@ -69,7 +69,7 @@ def test_a_new_period_of_ownership_counts_anew() -> None:
     assert (watch.problem, watch.failed(AWAY, 63.0, in_work=False)) == (None, None)
 
 
-def test_a_group_that_is_shared_out_again_and_again_is_told_until_it_rests() -> None:
+def test_a_group_that_is_rebalanced_again_and_again_is_reported_until_it_rests() -> None:
     """Two workers with one instance id take each other's partitions every second, and each single step succeeds."""
     watch = RebalanceWatch()
     for second in range(29):

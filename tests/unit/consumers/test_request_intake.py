@@ -113,4 +113,4 @@ async def test_what_a_partition_holds_unread_is_what_lies_in_its_queue(partition
             assert batch.records
         assert (len(partition._input), partition._input.bytes) == (0, 0)
     partition.queue_bytes_max = 1
-    assert partition.hungry, "with nothing unread it asks for more"
+    assert partition.accepts_records, "with nothing unread it asks for more"

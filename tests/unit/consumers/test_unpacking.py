@@ -46,9 +46,9 @@ def test_streams_of_several_parts_are_read_whole() -> None:
 @pytest.mark.parametrize("name", CODECS)
 def test_bytes_that_are_not_packed_at_all_are_not_too_large(name: str) -> None:
     """They are unreadable for another reason, and the line says which."""
-    with pytest.raises(Exception) as told:  # whatever the codec raises
+    with pytest.raises(Exception) as caught:  # whatever the codec raises
         getattr(unpacking._Unpacker(LIMIT), name)(b"\x01no such format" * 9)
-    assert not isinstance(told.value, BatchTooLarge)
+    assert not isinstance(caught.value, BatchTooLarge)
 
 
 def test_an_aiokafka_that_unpacks_elsewhere_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,16 +110,16 @@ def test_a_consumer_without_a_room_gets_all() -> None:
     assert len(list(_fetched([b"a"] * 10, None))) == 10
 
 
-def test_a_batch_that_is_too_large_is_told_with_its_offsets() -> None:
+def test_a_batch_that_is_too_large_is_reported_with_its_offsets() -> None:
     """Who repairs the partition needs to know where it ends."""
     records = _fetched([b"0" * 1_000_000] * 9, FetchBudget(), first=40, at=40)
     unpacking._put_in_place(unpacking._Unpacker(LIMIT))
     try:
-        with pytest.raises(BatchTooLarge) as told:
+        with pytest.raises(BatchTooLarge) as caught:
             list(records)
     finally:
         unpacking._put_in_place(unpacking._Unpacker(unpacking.BATCH_BYTES_MAX))
-    assert (told.value.first, told.value.last) == (40, 48)
+    assert (caught.value.first, caught.value.last) == (40, 48)
     assert records.next_fetch_offset == 40
 
 

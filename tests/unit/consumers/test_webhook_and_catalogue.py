@@ -338,8 +338,8 @@ async def test_an_order_that_alone_cannot_be_read_is_set_aside_by_name_at_its_ag
         for letter in written(outbox, "orderflow.dead-letters")
     ]
     assert all(str(error) in detail for detail in details)
-    [told] = [line for line in logs if line["event"] == "object_unanswered"]
-    assert (told["dr_order_id"], told["topic"]) == ("DR-bad", "dr-webhooks")
+    [reported] = [line for line in logs if line["event"] == "object_unanswered"]
+    assert (reported["dr_order_id"], reported["topic"]) == ("DR-bad", "dr-webhooks")
     assert not lane.webhooks.queues.busy
 
 
@@ -524,8 +524,8 @@ async def test_a_sku_that_alone_fails_is_refused_at_its_age_and_the_others_are_w
     assert state(lane, "S-bad") == "refused"
     problem = json.loads(lane.store.get("S-bad") or b"")["problem"]
     assert (problem["code"], problem["status"]) == ("unanswered", 500)
-    told = [effect["name"] for effect in lane.river.effects()]
-    assert len(told) == len(set(told)) > 20, "a good SKU is written once"
+    reported = [effect["name"] for effect in lane.river.effects()]
+    assert len(reported) == len(set(reported)) > 20, "a good SKU is written once"
     lane.river.fails = {}
     await lane.step(lane.catalogue, sku("bad", "mended", key=b"S-bad"))
     assert state(lane, "S-bad") == "known"

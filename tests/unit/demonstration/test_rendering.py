@@ -36,10 +36,10 @@ def test_a_story_is_whole_at_every_usual_width(width: int) -> None:
     console.print(story("A-1", "paid", [PAID, NOTED], width=width))
     assert isinstance(console.file, StringIO)
     shown = console.file.getvalue()
-    told = [line for line in shown.splitlines() if "order.charge" in line]
-    assert len(told) == 1
+    reported = [line for line in shown.splitlines() if "order.charge" in line]
+    assert len(reported) == 1
     for word in ("13", "0.00 s", "Digital River", "order.charge.capture.complete", "checkout_pending"):
-        assert word in told[0]
+        assert word in reported[0]
     for word in ("payment captured", "total", "1475.43", "order.invoice.created"):
         assert word in shown
     assert "…" not in shown
@@ -54,7 +54,7 @@ def test_a_narrow_screen_loses_no_letter() -> None:
     assert "…" not in console.file.getvalue()
 
 
-def test_money_that_a_bank_took_back_is_told() -> None:
+def test_money_that_a_bank_took_back_is_reported() -> None:
     """What a merchant lost is the point of a dispute's story."""
     before = ObservedOrder().after(PAID.data)
     lost = _change("order.chargeback", "disputed", amounts=CAPTURED | {"charged_back": "40.00"})
@@ -62,11 +62,11 @@ def test_money_that_a_bank_took_back_is_told() -> None:
     watch = OrderWatch()
     watch.changes["A-1"] = [lost]
     books = {"A-1": {"orders": 1, "captured": "1475.43", "cancelled": "0.00", "refunded": "0.00"}}
-    told = "1 order placed, each once; 1475.43 USD captured, 40.00 charged back."
-    assert books_compared(watch, books) == (True, f"Digital River's books agree to the cent: {told}")
+    reported = "1 order placed, each once; 1475.43 USD captured, 40.00 charged back."
+    assert books_compared(watch, books) == (True, f"Digital River's books agree to the cent: {reported}")
 
 
-def test_what_stays_is_not_told_again() -> None:
+def test_what_stays_is_not_reported_again() -> None:
     """A reason for attention, a refund and a return are told when they come up or move, by their ids."""
     first = _change(
         "x", "complete", attention=["a refund failed"],
@@ -77,8 +77,8 @@ def test_what_stays_is_not_told_again() -> None:
         refunds=[{"refund_id": "r1", "state": "failed"}, {"refund_id": "r2", "state": "pending"}],
         returns=[{"return_id": "t1", "state": "requested"}],
     )  # fmt: skip
-    told = ["refund r1 failed", "return t1 requested", "attention: a refund failed"]
-    assert list(other_changes(first.data, ObservedOrder())) == told
+    reported = ["refund r1 failed", "return t1 requested", "attention: a refund failed"]
+    assert list(other_changes(first.data, ObservedOrder())) == reported
     assert list(other_changes(again.data, ObservedOrder().after(first.data))) == [
         "refund r2 pending",
         "attention: look",

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from orderflow.demonstration.scenario import AdminCall, Wait, available, load, named
+from orderflow.demonstration.scenario import AdminCall, WaitStep, available, load, named
 from orderflow.event_lines import EventLine
 from statemachine.errors import ConfigError
 
@@ -28,7 +28,7 @@ def test_a_scenario_is_read_as_its_steps_in_order(tmp_path: Path) -> None:
     path = _written(tmp_path, TITLE, EVENT, '{"wait": {"parked": ["order.placed"]}}', END)
     scenario = load(path)
     assert (scenario.name, scenario.order, scenario.title.story) == ("story", "S-1", "A story.")
-    assert [type(step) for step in scenario.steps] == [EventLine, Wait]
+    assert [type(step) for step in scenario.steps] == [EventLine, WaitStep]
     assert scenario.end.end.state == "complete"
     assert scenario.end.books == {"orders": 1}
     assert not scenario.is_alone

@@ -194,7 +194,7 @@ def test_a_count_below_nothing_is_off_contract(shape: type[msgspec.Struct]) -> N
     msgspec.json.decode(msgspec.json.encode({**body, "quantity": 0}), type=shape)
 
 
-def test_money_is_told_with_its_currency() -> None:
+def test_money_is_reported_with_its_currency() -> None:
     """Law: a charge by its own, else by its order's; a refund by its own."""
     order = reading.order_of(
         _order(payment={"charges": [{"id": "a", "state": "x"}, {"id": "b", "state": "x", "currency": "jpy"}]})

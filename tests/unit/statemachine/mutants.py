@@ -63,22 +63,22 @@ def mutants() -> list[Mutant]:
 def _mutants(name: str, machine: Machine[Any]) -> Iterator[Mutant]:
     rules = machine.rules
     for at, rule in enumerate(rules):
-        told = f"{name}: {rule.trigger} in {rule.sources[0]}{''.join(f' when {one}' for one in rule.when)}"
+        prefix = f"{name}: {rule.trigger} in {rule.sources[0]}{''.join(f' when {one}' for one in rule.when)}"
 
         def put(*instead: Rule[Any], at: int = at) -> tuple[Rule[Any], ...]:
             return (*rules[:at], *instead, *rules[at + 1 :])
 
-        yield Mutant(f"{told}: removed", name, put())
+        yield Mutant(f"{prefix}: removed", name, put())
         if rule.target is not None:
             states = itertools.cycle(machine.states)
             wrong = next(after for before, after in itertools.pairwise(states) if before == rule.target)
-            yield Mutant(f"{told}: to {wrong} instead of {rule.target}", name, put(replace(rule, target=wrong)))
+            yield Mutant(f"{prefix}: to {wrong} instead of {rule.target}", name, put(replace(rule, target=wrong)))
         for guard in rule.when:
             kept = tuple(one for one in rule.when if one != guard)
-            yield Mutant(f"{told}: without asking {guard}", name, put(replace(rule, when=kept)))
+            yield Mutant(f"{prefix}: without asking {guard}", name, put(replace(rule, when=kept)))
         for effect in rule.do:
             left = tuple(one for one in rule.do if one != effect)
-            yield Mutant(f"{told}: without {effect}", name, put(replace(rule, do=left)))
+            yield Mutant(f"{prefix}: without {effect}", name, put(replace(rule, do=left)))
 
 
 @contextmanager

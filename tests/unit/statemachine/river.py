@@ -488,10 +488,10 @@ class River:
         for order in self.orders.values():
             for refund in list(order.refunds.values()):
                 if refund.state == "pending" and order.checkout.method == "wire":
-                    told = msgspec.structs.replace(
+                    reported = msgspec.structs.replace(
                         refund, state="pending_information", token="secret", token_expires="2031-05-04T10:00:00Z"
                     )
-                    self.report_refund(order, told, "refund.pending_information")
+                    self.report_refund(order, reported, "refund.pending_information")
                 elif refund.state in ("pending", "pending_information"):
                     failed = order.checkout.method == "card_refund_fail"
                     end = msgspec.structs.replace(

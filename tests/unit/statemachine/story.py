@@ -66,7 +66,7 @@ def record(
 
 
 #: What a change tells whole, and only when it differs from what was told before.
-_TOLD = {"amounts", "attention", "documents", "lines", "payment", "refunds", "returns", "shipments", "state"}
+_CONTENTS = {"amounts", "attention", "documents", "lines", "payment", "refunds", "returns", "shipments", "state"}
 
 
 class Story:
@@ -82,7 +82,7 @@ class Story:
         self.changes: list[dict[str, Any]] = []
         self.change_ids: list[str] = []
         #: By name, the value of the last change that named it.
-        self.told: dict[str, Any] = {}
+        self.published: dict[str, Any] = {}
         self.set_aside: list[SetAside] = []
         self.commands: deque[Command] = deque()
         self.asked: list[Command] = []
@@ -242,11 +242,12 @@ class Story:
                 assert change["sequence"] == sequence, "a gap in the sequence"
                 assert change["from"] == state, "a gap in the states"
                 assert all(name in change for name in change["changed"]), "a changed name without its value"
-                told = {name: change[name] for name in change["changed"]}
-                assert not any(name in self.told and self.told[name] == told[name] for name in _TOLD & told.keys()), (
-                    "a changed name whose value is the same"
-                )
-                self.told |= told
+                published = {name: change[name] for name in change["changed"]}
+                assert not any(
+                    name in self.published and self.published[name] == published[name]
+                    for name in _CONTENTS & published.keys()
+                ), "a changed name whose value is the same"
+                self.published |= published
                 state = change["to"]
                 assert effect.event_id not in self.change_ids, "an id twice"
                 self.change_ids.append(effect.event_id)

@@ -17,7 +17,7 @@ from statemachine.messages.ids import ChargeId
 from statemachine.order.decision import Moved, Parked, Repeated
 from statemachine.order.policy import Policy
 from tests.unit.statemachine.story import Story, cart, units
-from tests.unit.statemachine.test_traps import told
+from tests.unit.statemachine.test_traps import report_order
 
 
 def deadline(story: Story) -> timedelta | None:
@@ -66,7 +66,7 @@ def test_what_has_waited_until_the_order_rests_waits_anew() -> None:
     story.now += timedelta(days=3)
     (order,) = story.river.orders.values()
     charge = RemoteCharge(ChargeId(f"charge-{order.dr_order_id}"), "capturable", 2200, dr_order_id=order.dr_order_id)
-    told(story, "complete", "order.complete", charges=(charge,))
+    report_order(story, "complete", "order.complete", charges=(charge,))
     assert story.state == "complete"
     assert deadline(story) == Policy().parked_max_age
     story.fire("expire")
@@ -193,11 +193,11 @@ def test_the_newest_reason_is_seen_when_there_are_more_than_are_kept() -> None:
     draft = Draft(story.order, event, story.now, Policy())
     for number in range(1, 31):
         draft.call_attention(f"reason {number}")
-        told = draft.order.attention
-        assert told[-1] == f"reason {number}"
-        assert len(told) == min(number, 20)
-        assert (LEFT_OUT in told) == (number > 20)
-        assert "reason 1" in told
+        report_order = draft.order.attention
+        assert report_order[-1] == f"reason {number}"
+        assert len(report_order) == min(number, 20)
+        assert (LEFT_OUT in report_order) == (number > 20)
+        assert "reason 1" in report_order
     assert draft.order.attention[:18] == tuple(f"reason {number}" for number in range(1, 19))
     before = draft.order
     draft.call_attention("reason 30")

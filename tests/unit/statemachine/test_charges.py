@@ -57,7 +57,7 @@ def paper_charge(story: Story) -> ChargeId:
     return found.charge_id
 
 
-def told(story: Story) -> dict[str, Any]:
+def comparable(story: Story) -> dict[str, Any]:
     """The order less what tells only when and by which way it came here."""
     assert story.order is not None
     document: dict[str, Any] = msgspec.json.decode(encode_snapshot(story.order))
@@ -74,11 +74,11 @@ def in_every_order(begin: Story, events: tuple[Event, ...]) -> list[Story]:
     for chosen in permutations(events):
         story = Story(river=begin.river)
         story.order, story.now = begin.order, begin.now
-        story.told = dict(begin.told)
+        story.published = dict(begin.published)
         for event in chosen:
             story.take(event)
         ends.append(story)
-    assert len({msgspec.json.encode(told(story)) for story in ends}) == 1, "another order of reports, another end"
+    assert len({msgspec.json.encode(comparable(story)) for story in ends}) == 1, "another order of reports, another end"
     return ends
 
 
@@ -389,7 +389,7 @@ def test_a_charge_that_ended_with_enough_captured_calls_nobody(captured: int, ca
     assert any(reason.startswith("units are open") for reason in story.attention) is calls
 
 
-def test_charges_that_all_failed_are_told_as_failed() -> None:
+def test_charges_that_all_failed_are_reported_as_failed() -> None:
     """An accepted order whose charge failed afterwards has no money, and says so."""
     story = Story().to_placed()
     remote = RemoteCharge(paper_charge(story), "failed", 2200, dr_order_id=story.dr_order_id)
@@ -565,29 +565,29 @@ def test_money_of_a_declined_order_is_not_forgotten_by_a_new_checkout() -> None:
     assert story.attention == [EARLIER]
 
 
-@pytest.mark.parametrize("told", ["before the new checkout", "after it", "as a capture", "in an order that ended"])
-def test_a_late_approval_of_a_declined_order_is_not_forgotten(told: str) -> None:
+@pytest.mark.parametrize("reported", ["before the new checkout", "after it", "as a capture", "in an order that ended"])
+def test_a_late_approval_of_a_declined_order_is_not_forgotten(reported: str) -> None:
     """The shopper approved the first payment after all and paid a second time, in whatever order that is told."""
     story = declined()
     first = story.dr_order_id
     remote = story.river.orders[first].view()
     approved = Fact(type="order.accepted", order=msgspec.structs.replace(remote, state="accepted"))
-    if told == "before the new checkout":
+    if reported == "before the new checkout":
         story.fact(approved)
     buy_anew(story)
     captures = (ChargeOperation("complete", 2200, id="late"),)
     charge = RemoteCharge(ChargeId("cha-9"), "complete", 2200, dr_order_id=first, captures=captures)
-    if told == "after it":
+    if reported == "after it":
         story.fact(approved)
-    elif told == "as a capture":
+    elif reported == "as a capture":
         story.fact(Fact(type="order.charge.capture.complete", charge=charge))
-    elif told == "in an order that ended":
+    elif reported == "in an order that ended":
         ended = msgspec.structs.replace(remote, state="cancelled", charges=(charge,))
         story.fact(Fact(type="order.updated", order=ended))
     assert (story.state, story.attention) == ("complete", [EARLIER])
 
 
-def test_the_fulfilment_of_a_capture_is_kept_whenever_it_is_told() -> None:
+def test_the_fulfilment_of_a_capture_is_kept_whenever_it_is_reported() -> None:
     """Inside an order a capture does not name its fulfilment; its own report does, and may come before the answer."""
     story = Story().to_placed()
     mark = paper_charge(story)
@@ -609,7 +609,7 @@ def test_the_fulfilment_of_a_capture_is_kept_whenever_it_is_told() -> None:
         assert (end.order.payment, [one.capture for one in end.order.shipments]) == ("authorized", ["complete"])
 
 
-def test_a_void_that_is_told_as_pending_for_ever_does_not_outlast_its_charge() -> None:
+def test_a_void_that_is_reported_as_pending_for_ever_does_not_outlast_its_charge() -> None:
     """The charge is complete, so nothing is pending any more, whatever the last report of the void said."""
     story, shipped, voided = part_shipped_part_cancelled()
     mark = paper_charge(story)

@@ -21,12 +21,12 @@ def elsewhere(what: str) -> list[str]:
     return [f"Digital River has {what} in another currency than the order's; it is not counted"]
 
 
-@pytest.mark.parametrize(("currency", "told"), [("EUR", 500), ("JPY", 500), ("BHD", 5000)])
-def test_a_refund_in_another_currency_is_not_counted(currency: str, told: int) -> None:
+@pytest.mark.parametrize(("currency", "reported"), [("EUR", 500), ("JPY", 500), ("BHD", 5000)])
+def test_a_refund_in_another_currency_is_not_counted(currency: str, reported: int) -> None:
     """EUR 5.00 and JPY 500 are not USD 5.00."""
     story = captured()
     remote = RemoteRefund(
-        RemoteRefundId("re_1"), "succeeded", story.dr_order_id, told, refunded=told, currency=currency
+        RemoteRefundId("re_1"), "succeeded", story.dr_order_id, reported, refunded=reported, currency=currency
     )
     story.fact(Fact(type="refund.complete", dr_order_id=story.dr_order_id, refund=remote))
     assert (refunds(story), amount(story, "refunded")) == ({}, "0.00")
@@ -80,25 +80,25 @@ def test_an_order_in_another_currency_moves_and_its_money_is_not_counted() -> No
 def test_a_chargeback_in_another_currency_is_not_counted() -> None:
     """The bank took something; what, a person must look at."""
     story = captured()
-    told = Fact(type="order.chargeback", dr_order_id=story.dr_order_id, amount=500, currency="EUR")
-    story.fact(told)
+    reported = Fact(type="order.chargeback", dr_order_id=story.dr_order_id, amount=500, currency="EUR")
+    story.fact(reported)
     assert amount(story, "charged_back") == "0.00"
     assert story.attention == elsewhere("a chargeback")
 
 
-def test_one_chargeback_told_under_two_event_ids_counts_once() -> None:
+def test_one_chargeback_reported_under_two_event_ids_counts_once() -> None:
     """By the id of the transaction; two of them are two, and one with two amounts calls a person."""
     story = captured()
-    told = Fact(
+    reported = Fact(
         type="order.chargeback", dr_order_id=story.dr_order_id, amount=500, currency="USD", chargeback_id="st-1"
     )
-    assert isinstance(story.fact(told, "event 1"), Moved)
-    assert isinstance(story.fact(told, "event 2"), Repeated)
+    assert isinstance(story.fact(reported, "event 1"), Moved)
+    assert isinstance(story.fact(reported, "event 2"), Repeated)
     assert amount(story, "charged_back") == "5.00"
-    story.fact(msgspec.structs.replace(told, chargeback_id="st-2"), "event 3")
+    story.fact(msgspec.structs.replace(reported, chargeback_id="st-2"), "event 3")
     assert amount(story, "charged_back") == "10.00"
     assert story.attention == []
-    story.fact(msgspec.structs.replace(told, amount=600), "event 4")
+    story.fact(msgspec.structs.replace(reported, amount=600), "event 4")
     assert amount(story, "charged_back") == "10.00"
     assert story.attention == ["Digital River reports one chargeback with two amounts; the first is counted"]
 
@@ -107,13 +107,13 @@ def test_one_chargeback_told_under_two_event_ids_counts_once() -> None:
 def test_a_chargeback_that_is_no_amount_of_money_is_not_counted(major: str) -> None:
     """In a record of the inbox: a dead letter when it is no number of money, attention when it is below nothing."""
     story = captured()
-    told = Fact(type="order.chargeback", dr_order_id=story.dr_order_id, major=Decimal(major))
+    reported = Fact(type="order.chargeback", dr_order_id=story.dr_order_id, major=Decimal(major))
     if major == "-5":
-        story.fact(told)
+        story.fact(reported)
         assert story.attention == ["Digital River reports a chargeback without its amount"]
     else:
         with pytest.raises(DecodeError):
-            story.fact(told)
+            story.fact(reported)
     assert amount(story, "charged_back") == "0.00"
 
 

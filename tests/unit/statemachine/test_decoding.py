@@ -177,7 +177,7 @@ def test_a_type_that_the_topic_does_not_have_is_refused(kind: str, topic: str) -
         (cart(discount={"amount": "1"}), "data.discount.amount: must have exactly the digits of the currency"),
     ],
 )
-def test_bad_data_is_told_in_one_line_that_names_the_place(data: Any, words: str) -> None:
+def test_bad_data_is_reported_in_one_line_that_names_the_place(data: Any, words: str) -> None:
     """Each bad input of a cart has a reason that a person understands, and no value in it."""
     error = refusal(record("checkout.requested", data))
     assert (error.reason, error.detail) == ("invalid", words)
@@ -484,7 +484,7 @@ def test_who_misspelt_a_member_is_told_which_one_may_be_meant(data: Any, detail:
         "5551234567",
     ],
 )
-def test_a_member_s_name_that_may_be_personal_is_not_told(name: str) -> None:
+def test_a_member_s_name_that_may_be_personal_is_not_reported(name: str) -> None:
     """A name of the sender's own may be anything; only what is plausibly a misspelling is named."""
     error = refusal(record("order.cancel_requested", {name: 1}))
     assert (error.reason, error.detail) == ("invalid", "data: has a field that this event does not have")
@@ -585,7 +585,7 @@ def test_a_sku_is_read() -> None:
 @pytest.mark.parametrize(
     ("key", "value"), [(None, b"{}"), (b"", b"{}"), (b"\xff", b"{}"), (b"A-1", b"not JSON"), (b"A-1", b"{}")]
 )
-def test_what_cannot_be_told_has_no_cause(key: bytes | None, value: bytes) -> None:
+def test_what_cannot_be_reported_has_no_cause(key: bytes | None, value: bytes) -> None:
     """A refused record without a usable key or envelope: nobody can be told."""
     assert cause_of(Record("order-events", 0, 0, key, value)) is None
 

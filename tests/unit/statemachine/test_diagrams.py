@@ -168,7 +168,7 @@ def test_labels_tell_what_triggers_share_once() -> None:
     assert edges_of(RETURN)[0] == Edge("new", "requested", ("asked", "reported.created", "reported.other"))
 
 
-def test_states_are_told_in_few_words() -> None:
+def test_states_are_reported_in_few_words() -> None:
     """Few are named, many by those left out; each has what a person asks of it first."""
     assert where_of(RETURN, RETURN.states) == "all"
     assert where_of(RETURN, ("new", "requested", "accepted", "withdrawn")) == "all but dropped"

@@ -15,7 +15,7 @@ from statemachine.order.decision import Parked, Repeated
 from tests.unit.statemachine.story import Story, units
 
 
-def told(story: Story, state: str, kind: str = "order.updated", **more: Any) -> Any:
+def report_order(story: Story, state: str, kind: str = "order.updated", **more: Any) -> Any:
     """Digital River says that its order is in ``state``."""
     (order,) = story.river.orders.values()
     order.state = state
@@ -35,13 +35,13 @@ def test_money_paid_back_there_that_no_refund_here_explains_calls_a_person_until
     for first in (True, False):
         story = Story().to_complete()
         if first:
-            told(story, "complete", "order.refunded", refunded=500)
+            report_order(story, "complete", "order.refunded", refunded=500)
             assert story.attention == [
                 "more was paid back at Digital River than the refunds known here: 5.00 of 0.00",
             ]
         story.fact(refunded(story, "succeeded", 500, 500))
         if not first:
-            told(story, "complete", "order.refunded", refunded=500)
+            report_order(story, "complete", "order.refunded", refunded=500)
         assert story.order is not None
         assert (story.order.amounts.refunded, story.order.remote_refunded) == (500, 0)
         ends.add(story.order.attention)
@@ -51,8 +51,8 @@ def test_money_paid_back_there_that_no_refund_here_explains_calls_a_person_until
 def test_a_smaller_figure_that_comes_late_does_not_hide_what_is_not_explained() -> None:
     """Reports come in any order; the largest stands."""
     story = Story().to_complete()
-    told(story, "complete", "order.refunded", refunded=900)
-    told(story, "complete", "order.refunded", refunded=300)
+    report_order(story, "complete", "order.refunded", refunded=900)
+    report_order(story, "complete", "order.refunded", refunded=300)
     assert story.attention == ["more was paid back at Digital River than the refunds known here: 9.00 of 0.00"]
     story.fact(refunded(story, "succeeded", 400, 400))
     assert story.attention == ["more was paid back at Digital River than the refunds known here: 9.00 of 4.00"]
@@ -103,7 +103,7 @@ def test_a_refund_that_paid_back_another_amount_than_was_asked_calls_a_person() 
 def test_an_order_overdue_here_that_is_further_there_says_so() -> None:
     """Complete at Digital River, nothing shipped here: told with its figures, and again when the authorisation is old."""
     story = Story().to_placed()
-    told(story, "complete", "order.complete")
+    report_order(story, "complete", "order.complete")
     open_units = "Digital River closed its order with units open here: 2 of 2"
     assert (story.state, story.attention) == ("submitted", [open_units])
     story.fire("overdue")
@@ -155,7 +155,7 @@ def test_a_failed_charge_ends_a_wire_whatever_carries_it(kind: str) -> None:
         charge = RemoteCharge(ChargeId("cha-1"), "failed", 2200, dr_order_id=story.dr_order_id)
         story.fact(Fact(type="order.charge.failed", dr_order_id=story.dr_order_id, charge=charge))
     else:
-        told(story, "pending_payment", "order.charge.failed", charges=())
+        report_order(story, "pending_payment", "order.charge.failed", charges=())
     assert story.order is not None
     assert (story.state, story.order.payment) == ("cancelled", "failed")
 
@@ -168,12 +168,12 @@ def test_a_charge_that_fails_after_the_order_was_submitted_moves_nothing() -> No
     assert story.state == "submitted"
 
 
-def test_a_refund_asked_before_the_captures_of_a_closed_order_are_told_waits_for_them() -> None:
+def test_a_refund_asked_before_the_captures_of_a_closed_order_are_reported_waits_for_them() -> None:
     """order.complete may be faster than the capture: too early, not too much."""
     story = Story().to_placed()
     story.ship()
     story.answer()
-    told(story, "complete", "order.complete", charges=())
+    report_order(story, "complete", "order.complete", charges=())
     assert (story.state, story.order and story.order.amounts.captured) == ("complete", 0)
     assert isinstance(story.tell("order.refund_requested", refund_id="r1", amount="1.00"), Parked)
     story.river.tick()

@@ -320,7 +320,7 @@ def test_a_refused_refresh_calls_a_person() -> None:
     assert (story.state, len(story.order.attention)) == ("pending_payment", 1)
 
 
-def test_a_source_that_does_not_pay_for_all_is_told() -> None:
+def test_a_source_that_does_not_pay_for_all_is_reported() -> None:
     """Attached, but something is left to fund."""
     story = Story().to_open()
     story.tell("checkout.source_provided", source_id="sim-card-1")
@@ -421,14 +421,14 @@ def test_a_capture_without_a_fulfilment_id_gets_it_from_a_later_report() -> None
     fulfillment_id = story.order.shipments[0].fulfillment_id
     charge = RemoteCharge(ChargeId("c"), "processing", 2200, dr_order_id=story.dr_order_id)
 
-    def told(*captures: ChargeOperation) -> None:
+    def report(*captures: ChargeOperation) -> None:
         story.fact(
             Fact(type="order.charge.capture.complete", charge=msgspec.structs.replace(charge, captures=captures))
         )
 
-    told(ChargeOperation("complete", 1200, "cap-1"), ChargeOperation("complete", 1000))
+    report(ChargeOperation("complete", 1200, "cap-1"), ChargeOperation("complete", 1000))
     assert [(one.capture, story.order.amounts.captured) for one in story.order.shipments] == [("pending", 2200)]
-    told(ChargeOperation("complete", 1200, "cap-1", fulfillment_id))
+    report(ChargeOperation("complete", 1200, "cap-1", fulfillment_id))
     assert [(one.capture, story.order.amounts.captured) for one in story.order.shipments] == [("complete", 2200)]
 
 
@@ -442,7 +442,7 @@ def test_a_webhook_with_its_upstream_order_closes_an_inquired_shipment() -> None
     assert story.line() == (2, 1, 0)
 
 
-def test_a_complete_order_is_captured_even_when_its_charges_are_not_told() -> None:
+def test_a_complete_order_is_captured_even_when_its_charges_are_not_reported() -> None:
     """order.complete without charges: complete is Digital River's word for all of them."""
     story = shipped()
     bare = msgspec.structs.replace(story.river.orders[story.dr_order_id].view(), state="complete", charges=())
@@ -458,8 +458,8 @@ def test_a_complete_charge_completes_the_captures_that_it_does_not_name() -> Non
     story.answer()
     charge = story.river.orders[story.dr_order_id].charge()
     assert charge is not None
-    told = msgspec.structs.replace(charge, state="complete", captures=(ChargeOperation("complete", 2200, "cap-1"),))
-    story.fact(Fact(type="order.charge.complete", charge=told))
+    reported = msgspec.structs.replace(charge, state="complete", captures=(ChargeOperation("complete", 2200, "cap-1"),))
+    story.fact(Fact(type="order.charge.complete", charge=reported))
     assert story.order is not None
     assert (story.state, story.order.payment) == ("complete", "captured")
     assert [one.capture for one in story.order.shipments] == ["complete"]

@@ -53,7 +53,7 @@ def _fault(data: bytes, *, own_names: bool = False) -> str:
         (b'{"canary": 1}', "has a member that is not known"),
     ],
 )
-def test_a_fault_is_told_with_its_place_and_without_a_value(data: bytes, words: str) -> None:
+def test_a_fault_is_reported_with_its_place_and_without_a_value(data: bytes, words: str) -> None:
     """One line that names the rule, and no word of the sender's."""
     assert _fault(data) == words
 

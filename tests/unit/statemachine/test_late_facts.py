@@ -15,7 +15,7 @@ from statemachine.order.snapshot import encode_snapshot
 from tests.unit.statemachine.story import Story, units
 
 
-def said(story: Story, state: str, kind: str, **more: Any) -> Fact:
+def order_fact(story: Story, state: str, kind: str, **more: Any) -> Fact:
     """A report of the order's only order at Digital River, as it is in ``state``."""
     (order,) = story.river.orders.values()
     order.state = state
@@ -26,9 +26,9 @@ def said(story: Story, state: str, kind: str, **more: Any) -> Fact:
 def reviewed_wire() -> tuple[Story, Fact, Fact, Fact]:
     """A wire that goes into review, with its reports: payment awaited, review begun, review over and payment awaited again."""
     story = Story().to_placed(method="wire")
-    pending = said(story, "pending_payment", "order.pending_payment")
-    opened = said(story, "in_review", "order.review_opened")
-    closed = said(story, "pending_payment", "order.review_closed")
+    pending = order_fact(story, "pending_payment", "order.pending_payment")
+    opened = order_fact(story, "in_review", "order.review_opened")
+    closed = order_fact(story, "pending_payment", "order.review_closed")
     return story, pending, opened, closed
 
 
@@ -57,7 +57,7 @@ def test_the_reports_of_a_review_end_the_same_in_every_order() -> None:
     ends = set()
     for order in permutations(range(4)):
         story, *reports = reviewed_wire()
-        reports.append(said(story, "accepted", "order.accepted"))
+        reports.append(order_fact(story, "accepted", "order.accepted"))
         for number in order:
             story.fact(reports[number], f"w-{number}")
         assert story.order is not None
@@ -66,7 +66,7 @@ def test_the_reports_of_a_review_end_the_same_in_every_order() -> None:
     assert len(ends) == 1
 
 
-def test_a_dispute_whose_end_is_told_first_finds_the_order_placed() -> None:
+def test_a_dispute_whose_end_is_reported_first_finds_the_order_placed() -> None:
     """Only an accepted order can be disputed: so it was accepted, whatever its answer will say."""
     story = Story().to_ready()
     story.tell("order.placed", terms_accepted=True)
@@ -93,9 +93,9 @@ def test_an_order_that_was_never_paid_and_is_accepted_all_the_same_calls_a_perso
     for kinds in (("order.charge.failed", "order.cancelled"), ("order.cancelled", "order.charge.failed")):
         story = Story().to_placed(method="wire")
         for kind in kinds:
-            story.fact(said(story, "cancelled", kind))
+            story.fact(order_fact(story, "cancelled", kind))
         assert (story.state, story.attention) == ("cancelled", [])
-        story.fact(said(story, "accepted", "order.accepted"))
+        story.fact(order_fact(story, "accepted", "order.accepted"))
         assert story.attention == ["Digital River says that its order is accepted, here it is cancelled"]
 
 
@@ -117,10 +117,10 @@ def test_a_contradiction_that_is_over_calls_nobody() -> None:
     """Cancelled there while it was disputed here; once it is cancelled here, too, all is said."""
     story = Story().to_placed()
     story.fact(story.river.dispute(story.dr_order_id, 5, "order.dispute", state="dispute"))
-    story.fact(said(story, "cancelled", "order.cancelled"))
+    story.fact(order_fact(story, "cancelled", "order.cancelled"))
     assert story.attention == ["Digital River says that its order is cancelled, here it is disputed"]
     story.fact(story.river.dispute(story.dr_order_id, 9, "order.dispute.resolved", state="accepted"))
-    story.fact(said(story, "cancelled", "order.cancelled"), "again")
+    story.fact(order_fact(story, "cancelled", "order.cancelled"), "again")
     assert story.state == "cancelled"
     assert story.attention == ["Digital River cancelled the order by itself"]
 
@@ -151,7 +151,7 @@ def test_an_order_that_closes_with_less_captured_than_it_costs_calls_a_person() 
     assert charge is not None
     part = ChargeOperation("complete", 100, "cap-1", charge.captures[0].fulfillment_id)
     closed = RemoteCharge(charge.charge_id, "complete", 2200, story.dr_order_id, captures=(part,))
-    story.fact(said(story, "complete", "order.complete", charges=(closed,)))
+    story.fact(order_fact(story, "complete", "order.complete", charges=(closed,)))
     figures = "1.00 captured and 0.00 given back of 22.00"
     assert (story.state, story.attention) == (
         "complete",
@@ -159,12 +159,12 @@ def test_an_order_that_closes_with_less_captured_than_it_costs_calls_a_person() 
     )
 
 
-def test_units_that_are_open_here_when_digital_river_closes_its_order_call_a_person_until_they_are_told() -> None:
+def test_units_that_are_open_here_when_digital_river_closes_its_order_call_a_person_until_they_are_reported() -> None:
     """Somebody shipped at Digital River's dashboard, and order.fulfilled was faster than the fulfilment."""
     story = Story().to_placed()
     story.ship(l1=1)
     answer = story.river.answer(story.commands.popleft())
-    story.fact(said(story, "fulfilled", "order.fulfilled"))
+    story.fact(order_fact(story, "fulfilled", "order.fulfilled"))
     assert story.attention == [], "a parcel is on its way: its answer tells"
     story.outcome(answer)
     assert story.attention == ["Digital River closed its order with units open here: 1 of 2"]
@@ -236,8 +236,8 @@ def test_a_capture_that_fails_carries_the_code_once() -> None:
     assert "problem" not in story.last
 
 
-@pytest.mark.parametrize(("code", "told"), [("not_enough", "not_enough"), (None, "payment_failed")])
-def test_a_void_or_a_charge_that_fails_carries_its_code(code: str | None, told: str) -> None:
+@pytest.mark.parametrize(("code", "reported"), [("not_enough", "not_enough"), (None, "payment_failed")])
+def test_a_void_or_a_charge_that_fails_carries_its_code(code: str | None, reported: str) -> None:
     """With a word of ours where Digital River has none."""
     story = Story().to_placed()
     story.tell("order.cancel_requested")
@@ -246,7 +246,7 @@ def test_a_void_or_a_charge_that_fails_carries_its_code(code: str | None, told: 
     assert charge is not None
     failed = msgspec.structs.replace(charge.cancels[0], state="failed", failure_code=code)
     story.fact(Fact(type="order.charge.cancel.failed", charge=msgspec.structs.replace(charge, cancels=(failed,))))
-    assert story.last["problem"]["code"] == told
+    assert story.last["problem"]["code"] == reported
 
 
 def test_a_payment_that_fails_after_a_redirect_carries_a_problem() -> None:

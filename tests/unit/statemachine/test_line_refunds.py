@@ -96,8 +96,8 @@ def test_a_unit_that_costs_more_than_rounding_has_left_takes_what_is_left() -> N
     """Seven units for a few cents: each is rounded up, so the money ends before the units do."""
     story = captured(("1", 7, "0.01"), ("2", 1, "5.00"))
     assert story.river.orders[story.dr_order_id].checkout.prices["1"] == (7, 7)
-    told = RemoteRefundItem(RemoteItemId("70050030031"), 1, 3)
-    drifted = RemoteRefund(RemoteRefundId("re_1"), "succeeded", story.dr_order_id, refunded=3, items=(told,))
+    reported = RemoteRefundItem(RemoteItemId("70050030031"), 1, 3)
+    drifted = RemoteRefund(RemoteRefundId("re_1"), "succeeded", story.dr_order_id, refunded=3, items=(reported,))
     story.river.orders[story.dr_order_id].refunds["re_1"] = drifted
     story.fact(Fact(type="refund.complete", dr_order_id=story.dr_order_id, refund=drifted))
     ask(story, "r-1", {"line": "1", "quantity": 5})
@@ -133,7 +133,7 @@ def test_a_refund_by_units_of_a_line_that_cost_nothing_is_refused_at_once() -> N
     assert story.attention == []
 
 
-def test_a_line_whose_price_was_not_told_is_counted_by_its_units() -> None:
+def test_a_line_whose_price_was_not_reported_is_counted_by_its_units() -> None:
     """It is not taken for a line that costs nothing: Digital River knows."""
     story = captured(("1", 2, "10.00"))
     assert story.order is not None
@@ -177,11 +177,11 @@ def test_a_refund_by_items_takes_the_sum_of_its_items_while_it_is_pending() -> N
     """It has no amount of its own, and was given twice when that counted as nothing."""
     story = captured(("1", 2, "10.00"))
     item = RemoteRefundItem(RemoteItemId("70050030031"), 2, 2200)
-    told = RemoteRefund(RemoteRefundId("re_1"), "pending", story.dr_order_id, currency="USD", items=(item,))
-    story.fact(Fact(type="refund.pending", dr_order_id=story.dr_order_id, refund=told))
+    reported = RemoteRefund(RemoteRefundId("re_1"), "pending", story.dr_order_id, currency="USD", items=(item,))
+    story.fact(Fact(type="refund.pending", dr_order_id=story.dr_order_id, refund=reported))
     assert refunds(story) == {"re_1": ("pending", "22.00")}
     story.refuses(story.tell("order.refund_requested", refund_id="r-1", amount="0.01"), "exceeds what is left")
-    paid = msgspec.structs.replace(told, state="succeeded", items=(msgspec.structs.replace(item, refunded=2198),))
+    paid = msgspec.structs.replace(reported, state="succeeded", items=(msgspec.structs.replace(item, refunded=2198),))
     story.fact(Fact(type="refund.complete", dr_order_id=story.dr_order_id, refund=paid))
     assert refunds(story) == {"re_1": ("succeeded", "21.98")}
 
@@ -242,8 +242,8 @@ def test_a_webhook_that_names_only_the_command_is_of_its_refund() -> None:
     story.tell("order.refund_requested", refund_id="r-1", amount="5.00")
     answer = story.river.answer(story.commands.popleft())
     assert answer.refund is not None
-    told = msgspec.structs.replace(answer.refund, refund_id=None)
-    story.fact(Fact(type="refund.pending", dr_order_id=story.dr_order_id, refund=told))
+    reported = msgspec.structs.replace(answer.refund, refund_id=None)
+    story.fact(Fact(type="refund.pending", dr_order_id=story.dr_order_id, refund=reported))
     assert refunds(story) == {"r-1": ("pending", "5.00")}
     assert story.order is not None
     assert story.order.commands == ()

@@ -15,7 +15,7 @@ from statemachine.messages.ids import RemoteOrderId
 from statemachine.order.decision import Moved, Repeated
 from statemachine.order.snapshot import encode_snapshot
 from tests.unit.statemachine.story import Story, units
-from tests.unit.statemachine.test_traps import told
+from tests.unit.statemachine.test_traps import report_order
 
 
 def in_flight(*items: tuple[str, int, str]) -> tuple[Story, CreateFulfillment]:
@@ -193,7 +193,7 @@ def test_a_parcel_whose_command_is_dropped_calls_a_person(state: str) -> None:
     story.tell("order.cancel_requested")
     cancel = story.commands.popleft()
     assert isinstance(cancel, CreateFulfillment)
-    told(story, state, f"order.{state}")
+    report_order(story, state, f"order.{state}")
     assert (story.state, story.attention) == ("cancelled", [PARCEL_DROPPED])
     refuse(story, command)
     refuse(story, cancel)
@@ -204,7 +204,7 @@ def test_a_cancel_whose_command_is_dropped_is_answered_by_that() -> None:
     """Nothing left: nobody need look."""
     story = Story().to_placed()
     story.tell("order.cancel_requested")
-    told(story, "cancelled", "order.cancelled")
+    report_order(story, "cancelled", "order.cancelled")
     assert (story.state, story.attention) == ("cancelled", [])
 
 
@@ -212,7 +212,7 @@ def test_a_parcel_that_was_refused_is_not_forgotten_when_its_units_are_cancelled
     """That no unit is open any more says nothing about the goods that left."""
     story, command = in_flight()
     refuse(story, command)
-    told(story, "cancelled", "order.cancelled")
+    report_order(story, "cancelled", "order.cancelled")
     assert story.state == "cancelled"
     assert story.attention[0] == f"{FULFILLMENT_REFUSED}shipment; its units are open again"
 

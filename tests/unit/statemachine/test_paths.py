@@ -254,7 +254,7 @@ def test_a_second_source_replaces_the_first(field: str) -> None:
     assert story.state == "pending_payment"
 
 
-def test_a_refused_source_is_told_and_another_one_is_welcome() -> None:
+def test_a_refused_source_is_reported_and_another_one_is_welcome() -> None:
     """Back in checkout_open with the problem."""
     story = Story().to_open()
     story.tell("checkout.source_provided", source_id="sim-unknown-1")

@@ -196,7 +196,7 @@ def test_a_failed_refund_is_asked_again_under_a_new_id() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "items", "is_settled"),
+    ("reported", "items", "is_settled"),
     [
         (1100, [{"line": "1", "quantity": 1}], True),
         (1101, [{"line": "1", "quantity": 1}], True),  # the lost cent
@@ -206,13 +206,13 @@ def test_a_failed_refund_is_asked_again_under_a_new_id() -> None:
     ],
 )
 def test_a_failed_refund_of_digital_rivers_own_is_settled_by_asking_for_its_units(
-    told: int, items: list[dict[str, Any]], is_settled: bool
+    reported: int, items: list[dict[str, Any]], is_settled: bool
 ) -> None:
     """A return's refund names units and money, a request names units: it is the same debt. What is another stays owed."""
     story = captured()
     assert story.order is not None
-    of_line = RemoteRefundItem(story.order.items[0].item_id, 1, told)
-    failed = RemoteRefund(RemoteRefundId("re_1"), "failed", story.dr_order_id, told, items=(of_line,))
+    of_line = RemoteRefundItem(story.order.items[0].item_id, 1, reported)
+    failed = RemoteRefund(RemoteRefundId("re_1"), "failed", story.dr_order_id, reported, items=(of_line,))
     story.fact(Fact(type="refund.failed", dr_order_id=story.dr_order_id, refund=failed))
     assert story.attention == ["a refund failed: re_1; ask again under a new refund_id"]
     assert isinstance(story.tell("order.refund_requested", refund_id="r-1", items=items), Moved)
@@ -323,10 +323,10 @@ def test_a_refund_said_to_have_failed_and_succeeded_calls_a_person(first: str) -
     for order in ((first, "succeeded"), ("succeeded", first)):
         story = captured()
         for state in order:
-            told = RemoteRefund(
+            reported = RemoteRefund(
                 RemoteRefundId("re_1"), state, story.dr_order_id, 510, refunded=500 if state == "succeeded" else 0
             )
-            story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=told))
+            story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=reported))
         assert refunds(story) == {"re_1": ("succeeded", "5.00")}
         assert story.attention == [
             "refund re_1 is 5.00 at Digital River, 5.10 was requested",
@@ -337,13 +337,13 @@ def test_a_refund_said_to_have_failed_and_succeeded_calls_a_person(first: str) -
 def test_a_refund_in_an_unknown_state_calls_a_person() -> None:
     """It exists, so it takes its money."""
     story = captured()
-    told = RemoteRefund(RemoteRefundId("re_1"), "thinking", story.dr_order_id, 500)
-    story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=told))
+    reported = RemoteRefund(RemoteRefundId("re_1"), "thinking", story.dr_order_id, 500)
+    story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=reported))
     assert refunds(story) == {"re_1": ("pending", "5.00")}
     assert story.attention == ["Digital River reports an unknown state of refund re_1"]
     assert story.order is not None
     assert [one.name for one in story.order.deadlines] == ["refund"]
-    known = msgspec.structs.replace(told, dr_refund_id="re_2", state="pending")
+    known = msgspec.structs.replace(reported, dr_refund_id="re_2", state="pending")
     story.fact(Fact(type="refund.pending", dr_order_id=story.dr_order_id, refund=known))
     again = msgspec.structs.replace(known, state="thinking")
     story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=again))
@@ -361,7 +361,7 @@ def test_two_refunds_at_digital_river_for_one_of_ours_call_a_person() -> None:
     assert story.attention == ["Digital River has more than one refund for r-1"]
 
 
-def test_more_back_than_captured_is_told_with_its_figures_and_settles() -> None:
+def test_more_back_than_captured_is_reported_with_its_figures_and_settles() -> None:
     """The refund's report may come before the capture's: attention, until the figures fit."""
     story = Story().to_placed()
     story.ship()
@@ -384,8 +384,8 @@ def test_charge_refunds_are_never_counted_beside_refunds() -> None:
     story.report()
     charge = story.river.orders[story.dr_order_id].charge()
     assert charge is not None
-    told = msgspec.structs.replace(charge, refunds=(ChargeOperation("complete", 500),))
-    story.fact(Fact(type="order.charge.refund.complete", dr_order_id=story.dr_order_id, charge=told))
+    reported = msgspec.structs.replace(charge, refunds=(ChargeOperation("complete", 500),))
+    story.fact(Fact(type="order.charge.refund.complete", dr_order_id=story.dr_order_id, charge=reported))
     assert amount(story, "refunded") == "5.00"
 
 
@@ -474,8 +474,8 @@ def test_a_refund_of_an_order_that_has_ended_is_refused() -> None:
 def test_a_refund_may_first_be_heard_of_in_any_state(state: str, due: str | None) -> None:
     """Its amount is known, it waits or it does not, and one that came to nothing calls a person."""
     story = captured()
-    told = RemoteRefund(RemoteRefundId("re_1"), state, story.dr_order_id, 500)
-    story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=told))
+    reported = RemoteRefund(RemoteRefundId("re_1"), state, story.dr_order_id, 500)
+    story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=reported))
     assert refunds(story) == {"re_1": (state, "5.00")}
     assert story.order is not None
     assert [one.name for one in story.order.deadlines] == ([] if due is None else [due])
@@ -486,8 +486,8 @@ def test_a_refund_that_expires_waits_no_longer() -> None:
     """The shopper never named an account."""
     story = captured()
     for state in ("pending_information", "expired"):
-        told = RemoteRefund(RemoteRefundId("re_1"), state, story.dr_order_id, 500)
-        story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=told))
+        reported = RemoteRefund(RemoteRefundId("re_1"), state, story.dr_order_id, 500)
+        story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=reported))
     assert story.order is not None
     assert story.order.deadlines == ()
 
@@ -496,10 +496,10 @@ def test_each_refund_is_overdue_for_itself() -> None:
     """Two waits: the first is fired, the second goes on."""
     story = captured()
     for number, expires in enumerate(["2031-05-04T10:00:00Z", "2031-06-04T10:00:00Z"]):
-        told = RemoteRefund(
+        reported = RemoteRefund(
             RemoteRefundId(f"re_{number}"), "pending_information", story.dr_order_id, 500, token_expires=expires
         )
-        story.fact(Fact(type="refund.pending_information", dr_order_id=story.dr_order_id, refund=told))
+        story.fact(Fact(type="refund.pending_information", dr_order_id=story.dr_order_id, refund=reported))
     story.fire("refund")
     assert story.attention == ["refund re_0 is overdue: pending_information for longer than expected"]
     assert story.order is not None
@@ -510,10 +510,10 @@ def test_each_refund_is_overdue_for_itself() -> None:
 def test_a_token_without_a_date_waits_as_long_as_the_settings_say(expires: str | None) -> None:
     """90 days: no date, none that can be read, or one without a zone."""
     story = captured()
-    told = RemoteRefund(
+    reported = RemoteRefund(
         RemoteRefundId("re_1"), "pending_information", story.dr_order_id, 500, token="secret", token_expires=expires
     )
-    story.fact(Fact(type="refund.pending_information", dr_order_id=story.dr_order_id, refund=told))
+    story.fact(Fact(type="refund.pending_information", dr_order_id=story.dr_order_id, refund=reported))
     assert story.order is not None
     (deadline,) = story.order.deadlines
     assert deadline.due == story.now + story.policy.refund_information_wait
@@ -544,7 +544,7 @@ def test_money_without_digital_river_s_lines_is_a_fault() -> None:
             decide(story.order, story.event(kind, data), now=story.now)
 
 
-def test_a_token_that_comes_with_a_later_report_is_told_then_and_once() -> None:
+def test_a_token_that_comes_with_a_later_report_is_reported_then_and_once() -> None:
     """The first report named none: without the later one the shopper could never be paid back."""
     story = captured()
     first = RemoteRefund(RemoteRefundId("re_1"), "pending_information", story.dr_order_id, 500)

@@ -40,10 +40,10 @@ def refund(story: Story, refund_id: str = "r-1", **data: Any) -> Any:
 def pay(story: Story, refund_id: str, *items: tuple[str, int, int], over: int | None = None, **more: Any) -> None:
     """Digital River reports a refund of its own: of lines (line, units, money) or over an amount."""
     of = tuple(RemoteRefundItem(RemoteItemId(f"7005003003{line}"), quantity, money) for line, quantity, money in items)
-    told = RemoteRefund(
+    reported = RemoteRefund(
         RemoteRefundId(refund_id), more.pop("state", "pending"), story.dr_order_id, over, items=of, **more
     )
-    story.fact(Fact(type="refund.pending", dr_order_id=story.dr_order_id, refund=told))
+    story.fact(Fact(type="refund.pending", dr_order_id=story.dr_order_id, refund=reported))
 
 
 @pytest.mark.parametrize("stage", ["asked", "open", "accepted", "paid"])
@@ -171,9 +171,11 @@ def test_a_return_waits_until_its_own_refund_is_known(named: bool) -> None:
     assert second.remote_id is not None
     pay(story, "re_1", ("1", 1, 1100))
     if named:
-        told = RemoteReturn(second.remote_id, "accepted", story.dr_order_id, dr_refund_ids=(RemoteRefundId("re_1"),))
-        story.fact(Fact(type="return.updated", dr_order_id=story.dr_order_id, returned=told))
-        assert isinstance(story.fact(Fact(type="return.updated", returned=told), "again"), Repeated)
+        reported = RemoteReturn(
+            second.remote_id, "accepted", story.dr_order_id, dr_refund_ids=(RemoteRefundId("re_1"),)
+        )
+        story.fact(Fact(type="return.updated", dr_order_id=story.dr_order_id, returned=reported))
+        assert isinstance(story.fact(Fact(type="return.updated", returned=reported), "again"), Repeated)
     waiting = [one.return_id for one in story.order.returns if one.due is not None]
     assert waiting == (["t-1"] if named else ["t-2"]) or (named and waiting == [])
     pay(story, "re_2", ("1", 1, 1100))
@@ -241,14 +243,14 @@ def test_a_return_of_what_cost_nothing_or_is_paid_back_whole_waits_for_no_refund
     whole = captured(("1", 1, "10.00"))
     pay(whole, "re_1", over=1100, state="succeeded", refunded=1100)
     asked(whole, l1=1)
-    told = RemoteReturn(
+    reported = RemoteReturn(
         RemoteReturnId("ret_9"),
         "accepted",
         whole.dr_order_id,
         (RemoteReturnItem(RemoteItemId("70050030031"), 1),),
         return_id="t-9",
     )
-    whole.fact(Fact(type="return.accepted", dr_order_id=whole.dr_order_id, returned=told))
+    whole.fact(Fact(type="return.accepted", dr_order_id=whole.dr_order_id, returned=reported))
     assert whole.order is not None
     assert [one.return_id for one in whole.order.returns if one.due is not None] == ["t-1"]
 
@@ -283,20 +285,20 @@ def test_a_receipt_id_names_one_parcel() -> None:
     assert returns(story) == {"t-1": "accepted"}
 
 
-def test_a_return_is_paid_back_whatever_is_told_first() -> None:
+def test_a_return_is_paid_back_whatever_is_reported_first() -> None:
     """The refund, the acceptance by webhook and the answer, in any order: the same order in the end."""
     ends = set()
     for first in ("refund", "return", "answer"):
         story = asked(captured(("1", 2, "10.00")), l1=1)
         story.tell("fulfillment.return_received", return_id="t-1", items=units(l1=1))
         answer = story.river.answer(story.commands.popleft())
-        told = {"refund": story.river.facts[0][1], "return": story.river.facts[1][1]}
+        reported = {"refund": story.river.facts[0][1], "return": story.river.facts[1][1]}
         story.river.facts.clear()
         for name in (first, *(one for one in ("refund", "return", "answer") if one != first)):
             if name == "answer":
                 story.outcome(answer)
             else:
-                story.fact(told[name], name)
+                story.fact(reported[name], name)
         assert story.order is not None
         ends.add(msgspec.json.encode([msgspec.structs.replace(one, due=None) for one in story.order.returns]))
         assert [one.due for one in story.order.returns] == [None]
@@ -313,8 +315,8 @@ def test_what_was_said_against_a_return_goes_when_digital_river_accepts_it() -> 
     receive(story, l1=1)
     assert story.attention == [CONTESTED]
     (made,) = story.river.orders[story.dr_order_id].returns.values()
-    told = msgspec.structs.replace(made, state="accepted")
-    story.fact(Fact(type="return.accepted", dr_order_id=story.dr_order_id, returned=told))
+    reported = msgspec.structs.replace(made, state="accepted")
+    story.fact(Fact(type="return.accepted", dr_order_id=story.dr_order_id, returned=reported))
     assert (returns(story), story.attention) == ({"t-1": "accepted"}, [])
 
 
@@ -322,14 +324,14 @@ def test_a_return_may_be_accepted_before_its_request_is_answered() -> None:
     """The webhook is the first that names it."""
     story = captured()
     story.tell("order.return_requested", return_id="t-1", items=units(l1=2))
-    told = RemoteReturn(
+    reported = RemoteReturn(
         RemoteReturnId("ret_1"),
         "accepted",
         story.dr_order_id,
         (RemoteReturnItem(RemoteItemId("70050030031"), 2),),
         return_id="t-1",
     )
-    story.fact(Fact(type="return.accepted", dr_order_id=story.dr_order_id, returned=told))
+    story.fact(Fact(type="return.accepted", dr_order_id=story.dr_order_id, returned=reported))
     assert story.order is not None
     assert [(one.state, one.remote_id) for one in story.order.returns] == [("accepted", "ret_1")]
 

@@ -201,10 +201,10 @@ def test_a_return_made_at_digital_river_goes_by_its_id() -> None:
 def test_a_return_in_an_unknown_state_calls_a_person() -> None:
     """Digital River may add states at any time."""
     story = captured()
-    told = RemoteReturn(
+    reported = RemoteReturn(
         RemoteReturnId("ret_1"), "lost", story.dr_order_id, (RemoteReturnItem(RemoteItemId("70050030031"), 2),)
     )
-    story.fact(Fact(type="return.updated", dr_order_id=story.dr_order_id, returned=told))
+    story.fact(Fact(type="return.updated", dr_order_id=story.dr_order_id, returned=reported))
     assert returns(story) == {"ret_1": "requested"}
     assert story.attention == ["Digital River reports an unknown state of return ret_1"]
     assert story.order is not None
@@ -216,8 +216,8 @@ def test_a_known_return_in_an_unknown_state_calls_a_person() -> None:
     """It goes on as it was."""
     story = asked(captured(), l1=2)
     (made,) = story.river.orders[story.dr_order_id].returns.values()
-    told = msgspec.structs.replace(made, state="lost")
-    story.fact(Fact(type="return.updated", dr_order_id=story.dr_order_id, returned=told))
+    reported = msgspec.structs.replace(made, state="lost")
+    story.fact(Fact(type="return.updated", dr_order_id=story.dr_order_id, returned=reported))
     assert returns(story) == {"t-1": "requested"}
     assert story.attention == ["Digital River reports an unknown state of return t-1"]
 
@@ -261,10 +261,10 @@ def test_a_confirmed_return_that_tells_nothing_calls_a_person() -> None:
 def test_units_count_as_returned_only_once_they_are_shipped() -> None:
     """An accepted return may be reported before the fulfilment that shipped its units."""
     story = Story().to_placed()
-    told = RemoteReturn(
+    reported = RemoteReturn(
         RemoteReturnId("ret_1"), "accepted", story.dr_order_id, (RemoteReturnItem(RemoteItemId("70050030031"), 2),)
     )
-    story.fact(Fact(type="return.accepted", dr_order_id=story.dr_order_id, returned=told))
+    story.fact(Fact(type="return.accepted", dr_order_id=story.dr_order_id, returned=reported))
     assert returned(story) == 0
     story.ship()
     story.answer()

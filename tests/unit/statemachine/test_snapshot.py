@@ -145,7 +145,7 @@ def test_a_recorded_snapshot_of_definition_2_is_read_as_what_it_was(name: str) -
     assert now == then
 
 
-def test_a_price_of_definition_2_that_was_nothing_may_not_have_been_told() -> None:
+def test_a_price_of_definition_2_that_was_nothing_may_not_have_been_reported() -> None:
     """It is not taken for a line that costs nothing: a refund of it is Digital River's to refuse."""
     made = msgspec.json.decode((SNAPSHOTS / "definition-2-shipping.json").read_bytes())
     made["internal"]["items"][0][2:] = [0, 0]

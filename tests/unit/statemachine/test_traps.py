@@ -26,7 +26,7 @@ def placing() -> Story:
     return story
 
 
-def told(story: Story, state: str, kind: str = "order.updated", **more: Any) -> Any:
+def report_order(story: Story, state: str, kind: str = "order.updated", **more: Any) -> Any:
     """Digital River says that its order is in ``state``."""
     (order,) = story.river.orders.values()
     order.state = state
@@ -45,14 +45,14 @@ def heard_of() -> Story:
 def test_an_order_refunded_that_is_partial_returns_nothing() -> None:
     """8.1.3: the event's name says refunded, its state still complete."""
     story = captured()
-    told(story, "complete", "order.refunded", refunded=100)
+    report_order(story, "complete", "order.refunded", refunded=100)
     assert (story.state, amount(story, "refunded")) == ("complete", "0.00")
 
 
 def test_an_order_refunded_whose_state_is_returned_is_returned() -> None:
     """8.1.3: only the state says so."""
     story = captured()
-    told(story, "returned", "order.refunded")
+    report_order(story, "returned", "order.refunded")
     assert story.state == "returned"
 
 
@@ -63,7 +63,7 @@ def test_captured_true_with_a_failed_capture_is_a_failed_capture() -> None:
     story.answer()
     story.river.tick()
     story.report()
-    told(story, "fulfilled", captured=2200)
+    report_order(story, "fulfilled", captured=2200)
     assert story.order is not None
     assert (story.order.payment, amount(story, "captured")) == ("capture_failed", "0.00")
     assert story.state == "fulfilled"
@@ -73,13 +73,13 @@ def test_captured_true_with_a_failed_capture_is_a_failed_capture() -> None:
     "kinds", [["order.charge.failed"], ["order.cancelled"], ["order.charge.failed", "order.cancelled"]]
 )
 @pytest.mark.parametrize("backwards", [False, True])
-def test_an_unpaid_wire_is_told_by_either_event_or_both(kinds: list[str], backwards: bool) -> None:
+def test_an_unpaid_wire_is_reported_by_either_event_or_both(kinds: list[str], backwards: bool) -> None:
     """8.1.4: in any order, once or twice, the same end, and no unit left open."""
     story = Story().to_placed(method="wire")
     (order,) = story.river.orders.values()
     order.session_state = "failed"
     for kind in [*(reversed(kinds) if backwards else kinds), *kinds]:
-        told(story, "cancelled" if kind == "order.cancelled" else "pending_payment", kind)
+        report_order(story, "cancelled" if kind == "order.cancelled" else "pending_payment", kind)
     assert story.order is not None
     assert (story.state, story.order.payment, story.line()) == ("cancelled", "failed", (2, 0, 2))
     assert story.attention == []
@@ -90,9 +90,9 @@ def test_an_early_order_complete_waits_for_its_captures() -> None:
     story = Story().to_placed()
     story.ship()
     story.answer()
-    told(story, "fulfilled", "order.complete")
+    report_order(story, "fulfilled", "order.complete")
     assert story.state == "fulfilled"
-    told(story, "complete", "order.complete")
+    report_order(story, "complete", "order.complete")
     assert story.state == "complete"
 
 
@@ -100,7 +100,7 @@ def test_an_early_order_complete_waits_for_its_captures() -> None:
 def test_a_fraud_state_never_moves_the_order(fraud_state: str | None) -> None:
     """8.1.1: pending payments and complete orders have none, and it goes on after the state was decided."""
     story = Story().to_placed()
-    told(story, "accepted", fraud_state=fraud_state)
+    report_order(story, "accepted", fraud_state=fraud_state)
     assert (story.state, story.attention) == ("submitted", [])
 
 
@@ -127,7 +127,7 @@ def test_the_captured_amount_of_the_order_is_never_believed() -> None:
     story = Story().to_placed()
     story.ship()
     story.answer()
-    told(story, "fulfilled", captured=2200)
+    report_order(story, "fulfilled", captured=2200)
     assert amount(story, "captured") == "0.00"
 
 
@@ -143,7 +143,7 @@ def test_two_lines_of_one_sku_are_told_apart_by_their_items() -> None:
     assert (story.line("1"), story.line("2")) == ((1, 0, 0), (2, 1, 0))
 
 
-def test_a_void_that_is_told_before_its_fulfilment_cancels_nothing_yet() -> None:
+def test_a_void_that_is_reported_before_its_fulfilment_cancels_nothing_yet() -> None:
     """The money's report comes first: units are counted by the fulfilment's."""
     story = Story().to_placed()
     story.tell("order.cancel_requested")
@@ -162,7 +162,7 @@ def test_a_repeated_pending_payment_keeps_the_redirect_waiting() -> None:
     """The payment is not lost as long as nothing says so."""
     story = Story().to_placed(method="redirect")
     for number in range(2):
-        told(story, "pending_payment", f"order.pending_payment{number}")
+        report_order(story, "pending_payment", f"order.pending_payment{number}")
     assert story.state == "pending_payment"
 
 
@@ -173,7 +173,7 @@ def test_a_state_without_its_predecessors_is_taken_for_what_it_implies(state: st
     The order was accepted; what we have not shipped calls a person.
     """
     story = heard_of()
-    told(story, state)
+    report_order(story, state)
     assert story.state == "submitted"
     assert bool(story.attention) == (state != "accepted")
 
@@ -191,7 +191,7 @@ def test_what_never_happens_moves_nothing_and_calls_a_person(ours: str, theirs: 
     if ours == "complete":
         story.river.tick()
         story.report()
-    told(story, theirs)
+    report_order(story, theirs)
     assert story.state == ours
     assert story.attention == [f"Digital River says that its order is {theirs}, here it is {ours}"]
 
@@ -207,7 +207,7 @@ def test_a_blocked_order_that_is_accepted_after_all_calls_a_person() -> None:
     assert isinstance(story.fact(Fact(type="order.blocked", order=accepted), "again"), Repeated)
     assert story.order is not None
     story.order = msgspec.structs.replace(story.order, remote_state=None)  # as if the block had been told by nobody
-    told(story, "accepted")
+    report_order(story, "accepted")
     assert story.state == "blocked"
     assert story.attention == ["Digital River says that its order is accepted, here it is blocked"]
 
@@ -216,7 +216,7 @@ def test_an_order_cancelled_while_it_is_in_review_is_cancelled() -> None:
     """Not documented, but to be tolerated: nobody here asked for it, so a person is called."""
     story = Story().to_placed(method="card_review")
     assert story.state == "in_review"
-    told(story, "cancelled")
+    report_order(story, "cancelled")
     assert (story.state, story.line()) == ("cancelled", (2, 0, 2))
     assert story.attention == ["Digital River cancelled the order by itself"]
 
@@ -260,7 +260,7 @@ def test_a_source_on_a_checkout_of_another_currency_pays_for_nothing() -> None:
     assert story.state == "checkout_open"
 
 
-def test_a_capture_above_the_authorisation_is_told_with_its_figures() -> None:
+def test_a_capture_above_the_authorisation_is_reported_with_its_figures() -> None:
     """Money that does not add up is never silent."""
     story = captured()
     charge = story.river.orders[story.dr_order_id].charge()
@@ -286,7 +286,7 @@ def test_a_part_that_is_cancelled_after_a_part_was_shipped_ends_fulfilled() -> N
 
 
 @pytest.mark.parametrize(("code", "status"), [("failed-request", 409), ("invalid_parameter", 400)])
-def test_a_placement_refused_after_the_order_went_on_is_told_and_moves_nothing(code: str, status: int) -> None:
+def test_a_placement_refused_after_the_order_went_on_is_reported_and_moves_nothing(code: str, status: int) -> None:
     """Digital River contradicts itself: what it confirmed otherwise stands."""
     story = placing()
     assert story.order is not None
@@ -298,7 +298,7 @@ def test_a_placement_refused_after_the_order_went_on_is_told_and_moves_nothing(c
     assert story.last["problem"]["code"] == code
 
 
-def test_a_source_refused_on_a_checkout_that_was_replaced_is_told_and_moves_nothing() -> None:
+def test_a_source_refused_on_a_checkout_that_was_replaced_is_reported_and_moves_nothing() -> None:
     """The new checkout is being created; the change says what became of the old source."""
     story = Story().to_open()
     story.tell("checkout.source_provided", source_id="sim-card-1")
@@ -309,7 +309,7 @@ def test_a_source_refused_on_a_checkout_that_was_replaced_is_told_and_moves_noth
     assert story.last["problem"]["code"] == "invalid_source"
 
 
-def test_a_checkout_that_digital_river_keeps_is_told_once() -> None:
+def test_a_checkout_that_digital_river_keeps_is_reported_once() -> None:
     """A checkout that is not wanted any more and cannot be deleted: nothing waits for it."""
     story = Story().to_open()
     story.tell("checkout.abandoned")
@@ -319,7 +319,7 @@ def test_a_checkout_that_digital_river_keeps_is_told_once() -> None:
     assert story.order.commands == ()
 
 
-def test_an_accepted_return_that_is_not_told_closes_its_command() -> None:
+def test_an_accepted_return_that_is_not_reported_closes_its_command() -> None:
     """An answer off contract calls a person and leaves nothing open."""
     story = captured()
     story.tell("order.return_requested", return_id="t-1", items=units(l1=2))
@@ -335,7 +335,7 @@ def test_a_pending_payment_without_a_session_asks_nothing_of_the_shopper_until_a
     story.tell("order.placed", terms_accepted=True)
     answer = story.river.answer(story.commands.popleft())
     story.river.facts.clear()
-    told(story, "pending_payment", session=None)
+    report_order(story, "pending_payment", session=None)
     assert story.state == "pending_payment"
     assert "next_action" not in story.last
     story.outcome(answer)
@@ -345,12 +345,12 @@ def test_a_pending_payment_without_a_session_asks_nothing_of_the_shopper_until_a
     assert story.state == "declined"
 
 
-def test_a_refresh_refused_after_the_payment_was_told_calls_nobody() -> None:
+def test_a_refresh_refused_after_the_payment_was_reported_calls_nobody() -> None:
     """A webhook was faster."""
     story = Story().to_placed(method="redirect")
     story.tell("order.payment_returned")
     refresh = story.commands.popleft()
-    told(story, "accepted")
+    report_order(story, "accepted")
     story.outcome(story.river.rejected(refresh, "not_found", 404))
     assert (story.state, story.attention) == ("submitted", [])
 

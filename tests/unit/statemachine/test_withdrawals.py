@@ -121,10 +121,10 @@ def test_a_withdrawn_return_that_digital_river_accepts_calls_a_person() -> None:
     story = asked(captured(), l1=2)
     withdraw(story)
     (made,) = story.river.orders[story.dr_order_id].returns.values()
-    told = RemoteReturn(
+    reported = RemoteReturn(
         made.dr_return_id, "accepted", story.dr_order_id, (RemoteReturnItem(RemoteItemId("70050030031"), 2),)
     )
-    story.fact(Fact(type="return.accepted", dr_order_id=story.dr_order_id, returned=told))
+    story.fact(Fact(type="return.accepted", dr_order_id=story.dr_order_id, returned=reported))
     assert returns(story) == {"t-1": "accepted"}
     assert story.attention == ["Digital River accepted return t-1, which was withdrawn: it will refund it"]
     assert story.order is not None
@@ -132,19 +132,19 @@ def test_a_withdrawn_return_that_digital_river_accepts_calls_a_person() -> None:
     story.refuses(story.tell("order.refund_requested", refund_id="r-1", items=[{"line": "1"}]), "left")
 
 
-def test_a_withdrawn_return_is_accepted_under_the_id_that_is_told_then() -> None:
+def test_a_withdrawn_return_is_accepted_under_the_id_that_is_reported_then() -> None:
     """Its own report may be the first that names it."""
     story = captured()
     story.tell("order.return_requested", return_id="t-1", items=units(l1=2))
     withdraw(story)
-    told = RemoteReturn(
+    reported = RemoteReturn(
         RemoteReturnId("ret_1"),
         "accepted",
         story.dr_order_id,
         (RemoteReturnItem(RemoteItemId("70050030031"), 2),),
         return_id="t-1",
     )
-    story.fact(Fact(type="return.accepted", dr_order_id=story.dr_order_id, returned=told))
+    story.fact(Fact(type="return.accepted", dr_order_id=story.dr_order_id, returned=reported))
     assert story.order is not None
     assert [(one.state, one.remote_id) for one in story.order.returns] == [("accepted", "ret_1")]
 
@@ -154,8 +154,8 @@ def test_a_withdrawn_return_in_an_unknown_state_calls_a_person() -> None:
     story = asked(captured(), l1=2)
     withdraw(story)
     (made,) = story.river.orders[story.dr_order_id].returns.values()
-    told = RemoteReturn(made.dr_return_id, "lost", story.dr_order_id)
-    story.fact(Fact(type="return.updated", dr_order_id=story.dr_order_id, returned=told))
+    reported = RemoteReturn(made.dr_return_id, "lost", story.dr_order_id)
+    story.fact(Fact(type="return.updated", dr_order_id=story.dr_order_id, returned=reported))
     assert returns(story) == {"t-1": "withdrawn"}
     assert story.attention == ["Digital River reports an unknown state of return t-1"]
 

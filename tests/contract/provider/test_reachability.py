@@ -40,7 +40,7 @@ async def test_an_outage_is_two_lines_of_the_process_and_not_ready_between(bench
     assert [line["event"] for line in logs] == ["digital_river_unavailable", "digital_river_available"]
 
 
-async def test_an_address_where_nobody_listens_is_told_with_its_setting() -> None:
+async def test_an_address_where_nobody_listens_is_reported_with_its_setting() -> None:
     """The line names the setting, never the address."""
     async with DigitalRiverProvider("http://127.0.0.1:9", "sk_test") as provider:
         with capture_logs() as logs:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from producers.shared import Shared
+from producers.single_flight import SingleFlight
 from statemachine.errors import BrokerUnavailable
 
 
@@ -31,12 +31,12 @@ class Looks:
 async def test_who_asks_while_a_look_is_on_its_way_or_soon_after_gets_its_result() -> None:
     """Law: a hundred questions at once, and one more within the time, cost one look."""
     looks = Looks()
-    shared = Shared(looks.look, 60.0)
-    asking = [asyncio.create_task(shared.result()) for _ in range(100)]
+    flight = SingleFlight(looks.look, 60.0)
+    asking = [asyncio.create_task(flight.result()) for _ in range(100)]
     await asyncio.sleep(0)
     looks.go.set()
     assert await asyncio.gather(*asking) == [1] * 100
-    assert await shared.result() == 1
+    assert await flight.result() == 1
     assert looks.count == 1
 
 
@@ -44,15 +44,15 @@ async def test_a_result_that_is_too_old_is_found_out_anew() -> None:
     """Law: a result counts for its time and no longer."""
     looks = Looks()
     looks.go.set()
-    shared = Shared(looks.look)
-    assert [await shared.result(), await shared.result()] == [1, 2]
+    flight = SingleFlight(looks.look)
+    assert [await flight.result(), await flight.result()] == [1, 2]
 
 
 async def test_who_stops_waiting_stops_the_look_for_nobody_else() -> None:
     """Law: one that is cut off by its own time limit takes no result from the others."""
     looks = Looks()
-    shared = Shared(looks.look, 60.0)
-    impatient, patient = asyncio.create_task(shared.result()), asyncio.create_task(shared.result())
+    flight = SingleFlight(looks.look, 60.0)
+    impatient, patient = asyncio.create_task(flight.result()), asyncio.create_task(flight.result())
     await asyncio.sleep(0)
     impatient.cancel()
     await asyncio.gather(impatient, return_exceptions=True)
@@ -64,19 +64,19 @@ async def test_an_error_is_shared_as_a_result_is() -> None:
     """Law: each who asks hears why the look failed, and it is not tried again for each."""
     looks = Looks(BrokerUnavailable("Kafka is not reachable"))
     looks.go.set()
-    shared = Shared(looks.look, 60.0)
+    flight = SingleFlight(looks.look, 60.0)
     for _ in range(2):
         with pytest.raises(BrokerUnavailable):
-            await shared.result()
+            await flight.result()
     assert looks.count == 1
 
 
 async def test_a_look_on_its_way_is_cut_off_at_the_end() -> None:
     """Law: nothing runs on when the owner has stopped."""
     looks = Looks()
-    shared = Shared(looks.look)
-    asking = asyncio.create_task(shared.result())
+    flight = SingleFlight(looks.look)
+    asking = asyncio.create_task(flight.result())
     await asyncio.sleep(0)
-    await shared.stop()
+    await flight.stop()
     with pytest.raises(asyncio.CancelledError):
         await asking

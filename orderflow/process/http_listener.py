@@ -138,7 +138,7 @@ class _Connection(asyncio.Protocol):
             self.transport.abort()
 
 
-class Door:
+class HttpListener:
     """The connections of one server."""
 
     def __init__(self, bounds: Bounds) -> None:
@@ -225,8 +225,8 @@ async def serving(
     Raises:
         OSError: The host is not known, or the port is taken.
     """
-    door = Door(bounds)
-    app.middlewares.insert(0, door.watch)
+    listener = HttpListener(bounds)
+    app.middlewares.insert(0, listener.watch)
     listening = await _listen(host, port)
     runner = web.AppRunner(
         app,
@@ -238,8 +238,8 @@ async def serving(
     )
     await runner.setup()
     assert runner.server is not None
-    tasks = [asyncio.create_task(door.take(one, runner.server)) for one in listening]
-    tasks.append(asyncio.create_task(door.sweep()))
+    tasks = [asyncio.create_task(listener.take(one, runner.server)) for one in listening]
+    tasks.append(asyncio.create_task(listener.sweep()))
     try:
         yield int(listening[0].getsockname()[1])
     finally:

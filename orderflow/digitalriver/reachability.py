@@ -24,7 +24,7 @@ _FORBIDDEN: Final = 403
 _URL, _KEY, _TIMEOUT = "ORDERFLOW_DIGITALRIVER_URL", "ORDERFLOW_DIGITALRIVER_KEY", "ORDERFLOW_DIGITALRIVER_TIMEOUT"
 
 
-class Reach:
+class Reachability:
     """Whether Digital River answers the requests of a process; one per connection pool."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

@@ -9,12 +9,12 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 
-class Shared(Generic[T]):
-    """Shares one running ``look`` among all callers; its result is reused for ``seconds`` after its end."""
+class SingleFlight(Generic[T]):
+    """Shares one running ``call`` among all callers; its result is reused for ``seconds`` after its end."""
 
-    def __init__(self, look: Callable[[], Coroutine[Any, Any, T]], seconds: float = 0.0) -> None:
-        """An exception of ``look`` is shared like a result."""
-        self._look = look
+    def __init__(self, call: Callable[[], Coroutine[Any, Any, T]], seconds: float = 0.0) -> None:
+        """An exception of ``call`` is shared like a result."""
+        self._call = call
         self._seconds = seconds
         self._task: asyncio.Task[T] | None = None
         self._ended_at = 0.0
@@ -23,21 +23,21 @@ class Shared(Generic[T]):
         """A result that is not older than ``seconds``; a caller that is cancelled does not cancel it for the others."""
         task = self._task
         if task is None or (task.done() and self._clock() - self._ended_at >= self._seconds):
-            task = self._task = asyncio.create_task(self._looked(), name="a shared look")
+            task = self._task = asyncio.create_task(self._run(), name="a shared call")
             task.add_done_callback(_retrieved)
         await asyncio.wait([task])
         return task.result()
 
     async def stop(self) -> None:
-        """Cancel a running look."""
+        """Cancel a running call."""
         task, self._task = self._task, None
         if task is not None and not task.done():
             task.cancel()
             await asyncio.wait([task])
 
-    async def _looked(self) -> T:
+    async def _run(self) -> T:
         try:
-            return await self._look()
+            return await self._call()
         finally:
             self._ended_at = self._clock()
 

@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from orderflow.process.door import Bounds, serving
+from orderflow.process.http_listener import Bounds, serving
 
 
 async def _answer(method: str, url: str) -> int:

@@ -77,7 +77,7 @@ def refund_text(refund: Refund, currency: str) -> RefundText:
     )
 
 
-def kept_refunds(refunds: tuple[Refund, ...]) -> tuple[RefundRecord, ...]:
+def refund_records(refunds: tuple[Refund, ...]) -> tuple[RefundRecord, ...]:
     """The worker's part of refunds."""
     return tuple(
         [
@@ -110,7 +110,7 @@ def refunds_of(texts: tuple[RefundText, ...], records: tuple[RefundRecord, ...],
     )
 
 
-def kept_returns(returns: tuple[Return, ...]) -> tuple[ReturnRecord, ...]:
+def return_records(returns: tuple[Return, ...]) -> tuple[ReturnRecord, ...]:
     """The worker's part of returns."""
     return tuple([ReturnRecord(one.remote_id, one.units, one.receipts, one.due, one.refunds) for one in returns])
 
@@ -123,7 +123,7 @@ def returns_of(views: tuple[ReturnView, ...], records: tuple[ReturnRecord, ...])
     )
 
 
-def kept_parked(parked: tuple[ParkedEvent, ...]) -> tuple[ParkedRecord, ...]:
+def parked_records(parked: tuple[ParkedEvent, ...]) -> tuple[ParkedRecord, ...]:
     """The worker's part of parked events: their records."""
     return tuple([_parked_record(entry) for entry in parked])
 

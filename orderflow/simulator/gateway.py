@@ -36,7 +36,7 @@ HELD_SECONDS_MAX: Final = 300.0
 _encoder = msgspec.json.Encoder()
 
 
-class Front:
+class Gateway:
     """The way of one request through the simulator."""
 
     def __init__(self, world: World) -> None:
