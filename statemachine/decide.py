@@ -52,7 +52,7 @@ _ONLY_PARKS: Final = frozenset(
 _SETTLING: Final = frozenset(
     state for rule in ORDER.rules if rule.trigger == "settle" and rule.verdict == "move" for state in rule.sources
 )
-#: The states of our order in which a state of Digital River's order is no news.
+#: The states of our order in which a state of Digital River's order changes nothing.
 _REACHED: Final[dict[str, tuple[State, ...]]] = {
     "fulfilled": ("fulfilled", "complete", "returned"),
     "complete": ("complete", "returned"),
@@ -237,7 +237,7 @@ def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, 
         updated=draft.now,
     )
     _check(moved)
-    if not expiring:  # a shell that only loses parked events is not an order yet
+    if not expiring:  # an order that was never requested and only loses parked events has no change to publish
         effects.append(state_change(before, moved, draft, beside=beside))
     effects.extend(draft.effects)
     return moved
@@ -273,7 +273,7 @@ _NO_ROOM: Final = "the order would no longer fit into its snapshot"
 
 
 def _too_large(order: Order, event: Event, detail: str, now: datetime) -> Refused:
-    """There is no room to park the event. Raises attention; in a shell, which may never become an order, only for shipments."""
+    """There is no room to park the event. Raises attention; in an order that was never requested, only for shipments."""
     marked = None
     if order.state != "awaited" or type(event.data) is Shipped:
         marked = mark_too_large(order, event, detail, now=now)

@@ -106,7 +106,7 @@ class UncertainCommands:
             pending.mark_uncertain(self._settled_from)
             pending.not_before = max(pending.not_before, self._look_from)
             pending.look_wait = max(pending.look_wait, self._waits.settle_seconds)  # there may be thousands
-        if isinstance(command, Inquire):  # that nothing is there yet is no answer while it may still appear
+        if isinstance(command, Inquire):  # "nothing is there yet" is not an answer while it may still appear
             last = self._last_calls.get(decode_command(command.about).command_id)
             pending.mark_uncertain(self._settled_from if last is None else last + self._own.late_seconds)
         elif command.attempt > 1:

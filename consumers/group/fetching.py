@@ -202,7 +202,7 @@ class Fetching:
         )
 
     def _offset_lost(self, error: KafkaError) -> None:
-        """A partition that is running reads past what Kafka has; paused ones have no position yet, which is no error."""
+        """A partition that is running reads past what Kafka has; paused ones have no position yet, which is not an error."""
         if not isinstance(error, OffsetOutOfRangeError):
             return
         lost = error.args[0] if error.args and isinstance(error.args[0], dict) else {}

@@ -8,7 +8,7 @@ from datetime import datetime
 from consumers.orders.order_transaction import OrderTransaction
 from consumers.ownership.store import Overlay
 from statemachine.effects.attention import mark_failed, mark_too_large
-from statemachine.effects.expiring import is_empty_shell
+from statemachine.effects.expiring import has_nothing_to_keep
 from statemachine.errors import InvariantBroken, UnreadableTable
 from statemachine.messages.envelope import Record
 from statemachine.messages.events import Event
@@ -100,8 +100,8 @@ class WorkingOrders:
         dues: dict[str, datetime | None] = {}
         for order_id, working in self._orders.items():
             if working.changed and working.order is not None:
-                # the shell of an order that was never requested goes with the last event that waited in it
-                gone = is_empty_shell(working.order)
+                # an order that was never requested goes with the last event that waited in it
+                gone = has_nothing_to_keep(working.order)
                 self._overlay.put(order_id, None if gone else encode_snapshot(working.order))
                 dues[order_id] = min((deadline.due for deadline in working.order.deadlines), default=None)
             elif working.order is None:

@@ -264,7 +264,7 @@ def _judge(route: str, response: ClientResponse, content: bytes) -> Answer:
 
 
 def _seconds(text: str | None) -> float:
-    """``Retry-After`` in seconds, at least 0; the default when it is missing or no number."""
+    """``Retry-After`` in seconds, at least 0; the default when it is missing or not a number."""
     try:
         seconds = float(text) if text is not None else RETRY_AFTER_SECONDS_DEFAULT
     except ValueError:

@@ -172,8 +172,8 @@ def _parsed(content: bytes) -> Json:
 
 
 def _refuse_constant(_: str) -> float:
-    """NaN and Infinity are no JSON."""
-    raise ValueError("no JSON number")
+    """NaN and Infinity are not JSON."""
+    raise ValueError("not a JSON number")
 
 
 def _server_error() -> web.Response:

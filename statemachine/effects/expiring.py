@@ -1,7 +1,7 @@
-"""Parked events that can never be applied: they are set aside at their age limit, in a shell and in an order at rest.
+"""Parked events that can never be applied: they are set aside at their age limit, in an awaited order and in one at rest.
 
-A shell, an order that was never requested, is dropped when it has no parked event any more. In an order at rest (``complete``,
-``returned``) nothing more happens that parked events could wait for, so a person is called.
+An order in ``awaited``, which was never requested, is dropped when it has no parked event any more. In an order at rest
+(``complete``, ``returned``) nothing more happens that parked events could wait for, so a person is called.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from statemachine.order.states import RESTING
 NEVER_READY: Final = "it was parked for the maximum time, and what it waits for did not happen"
 
 
-def is_empty_shell(order: Order) -> bool:
+def has_nothing_to_keep(order: Order) -> bool:
     """Whether nothing is known of the order and it has no parked events: there is nothing to keep."""
     return order.state == "awaited" and not order.parked and not order.attention
 

@@ -286,7 +286,7 @@ def is_order_id_awaited(draft: Draft) -> bool:
 
 
 def is_void_report(draft: Draft) -> bool:
-    """The fulfilment only cancels: in a cancelled order that is no news."""
+    """The fulfilment only cancels: in a cancelled order that changes nothing."""
     remote = draft.remote_fulfillment()
     return remote is not None and not any(item.quantity for item in remote.items)
 

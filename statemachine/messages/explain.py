@@ -55,7 +55,7 @@ _PLAUSIBLE: Final = re.compile(r"[A-Za-z_]{1,24}")
 #: How close a name must be to that of a field, from 0 to 1, to be suggested.
 _NEAR: Final = 0.75
 
-#: Tags of unions and branches of pydantic, which are no field of ours.
+#: Tags of unions and branches of pydantic, which are not fields of ours.
 _NOT_FIELDS: Final = frozenset({"guest", "registered", "[key]", "str", "int", "bool"})
 
 

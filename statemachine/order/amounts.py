@@ -26,7 +26,7 @@ class AmountsText(msgspec.Struct, frozen=True):
 def amounts_text(amounts: Amounts) -> AmountsText:
     """Amounts as the contract writes them."""
     currency = amounts.currency
-    if not currency:  # a shell: no cart yet, so no digits to write
+    if not currency:  # an awaited order: no cart yet, so no digits to write
         return AmountsText(None, "0", "0", "0", "0", "0", "0")
     none = format_money(0, currency)
     return AmountsText(
@@ -48,7 +48,7 @@ def amounts_of(text: AmountsText) -> Amounts:
         ValueError: An amount or the currency is malformed.
     """
     currency = text.currency
-    if currency is None:  # a shell, which has no money
+    if currency is None:  # an awaited order has no money
         return Amounts("")
     return Amounts(
         currency,

@@ -335,7 +335,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def new_order(order_id: OrderId, now: datetime) -> Order:
-    """An order of which nothing is known yet, a shell: state ``awaited``, sequence 0."""
+    """An order of which nothing is known yet: state ``awaited``, sequence 0."""
     return Order(order_id=order_id, state="awaited", amounts=Amounts(currency=""), updated=now)
 
 

@@ -21,6 +21,8 @@ RETIRED: Final = {
     "is no setting": "unknown setting",
     "put the key right": "correct the key",
     "gets nothing done": "no progress",
+    "hungry": "accepts_records",
+    "fed_to": "read_position",
     "stranger": "what it is: a client, a record of somebody else",
 }
 _RETIRED: Final = re.compile(rf"(?<![\w-])({'|'.join(RETIRED)})(?![\w-])", re.IGNORECASE)

@@ -149,7 +149,7 @@ def test_an_end_that_differs_fails_and_is_named(
 def test_a_scenario_that_is_not_there_is_an_error_in_one_line(
     orderflow: Command, line: str, says: str, code: int
 ) -> None:
-    """A slip of the pen is no traceback."""
+    """A misspelling gives no traceback."""
     result = orderflow("demo", "--scenario", line)
     assert result.exit_code == code
     assert result.stderr.startswith(f"orderflow: {says}")

@@ -191,7 +191,9 @@ def test_a_missing_topic_is_reported_at_once(orderflow: Command, prefix: str, tm
     assert f"line 1: topic {prefix}other.checkout-events does not exist; run `orderflow topics create`" in result.stderr
 
 
-def test_a_record_that_is_no_snapshot_is_reported_and_left_out(orderflow: Command, embedded: str, prefix: str) -> None:
+def test_a_record_that_is_not_a_snapshot_is_reported_and_left_out(
+    orderflow: Command, embedded: str, prefix: str
+) -> None:
     """The table is shown all the same."""
 
     async def spoil() -> None:

@@ -158,7 +158,7 @@ def test_the_last_line_of_a_pipe_needs_no_end(embedded: str, prefix: str) -> Non
 
 
 @pytest.mark.parametrize("words", [("settings",), ("demo", "--scenario", "card")], ids=" ".join)
-def test_a_reader_that_leaves_is_no_failure(words: tuple[str, ...]) -> None:
+def test_a_reader_that_leaves_is_not_a_failure(words: tuple[str, ...]) -> None:
     """``| head`` has what it wanted: exit code 0 and no word."""
     with subprocess.Popen(
         [sys.executable, "-m", "orderflow", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
@@ -176,7 +176,7 @@ def test_a_reader_that_leaves_is_no_failure(words: tuple[str, ...]) -> None:
     ids=" ".join,
 )
 def test_a_full_disk_is_one_line_and_exit_code_1(words: tuple[str, ...]) -> None:
-    """Output that was not written is no success, and no traceback either."""
+    """Output that could not be written is not a success, and gives no traceback either."""
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
             [sys.executable, "-m", "orderflow", *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False
@@ -189,7 +189,7 @@ def test_a_wrong_line_of_the_file_of_settings_is_reported_once(
     orderflow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The file is read once, not once for each setting."""
-    (tmp_path / ".env").write_text("this is no setting\n")
+    (tmp_path / ".env").write_text("this is not a setting\n")
     monkeypatch.chdir(tmp_path)
     assert orderflow("settings").exit_code == 0
     assert len([one for one in caplog.records if "could not parse" in one.getMessage()]) == 1
@@ -216,7 +216,7 @@ def test_a_mark_at_the_begin_of_the_file_of_settings_is_none_of_it(
 
 
 @pytest.mark.parametrize("url", ["foo", "ftp://localhost/x", "http://", "localhost:8500/webhooks"])
-def test_a_simulator_refuses_what_is_no_address_for_webhooks(orderflow: Command, url: str) -> None:
+def test_a_simulator_refuses_what_is_not_an_address_for_webhooks(orderflow: Command, url: str) -> None:
     """Said at the start, not by each webhook that fails."""
     result = orderflow("simulator", "--webhook-url", url)
     assert result.exit_code == 2

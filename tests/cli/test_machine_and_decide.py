@@ -227,7 +227,7 @@ def test_the_first_event_of_an_order_has_no_state_before(orderflow: Command) -> 
     assert "A-1  order.placed: parked in awaited\n" in shown
 
 
-def test_a_line_that_is_no_record_is_reported_by_number(orderflow: Command) -> None:
+def test_a_line_that_is_not_a_record_is_reported_by_number(orderflow: Command) -> None:
     """The others are played, and the exit code is 1."""
     result = orderflow("decide", "-", stdin="{\n" + _line("checkout-events", "checkout.requested", CART))
     assert result.exit_code == 1
@@ -243,7 +243,7 @@ def test_the_example_can_be_played(orderflow: Command) -> None:
 
 
 def test_an_event_at_the_end_of_time_is_reported_and_the_others_are_played(orderflow: Command) -> None:
-    """A deadline after it cannot be written down: so it is no time to wait from."""
+    """A deadline after it cannot be written down: so no wait can begin at it."""
     last = _line("checkout-events", "checkout.requested", CART, at="23:59:59").replace("2031-03-04", "9999-12-31")
     result = orderflow("decide", "-", "--json", stdin=last)
     (step,) = [json.loads(line) for line in result.stdout.splitlines()]

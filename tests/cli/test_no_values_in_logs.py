@@ -402,7 +402,7 @@ def test_a_process_that_crashes_tells_no_value(how: str, request: pytest.Fixture
 
 
 def test_hooks_leave_a_person_who_interrupts_alone() -> None:
-    """Law: Ctrl-C and the end of a thread by SystemExit are no reports."""
+    """Law: Ctrl-C and the end of a thread by SystemExit are not reported."""
     before = (sys.excepthook, threading.excepthook, sys.unraisablehook)
     said_so: list[str] = []
     try:
@@ -475,5 +475,5 @@ def test_a_wide_group_is_reported_by_its_first_errors() -> None:
 def test_an_error_of_the_system_is_reported_with_its_symbol_and_a_missing_module_by_name(
     error: Exception, expected: str
 ) -> None:
-    """Law: what a person needs and is no value is told: which error of the system it is, and what is not installed."""
+    """Law: what a person needs and is not a value is shown: which error of the system it is, and what is not installed."""
     assert faults.described(error) == expected

@@ -61,10 +61,10 @@ def test_defaults_are_shown_beside_what_is_set(orderflow: Command) -> None:
     assert key.count("(the simulator's, public)") == 1
 
 
-def test_a_name_that_is_no_setting_is_reported_with_the_one_that_is_meant(
+def test_a_name_that_is_not_a_setting_is_reported_with_the_one_that_is_meant(
     orderflow: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A slip of the pen is not obeyed, so it must not pass in silence; it is no error either."""
+    """A misspelt name has no effect, so it must be reported; it is not an error either."""
     orderflow.set(answer_wiat="5s")
     (tmp_path / ".env").write_text("ORDERFLOW_LOG_FORMATS=json\n")
     result = orderflow("settings")
@@ -75,7 +75,7 @@ def test_a_name_that_is_no_setting_is_reported_with_the_one_that_is_meant(
     )
 
 
-def test_names_of_tools_are_no_slips(orderflow: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_of_tools_are_not_misspellings(orderflow: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """What our tests, tools and Kubernetes set is never warned about."""
     places = [
         ROOT / "Makefile",
@@ -165,7 +165,7 @@ def test_a_duration_is_read_as_people_write_it(text: str, seconds: float) -> Non
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-1s", "7 days", "1y", "s"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_what_is_not_a_duration_is_refused(text: str) -> None:
     """Nothing is guessed."""
     with pytest.raises(ValueError, match="duration"):
         parse_duration(text)

@@ -64,7 +64,7 @@ def part(membership: Membership, number: int) -> OwnedPartition:
 
 
 async def send_unreadable(bootstrap: str, topic: str, partition: int) -> None:
-    """A batch that breaks the client library: a header name in it is no text."""
+    """A batch that breaks the client library: a header name in it is not valid UTF-8."""
     async with AIOKafkaProducer(bootstrap_servers=bootstrap) as writer:
         batch = writer.create_batch()
         batch.append(timestamp=None, key=b"k", value=b"{}", headers=[("xy", b"")])

@@ -81,7 +81,7 @@ async def test_a_worker_whose_client_has_lost_a_task_ends_with_a_line(kafka: str
         ("sends heartbeats", GroupCoordinator, "_do_heartbeat"),
     ],
 )
-async def test_an_error_inside_the_client_is_no_statement_about_records(
+async def test_an_error_inside_the_client_says_nothing_about_records(
     kafka: str, prefix: str, monkeypatch: Patch, what: str, owner: type, method: str
 ) -> None:
     """The client hands the error out where records are read; no partition stops for it, and none is skipped."""

@@ -178,7 +178,7 @@ async def test_positions_pass_markers_before_retention_overtakes_them(
 
 
 async def test_a_record_that_cannot_be_parsed_stops_its_partition_only(apache_kafka: str, prefix: str) -> None:
-    """A header name that is no text breaks the client library: that partition says so, the other one works."""
+    """A header name that is not valid UTF-8 breaks the client library: that partition says so, the other one works."""
     await make_topics(apache_kafka, prefix, PARTITIONS)
     await send_unreadable(apache_kafka, f"{prefix}left", 0)
     async with member(apache_kafka, prefix, PARTITIONS) as membership:

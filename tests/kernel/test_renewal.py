@@ -78,7 +78,7 @@ async def test_an_aiokafka_that_sends_past_the_watch_does_not_start(
     assert not producer.alive
 
 
-async def test_a_committed_transaction_is_no_failure_although_its_end_had_to_be_repeated(
+async def test_a_committed_transaction_is_not_a_failure_although_its_end_had_to_be_repeated(
     kafka: str, prefix: str
 ) -> None:
     """The producer says success, is replaced once, and goes on with the epoch that follows."""

@@ -173,7 +173,7 @@ async def test_a_lane_on_empty_topics_commits_where_it_began(apache_kafka: str, 
 async def test_commands_without_an_offset_are_left_to_a_person_by_topics_create(
     apache_kafka: str, prefix: str, river: FileRiver
 ) -> None:
-    """Repeating it is no repair: it would call what was carried out."""
+    """Repeating it is not a repair: it would call what was carried out."""
     await worked(apache_kafka, prefix, river)
     assert await commit_first_offsets(KafkaConnection(apache_kafka), prefix, PARTITIONS) == []
     assert TopicPartition(prefixed(prefix, Topic.DR_COMMANDS), 0).partition not in await committed(apache_kafka, prefix)

@@ -82,7 +82,7 @@ def _envelopes() -> list[Bad]:
         _raw("an empty value", b"", "value: is empty"),
         _raw("no value", None, "value: is empty"),
         _raw("neither key nor value", None, "key: must be", reason="invalid", key=None),
-        _raw("JSON that is no object", b'["' + CANARY.encode() + b'"]', "not a CloudEvent: must be an object"),
+        _raw("JSON that is not an object", b'["' + CANARY.encode() + b'"]', "not a CloudEvent: must be an object"),
         _raw("no CloudEvent", json.dumps({"order": CANARY}).encode(), "not a CloudEvent: specversion must be 1.0"),
         _raw("an old CloudEvent", _placed("bad-raw", specversion="0.3"), "specversion must be 1.0"),
         _raw("no id", _without("id"), "not a CloudEvent: id is missing"),
@@ -120,7 +120,7 @@ def _envelopes() -> list[Bad]:
 
 
 def _keys() -> list[Bad]:
-    """Keys that are no order id, or another one's."""
+    """Keys that are not an order id, or that are another one's."""
     words = "key: must be 1 to 128 bytes of A-Z a-z 0-9 . _ -"
     value = event("order.placed", "bad-raw", {"terms_accepted": True})
     bad = [
@@ -131,7 +131,7 @@ def _keys() -> list[Bad]:
             ("a key with a space", b"canary 4711"),
             ("a key of 129 bytes", b"k" * 129),
             ("a key that ends in a line feed", b"bad-raw\n"),
-            ("a key that is no text", b"\xff\xfe\x00"),
+            ("a key that is not text", b"\xff\xfe\x00"),
         )
     ]
     other = "subject: must equal the record's key"

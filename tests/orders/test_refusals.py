@@ -61,7 +61,7 @@ async def test_what_a_submitted_order_cannot_take_is_refused_and_it_still_comple
     assert len(lane.river.orders) == 2, "one order at Digital River per order id"
 
 
-async def test_the_same_event_again_changes_nothing_and_is_no_dead_letter(kafka: str, prefix: str) -> None:
+async def test_the_same_event_again_changes_nothing_and_is_not_a_dead_letter(kafka: str, prefix: str) -> None:
     """A redelivered record, wherever it arrives, is the same fact."""
     await make_topics(kafka, prefix)
     order_id = key_on(0)
@@ -127,7 +127,7 @@ async def test_events_of_an_order_that_was_never_requested_expire(kafka: str, pr
         passed = timedelta(days=-2)
         await lane.send(given("checkout.requested", good, cart()))
         await lane.until_state("checkout_open", good)
-        # nothing is known of the order any more: its shell leaves the public table
+        # nothing is known of the order any more: it leaves the public table
         await lane.until(lambda: lane.order(orphan) == {})
         outputs = await lane.outputs()
     letter = outputs.letter_at(places[0])
@@ -173,7 +173,7 @@ def _binary(kind: str, data: Any, event_id: str) -> tuple[bytes, tuple[tuple[str
 
 
 async def test_unusual_but_sound_records_are_taken(kafka: str, prefix: str) -> None:
-    """Binary mode, null headers, a name twice in an object, deep nesting, umlauts and unknown fields are no reason to refuse."""
+    """Binary mode, null headers, a name twice in an object, deep nesting, umlauts and unknown fields are accepted."""
     await make_topics(kafka, prefix)
     order_id = key_on(0)
     key = order_id.encode()

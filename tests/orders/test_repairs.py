@@ -52,7 +52,7 @@ async def test_a_snapshot_of_a_newer_version_stops_the_worker_when_it_is_restore
 
 
 async def test_a_broken_position_record_is_repaired_by_accepting_the_committed_offsets(kafka: str, prefix: str) -> None:
-    """The command that the line names takes what it cannot read for no record at all."""
+    """The command that the line names counts what it cannot read as no record at all."""
     await make_topics(kafka, prefix)
     first, second = key_on(0, "first"), key_on(0, "second")
     async with order_lane(kafka, prefix) as lane:

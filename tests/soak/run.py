@@ -325,7 +325,7 @@ async def drive(
                 task.cancel()
             results = await asyncio.gather(*hurting, return_exceptions=True)
         for result in results:
-            if isinstance(result, Exception):  # a cancelled one is no Exception
+            if isinstance(result, Exception):  # a cancelled one is not an Exception
                 raise result
         await river.tell("calm")
         for name in FLEET:

@@ -252,7 +252,7 @@ async def test_topics_can_be_made_by_asking_for_them() -> None:
 async def test_a_broken_request_costs_only_its_own_connection(
     kafka: EmbeddedKafka, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Bytes that are no request close that connection with a line in the log; others go on."""
+    """Bytes that are not a request close that connection with a line in the log; others go on."""
     cluster = _cluster(kafka)
     topic = await cluster.topic()
     unknown_api = b"\x00\x63\x00\x00\x00\x00\x00\x01\xff\xff"

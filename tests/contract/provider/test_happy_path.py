@@ -186,7 +186,7 @@ async def test_a_decline_burns_the_checkout(bench: Bench, method: str) -> None:
 
 
 async def test_a_failed_capture_leaves_the_order_fulfilled_until_the_card_is_healed(bench: Bench) -> None:
-    """Law: a failed capture is no capture in the books; Digital River tries again and may succeed."""
+    """Law: a failed capture is not a capture in the books; Digital River tries again and may succeed."""
     order = await bench.placed("A-1", "card_capture_fail")
     await bench.call(fulfil("A-1", order, (3, 0)))
     await bench.advance(60)

@@ -380,11 +380,11 @@ async def test_a_source_says_what_it_is_and_whose(bench: Bench, method: str, sha
 
 @pytest.mark.parametrize("method", [name for name in FAMILIES if not name.startswith("card")])
 async def test_an_ordinary_shopper_pays_with_every_method(bench: Bench, method: str) -> None:
-    """Law: a name that is magic for another family is no magic here."""
+    """Law: a name that is magic for another family is not magic here."""
     await Play(bench, method, "captureFail").complete()
 
 
-async def test_a_number_that_is_no_test_card_makes_no_source(bench: Bench) -> None:
+async def test_a_number_that_is_not_a_test_card_makes_no_source(bench: Bench) -> None:
     """Law: the card field of the browser refuses it, so nobody ever has its source."""
     for number in ("4111111111111111", "400000000000360", ""):
         await _not_created(Play(bench, f"card_{number}", "Brook"))

@@ -170,7 +170,7 @@ async def _truncate(_: int, writer: asyncio.StreamWriter) -> None:
 
 
 async def _garbage(_: int, writer: asyncio.StreamWriter) -> None:
-    writer.write(b"this is no HTTP\r\n\r\n")
+    writer.write(b"this is not HTTP\r\n\r\n")
     writer.close()
 
 

@@ -151,7 +151,7 @@ def test_a_record_is_found_by_time_among_what_is_kept(log: PartitionLog) -> None
     ],
     ids=["header", "short", "checksum", "format", "two_batches", "empty", "marker"],
 )
-def test_what_is_no_single_whole_batch_is_refused(damage: object, code: Code) -> None:
+def test_what_is_not_a_single_whole_batch_is_refused(damage: object, code: Code) -> None:
     """Producers send one batch with data per partition, and only the broker writes markers."""
     assert callable(damage)
     with pytest.raises(KafkaApiError) as refused:

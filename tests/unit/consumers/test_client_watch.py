@@ -15,7 +15,7 @@ from statemachine.errors import ClientBroken, ConfigError
 SOON, LATE = SILENCE_SECONDS_MAX - 1, SILENCE_SECONDS_MAX + 1
 
 
-def test_short_silence_is_no_problem() -> None:
+def test_short_silence_is_not_a_problem() -> None:
     """A new leader takes some seconds."""
     contact = Contact(100.0)
     assert contact.silent_seconds(100.0 + SOON) is None
@@ -66,7 +66,7 @@ async def test_a_client_that_keeps_its_tasks_elsewhere_does_not_start() -> None:
         check_client(consumer)
 
 
-async def test_a_task_that_is_being_replaced_is_no_broken_client() -> None:
+async def test_a_task_that_is_being_replaced_is_not_a_broken_client() -> None:
     """Heartbeats end and begin anew with each generation of the group."""
     consumer = _consumer()
     watch = ClientWatch("g", consumer, ["t"])

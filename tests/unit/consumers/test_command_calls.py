@@ -172,7 +172,7 @@ async def test_an_inquiry_does_not_answer_absent_while_the_call_may_still_take_e
 
 
 async def test_a_second_request_of_a_call_is_not_written_once_the_partition_leaves(books: Path) -> None:
-    """A customer that was created on the way out is no checkout: nothing of it is open."""
+    """A customer that was created on the way out is not a checkout: nothing of it is open."""
     bench = Bench(books)
 
     class TwoRequests(FileRiver):
@@ -225,7 +225,7 @@ async def test_a_fault_of_ours_is_unknown_and_does_not_stop_the_lane(books: Path
 
 
 async def test_a_throttled_call_waits_for_its_time_and_uses_no_try(books: Path) -> None:
-    """429 with ``Retry-After`` 7 stops the process for 7 s; more of them than tries are no harm."""
+    """429 with ``Retry-After`` 7 stops the process for 7 s; more of them than tries do no harm."""
     bench = Bench(books, at("call", *range(1, 9), error=Throttled("429", retry_after_seconds=7.0)))
     began = bench.time.now
     outcome = await bench.run(delete())

@@ -263,7 +263,7 @@ INQUIRE = b'"data":{"command":"inquire","command_id":"i","order_id":"A-1","about
         (b'{"type":"command.delete_checkout",%b}' % DELETE, b"A-2", "invalid"),
     ],
 )
-def test_what_is_no_command_is_refused_with_a_reason(value: bytes | None, key: bytes, reason: str) -> None:
+def test_what_is_not_a_command_is_refused_with_a_reason(value: bytes | None, key: bytes, reason: str) -> None:
     """It becomes a dead letter, never a stuck lane."""
     with pytest.raises(DecodeError) as caught:
         read_command(record(value, key))

@@ -120,7 +120,7 @@ def test_an_attempt_after_an_answer_need_not_wait() -> None:
         assert marked(uncertain, pending(2, attempt=2, asked_at=101.0)) == (True, NEVER)
 
 
-def test_a_look_up_that_failed_is_no_call() -> None:
+def test_a_look_up_that_failed_is_not_a_call() -> None:
     """An outcome that is unknown although nothing was called here: an earlier owner's call still counts from the record."""
     uncertain = UncertainCommands(WAITS)
     uncertain.begin_after_crash(10, 100.0, WAITS)
@@ -130,7 +130,7 @@ def test_a_look_up_that_failed_is_no_call() -> None:
 
 
 def test_an_inquiry_waits_for_the_call_that_it_asks_after() -> None:
-    """That nothing is there yet is no answer while it may still come."""
+    """That nothing is there yet does not answer an inquiry while it may still come."""
     uncertain = fresh()
     first = called(1, 100.0, "c7")
     uncertain.learn(first, unknown_outcome(first.command))

@@ -63,7 +63,7 @@ def command_partition(reader: object = None) -> CommandPartition:
 
 
 async def test_a_transaction_that_did_not_land_is_not_taken_for_an_earlier_one_that_did() -> None:
-    """After a take-over that forgot everything the count goes on: the old footprint is no proof of the new transaction."""
+    """After a take-over that forgot everything the count goes on: the old footprint does not prove the new transaction."""
     producer = PaperProducer()
     partition = command_partition()
     partition._producer = cast("TransactionalProducer", producer)

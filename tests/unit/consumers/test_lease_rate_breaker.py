@@ -66,7 +66,7 @@ def test_the_part_follows_the_partitions() -> None:
     assert sent(limit, 10, start=10.0) == pytest.approx(900, abs=20)
 
 
-def test_no_rate_is_no_limit() -> None:
+def test_without_a_rate_there_is_no_limit() -> None:
     """0 switches the limit off."""
     limit = RateLimit(0, lambda: 0.5)
     assert [limit.reserve(1, 1.0) for _ in range(1000)] == [0.0] * 1000

@@ -226,7 +226,7 @@ async def test_a_crowd_of_failing_records_leaves_room_for_the_others() -> None:
     assert queues.room >= PENDING_MAX // 2 - 6
 
 
-async def test_the_time_of_an_outage_is_no_age() -> None:
+async def test_the_time_of_an_outage_does_not_count_as_age() -> None:
     """What fails once more after it is not set aside for the hours in which nobody was answered."""
     bench = Bench()
     bench.bad = {f"o-{n}" for n in range(9)}

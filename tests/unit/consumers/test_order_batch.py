@@ -1,4 +1,4 @@
-"""One batch of the order lane without Kafka: what an order has no room for, and what in its table is no snapshot."""
+"""One batch of the order lane without Kafka: what an order has no room for, and what in its table is not a snapshot."""
 
 from __future__ import annotations
 

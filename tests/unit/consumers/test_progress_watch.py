@@ -60,7 +60,7 @@ def test_transactions_that_fail_are_reported_although_every_take_over_between_th
 
 
 def test_a_new_period_of_ownership_counts_anew() -> None:
-    """What another owner did meanwhile is no failure of ours."""
+    """What another owner did meanwhile is not a failure of ours."""
     watch = ProgressWatch(3, 60.0)
     watch.begins(0.0)
     watch.failed(AWAY, 61.0, in_work=False)
@@ -83,7 +83,7 @@ def test_a_group_that_is_rebalanced_again_and_again_is_reported_until_it_rests()
     assert watch.problem("orders", 60.1) is None
 
 
-def test_a_rolling_restart_is_no_trouble() -> None:
+def test_a_rolling_restart_is_not_a_problem() -> None:
     """Some rebalances for each worker that goes and comes, over minutes."""
     watch = RebalanceWatch()
     for number in range(100):

@@ -28,7 +28,7 @@ async def look(found: Mapping[Topic, TopicState]) -> None:
     await compare(found_so, "p.", BEFORE)
 
 
-async def test_topics_as_they_were_are_no_reason_to_stop() -> None:
+async def test_topics_as_they_were_are_not_a_reason_to_stop() -> None:
     """Nor are more replicas or other settings."""
     await look(BEFORE | {Topic.ORDERS: TopicState(8, 1, {"segment.ms": "1"})})
 

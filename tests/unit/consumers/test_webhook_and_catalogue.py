@@ -249,7 +249,7 @@ async def test_an_object_of_an_unknown_order_is_asked_for_once(lane: Lane) -> No
 
 
 async def test_what_no_order_can_be_found_for_is_set_aside(lane: Lane) -> None:
-    """Unknown at Digital River, without ``upstreamId`` there, without any order, or with one that is no order id."""
+    """Unknown at Digital River, without ``upstreamId`` there, without any order, or with one that is not an order id."""
     lane.river.orders["DR2"] = None
     outbox = await lane.step(
         lane.webhooks,
@@ -281,7 +281,7 @@ ALL_FAIL: list[DigitalRiverError] = [
 
 @pytest.mark.parametrize("error", ALL_FAIL)
 async def test_while_digital_river_cannot_be_asked_nothing_is_set_aside(lane: Lane, error: DigitalRiverError) -> None:
-    """However long it takes: time in which nobody is answered is no age. Then all is handed over, in order."""
+    """However long it takes: time in which nobody is answered does not count. Then all is handed over, in order."""
     lane.options = RequestOptions(age_seconds_max=300)
     lane.__post_init__()
     orders = [f"DR{n}" for n in range(20)]

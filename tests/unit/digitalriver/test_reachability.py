@@ -61,7 +61,7 @@ def test_an_answer_is_one_line_and_ends_the_problem() -> None:
     assert len(lines_after(reachability, TROUBLES[0][0], FAILURES_MAX)) == 1, "the next outage is told again"
 
 
-def test_one_call_that_always_fails_among_others_is_no_outage() -> None:
+def test_one_call_that_always_fails_among_others_is_not_an_outage() -> None:
     """As long as others are answered, the trouble is that object's."""
     reachability = Reachability(Steady())
     for _ in range(50):
@@ -91,7 +91,7 @@ def test_an_answer_that_is_of_no_use_is_an_answer(error: DigitalRiverError) -> N
     assert reachability.problem is None
 
 
-def test_time_outs_of_requests_that_began_before_an_answer_are_no_outage() -> None:
+def test_time_outs_of_requests_that_began_before_an_answer_are_not_an_outage() -> None:
     """They end together, long after the others were answered; those that began after the answer count."""
     time = Steady()
     reachability = Reachability(time)
@@ -107,7 +107,7 @@ def test_time_outs_of_requests_that_began_before_an_answer_are_no_outage() -> No
     assert len(lines_after(reachability, error, FAILURES_MAX)) == 1
 
 
-def test_calls_that_are_forbidden_are_no_outage() -> None:
+def test_calls_that_are_forbidden_are_not_an_outage() -> None:
     """Digital River is there and knows the key; what one key may not do, the lane that asked tells."""
     reachability = Reachability(Steady())
     forbidden = Denied(f"{ROUTE}: HTTP 403", status=403)

@@ -113,7 +113,7 @@ def test_types_without_use_are_skipped(kind: str) -> None:
         (_event("order.charge.capture.complete", {**CHARGE, "currency": None}), "invalid"),
     ],
 )
-def test_what_is_no_event_is_refused_with_a_reason(body: bytes, reason: str) -> None:
+def test_what_is_not_an_event_is_refused_with_a_reason(body: bytes, reason: str) -> None:
     """Law: a dead letter says why, and quotes nothing."""
     with pytest.raises(DecodeError) as caught:
         read_webhook(body)
@@ -138,7 +138,7 @@ def test_events_of_one_order_share_a_key(body: bytes, key: str | None) -> None:
     assert key_of(body) == key
 
 
-def test_a_webhook_that_is_nested_too_deeply_is_no_event() -> None:
+def test_a_webhook_that_is_nested_too_deeply_is_not_an_event() -> None:
     """Whatever bytes come in, the result is a fact or a reason; the record's key is none then."""
     deep = b"[" * 100_000 + b"]" * 100_000
     for body in (

@@ -50,7 +50,7 @@ def test_the_order_and_the_command_travel_with_the_checkout() -> None:
         ({"percent": "0"}, {"price": 27.01}),
         # 3.00 off three units is 1.00 a unit.
         ({"amount": "3.00"}, {"price": 27.01, "discount": {"amountOff": 1.0, "quantity": 3}}),
-        # 1.00 off three units is no price per unit: 81.03 - 1.00.
+        # 1.00 off three units is not a price per unit: 81.03 - 1.00.
         ({"amount": "1.00"}, {"aggregatePrice": 80.03}),
         ({"amount": "81.03"}, {"price": 27.01, "discount": {"amountOff": 27.01, "quantity": 3}}),
     ],

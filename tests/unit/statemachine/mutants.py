@@ -133,7 +133,7 @@ def notices(test: Callable[[], object]) -> bool:
         test()
     except (KeyboardInterrupt, SystemExit):
         raise
-    except BaseException:  # noqa: BLE001  # pytest's own Failed is no Exception
+    except BaseException:  # noqa: BLE001  # pytest's own Failed is not an Exception
         return True
     return False
 

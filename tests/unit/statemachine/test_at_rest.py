@@ -154,7 +154,7 @@ def test_an_event_that_an_order_has_no_room_for_calls_a_person(kind: str, full_o
     assert again.order is None
 
 
-def test_a_shell_without_room_calls_a_person_only_when_goods_may_be_gone() -> None:
+def test_an_awaited_order_without_room_calls_a_person_only_when_goods_may_be_gone() -> None:
     """Whose order it is, nobody knows yet; a parcel that left is told all the same."""
     story = Story(policy=Policy(parked_max=1))
     story.tell("order.placed", terms_accepted=True)

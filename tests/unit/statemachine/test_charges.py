@@ -83,7 +83,7 @@ def in_every_order(begin: Story, events: tuple[Event, ...]) -> list[Story]:
 
 
 def test_a_charge_cancelled_before_the_answer_to_the_cancel_cancels_the_order() -> None:
-    """What came before what it belongs to is kept, not thrown away as no news."""
+    """What came before what it belongs to is kept, not thrown away as old."""
     story = Story().to_placed()
     mark = paper_charge(story)
     story.tell("order.cancel_requested")

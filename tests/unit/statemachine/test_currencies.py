@@ -104,8 +104,8 @@ def test_one_chargeback_reported_under_two_event_ids_counts_once() -> None:
 
 
 @pytest.mark.parametrize("major", ["NaN", "Infinity", "1e30", "-5"])
-def test_a_chargeback_that_is_no_amount_of_money_is_not_counted(major: str) -> None:
-    """In a record of the inbox: a dead letter when it is no number of money, attention when it is below nothing."""
+def test_a_chargeback_that_is_not_an_amount_of_money_is_not_counted(major: str) -> None:
+    """In a record of the inbox: a dead letter when it is not an amount of money, attention when it is below nothing."""
     story = captured()
     reported = Fact(type="order.chargeback", dr_order_id=story.dr_order_id, major=Decimal(major))
     if major == "-5":

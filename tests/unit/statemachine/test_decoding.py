@@ -80,7 +80,7 @@ def test_a_broken_binary_event_is_undecodable(
     "value",
     [None, b"", b"not JSON", b"\xff\xfe", b"[" * 100_000, b'{"data":' + b"[" * 100_000, b"1", b"null", b"x" * 900_000],
 )
-def test_what_is_no_json_object_is_undecodable(value: bytes | None) -> None:
+def test_what_is_not_a_json_object_is_undecodable(value: bytes | None) -> None:
     """Garbage of any size is one line in a dead letter."""
     assert refusal(Record("order-events", 0, 0, b"A-1", value)).reason == "undecodable"
 
@@ -103,7 +103,7 @@ def test_json_without_a_cloudevent_is_undecodable(envelope: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize("key", [None, b"", b"a b", b"a" * 129, "ä".encode(), b"a\n"])
-def test_a_key_that_is_no_order_id_is_invalid(key: bytes | None) -> None:
+def test_a_key_that_is_not_an_order_id_is_invalid(key: bytes | None) -> None:
     """The key is 1 to 128 bytes of A-Z a-z 0-9 . _ and a hyphen."""
     error = refusal(msgspec.structs.replace(record("order.placed", {"terms_accepted": True}), key=key))
     assert (error.reason, error.detail[:4]) == ("invalid", "key:")
@@ -209,7 +209,7 @@ MISSING = "data: is missing; send {} to mean the whole order"
 
 
 def test_absent_data_never_stands_for_anything_but_that_it_happened() -> None:
-    """A cancel or refund without data is no cancel or refund of all: only what needs no data goes without."""
+    """A cancel or refund without data is not a cancel or refund of all: only what needs no data goes without."""
     value = b'{"specversion":"1.0","id":"e","source":"/s","type":"%s"%s}'
     for more in (b"", b',"data":null', b',"data":""', b',"data_base64":null', b',"data_base64":""'):
         for topic, kinds in REGISTRY.items():
@@ -279,7 +279,7 @@ def test_an_outcome_in_data_base64_is_read() -> None:
     ],
 )
 def test_data_base64_that_cannot_be_read_is_undecodable(data: bytes | str, more: dict[str, Any], words: str) -> None:
-    """Both at once, or bytes that are no JSON: nobody guesses which was meant."""
+    """Both at once, or bytes that are not JSON: nobody guesses which was meant."""
     error = refusal(encoded("order.cancel_requested", data, **more))
     assert (error.reason, error.detail) == ("undecodable", words)
 

@@ -135,7 +135,7 @@ def _change(number: int, before: str, after: str, **members: object) -> dict[str
 
 
 def test_the_path_of_an_order_is_its_changes_of_state() -> None:
-    """A change that left the state as it was is no move."""
+    """A change that left the state as it was is not a move."""
     changes = [_change(1, "awaited", "checkout_pending"), _change(2, "checkout_pending", "checkout_pending")]
     assert path_of(ORDER, changes) == [Taken(1, "awaited", "checkout_pending", "event-1")]
 

@@ -183,7 +183,7 @@ def test_a_refund_asked_before_the_captures_of_a_closed_order_are_reported_waits
     assert [one.refund_id for one in story.order.refunds] == ["r1"]
 
 
-def test_the_order_of_lines_is_no_content() -> None:
+def test_the_order_of_lines_is_not_content() -> None:
     """The same shipment, refund and return with their lines the other way round are the same."""
     story = Story().to_placed(("1", 2, "10.00"), ("2", 1, "5.00"))
     story.ship("s-1", l1=1, l2=1)

@@ -14,7 +14,7 @@ def test_a_name_is_the_uuid5_of_its_parts() -> None:
 
 
 def test_a_mark_counts_only_where_it_stands() -> None:
-    """Bytes that cross two marks are no mark."""
+    """Bytes that cross two marks are not a mark."""
     first, second = b"abcdefgh", b"ijklmnop"
     marks = first + second
     assert holds(marks, first)

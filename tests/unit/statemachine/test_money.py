@@ -77,6 +77,6 @@ def test_every_currency_of_iso_4217_has_its_digits(code: str, digits: int) -> No
 
 
 @pytest.mark.parametrize("code", NO_MONEY.split())
-def test_a_code_without_minor_units_is_no_currency_of_an_order(code: str) -> None:
+def test_a_code_without_minor_units_is_not_a_currency_of_an_order(code: str) -> None:
     """There is nothing to count in."""
     assert not is_currency(code)

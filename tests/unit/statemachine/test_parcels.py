@@ -229,7 +229,7 @@ def test_a_parcel_that_was_refused_is_settled_when_it_is_shipped_under_another_n
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("ships", [False, True])
 def test_two_fulfilments_for_one_command_call_a_person(ships: bool, backwards: bool) -> None:
-    """The command took effect twice, whichever of the two is told first; each of them again is no news."""
+    """The command took effect twice, whichever of the two is reported first; each of them again changes nothing."""
     story = Story().to_placed(("1", 3, "10.00"))
     story.river.facts.clear()
     if ships:

@@ -50,7 +50,7 @@ def test_an_order_is_never_placed_at_a_total_that_nobody_has_seen(dearer: int) -
 
 
 def test_the_acceptance_of_another_total_never_counts_however_often_it_comes() -> None:
-    """Senders deliver at least once: the same event is no second acceptance."""
+    """Senders deliver at least once: the same event is not a second acceptance."""
     story = waiting_placement()
     story.outcome(attached(story, dearer=100))
     story.refuses(story.tell("order.placed", "e-placed", terms_accepted=True), "the total changed")

@@ -132,7 +132,7 @@ def test_a_refund_before_the_return_does_not_keep_the_other_units_from_coming_ba
     assert story.attention == []
 
 
-def test_a_refund_that_failed_meanwhile_is_no_hindrance() -> None:
+def test_a_refund_that_failed_meanwhile_does_not_hinder() -> None:
     """Its units were not paid back."""
     story = asked(captured(("1", 2, "10.00")), l1=1)
     story.tell("order.refund_requested", refund_id="r-1", items=[{"line": "1", "quantity": 1}])
@@ -309,7 +309,7 @@ def test_a_return_is_paid_back_whatever_is_reported_first() -> None:
 
 
 def test_what_was_said_against_a_return_goes_when_digital_river_accepts_it() -> None:
-    """Somebody accepted it there after all: it counts, and it is no question any more."""
+    """Somebody accepted it there after all: it counts, and the question is answered."""
     story = asked(captured(("1", 2, "10.00"), ("2", 1, "10.00")), l1=1)
     refund(story, "r-1", items=[{"line": "1", "quantity": 1}])
     receive(story, l1=1)

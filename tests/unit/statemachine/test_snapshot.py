@@ -214,7 +214,7 @@ def test_a_snapshot_whose_parts_do_not_fit_together_is_a_fault(change: Callable[
 @pytest.mark.parametrize(
     "data", [b"", b"{}", b"not JSON", b'{"definition": 1}', b'{"definition": 3}', b'{"definition": "one"}']
 )
-def test_what_is_no_snapshot_is_a_fault(data: bytes) -> None:
+def test_what_is_not_a_snapshot_is_a_fault(data: bytes) -> None:
     """Not a ConfigError: no version would read it."""
     with pytest.raises(InvariantBroken):
         decode_snapshot(data)

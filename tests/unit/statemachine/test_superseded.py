@@ -71,7 +71,7 @@ def test_a_source_that_was_given_up_does_not_hold_up_the_order() -> None:
     assert story.state == "placing"
 
 
-def test_what_became_of_a_source_that_is_not_wanted_is_no_matter_for_a_person() -> None:
+def test_what_became_of_a_source_that_is_not_wanted_calls_no_person() -> None:
     """Given up in silence, because another one has taken its place."""
     story = Story().to_open()
     story.tell("checkout.source_provided", source_id="sim-card-1")
@@ -120,7 +120,7 @@ def test_an_earlier_source_that_is_confirmed_while_the_latest_is_on_its_way_chan
     assert (story.state, list(story.commands), story.order.commands) == ("checkout_ready", [], ())
 
 
-def test_a_source_of_a_replaced_checkout_is_no_matter_for_the_new_one() -> None:
+def test_a_source_of_a_replaced_checkout_does_not_concern_the_new_one() -> None:
     """Its attach is confirmed late: nothing is attached again."""
     story = Story().to_ready()
     story.tell("checkout.source_provided", source_id="sim-card-2")

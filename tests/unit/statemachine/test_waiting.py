@@ -9,7 +9,7 @@ import pytest
 
 from statemachine.decide import decide
 from statemachine.effects.deadlines import deadline_event
-from statemachine.effects.expiring import is_empty_shell
+from statemachine.effects.expiring import has_nothing_to_keep
 from statemachine.messages.commands import CreateFulfillment, DeleteCheckout, PlaceOrder, name_of
 from statemachine.messages.facts import Fact
 from statemachine.messages.ids import OrderId
@@ -20,7 +20,7 @@ from tests.unit.statemachine.river import River
 from tests.unit.statemachine.story import BEGIN, Story, cart, units
 
 
-def test_a_shell_expires_also_what_a_later_version_does_not_take() -> None:
+def test_an_awaited_order_expires_also_what_a_later_version_does_not_take() -> None:
     """Its letter names what can still be told; were it decoded, its deadline would fail for ever."""
     story = Story()
     story.tell("order.placed", terms_accepted=True)
@@ -37,7 +37,7 @@ def test_a_shell_expires_also_what_a_later_version_does_not_take() -> None:
     assert decision.order.parked == ()
 
 
-def test_a_shell_expires_what_was_never_requested() -> None:
+def test_an_awaited_order_expires_what_was_never_requested() -> None:
     """Events of an order without checkout.requested become dead letters at their age limit, and can be sent again."""
     story = Story()
     story.tell("order.placed", "p-1", terms_accepted=True)
@@ -200,7 +200,7 @@ def test_a_cart_that_was_changed_after_its_cancel_asks_for_no_second_checkout() 
 
 
 def test_a_cancel_settles_what_the_shopper_had_asked_before_it() -> None:
-    """Parked steps to a checkout that was cancelled are no dead letters; goods that left are."""
+    """Parked steps to a checkout that was cancelled are not dead letters; goods that left are."""
     story = Story()
     story.request()
     story.tell("checkout.source_provided", source_id="sim-card-1")
@@ -263,7 +263,7 @@ def test_a_cancel_in_submitted_is_voiding_until_digital_river_says_cancelled() -
     story.refuses(story.tell("order.cancel_requested", cancellation_id="c-1", reason="other"), "other content")
 
 
-def test_news_from_before_the_void_is_no_contradiction() -> None:
+def test_news_from_before_the_void_is_not_a_contradiction() -> None:
     """A webhook that says accepted, delivered again after the charge was given back, changes nothing and calls nobody."""
     story = Story().to_placed()
     assert story.order is not None
@@ -552,19 +552,19 @@ def test_a_raised_age_limit_does_not_keep_a_deadline_firing() -> None:
     assert story.order.deadlines[0].due > story.now + timedelta(days=6)
 
 
-def test_a_shell_is_empty_once_nothing_waits_in_it_and_nobody_has_to_look() -> None:
+def test_nothing_is_kept_of_an_awaited_order_once_nothing_waits_in_it_and_nobody_has_to_look() -> None:
     """Then there is nothing to keep; a requested order is never empty."""
-    shell = new_order(OrderId("A-1"), BEGIN)
-    assert is_empty_shell(shell)
-    assert not is_empty_shell(msgspec.structs.replace(shell, attention=("look",)))
+    order = new_order(OrderId("A-1"), BEGIN)
+    assert has_nothing_to_keep(order)
+    assert not has_nothing_to_keep(msgspec.structs.replace(order, attention=("look",)))
     story = Story()
     story.tell("order.placed", terms_accepted=True)
     assert story.order is not None
-    assert not is_empty_shell(story.order)
+    assert not has_nothing_to_keep(story.order)
     story.fire("expire")
-    assert is_empty_shell(story.order)
+    assert has_nothing_to_keep(story.order)
     story.request()
-    assert not is_empty_shell(story.order)
+    assert not has_nothing_to_keep(story.order)
 
 
 def test_a_cancellation_before_placing_is_known_by_its_id() -> None:
