@@ -15,6 +15,7 @@ from statemachine.messages.commands import CommandBase, name_of
 from statemachine.messages.decoding import decode
 from statemachine.messages.envelope import Record
 from statemachine.messages.events import Event
+from statemachine.messages.ids import OrderId
 from statemachine.order.amounts import AmountsText, amounts_text
 from statemachine.order.decision import Decision, Moved, Parked, Refused, Repeated, SetAside, StateChange
 from statemachine.order.order import Order
@@ -64,8 +65,8 @@ class HistoryReplay:
     """Replays a history. The time of an order is that of its events; its deadlines fire when they are due."""
 
     def __init__(self) -> None:
-        self.orders: dict[str, Order] = {}
-        self._now: dict[str, datetime] = {}
+        self.orders: dict[OrderId, Order] = {}
+        self._now: dict[OrderId, datetime] = {}
 
     def replay(self, number: int, record: Record) -> Iterator[ReplayStep]:
         """What becomes of the record in line ``number``, after the deadlines that fell due before it."""
@@ -82,7 +83,7 @@ class HistoryReplay:
         self._now[order_id] = now
         yield from self._decide(number, event, now)
 
-    def _deadlines(self, number: int, order_id: str, now: datetime) -> Iterator[ReplayStep]:
+    def _deadlines(self, number: int, order_id: OrderId, now: datetime) -> Iterator[ReplayStep]:
         while (order := self.orders.get(order_id)) is not None:
             due = [deadline for deadline in order.deadlines if deadline.due <= now]
             if not due:
@@ -132,7 +133,7 @@ def _with_waits(step: ReplayStep, order: Order) -> ReplayStep:
     return msgspec.structs.replace(step, payment=order.payment, amounts=amounts, attention=order.attention, waits=waits)
 
 
-def _moves(number: int, order_id: str, moved: Moved) -> Iterator[ReplayStep]:
+def _moves(number: int, order_id: OrderId, moved: Moved) -> Iterator[ReplayStep]:
     """A step for each change: the event's own, then those of parked events that it woke."""
     steps: list[dict[str, Any]] = []
     for effect in moved.effects:

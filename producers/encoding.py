@@ -9,6 +9,7 @@ import msgspec
 from statemachine.messages.commands import Command, name_of
 from statemachine.messages.envelope import Cause, CloudEvent
 from statemachine.messages.identity import name_id
+from statemachine.messages.ids import OrderId
 from statemachine.order.decision import IndexEntry, StateChange
 
 #: ``source`` of what the order lane writes.
@@ -18,7 +19,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class _EventRefused(msgspec.Struct, omit_defaults=True):
-    order_id: str
+    order_id: OrderId
     cause: Cause
     reason: str
 
@@ -42,7 +43,7 @@ def encode_state_change(change: StateChange) -> bytes:
     )
 
 
-def encode_event_refused(order_id: str, cause: Cause, reason: str, *, time: datetime) -> bytes:
+def encode_event_refused(order_id: OrderId, cause: Cause, reason: str, *, time: datetime) -> bytes:
     """The record value of an ``order.event_refused``, for the service that sent the event.
 
     Its id identifies the refusal of this record: the same on a replay, a new one when the event is sent and refused again.
@@ -69,7 +70,7 @@ def encode_command(command: Command, *, time: datetime) -> bytes:
 
 
 class _IndexValue(msgspec.Struct):
-    order_id: str
+    order_id: OrderId
     kind: str
 
 

@@ -15,6 +15,7 @@ from consumers.commands.records import PendingCommand
 from consumers.commands.transactions import FinishedCommands
 from consumers.commands.uncertain import CallHistory
 from consumers.requests.permit import CallPermit
+from statemachine.messages.ids import OrderId
 
 
 class CommandQueues:
@@ -43,8 +44,8 @@ class CommandQueues:
         self._history = history
         self._finished = finished
         self._wake = wake
-        self._orders: dict[str, deque[PendingCommand]] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._orders: dict[OrderId, deque[PendingCommand]] = {}
+        self._tasks: dict[OrderId, asyncio.Task[None]] = {}
 
     @property
     def active(self) -> bool:
@@ -66,12 +67,12 @@ class CommandQueues:
         self._orders[order_id] = deque([pending])
         self._start(order_id)
 
-    def _start(self, order_id: str) -> None:
+    def _start(self, order_id: OrderId) -> None:
         task = asyncio.create_task(self._serve(order_id), name=f"commands of {order_id}")
         self._tasks[order_id] = task
         task.add_done_callback(lambda done: self._ended(order_id, done))
 
-    async def _serve(self, order_id: str) -> None:
+    async def _serve(self, order_id: OrderId) -> None:
         """Carry out the commands of one order, each from its mark to its outcome."""
         queue = self._orders[order_id]
         while queue:
@@ -85,7 +86,7 @@ class CommandQueues:
             self._wake.set()
         del self._orders[order_id]
 
-    def _ended(self, order_id: str, task: asyncio.Task[None]) -> None:
+    def _ended(self, order_id: OrderId, task: asyncio.Task[None]) -> None:
         if self._tasks.get(order_id) is task:
             del self._tasks[order_id]
         if not task.cancelled() and task.exception() is not None:

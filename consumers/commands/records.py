@@ -15,6 +15,7 @@ from statemachine.errors import DecodeError
 from statemachine.messages.commands import Command, Inquire, decode_command, name_of
 from statemachine.messages.envelope import CloudEvent, Record
 from statemachine.messages.facts import Outcome, Problem, outcome_type
+from statemachine.messages.ids import CommandId
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +31,7 @@ class _CommandEvent(msgspec.Struct):
 
 
 class _Id(msgspec.Struct):
-    command_id: str
+    command_id: CommandId
 
 
 class _EventWithId(msgspec.Struct):

@@ -17,6 +17,7 @@ from consumers.commands.records import PendingCommand
 from consumers.commands.seen import SeenCommands
 from statemachine.messages.commands import Inquire, decode_command
 from statemachine.messages.facts import Outcome
+from statemachine.messages.ids import CommandId
 
 #: Commands whose last call is remembered, in case they are attempted again.
 _CALLS_REMEMBERED = 50_000
@@ -38,7 +39,7 @@ class UncertainCommands:
         self._settled_from = float("inf")
         #: Commands that an earlier owner left with an unanswered call, and when each is settled.
         self._open: dict[int, float] = {}
-        self._last_calls: OrderedDict[str, float] = OrderedDict()
+        self._last_calls: OrderedDict[CommandId, float] = OrderedDict()
 
     @property
     def lease_seconds(self) -> float:
@@ -117,7 +118,7 @@ class UncertainCommands:
             last = self._last_calls.get(command.command_id)
             pending.mark_uncertain(self._settled_from if last is None else last + self._own.late_seconds)
 
-    def _settled_at(self, command_id: str, written_at: float) -> float:
+    def _settled_at(self, command_id: CommandId, written_at: float) -> float:
         """When a late effect of the previous attempt would show: HTTP time-out and late-effect wait after its last call.
 
         When that call is unknown, it was an earlier owner's and came before the record of the next attempt.

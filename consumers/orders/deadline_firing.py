@@ -14,6 +14,7 @@ from statemachine.decide import decide
 from statemachine.effects.deadlines import deadline_event
 from statemachine.errors import ConfigError
 from statemachine.messages.events import Event
+from statemachine.messages.ids import OrderId
 from statemachine.order.decision import Moved, Parked, Refused, Repeated
 from statemachine.order.order import Deadline
 from statemachine.order.policy import Policy
@@ -24,7 +25,7 @@ log = structlog.get_logger(__name__)
 _FIRINGS_MAX = 20
 
 
-def fire_deadlines(order_id: str, until: datetime, orders: WorkingOrders, *, policy: Policy, number: int) -> None:
+def fire_deadlines(order_id: OrderId, until: datetime, orders: WorkingOrders, *, policy: Policy, number: int) -> None:
     """Fire the deadlines of an order that are due at ``until``, earliest first; each firing may move the others.
 
     ``number``: the partition's, for the log.

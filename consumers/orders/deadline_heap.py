@@ -6,6 +6,8 @@ import heapq
 from collections.abc import Iterable
 from datetime import datetime
 
+from statemachine.messages.ids import OrderId
+
 #: The heap is rebuilt when stale entries outnumber the live ones, and are at least this many.
 _REBUILD_MIN = 10_000
 
@@ -16,19 +18,19 @@ class DeadlineHeap:
     __slots__ = ("_due", "_heap")
 
     def __init__(self) -> None:
-        self._due: dict[str, datetime] = {}
-        self._heap: list[tuple[datetime, str]] = []
+        self._due: dict[OrderId, datetime] = {}
+        self._heap: list[tuple[datetime, OrderId]] = []
 
     def __len__(self) -> int:
         return len(self._due)
 
-    def fill(self, dues: Iterable[tuple[str, datetime]]) -> None:
+    def fill(self, dues: Iterable[tuple[OrderId, datetime]]) -> None:
         """Start anew from all orders that have a deadline."""
         self._due = dict(dues)
         self._heap = [(due, order_id) for order_id, due in self._due.items()]
         heapq.heapify(self._heap)
 
-    def set(self, order_id: str, due: datetime | None) -> None:
+    def set(self, order_id: OrderId, due: datetime | None) -> None:
         """The order's earliest deadline is ``due`` now, or it has none."""
         if due is None:
             self._due.pop(order_id, None)
@@ -45,9 +47,9 @@ class DeadlineHeap:
             heapq.heappop(heap)
         return heap[0][0] if heap else None
 
-    def due_until(self, until: datetime, most: int) -> list[str]:
+    def due_until(self, until: datetime, most: int) -> list[OrderId]:
         """Up to ``most`` orders with a deadline at or before ``until``, earliest first. They stay until ``set`` moves them."""
-        found: list[tuple[datetime, str]] = []
+        found: list[tuple[datetime, OrderId]] = []
         while len(found) < most and (due := self.next_due()) is not None and due <= until:
             found.append(heapq.heappop(self._heap))
         for entry in found:

@@ -33,6 +33,7 @@ from statemachine.errors import ConfigError, DecodeError
 from statemachine.messages.decoding import cause_of, decode
 from statemachine.messages.envelope import Record
 from statemachine.messages.events import Event
+from statemachine.messages.ids import OrderId
 from statemachine.order.decision import Decision, Moved, Parked, Refused, Repeated
 from statemachine.order.order import DEFINITION
 from statemachine.order.policy import Policy
@@ -87,7 +88,7 @@ class OrderLogic:
         self._orders_topic = prefixed(prefix, Topic.ORDERS)
         self._outputs = order_outputs(prefix, room)
         self._heap = DeadlineHeap()
-        self._dues: dict[str, datetime | None] = {}
+        self._dues: dict[OrderId, datetime | None] = {}
         #: What became of the records and deadlines, by word; counted when a batch is worked, committed or not.
         self.counts: Counter[str] = Counter()
 
@@ -98,7 +99,8 @@ class OrderLogic:
             ConfigError: A snapshot was written by a newer version: nothing of this partition is worked on.
             UnreadableTable: A snapshot cannot be read.
         """
-        for count, (order_id, snapshot) in enumerate(store.items(), 1):
+        for count, (key, snapshot) in enumerate(store.items(), 1):
+            order_id = OrderId(key)
             if count % _OPENED_AT_ONCE == 0:
                 await asyncio.sleep(0)
             try:

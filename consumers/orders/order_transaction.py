@@ -19,6 +19,7 @@ from producers.topics import Topic, prefixed
 from statemachine.errors import Reason
 from statemachine.messages.decoding import ORIGIN_HEADER, cause_of
 from statemachine.messages.envelope import Cause, Headers, Record
+from statemachine.messages.ids import OrderId
 from statemachine.order.decision import Effect, IndexEntry, SetAside, StateChange
 
 log = structlog.get_logger(__name__)
@@ -84,7 +85,7 @@ class OrderTransaction:
         self._outbox.add_foreign(self._outputs.letters, letter.key, letter.value, letter.headers)
         log.warning("dead_letter", **log_fields(record, reason, detail))
         if cause is not None and record.key is not None and not is_our_own(cause):
-            value = encode_event_refused(record.key.decode(), cause, detail, time=self.now)
+            value = encode_event_refused(OrderId(record.key.decode()), cause, detail, time=self.now)
             self._outbox.add_foreign(self._outputs.changes, record.key, value)
 
     def forward(self, record: Record) -> None:

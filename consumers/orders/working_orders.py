@@ -12,6 +12,7 @@ from statemachine.effects.expiring import has_nothing_to_keep
 from statemachine.errors import InvariantBroken, UnreadableTable
 from statemachine.messages.envelope import Record
 from statemachine.messages.events import Event
+from statemachine.messages.ids import OrderId
 from statemachine.order.decision import Moved
 from statemachine.order.order import Order
 from statemachine.order.snapshot import decode_snapshot, encode_snapshot
@@ -49,9 +50,9 @@ class WorkingOrders:
         self.transaction = transaction
         self._table = table
         self._bytes_max = bytes_max
-        self._orders: dict[str, WorkingOrder] = {}
+        self._orders: dict[OrderId, WorkingOrder] = {}
 
-    def find(self, order_id: str) -> WorkingOrder | None:
+    def find(self, order_id: OrderId) -> WorkingOrder | None:
         """The order, if it is in the batch already or has a snapshot.
 
         Raises:
@@ -65,7 +66,7 @@ class WorkingOrders:
                 raise unreadable(order_id, self._table) from None
         return working
 
-    def add(self, order_id: str) -> WorkingOrder:
+    def add(self, order_id: OrderId) -> WorkingOrder:
         """An order that is new."""
         working = self._orders[order_id] = WorkingOrder(None, 0)
         return working
@@ -95,9 +96,9 @@ class WorkingOrders:
             working.change(marked.order)
             self.transaction.add(marked.effects)
 
-    def write_snapshots(self) -> dict[str, datetime | None]:
+    def write_snapshots(self) -> dict[OrderId, datetime | None]:
         """Put one snapshot per changed order into the overlay; the next deadline of each, None for those that have none."""
-        dues: dict[str, datetime | None] = {}
+        dues: dict[OrderId, datetime | None] = {}
         for order_id, working in self._orders.items():
             if working.changed and working.order is not None:
                 # an order that was never requested goes with the last event that waited in it
@@ -109,7 +110,7 @@ class WorkingOrders:
         return dues
 
 
-def unreadable(order_id: str, table: str) -> UnreadableTable:
+def unreadable(order_id: OrderId, table: str) -> UnreadableTable:
     """The error for a snapshot that is none."""
     return UnreadableTable(
         f"the snapshot of order {order_id} in {table} cannot be read: write a valid one, or remove it with a tombstone"

@@ -8,6 +8,8 @@ command that never succeeds does not keep it open. One per process. Pure: ``now`
 
 from __future__ import annotations
 
+from statemachine.messages.ids import OrderId
+
 #: Failures in a row that open it. Below the usual number of calls in flight, above what bad luck brings.
 FAILURES_MAX = 5
 PAUSE_SECONDS, PAUSE_SECONDS_MAX = 1.0, 30.0
@@ -41,7 +43,7 @@ class Breaker:
         #: The command that opened it, or whose probe failed.
         self._opener: str | None = None
         #: Orders in a row that Digital River forbade a call of.
-        self._forbidden: set[str] = set()
+        self._forbidden: set[OrderId] = set()
         #: Why it is open, in a line; None while it is closed.
         self.problem: str | None = None
 
@@ -101,7 +103,7 @@ class Breaker:
         """Digital River refuses the key: no call can succeed before an operator has corrected it."""
         self._open(problem, now, who=who, probe=probe)
 
-    def forbidden(self, problem: str, now: float, *, order_id: str, probe: bool = False) -> None:
+    def forbidden(self, problem: str, now: float, *, order_id: OrderId, probe: bool = False) -> None:
         """Digital River forbids a call of this order. When several orders in a row are forbidden, the cause is the key."""
         self._forbidden.add(order_id)
         if len(self._forbidden) >= FORBIDDEN_MAX:

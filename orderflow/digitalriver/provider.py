@@ -51,6 +51,7 @@ from statemachine.messages.facts import (
     RemoteRefund,
     RemoteReturn,
 )
+from statemachine.messages.ids import RemoteOrderId
 
 Read = TypeVar("Read")
 
@@ -201,7 +202,7 @@ class DigitalRiverProvider:
         answer = await self._connection.request("DELETE", path, route=route, may_write=may_write)
         return SkuAnswer(problem=None if answer.status == 404 else _problem(answer, route))
 
-    async def read_order(self, dr_order_id: str) -> Fact | None:
+    async def read_order(self, dr_order_id: RemoteOrderId) -> Fact | None:
         """The order as it is now; None when Digital River does not know it."""
         route = "GET /orders/{id}"
         answer = await self._connection.request("GET", f"/orders/{_segment(dr_order_id)}", route=route)

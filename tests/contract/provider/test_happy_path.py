@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from statemachine.messages.commands import DeleteCheckout, RefreshOrder
-from statemachine.messages.ids import CommandId, OrderId
+from statemachine.messages.ids import CommandId, OrderId, RemoteOrderId
 from tests.contract.provider.bench import CART, Bench, attach, cart_with, create, fulfil, place
 
 
@@ -250,4 +250,4 @@ async def test_only_unknown_skus_make_a_refusal_worth_waiting_for(bench: Bench) 
 
 async def test_an_order_nobody_knows_is_none(bench: Bench) -> None:
     """Law: a read of an unknown order is None, not an error."""
-    assert await bench.provider.read_order("1") is None
+    assert await bench.provider.read_order(RemoteOrderId("1")) is None

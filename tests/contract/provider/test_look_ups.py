@@ -225,7 +225,7 @@ async def test_a_simulator_that_is_down_leaves_everything_open(bench: Bench) -> 
 
 async def _read_often(bench: Bench) -> None:
     for _ in range(60):
-        await bench.provider.read_order("1")
+        await bench.provider.read_order(RemoteOrderId("1"))
 
 
 @pytest.mark.parametrize("status", ["401 Unauthorized", "429 Too Many Requests", ""])

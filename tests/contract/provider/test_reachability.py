@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from orderflow.bootstrap import Worker
 from orderflow.digitalriver.provider import DigitalRiverProvider
 from statemachine.errors import DigitalRiverError
+from statemachine.messages.ids import RemoteOrderId
 from tests.contract.provider.bench import Bench, allow, create
 
 
@@ -20,7 +21,7 @@ async def test_an_outage_is_two_lines_of_the_process_and_not_ready_between(bench
 
     async def ask(number: int) -> None:
         calls = [
-            provider.read_order(f"unknown-{number}"),
+            provider.read_order(RemoteOrderId(f"unknown-{number}")),
             provider.call(create(f"A-{number}"), allow),
             provider.delete_sku(f"s-{number}", allow),
         ]
@@ -46,7 +47,7 @@ async def test_an_address_where_nobody_listens_is_reported_with_its_setting() ->
         with capture_logs() as logs:
             for number in range(9):
                 with suppress(DigitalRiverError):
-                    await provider.read_order(f"o-{number}")
+                    await provider.read_order(RemoteOrderId(f"o-{number}"))
     [line] = logs
     assert line["remedy"] == "check ORDERFLOW_DIGITALRIVER_URL"
     assert "127.0.0.1" not in str(line)

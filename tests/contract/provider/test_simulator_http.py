@@ -9,6 +9,7 @@ import pytest
 
 from orderflow.digitalriver import writing
 from statemachine.errors import Unavailable
+from statemachine.messages.ids import RemoteOrderId
 from tests.contract.provider.bench import Bench, allow, cart_with, create, fulfil, place
 
 KEY = {"Authorization": "Bearer sk_test_simulator"}
@@ -178,7 +179,7 @@ async def test_faults_merge_and_say_what_they_are(bench: Bench) -> None:
     await bench.faults(error_before_effect=1.0)
     await bench.faults(slow_ms=1)
     with pytest.raises(Unavailable):
-        await bench.provider.read_order("1")
+        await bench.provider.read_order(RemoteOrderId("1"))
     async with bench.session.get(f"{bench.url}/_admin/faults") as answer:
         faults = msgspec.json.decode(await answer.read())
     assert (faults["error_before_effect"], faults["slow_ms"], faults["down"]) == (1.0, 1, False)

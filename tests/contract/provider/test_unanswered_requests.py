@@ -11,6 +11,7 @@ import pytest
 
 from orderflow.simulator import SimulatorOptions, serve_simulator
 from statemachine.errors import TransportFailure
+from statemachine.messages.ids import RemoteOrderId
 from tests.contract.provider.bench import SKU, Bench, open_bench, place, refund
 
 #: Seconds of the simulator's clock: only moving it lets a late request take effect within a test.
@@ -133,7 +134,7 @@ async def test_reads_are_never_late(bench: Bench) -> None:
     """Law: only what writes has an effect to be late with."""
     await _gives_up(bench, "A-1")
     await bench.faults(late_effect=1.0, late_effect_s=LATE)
-    assert await bench.provider.read_order("900100000009") is None
+    assert await bench.provider.read_order(RemoteOrderId("900100000009")) is None
 
 
 async def test_an_unanswered_request_has_no_effect_ever(bench: Bench) -> None:
@@ -143,7 +144,7 @@ async def test_an_unanswered_request_has_no_effect_ever(bench: Bench) -> None:
     with pytest.raises(TransportFailure):
         await bench.call(place("A-1", checkout.checkout_id))
     with pytest.raises(TransportFailure):
-        await bench.provider.read_order("1")
+        await bench.provider.read_order(RemoteOrderId("1"))
     await bench.faults(unanswered=0.0)
     await bench.advance(86_400)
     assert (await bench.books("A-1"))["orders"] == 0

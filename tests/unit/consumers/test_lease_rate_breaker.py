@@ -7,6 +7,7 @@ import pytest
 from consumers.ownership.lease import Lease, LeaseExpired, steady_clock
 from consumers.requests.breaker import Breaker
 from consumers.requests.rate_limit import RateLimit
+from statemachine.messages.ids import OrderId
 from tests.unit.consumers.steady import Steady
 
 
@@ -223,21 +224,21 @@ def test_calls_that_are_forbidden_open_the_breaker_only_when_they_are_of_several
     """One order's 403 is its command's trouble, however often it comes; an answered call in between shows a good key."""
     breaker = Breaker()
     for _ in range(5):
-        breaker.forbidden("403", 0.0, order_id="A-1")
-    breaker.forbidden("403", 0.0, order_id="A-2")
+        breaker.forbidden("403", 0.0, order_id=OrderId("A-1"))
+    breaker.forbidden("403", 0.0, order_id=OrderId("A-2"))
     assert breaker.closed
     breaker.answered()
-    for order_id in ("A-3", "A-4"):
+    for order_id in (OrderId("A-3"), OrderId("A-4")):
         breaker.forbidden("403", 0.0, order_id=order_id)
         breaker.answered(called=False)  # a look-up says nothing about calls
         assert breaker.closed
-    breaker.forbidden("403", 0.0, order_id="A-5")
+    breaker.forbidden("403", 0.0, order_id=OrderId("A-5"))
     assert (breaker.closed, breaker.problem) == (False, "403")
     breaker.enter(1.0)
     breaker.answered(called=False)
     assert (breaker.closed, breaker.blocked(1.0)) == (False, False)
     breaker.enter(1.0)
-    breaker.forbidden("403", 1.0, order_id="A-6", probe=True)
+    breaker.forbidden("403", 1.0, order_id=OrderId("A-6"), probe=True)
     assert breaker.enter(1.0) == 2.0
     breaker.enter(3.0)
     breaker.answered()

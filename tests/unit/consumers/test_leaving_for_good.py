@@ -11,6 +11,7 @@ from consumers.commands.records import PendingCommand
 from consumers.commands.transactions import Finished
 from producers.outbox import OutboundRecord
 from producers.transaction import TransactionalProducer
+from statemachine.messages.ids import OrderId
 from tests.unit.consumers.steady import delete
 from tests.unit.consumers.test_footprints import PaperProducer, command_partition
 
@@ -74,7 +75,9 @@ async def test_a_producer_without_all_its_answers_writes_nothing_once_the_partit
     """It would have to be initialised again, and that would fence the rightful successor."""
     producer = WatchedProducer(unanswered=True)
     partition = leaving(producer, finished=2)
-    partition._pipeline.queues._orders["A-2"] = deque([PendingCommand(2, delete("c2", "A-2"), look_first=True)])
+    partition._pipeline.queues._orders[OrderId("A-2")] = deque(
+        [PendingCommand(2, delete("c2", "A-2"), look_first=True)]
+    )
     await partition.close()
     assert (producer.written, producer.renewed_after) == ([], [])
 
