@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from consumers.commands import offset_repair as command_repair
 from consumers.commands.offset_repair import CommandOffsetUse
@@ -12,8 +13,13 @@ from producers.topic_setup import check_topics
 from producers.topics import Topic
 
 
-async def accept_partition(settings: Settings, number: int, *, use: Use, reason: str, apply: bool) -> list[str]:
-    """``orderflow partitions accept``: the lines about the offsets before and after; see ``offset_repair``."""
+async def accept_partition(
+    settings: Settings, number: int, *, use: Use, reason: str, apply: bool, clock: Callable[[], float] = time.time
+) -> list[str]:
+    """``orderflow partitions accept``: the lines about the offsets before and after; see ``offset_repair``.
+
+    ``clock``: Unix seconds.
+    """
     topics = await check_topics(settings.connection(), settings.topic_prefix)
     found = await repair_order_offsets(
         settings.connection(),
@@ -23,7 +29,7 @@ async def accept_partition(settings: Settings, number: int, *, use: Use, reason:
         use=use,
         reason=reason,
         apply=apply,
-        timestamp_ms=int(time.time() * 1000),
+        timestamp_ms=int(clock() * 1000),
     )
     lines = [f"partition {number} of the order lane"]
     for name, offset in sorted(found.accepted.items()):
@@ -41,9 +47,18 @@ async def accept_partition(settings: Settings, number: int, *, use: Use, reason:
 
 
 async def accept_commands(
-    settings: Settings, number: int, *, use: CommandOffsetUse, reason: str, apply: bool
+    settings: Settings,
+    number: int,
+    *,
+    use: CommandOffsetUse,
+    reason: str,
+    apply: bool,
+    clock: Callable[[], float] = time.time,
 ) -> list[str]:
-    """``orderflow partitions accept --lane commands``: the lines that tell what was, and what is or would be."""
+    """``orderflow partitions accept --lane commands``: the lines that tell what was, and what is or would be.
+
+    ``clock``: Unix seconds.
+    """
     topics = await check_topics(settings.connection(), settings.topic_prefix)
     found = await command_repair.repair_command_offset(
         settings.connection(),
@@ -53,7 +68,7 @@ async def accept_commands(
         use=use,
         reason=reason,
         apply=apply,
-        timestamp_ms=int(time.time() * 1000),
+        timestamp_ms=int(clock() * 1000),
     )
     begin, end = found.available
     what = (

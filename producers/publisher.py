@@ -10,6 +10,8 @@ replaced, so that a failure affects no later record.
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -50,7 +52,9 @@ _BACKOFF_SECONDS_MAX: Final = 2.0
 class Publisher:
     """Sends single records and waits until Kafka has them; each record gets a working producer, whatever failed before."""
 
-    def __init__(self, connection: KafkaConnection) -> None:
+    def __init__(self, connection: KafkaConnection, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` is steady, in seconds."""
+        self._clock = clock
         self._connection = connection
         self._producer: AIOKafkaProducer | None = None
         self._renewal: asyncio.Task[None] | None = None
@@ -58,7 +62,7 @@ class Publisher:
         self._terms: dict[str, tuple[WritingTerms, float]] = {}
         self._readings: dict[str, SingleFlight[WritingTerms]] = {}
         self._looks: dict[str | None, SingleFlight[bool]] = {}
-        #: When the last write failed, in the loop's time; None after one that succeeded.
+        #: When the last write failed, by the clock; None after one that succeeded.
         self._failed_at: float | None = None
 
     async def start(self) -> None:
@@ -129,7 +133,7 @@ class Publisher:
             ):  # also when cancelled: whether the record is there is unknown, and so is the producer's sequence
                 self._give_up(producer)
                 if not too_large:  # a record that is too large does not affect the next one
-                    self._failed_at = asyncio.get_running_loop().time()
+                    self._failed_at = self._clock()
         self._failed_at = None
         offset: int = metadata.offset
         return offset
@@ -150,7 +154,7 @@ class Publisher:
 
     async def _terms_of(self, topic: str, age_seconds_max: float) -> WritingTerms:
         """The terms of a topic; the last known ones when Kafka does not answer."""
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         known, read_at = self._terms.get(topic, (WritingTerms(), None))
         if read_at is not None and now - read_at <= age_seconds_max:
             return known
@@ -168,10 +172,10 @@ class Publisher:
 
         async def read() -> WritingTerms:
             terms = await read_writing_terms(self._connection, topic)
-            self._terms[topic] = (terms, asyncio.get_running_loop().time())
+            self._terms[topic] = (terms, self._clock())
             return terms
 
-        return await self._readings.setdefault(topic, SingleFlight(read)).result()
+        return await self._readings.setdefault(topic, SingleFlight(read, clock=self._clock)).result()
 
     # -- the producer and its successors
 
@@ -228,7 +232,7 @@ class Publisher:
         stopped = self._producer is None and self._renewal is None
         if stopped or self._distrusted():
             return False
-        look = self._looks.setdefault(topic, SingleFlight(partial(self._look, topic), LOOK_SHARED_SECONDS))
+        look = self._looks.setdefault(topic, SingleFlight(partial(self._look, topic), LOOK_SHARED_SECONDS, self._clock))
         return await look.result() and not self._distrusted()
 
     async def _look(self, topic: str | None) -> bool:
@@ -244,7 +248,7 @@ class Publisher:
         return topic is None or (await self._read_terms(topic)).writable
 
     def _distrusted(self) -> bool:
-        now = asyncio.get_running_loop().time()
+        now = self._clock()
         return self._failed_at is not None and now - self._failed_at < DISTRUST_SECONDS
 
     async def stop(self) -> None:

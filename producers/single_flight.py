@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
@@ -12,8 +13,14 @@ T = TypeVar("T")
 class SingleFlight(Generic[T]):
     """Shares one running ``call`` among all callers; its result is reused for ``seconds`` after its end."""
 
-    def __init__(self, call: Callable[[], Coroutine[Any, Any, T]], seconds: float = 0.0) -> None:
-        """An exception of ``call`` is shared like a result."""
+    def __init__(
+        self,
+        call: Callable[[], Coroutine[Any, Any, T]],
+        seconds: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """An exception of ``call`` is shared like a result. ``clock`` is steady, in seconds."""
+        self._clock = clock
         self._call = call
         self._seconds = seconds
         self._task: asyncio.Task[T] | None = None
@@ -40,10 +47,6 @@ class SingleFlight(Generic[T]):
             return await self._call()
         finally:
             self._ended_at = self._clock()
-
-    @staticmethod
-    def _clock() -> float:
-        return asyncio.get_running_loop().time()
 
 
 def _retrieved(task: asyncio.Task[Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Protocol
 
@@ -66,8 +67,10 @@ async def stop_consumer(consumer: AIOKafkaConsumer, seconds: float) -> None:
 class ChangelogReader:
     """Reads the compacted topics of partitions. One per lane; calls for several partitions run concurrently."""
 
-    def __init__(self, connection: KafkaConnection) -> None:
+    def __init__(self, connection: KafkaConnection, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` is steady, in seconds."""
         self._connection = connection
+        self._clock = clock
         self._limit = connection.limits.operation_seconds
         self._offset_client: AIOKafkaConsumer | None = None
         self._offset_lock = asyncio.Lock()
@@ -199,8 +202,7 @@ class ChangelogReader:
 
         ``records_max``: for each turn of the event loop.
         """
-        loop = asyncio.get_running_loop()
-        moved = loop.time()
+        moved = self._clock()
         position = await within(self._limit, consumer.position(partition), "a request for a position")
         while position < end:
             for records in (await consumer.getmany(partition, timeout_ms=50, max_records=records_max)).values():
@@ -209,8 +211,8 @@ class ChangelogReader:
             await asyncio.sleep(0)
             now_at = await within(self._limit, consumer.position(partition), "a request for a position")
             if now_at != position:
-                position, moved = now_at, loop.time()
-            elif loop.time() - moved > self._limit:
+                position, moved = now_at, self._clock()
+            elif self._clock() - moved > self._limit:
                 raise TransactionOpen(
                     f"{partition.topic}[{partition.partition}] is readable to {position} of {end} only: "
                     "a transaction is open there"

@@ -130,8 +130,8 @@ class TakeOver:
             ConfigError: The position record was written for another partition count.
             BrokerUnavailable: Kafka did not answer, or ``leaving`` was set meanwhile.
         """
-        loop, number = asyncio.get_running_loop(), self._context.number
-        until = loop.time() + self._context.options.position_wait_seconds
+        steady, number = self._context.steady, self._context.number
+        until = steady() + self._context.options.position_wait_seconds
         inputs = self._context.inputs
         while True:
             record = await self._newest_position()
@@ -141,7 +141,7 @@ class TakeOver:
             by_name = {inputs[tp]: offset for tp, offset in committed.items()}
             if self._topics.positions is None or same_offsets(record, by_name):
                 return record, committed
-            if loop.time() >= until:
+            if steady() >= until:
                 raise PositionGap(_describe_gap(number, record, by_name))
             with suppress(TimeoutError):
                 await asyncio.wait_for(leaving.wait(), _AGREEMENT_CHECK_SECONDS)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Self
 
 import aiohttp
@@ -120,7 +121,10 @@ class Connection:
         connections_max: int = 100,
         timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
         application_id: str = "orderflow",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``clock`` is steady, in seconds."""
+        self.clock = clock
         self._url = url.rstrip("/")
         self._connections_max = connections_max
         self._timeout_seconds = timeout_seconds
@@ -135,7 +139,7 @@ class Connection:
         }
         self._session: aiohttp.ClientSession | None = None
         #: Whether Digital River answers to this process.
-        self.reachability = Reachability()
+        self.reachability = Reachability(clock)
 
     async def open(self) -> None:
         """Make the pool; no connection is made before the first request."""
@@ -193,7 +197,7 @@ class Connection:
         if session is None:
             raise TransportFailure(f"{route}: the client is closed", sent=False)
         gate = WriteGate(may_write)
-        began = self.reachability.clock()
+        began = self.clock()
         headers = CIMultiDict({"upstream-id": str(uuid.uuid4())})
         if body is not None:
             headers[hdrs.CONTENT_TYPE] = "application/json"

@@ -6,7 +6,6 @@ carry it. So a create is found by ``metadata.command_id``, an order by its check
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Final, TypeVar, assert_never
 from urllib.parse import quote
@@ -68,11 +67,11 @@ class Finder:
         Raises:
             DigitalRiverError: No usable answer: still open.
         """
-        began = time.monotonic()
+        began = self._connection.clock()
         found = await self._find(command)
         if found is None:
             return None
-        return msgspec.structs.replace(found, duration_ms=round((time.monotonic() - began) * 1000))
+        return msgspec.structs.replace(found, duration_ms=round((self._connection.clock() - began) * 1000))
 
     async def _find(self, command: Command) -> Outcome | None:
         match command:

@@ -7,7 +7,7 @@ Each writing request goes out once. Digital River has no idempotency key, so wha
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Literal, Self, TypeVar, assert_never
 from urllib.parse import quote
 
@@ -65,11 +65,12 @@ _returns: Final = msgspec.json.Decoder(wire.Return)
 class _Call:
     """One execution of a command: counts the requests that were written and shapes the outcome."""
 
-    def __init__(self, command: Command, may_write: MayWrite) -> None:
+    def __init__(self, command: Command, may_write: MayWrite, clock: Callable[[], float]) -> None:
         self.command = command
         self.tries = 0
         self._may_write = may_write
-        self._began = time.monotonic()
+        self._clock = clock
+        self._began = clock()
 
     def may_write(self) -> None:
         """Ask the lane, then count: a request that may not be written was not a try."""
@@ -99,7 +100,7 @@ class _Call:
             tries=self.tries,
             status=answer.status,
             request_id=answer.request_id,
-            duration_ms=round((time.monotonic() - self._began) * 1000),
+            duration_ms=round((self._clock() - self._began) * 1000),
             problem=problem,
             unknown_sku=unknown_sku,
             customer_id=customer_id,
@@ -121,8 +122,12 @@ class DigitalRiverProvider:
         *,
         connections_max: int = 100,
         timeout_seconds: float = REQUEST_TIMEOUT_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._connection = Connection(url, key, connections_max=connections_max, timeout_seconds=timeout_seconds)
+        """``clock`` is steady, in seconds."""
+        self._connection = Connection(
+            url, key, connections_max=connections_max, timeout_seconds=timeout_seconds, clock=clock
+        )
         self._finder = Finder(self._connection)
 
     @property
@@ -160,7 +165,7 @@ class DigitalRiverProvider:
 
     async def call(self, command: Command, may_write: MayWrite) -> Outcome:
         """Carry the command out once; see ``consumers.provider.Provider.call``."""
-        call = _Call(command, may_write)
+        call = _Call(command, may_write, self._connection.clock)
         match command:
             case CreateCheckout():
                 return await self._create_checkout(command, call)

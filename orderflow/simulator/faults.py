@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -58,16 +59,18 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Throttle:
     """A token bucket in real time: ``rate`` requests a second with a burst of one second; 0 for no limit."""
 
-    def __init__(self, rate: int) -> None:
+    def __init__(self, rate: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock`` is steady, in seconds."""
         self._rate = rate
+        self._clock = clock
         self._tokens = float(rate)
-        self._at = time.monotonic()
+        self._at = clock()
 
     def take(self) -> bool:
         """Whether one more request is within the limit."""
         if self._rate <= 0:
             return True
-        now = time.monotonic()
+        now = self._clock()
         self._tokens = min(float(self._rate), self._tokens + (now - self._at) * self._rate)
         self._at = now
         if self._tokens < 1:
