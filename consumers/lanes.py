@@ -6,7 +6,7 @@ Orders, webhooks and SKUs differ in their topics and their logic only. The comma
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from aiokafka import AIOKafkaConsumer
@@ -19,6 +19,7 @@ from consumers.ownership.options import LaneOptions, LaneTopics, PartitionContex
 from consumers.ownership.owner import PartitionOwner
 from consumers.ownership.partition import MakeIntake, OwnedPartition, with_deadlines
 from consumers.ownership.store import DictStore, Store
+from consumers.pauses.table import Pauses
 from producers.connection import KafkaConnection
 from producers.sizes import Room
 from producers.topics import Lane, Topic, group_id, prefixed
@@ -61,6 +62,8 @@ class LaneContext:
     code: str = ""
     #: For fault-injection tests: points of a transaction.
     probe: Probe | None = None
+    #: What operators have paused; one for all lanes of the process.
+    pauses: Pauses = field(default_factory=Pauses)
 
     @property
     def options(self) -> LaneOptions:
@@ -147,6 +150,7 @@ def make_owned_lane(
             clock=context.clock,
             steady=context.steady,
             probe=context.probe,
+            pauses=context.pauses.of(lane, number),
         )
         return OwnedPartition(partition, make_store=make_store, make_intake=make_intake)
 

@@ -12,8 +12,8 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
 
 import structlog
 from aiokafka.errors import KafkaError
@@ -22,6 +22,7 @@ from consumers.catalogue.lane import make_catalogue_lane
 from consumers.commands.calls import CallOptions, CallProbe
 from consumers.commands.lane import make_command_lane
 from consumers.group.membership import GroupOptions, Membership
+from consumers.group.pause_reader import PauseReader, following
 from consumers.group.topic_watch import watch_topics
 from consumers.lanes import LaneContext
 from consumers.orders.lane import make_order_lane
@@ -38,6 +39,7 @@ from orderflow.process.stopping import stopping, unless_stopped
 from orderflow.relay import BOUNDS, make_relay
 from orderflow.settings import Settings
 from orderflow.simulator import SimulatorOptions
+from orderflow.worker import Worker
 from producers.publisher import LOOK_SHARED_SECONDS, Publisher
 from producers.single_flight import SingleFlight
 from producers.topic_setup import TopicState, check_topics, read_topics, smallest_output
@@ -47,29 +49,6 @@ from statemachine.errors import ClientBroken, ConfigError
 from statemachine.messages.envelope import Headers
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(slots=True)
-class Worker:
-    """The lanes of one process, as the health page and the demo see them."""
-
-    name: str
-    lanes: dict[Lane, Membership] = field(default_factory=dict)
-    #: What all lanes call.
-    provider: DigitalRiverProvider | None = None
-
-    def problems(self) -> list[str]:
-        """Why this worker is not ready: Digital River is away, or lanes do not work yet, stopped or hold their calls."""
-        groups = [self.provider.problem] if self.provider is not None and self.provider.problem else []
-        groups += [
-            f"{lane}: {why}" for lane, member in self.lanes.items() for why in (member.problem, member.starting) if why
-        ]
-        return groups + [
-            f"{lane}[{number}]: {partition.problem}"
-            for lane, membership in self.lanes.items()
-            for number, partition in sorted(membership.partitions.items())
-            if partition.problem is not None and number in membership.owned
-        ]
 
 
 async def run_worker(
@@ -122,14 +101,19 @@ async def _run_lanes(
         if set(lanes) - {Lane.ORDERS}:
             worker.provider = await stack.enter_async_context(provider)
         if settings.health_port:  # before the lanes: a port that is taken should leave nothing behind
-            await stack.enter_async_context(serve_health(settings.health_port, worker.problems))
+            await stack.enter_async_context(
+                serve_health(settings.health_port, worker.problems, worker.paused, worker.page)
+            )
+        partitions = found[Topic.OPERATIONS].partitions
+        reader = PauseReader(settings.connection(), settings.topic_prefix, partitions, worker.pauses)
+        worker.reader = await stack.enter_async_context(following(reader))
         for lane in lanes:
-            worker.lanes[lane] = _make_lane(lane, settings, found, worker.name, provider, probe, call_probe)
+            worker.lanes[lane] = _make_lane(lane, settings, found, worker, provider, probe, call_probe)
         if started is not None:
             started(worker)
         log.info("worker_started", worker=worker.name, lane=",".join(lanes))
         watching = watch_topics(settings.connection(), settings.topic_prefix, found)
-        await _run_together(worker.lanes.values(), watching, stop)
+        await _run_together(worker.lanes.values(), watching, stop, first=reader.known)
         log.info("worker_stopped", worker=worker.name)
 
 
@@ -144,11 +128,23 @@ def _after_fencing(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
 
 
 async def _run_together(
-    memberships: Iterable[Membership], watching: Coroutine[Any, Any, None], stop: asyncio.Event
+    memberships: Iterable[Membership],
+    watching: Coroutine[Any, Any, None],
+    stop: asyncio.Event,
+    *,
+    first: Callable[[], Coroutine[Any, Any, Literal[True]]],
 ) -> None:
-    """Run all lanes; when one fails, or ``watching`` does, the others leave in good order, then its error comes out."""
+    """Run all lanes; when one fails, or ``watching`` does, the others leave in good order, then its error comes out.
+
+    ``first``: what every lane waits for.
+    """
     leave = asyncio.Event()
-    tasks = [asyncio.create_task(membership.run(leave)) for membership in memberships]
+
+    async def run(membership: Membership) -> None:
+        if await unless_stopped(leave, first()):
+            await membership.run(leave)
+
+    tasks = [asyncio.create_task(run(membership)) for membership in memberships]
     beside = [asyncio.create_task(watching), asyncio.create_task(stop.wait())]
     watched: list[asyncio.Future[Any]] = [*tasks, *beside]
     done: set[asyncio.Future[Any]] = set()
@@ -269,7 +265,7 @@ def _make_lane(
     lane: Lane,
     settings: Settings,
     found: Mapping[Topic, TopicState],
-    worker: str,
+    worker: Worker,
     provider: DigitalRiverProvider,
     probe: Probe | None,
     call_probe: CallProbe | None,
@@ -280,10 +276,11 @@ def _make_lane(
         prefix=settings.topic_prefix,
         partitions=found[topic].partitions,
         incarnation=uuid.uuid4().hex,
-        group=_group_options(settings, worker),
+        group=_group_options(settings, worker.name),
         code=__version__,
         lane_options=_lane_options(settings),
         probe=probe,
+        pauses=worker.pauses,
     )
     return make(context, _Shared(settings, provider, call_probe))
 

@@ -8,8 +8,11 @@ A wrong value stops the start with one line that names the variable and never qu
 from __future__ import annotations
 
 import difflib
+import getpass
 import logging
+import os
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -167,6 +170,11 @@ class Settings(BaseSettings):
     return_wait: Duration = _duration("60d", "attention when a return is not completely received by then")
     unknown_sku_window: Duration = _duration("10m", "a checkout refused for an unknown SKU is retried for this long")
 
+    actor: str | None = Field(
+        None,
+        description="who acts when a command changes something, for the audit; unset: user@host",
+        max_length=200,
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
     log_format: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, else json")
     health_port: int = Field(0, ge=0, le=65535, description="port of a worker's /healthz and /readyz; 0: none")
@@ -376,3 +384,14 @@ def unknown_variables() -> Iterator[tuple[str, str | None]]:
             )
             if near or not _OF_KUBERNETES.fullmatch(name):
                 yield name, PREFIX + near[0] if near else None
+
+
+def operator_of(settings: Settings) -> str:
+    """Who acts when a command changes something."""
+    if settings.actor:
+        return settings.actor
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # such as a user id without a name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"

@@ -8,6 +8,7 @@ Rules of the file:
   wait. Until then it is looked up, never called again, whatever happens to the task that made it.
 - The permit (lease and partition) is checked as the last act before each request is written (``may_write``). When it does not
   allow the request nothing was written: a transaction renews the lease and the call starts again.
+- A command that an operator has paused is neither looked up nor called; a request that was written ends.
 - What Digital River throttles or never received, or a key that it does not know, uses up no tries: commands wait, they are not
   lost. What it forbids (403) ends that command alone, with an outcome: its order retries.
 - No sleep, clock or randomness but those handed in.
@@ -30,7 +31,7 @@ from consumers.requests.breaker import Breaker
 from consumers.requests.permit import CallPermit
 from consumers.requests.rate_limit import RateLimit
 from statemachine.errors import DigitalRiverError, Disposition
-from statemachine.messages.commands import AttachSource, Command, CreateCheckout, Inquire
+from statemachine.messages.commands import AttachSource, Command, CreateCheckout, Inquire, name_of
 from statemachine.messages.facts import Outcome, Problem
 
 log = structlog.get_logger(__name__)
@@ -110,10 +111,10 @@ class Caller:
         return self.breaker.problem or self._rate.problem(self.clock())
 
     async def carry_out(self, pending: PendingCommand, permit: CallPermit, history: CallHistory) -> Outcome | None:
-        """The command's outcome; None when the permit is withdrawn before there is one."""
-        began = self.clock()
+        """The command's outcome; None when the permit is withdrawn, or the command is paused, before there is one."""
+        began, name = self.clock(), name_of(pending.command)
         failures = setbacks = 0
-        while not permit.withdrawn:
+        while not permit.withdrawn and not permit.is_paused(name):
             if pending.waits_for_scan:
                 pending.waits_for_scan = False
                 await history.wait_for_scan(pending)
@@ -175,7 +176,8 @@ class Caller:
         before = pending.settled_at
 
         def may_write() -> None:
-            permit.check()  # the last act before the request is written
+            # the last act before the request is written; a call of several requests is not cut off by a pause
+            permit.check() if pending.calling else permit.check_begin(name_of(pending.command))
             pending.written(self.clock(), self.options.late_seconds)
 
         await self._reached(pending, "before_call")
@@ -243,7 +245,8 @@ class Caller:
                 # While holding the slot, so that few have reserved rate when the breaker opens.
                 await self._sleep_for(self._rate.reserve(_requests(pending), self.clock()))
                 calls_go = pending.probing or self.breaker.closed
-                entered = calls_go and not permit.withdrawn and not permit.expires_soon
+                may_call = not permit.withdrawn and not permit.is_paused(name_of(pending.command))
+                entered = calls_go and may_call and not permit.expires_soon
             finally:
                 if not entered:
                     self._slots.release()

@@ -74,6 +74,7 @@ def make_command_lane(
             lease_seconds=lease_seconds,
             clock=context.clock,
             probe=context.probe,
+            pauses=context.pauses.of(Lane.COMMANDS, number),
         )
 
     membership = context.make_member(Lane.COMMANDS, [topics.commands], reader, make_partition)

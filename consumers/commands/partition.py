@@ -25,6 +25,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -38,6 +39,7 @@ from consumers.commands.take_over import CommandTakeOver
 from consumers.commands.transactions import Newest
 from consumers.ownership.options import LaneOptions
 from consumers.ownership.owner import PartitionOwner, PartitionState
+from consumers.pauses.table import PartitionPauses
 from producers.connection import KafkaConnection, within
 from producers.transaction import Probe, TransactionalProducer
 from statemachine.errors import BrokerUnavailable, OrderflowError, TransactionAborted
@@ -52,6 +54,20 @@ _GRACE_SECONDS = 0.5
 _IDLE_SECONDS = 30.0
 #: How often a partition with work checks its lease and the breaker, at least.
 _LOOK_SECONDS = 0.5
+
+
+def make_producer(
+    connection: KafkaConnection, group: str, number: int, topics: CommandTopics, probe: Probe | None
+) -> TransactionalProducer:
+    """The producer of a partition, to be started; its time-out is short."""
+    return TransactionalProducer(
+        connection,
+        group=group,
+        partition=number,
+        topics=(topics.inbox, topics.letters),
+        transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+        probe=probe,
+    )
 
 
 class CommandPartition(PartitionOwner):
@@ -71,16 +87,22 @@ class CommandPartition(PartitionOwner):
         caller: Caller,
         lease_seconds: float,
         clock: Callable[[], datetime],
+        pauses: PartitionPauses,
         probe: Probe | None = None,
     ) -> None:
         self._tp = TopicPartition(topics.commands, number)
         super().__init__(
-            number, group=group, inputs=(self._tp,), options=options, consumer=consumer, steady=caller.clock
+            number,
+            group=group,
+            inputs=[self._tp],
+            options=options,
+            consumer=consumer,
+            steady=caller.clock,
+            pauses=pauses,
         )
-        self._topics = topics
         self._connection = connection
         self._caller = caller
-        self._probe = probe
+        self._new_producer = partial(make_producer, connection, group, number, topics, probe)
         self._pipeline = CommandPipeline(
             self._tp,
             topics=topics,
@@ -92,6 +114,7 @@ class CommandPartition(PartitionOwner):
             counters=self.counters,
             clock=clock,
             wake=self._wake,
+            pauses=pauses,
         )
         self._takeover = CommandTakeOver(
             self._tp,
@@ -164,14 +187,7 @@ class CommandPartition(PartitionOwner):
         """Fence, read how far the lane has come, find out what may have been called; this order is the guarantee."""
         if self._producer is not None:
             self._producer.discard()
-        self._producer = TransactionalProducer(
-            self._connection,
-            group=self._group,
-            partition=self.number,
-            topics=(self._topics.inbox, self._topics.letters),
-            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            probe=self._probe,
-        )
+        self._producer = self._new_producer()
         async with self._turns:
             await self._producer.start()  # 1. fences the old owner: its lease ends within L from here
         fenced_at = self._steady()
@@ -231,7 +247,7 @@ class CommandPartition(PartitionOwner):
                 await self._producer.renew()
             if self._leaving.is_set():  # with a problem that must not be overwritten, when the offset is lost
                 break
-            self.problem = self._caller.problem or self._watch.problem
+            self.problem = self._pipeline.problem(self.queue_bytes_max) or self._watch.problem
             if self._paused and self.accepts_records:
                 self._consumer.resume(self._tp)
                 self._paused = False
@@ -242,7 +258,7 @@ class CommandPartition(PartitionOwner):
                 await self._transact()
                 continue
             self._wake.clear()
-            busy = bool(self._pipeline.queues.active or self._paused or self.problem)
+            busy = bool(self._pipeline.queues.working or self._paused or self.problem)
             try:
                 await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS if busy else _IDLE_SECONDS)
             except TimeoutError:

@@ -23,6 +23,7 @@ from consumers.ownership.lease import Lease
 from consumers.ownership.options import LaneOptions
 from consumers.ownership.owner import Counters
 from consumers.ownership.records import record_bytes, record_of
+from consumers.pauses.table import PartitionPauses
 from consumers.requests.permit import CallPermit
 from producers.sizes import Room
 from producers.topics import Topic
@@ -46,6 +47,7 @@ class CommandPipeline:
         counters: Counters,
         clock: Callable[[], datetime],
         wake: asyncio.Event,
+        pauses: PartitionPauses,
     ) -> None:
         """Args:
         partition: Of ``dr-commands``, by its full name.
@@ -58,11 +60,14 @@ class CommandPipeline:
         counters: The partition's.
         clock: UTC now.
         wake: Set when the partition has something to do.
+        pauses: What operators have paused of it.
         """
         calls = caller.options
         waits = Waits(lease_seconds, calls.http_timeout_seconds, calls.settle_seconds)
         self.history = CallHistory(waits, clock=caller.clock)
-        self.permit = CallPermit(Lease(lease_seconds, caller.clock), wake=wake)
+        self.permit = CallPermit(
+            Lease(lease_seconds, caller.clock), wake=wake, is_paused=lambda name: pauses.of_command(name) is not None
+        )
         self.finished = FinishedCommands(topics, clock=clock, room=room)
         self.queues = CommandQueues(caller, self.permit, history=self.history, finished=self.finished, wake=wake)
         self.transactions = CommandTransactions(
@@ -75,6 +80,8 @@ class CommandPipeline:
             clock=clock,
             steady=caller.clock,
         )
+        pauses.listen(self.queues.pauses_changed)
+        self._pauses = pauses
         self._caller = caller
         self._options = options
         self._counters = counters
@@ -88,16 +95,20 @@ class CommandPipeline:
     # -- in
 
     def has_room(self, bytes_max: int) -> bool:
-        """Digital River answers or is to be probed, and there is room for more commands, in ``bytes_max`` bytes.
+        """Not paused, Digital River answers or is to be probed, and there is room for more commands, in ``bytes_max`` bytes.
 
         While the breaker is open commands wait in Kafka. Once its pause is over they are taken again, for the probe: those that
         opened it may all have ended, and then no command is left to probe with.
+
+        Commands that wait for the end of a pause take none of the places of the others: what bounds them is the window of the
+        watermark, and the memory.
         """
         watermark = self.transactions.watermark
         return (
-            not self._caller.breaker.blocked(self._caller.clock())
+            self._pauses.current is None
+            and not self._caller.breaker.blocked(self._caller.clock())
             and not watermark.full
-            and watermark.pending < self._options.queue_records_max
+            and watermark.pending - self.queues.held < self._options.queue_records_max
             and watermark.pending_bytes < bytes_max
         )
 
@@ -126,6 +137,23 @@ class CommandPipeline:
         seen = self.history.seen.read(consumed.offset, command.command_id)
         self.queues.add(PendingCommand(consumed.offset, command, asked_at=self._caller.clock() - age, seen=seen))
 
+    def problem(self, bytes_max: int) -> str | None:
+        """Why no calls are made although they may be, in a line; a pause of the partition is no problem."""
+        if self._pauses.current is not None:
+            return None
+        return self._caller.problem or self.crowded_out(bytes_max)
+
+    def crowded_out(self, bytes_max: int) -> str | None:
+        """Why commands that are not paused wait for those that are, in a line; None when they do not."""
+        watermark = self.transactions.watermark
+        held, crowded = self.queues.held, watermark.full or watermark.pending_bytes >= bytes_max
+        if not crowded or not held or 2 * held < watermark.pending:
+            return None
+        return (
+            f"no more commands are taken: {held} wait for the end of a pause, {watermark.read_to - watermark.offset} "
+            f"offsets ({watermark.pending_bytes / 1024 / 1024:.0f} MiB) after the first of them; resume it"
+        )
+
     # -- out
 
     @property
@@ -135,7 +163,7 @@ class CommandPipeline:
             return True
         lease = self.permit.lease
         blocked = self._caller.breaker.blocked(self._caller.clock())
-        return self.queues.active and not blocked and lease.age > lease.seconds / 3
+        return self.queues.working and not blocked and lease.age > lease.seconds / 3
 
     async def commit(self, producer: TransactionalProducer, *, leaving: bool) -> None:
         """One transaction; ``leaving``: with what the next owner has to know of our calls. Raises as ``producer.transact``."""

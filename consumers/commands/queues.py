@@ -2,6 +2,8 @@
 
 One task serves one order for as long as it has commands: it marks the first with what is known of earlier calls, hands it to the
 caller, and puts the outcome that comes back into ``FinishedCommands``, from where the partition writes it. No Kafka in this file.
+
+An order whose first command is paused has no task: it and all behind it are *held* until the pause is over.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from consumers.commands.records import PendingCommand
 from consumers.commands.transactions import FinishedCommands
 from consumers.commands.uncertain import CallHistory
 from consumers.requests.permit import CallPermit
+from statemachine.messages.commands import name_of
 from statemachine.messages.ids import OrderId
 
 
@@ -46,11 +49,19 @@ class CommandQueues:
         self._wake = wake
         self._orders: dict[OrderId, deque[PendingCommand]] = {}
         self._tasks: dict[OrderId, asyncio.Task[None]] = {}
+        self._held_orders: set[OrderId] = set()
+        #: Commands that wait for the end of a pause: those that are paused, and those behind them.
+        self.held = 0
 
     @property
     def active(self) -> bool:
         """Commands wait or have a call in flight."""
         return bool(self._orders)
+
+    @property
+    def working(self) -> bool:
+        """The same, but for commands that wait for the end of a pause only."""
+        return len(self._orders) > len(self._held_orders)
 
     def unfinished(self) -> Iterator[PendingCommand]:
         """All commands without an outcome."""
@@ -63,11 +74,21 @@ class CommandQueues:
         queue = self._orders.get(order_id)
         if queue is not None:
             queue.append(pending)
+            self.held += order_id in self._held_orders
             return
         self._orders[order_id] = deque([pending])
         self._start(order_id)
 
+    def _is_paused(self, pending: PendingCommand) -> bool:
+        return self._permit.is_paused(name_of(pending.command))
+
     def _start(self, order_id: OrderId) -> None:
+        """Serve an order, or hold it when its first command is paused."""
+        queue = self._orders[order_id]
+        if queue and self._is_paused(queue[0]):
+            self._held_orders.add(order_id)
+            self.held += len(queue)
+            return
         task = asyncio.create_task(self._serve(order_id), name=f"commands of {order_id}")
         self._tasks[order_id] = task
         task.add_done_callback(lambda done: self._ended(order_id, done))
@@ -76,6 +97,8 @@ class CommandQueues:
         """Carry out the commands of one order, each from its mark to its outcome."""
         queue = self._orders[order_id]
         while queue:
+            if self._is_paused(queue[0]):
+                return
             self._history.mark(queue[0])
             outcome = await self._caller.carry_out(queue[0], self._permit, self._history)
             if outcome is None:
@@ -93,7 +116,7 @@ class CommandQueues:
             self.crash = task.exception()
             self._wake.set()
         elif order_id in self._orders and not self._permit.withdrawn and order_id not in self._tasks:
-            self._start(order_id)  # the partition came back while the call was ending
+            self._start(order_id)  # the partition came back while the call was ending, or the next command is paused
 
     async def leave(self, grace_seconds: float) -> None:
         """Start no request any more, and give those in flight ``grace_seconds``. Then they continue by themselves.
@@ -122,6 +145,8 @@ class CommandQueues:
             del self._orders[order_id]
             if order_id in self._tasks:
                 given_up.append(self._tasks[order_id])
+        self._held_orders.clear()
+        self.held = 0
         for task in given_up:
             task.cancel()
         if given_up:
@@ -130,6 +155,14 @@ class CommandQueues:
     def come_back(self) -> None:
         """The partition is ours again and nobody else had it: continue with what was kept."""
         self._permit.grant()
+        self.pauses_changed()
+
+    def pauses_changed(self) -> None:
+        """Start what waits and may go on, hold what is paused now; a call that was written ends by itself."""
+        if self._permit.withdrawn:
+            return
+        self._held_orders.clear()
+        self.held = 0
         for order_id in self._orders:
             if order_id not in self._tasks:
                 self._start(order_id)
@@ -152,5 +185,7 @@ class CommandQueues:
         """Forget all commands, and end all tasks."""
         await self.cancel()
         self._orders.clear()
+        self._held_orders.clear()
+        self.held = 0
         self._permit.renewal_wanted = False
         self._permit.grant()

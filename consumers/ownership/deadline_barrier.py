@@ -149,6 +149,11 @@ class DeadlineIntake:
             return None
         return Batch(self._queue.take(self._options.batch_records_max), fire_until, self._clock())
 
+    def take_ended(self) -> Batch | None:
+        """Nothing goes on beside the transactions; deadlines that are due wait until the pause is over."""
+        self._barrier.clear()
+        return None
+
     def offsets(self, reached: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int | tuple[int, str]]:
         """What to commit: the next offsets."""
         return reached

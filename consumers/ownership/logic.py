@@ -105,6 +105,13 @@ class Intake(Protocol):
         """The next batch; None when there is nothing to do."""
         ...
 
+    def take_ended(self) -> Batch | None:
+        """While the partition is paused: a batch without records that writes what has ended; None when nothing has.
+
+        Deadlines wait, and are found to be due again when the pause is over.
+        """
+        ...
+
     def offsets(self, reached: Mapping[TopicPartition, int]) -> Mapping[TopicPartition, int | tuple[int, str]]:
         """What to commit, with its metadata, in a transaction after which all before ``reached`` has been worked on."""
         ...

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from consumers.ownership.changelog import ChangelogReader
 from consumers.ownership.lease import steady_clock
+from consumers.pauses.table import PartitionPauses, never_paused
 from producers.connection import KafkaConnection
 from producers.transaction import Probe
 
@@ -75,6 +76,8 @@ class PartitionContext:
     steady: Callable[[], float] = steady_clock
     #: For fault-injection tests: points of a transaction.
     probe: Probe | None = None
+    #: What operators have paused of it.
+    pauses: PartitionPauses = field(default_factory=never_paused)
 
     @property
     def inputs(self) -> dict[TopicPartition, str]:

@@ -26,6 +26,8 @@ from aiokafka.errors import KafkaError
 
 from consumers.ownership.options import LaneOptions
 from consumers.ownership.progress_watch import ProgressWatch
+from consumers.pauses.records import Pause
+from consumers.pauses.table import PartitionPauses
 from producers.connection import describe
 from statemachine.errors import (
     BrokerUnavailable,
@@ -82,12 +84,15 @@ class PartitionOwner(ABC):
         options: LaneOptions,
         consumer: AIOKafkaConsumer,
         steady: Callable[[], float],
+        pauses: PartitionPauses,
     ) -> None:
-        """``steady``: seconds of a monotonic clock."""
+        """``steady``: seconds of a monotonic clock; ``pauses``: what operators have paused of it."""
         self.number = number
         self.state = PartitionState.REVOKED
         self.problem: str | None = None
         self.counters = Counters()
+        #: While it is restored: how many offsets of the changelog were read, and how many there are.
+        self.restored: tuple[int, int] | None = None
         self._group = group
         self._inputs = inputs
         self._options = options
@@ -95,6 +100,8 @@ class PartitionOwner(ABC):
         self._steady = steady
         self._wake = asyncio.Event()
         self._leaving = asyncio.Event()
+        self._pauses = pauses
+        pauses.listen(self._wake.set)
         self._watch = ProgressWatch(number, options.trouble_seconds_max)
         #: The last take-over was completed: what is in memory was proven under the producer that is kept.
         self._taken = False
@@ -102,6 +109,11 @@ class PartitionOwner(ABC):
         self._turns = asyncio.Semaphore(TAKE_OVERS_MAX)
         #: A partition that holds so many bytes unread asks for no more.
         self.queue_bytes_max = _QUEUE_BYTES_MAX
+
+    @property
+    def pause(self) -> Pause | None:
+        """The pause under which nothing begins here, although the partition stays ours; None when there is none."""
+        return self._pauses.current
 
     # -- called by the membership
 

@@ -6,6 +6,7 @@ The unit is the partition number p of all input topics together. Rules of the fi
 - A producer that met a request without an answer is replaced before the next transaction (``TransactionalProducer.renew``). Its
   new epoch proves that nobody else has owned the partition, so store and queue are kept; without that proof it is an error like
   any other.
+- A paused partition reads nothing and begins nothing; it keeps producer, store and ownership, and writes what has ended.
 - A revoked partition keeps producer and store, dormant. When it comes back and a transaction with the kept producer commits,
   nobody else has owned it, and it goes on without a restore.
 What a batch means is the lane's (``logic.py``); nothing about orders belongs here.
@@ -34,6 +35,9 @@ from statemachine.errors import OrderflowError, TransactionAborted
 
 log = structlog.get_logger(__name__)
 
+#: How often a partition that is paused has its producer looked at.
+_PAUSED_SECONDS = 2.0
+
 #: Makes the intake of a partition; the lease is there for a lane that writes at Digital River.
 MakeIntake = Callable[[PartitionContext, InputQueue, StepLease | None], Intake]
 
@@ -43,12 +47,10 @@ def with_deadlines(make_logic: Callable[[int], PartitionLogic]) -> MakeIntake:
     return lambda context, queue, _lease: DeadlineIntake(context, queue, make_logic)
 
 
-class OwnedPartition(PartitionOwner):
-    """Partition p of one stateful lane in one process."""
+class ReadingPartition(PartitionOwner):
+    """A partition whose records wait in an ``InputQueue``: how it reads, and that it does not while it is paused."""
 
-    def __init__(
-        self, context: PartitionContext, *, make_store: Callable[[int], Store], make_intake: MakeIntake
-    ) -> None:
+    def __init__(self, context: PartitionContext) -> None:
         super().__init__(
             context.number,
             group=context.group,
@@ -56,12 +58,61 @@ class OwnedPartition(PartitionOwner):
             options=context.options,
             consumer=context.consumer,
             steady=context.steady,
+            pauses=context.pauses,
         )
+        self._input = InputQueue(context, wake=self._wake, leaving=self._leaving)
+        #: Paused: nothing is read.
+        self._held = False
+
+    @property
+    def accepts_records(self) -> bool:
+        """Running, and with room for more records."""
+        return (
+            self.state is PartitionState.RUNNING
+            and not self._held
+            and len(self._input) < self._options.queue_records_max
+            and self._input.bytes < self.queue_bytes_max
+        )
+
+    def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
+        """Take records that were fetched while the partition was running; others are dropped, they will be read again."""
+        if self.state is PartitionState.RUNNING and not self._held:
+            self._input.feed(partition, records)
+
+    def read_position(self, partition: TopicPartition) -> int:
+        """The offset after the last record that was fed, or from which reading began."""
+        return self._input.read_position(partition)
+
+    def _hold_reading(self) -> None:
+        """Read nothing any more; what was not taken is read again."""
+        if not self._held:
+            self._held = True
+            self._pause_reading()
+
+    def _read_on(self) -> None:
+        """Read from the next offsets on: what was not taken before is read again."""
+        self._held = False
+        self._input.begin()
+        for tp, offset in self._input.next_offsets.items():
+            self._consumer.seek(tp, offset)
+        self._consumer.resume(*self._inputs)
+
+    def _pause_reading(self) -> None:
+        self._input.clear()
+        super()._pause_reading()
+
+
+class OwnedPartition(ReadingPartition):
+    """Partition p of one stateful lane in one process."""
+
+    def __init__(
+        self, context: PartitionContext, *, make_store: Callable[[int], Store], make_intake: MakeIntake
+    ) -> None:
+        super().__init__(context)
         self._context = context
         self._topics = context.topics
         seconds = context.options.lease_seconds
         self._lease = None if seconds is None else StepLease(seconds, context.steady)
-        self._input = InputQueue(context, wake=self._wake, leaving=self._leaving)
         self._intake = make_intake(context, self._input, self._lease)
         self._steps = TakeOver(context, make_store)
         self._producer: TransactionalProducer | None = None
@@ -70,24 +121,6 @@ class OwnedPartition(PartitionOwner):
         self._last_begin = 0.0
 
     # -- called by the membership
-
-    @property
-    def accepts_records(self) -> bool:
-        """Running, and with room for more records."""
-        return (
-            self.state is PartitionState.RUNNING
-            and len(self._input) < self._options.queue_records_max
-            and self._input.bytes < self.queue_bytes_max
-        )
-
-    def feed(self, partition: TopicPartition, records: Sequence[ConsumerRecord]) -> None:
-        """Take records that were fetched while the partition was running; others are dropped, they will be read again."""
-        if self.state is PartitionState.RUNNING:
-            self._input.feed(partition, records)
-
-    def read_position(self, partition: TopicPartition) -> int:
-        """The offset after the last record that was fed, or from which reading began."""
-        return self._input.read_position(partition)
 
     async def close(self) -> None:
         """Close producer and store for good."""
@@ -104,15 +137,26 @@ class OwnedPartition(PartitionOwner):
                 if self._producer is not None:
                     # Before the wait: a delayed request may still arrive while nothing is written.
                     await self._producer.renew()
-                batch = await self._next_batch()
+                batch = await (self._next_batch() if self.pause is None else self._ended_batch())
                 if batch is not None:
                     await self._carry_out(batch)
         except BaseException:
             await self._intake.stop()
             raise
 
+    async def _ended_batch(self) -> Batch | None:
+        """While paused: what has ended; None when nothing has for a while, or the pause is over."""
+        self._hold_reading()
+        self.problem = self._watch.problem
+        batch = self._intake.take_ended()
+        if batch is None:
+            await self._input.wait(_PAUSED_SECONDS)
+        return batch
+
     async def _next_batch(self) -> Batch | None:
         """Wait until something is to be written; None when everything must be checked again, or the partition leaves."""
+        if self._held:
+            self._read_on()
         wait = await self._intake.wait_seconds()
         if self._leaving.is_set():
             return None
@@ -125,7 +169,7 @@ class OwnedPartition(PartitionOwner):
         early = self._last_begin + self._options.batch_interval_seconds - self._steady()
         if early > 0 and not self._intake.full:
             await self._rest(early)
-        if self._leaving.is_set():
+        if self._leaving.is_set() or self.pause is not None:
             return None
         batch = self._intake.take()
         if batch is not None:
@@ -247,7 +291,13 @@ class OwnedPartition(PartitionOwner):
         if self._topics.changelog is not None:
             self._become(PartitionState.RESTORING)
             self.counters.restores += 1
-        return await self._steps.restore(record)
+        try:
+            return await self._steps.restore(record, self._note_restored)
+        finally:
+            self.restored = None
+
+    def _note_restored(self, read: int, total: int) -> None:
+        self.restored = read, total
 
     async def _open(self, proven: ProvenStore) -> None:
         self._proven, self._logic = proven, None
@@ -260,15 +310,8 @@ class OwnedPartition(PartitionOwner):
         if self._leaving.is_set():
             return
         self._intake.begin()
-        self._input.begin()
-        for tp, offset in self._input.next_offsets.items():
-            self._consumer.seek(tp, offset)
+        self._read_on()
         self._become(PartitionState.RUNNING)
-        self._consumer.resume(*self._inputs)
-
-    def _pause_reading(self) -> None:
-        self._input.clear()
-        super()._pause_reading()
 
     async def _finish(self) -> None:
         """The partition leaves: the intake completes what is in progress, and what the next owner must know is committed."""

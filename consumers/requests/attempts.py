@@ -9,7 +9,7 @@ import structlog
 
 from consumers.ownership.lease import Lease, LeaseExpired
 from consumers.provider import MayWrite
-from consumers.requests.records import Answer, Answered, Item, ObjectQueue, RequestOptions, had_no_effect
+from consumers.requests.records import Answer, Answered, Item, ObjectQueue, RequestHeld, RequestOptions, had_no_effect
 from consumers.requests.retrying import RetryingRequests
 from statemachine.errors import DigitalRiverError
 
@@ -50,9 +50,13 @@ class Attempts(Generic[Item, Answer]):
         self._lease = lease
         self._log_fields = log_fields
         self._log_key = log_key
+        #: Whether an operator has paused the partition.
+        self.is_paused: Callable[[], bool] = lambda: False
 
     async def make(self, one: ObjectQueue[Item]) -> Answered[Answer] | None:
         """One request about the first record; None when it failed: then the object says when the next may be made.
+
+        None also when the partition was paused while the request waited for rate and slot: nothing was sent.
 
         Raises:
             LeaseExpired: It was not written.
@@ -65,16 +69,21 @@ class Attempts(Generic[Item, Answer]):
                 self._lease.check()  # the last act before the request is written
             written_at = self._requests.clock()
 
+        def request() -> Awaitable[Answer]:
+            if self.is_paused():
+                raise RequestHeld("the partition was paused before the request was written")
+            return self._make_request(one.key, record.item, may_write)
+
         may_take_effect = True
         try:
-            answer = await self._requests.send(
-                one.key, lambda: self._make_request(one.key, record.item, may_write), retry=one.failures > 0
-            )
+            answer = await self._requests.send(one.key, request, retry=one.failures > 0)
             may_take_effect = False
             return Answered(answer)
         except LeaseExpired:
             may_take_effect = False
             raise
+        except RequestHeld:
+            return None
         except DigitalRiverError as error:
             may_take_effect = not had_no_effect(error)
             self._failed(one, error)

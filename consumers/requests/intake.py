@@ -87,6 +87,7 @@ class RequestIntake:
         """The logic for a store that was just proven or restored."""
         self._logic = self._make_logic(self._context.number, self._lease)
         self._logic.queues.wake = self._queue.wake.set
+        self._logic.queues.attempts.is_paused = lambda: self._context.pauses.current is not None
         return self._logic
 
     async def committed_offset(self, partition: TopicPartition) -> int | None:
@@ -138,6 +139,12 @@ class RequestIntake:
         """The next records, as many as there is room for; also without a record there is something to write."""
         records = self._queue.take(min(self._context.options.batch_records_max, self._queues.room))
         return Batch(records, None, self._context.clock())
+
+    def take_ended(self) -> Batch | None:
+        """What was answered or given up; no request is made meanwhile, so none needs the lease."""
+        if self._queues.crash is not None:
+            raise self._queues.crash
+        return Batch([], None, self._context.clock()) if self._queues.ready else None
 
     def _renewal_in(self, queues: ObjectQueues[Any, Any]) -> float | None:
         """Seconds until a transaction must renew the lease for writes in flight; None when there are none."""

@@ -7,19 +7,25 @@ renewal and checks the permit as the last act before a request is written.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 from consumers.ownership.lease import Lease, LeaseExpired
 
 
 class CallPermit:
-    """The right of one partition to start calls: its lease, until the permit is withdrawn."""
+    """The right of one partition to start calls: its lease, until the permit is withdrawn, and what operators have paused."""
 
-    def __init__(self, lease: Lease, *, wake: asyncio.Event) -> None:
+    def __init__(
+        self, lease: Lease, *, wake: asyncio.Event, is_paused: Callable[[str], bool] = lambda _name: False
+    ) -> None:
         """Args:
         lease: Renewed by the partition's transactions.
         wake: Set when the partition has to renew it.
+        is_paused: Whether an operator has paused the commands of a name, or the partition.
         """
+        #: No command of this name may begin now.
+        self.is_paused = is_paused
         self.lease = lease
         #: No call may start any more.
         self.withdrawn = False
@@ -44,6 +50,16 @@ class CallPermit:
         if self.withdrawn:
             raise LeaseExpired("the partition is being given away")
         self.lease.check()
+
+    def check_begin(self, name: str) -> None:
+        """The same for the first request of a command: that also needs that no operator has paused commands of this name.
+
+        Raises:
+            LeaseExpired: It may not be written.
+        """
+        if self.is_paused(name):
+            raise LeaseExpired("the command was paused before its request was written")
+        self.check()
 
     async def renew(self) -> None:
         """Wait until a transaction has renewed the lease, but no longer than a lease lasts: the caller checks it again.

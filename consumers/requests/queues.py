@@ -6,6 +6,7 @@ Rules of the file:
   count: then Digital River is away.
 - A write is made only for a record that is named in committed progress, so that a successor knows what may have been written.
 - After a write without an answer the same object is written again only when that request can take no effect any more.
+- While an operator has paused the partition no request is made; those that were written end.
 - What was taken out of here is done with its transaction; when that fails, everything begins again from what is committed.
 """
 
@@ -58,7 +59,7 @@ class ObjectQueues(Generic[Item, Answer]):
         self._incarnation = incarnation
         self._lease = lease
         self._whole = whole
-        self._attempts: Attempts[Item, Answer] = Attempts(
+        self.attempts: Attempts[Item, Answer] = Attempts(
             requests, make_request, options=options, lease=lease, log_fields=log_fields, log_key=log_key
         )
         self._objects: dict[str, ObjectQueue[Item]] = {}
@@ -171,7 +172,8 @@ class ObjectQueues(Generic[Item, Answer]):
     @property
     def ready(self) -> bool:
         """Something is to be written: an answer, or, in a lane that writes, the right to make requests that are due."""
-        return bool(self._finished) or (self._lease is not None and (self.renewal_wanted or self.due_in == 0.0))
+        writes = self._lease is not None and not self.attempts.is_paused()
+        return bool(self._finished) or (writes and (self.renewal_wanted or self.due_in == 0.0))
 
     @property
     def due_in(self) -> float | None:
@@ -222,7 +224,7 @@ class ObjectQueues(Generic[Item, Answer]):
 
     def start(self) -> None:
         """Make every request that is due; give up objects that are past their age."""
-        if self._left:
+        if self._left or self.attempts.is_paused():
             return
         now = self._requests.clock()
         too_many = sum(len(one.records) for one in self._objects.values() if one.failures) - _FAILING_MAX
@@ -246,7 +248,7 @@ class ObjectQueues(Generic[Item, Answer]):
 
     async def _run(self, one: ObjectQueue[Item]) -> None:
         try:
-            answered = await self._attempts.make(one)
+            answered = await self.attempts.make(one)
         except LeaseExpired:
             self.renewal_wanted = True
         except Exception as error:  # noqa: BLE001  # raised in the partition's own task

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from statemachine.errors import DigitalRiverError
+from statemachine.errors import DigitalRiverError, Disposition, OrderflowError
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -30,6 +30,12 @@ class RequestOptions:
     def over_seconds(self) -> float:
         """How long after it was written a request without an answer may take effect."""
         return self.http_timeout_seconds + self.settle_seconds
+
+
+class RequestHeld(OrderflowError):
+    """An operator paused the partition before a request was written: nothing was sent. RETRY when it is resumed."""
+
+    disposition = Disposition.RETRY
 
 
 @dataclass(frozen=True, slots=True)

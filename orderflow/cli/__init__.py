@@ -13,6 +13,8 @@ from orderflow.cli.completion import completion
 from orderflow.cli.decide import decide
 from orderflow.cli.demo import demo
 from orderflow.cli.events import events
+from orderflow.cli.fleet.lanes import lanes
+from orderflow.cli.fleet.pausing import pause, resume
 from orderflow.cli.machine import machine
 from orderflow.cli.orders import orders
 from orderflow.cli.outcome import RootGroup
@@ -47,6 +49,9 @@ for command in (
     events,
     orders,
     partitions,
+    lanes,
+    pause,
+    resume,
     machine,
     decide,
     settings,

@@ -1,11 +1,15 @@
-"""``/healthz`` and ``/readyz`` of a worker, for an orchestrator. Off unless ``ORDERFLOW_HEALTH_PORT`` is set."""
+"""``/healthz`` and ``/readyz`` of a worker, for an orchestrator, and ``/lanes`` for ``orderflow lanes``.
+
+Off unless ``ORDERFLOW_HEALTH_PORT`` is set.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 from aiohttp import web
 
 from orderflow.process.http_listener import Bounds, serving
@@ -16,11 +20,19 @@ BOUNDS: Final = Bounds(32, header_seconds=5.0, body_seconds=5.0, idle_seconds=60
 
 
 @asynccontextmanager
-async def serve_health(port: int, problems: Callable[[], list[str]], *, host: str = "0.0.0.0") -> AsyncIterator[int]:  # noqa: S104  # for probes from outside
+async def serve_health(
+    port: int,
+    problems: Callable[[], list[str]],
+    paused: Callable[[], list[str]] = list,
+    page: Callable[[], Mapping[str, Any]] = dict,
+    *,
+    host: str = "0.0.0.0",  # noqa: S104  # for probes from outside
+) -> AsyncIterator[int]:
     """Serve while the context lasts; yields the port.
 
     ``/healthz`` answers 200 while the process can answer at all. ``/readyz`` answers 503 with one problem a line when something
-    waits for a person.
+    waits for a person. What operators have ``paused`` follows, a line each: it is no problem. ``/lanes`` answers ``page`` as
+    JSON.
 
     Raises:
         ConfigError: The port is taken.
@@ -31,11 +43,15 @@ async def serve_health(port: int, problems: Callable[[], list[str]], *, host: st
 
     async def readyz(_: web.Request) -> web.Response:
         found = problems()
-        return web.Response(text="\n".join(found or ["ready"]) + "\n", status=503 if found else 200)
+        return web.Response(text="\n".join([*(found or ["ready"]), *paused()]) + "\n", status=503 if found else 200)
+
+    async def lanes(_: web.Request) -> web.Response:
+        return web.json_response(page(), dumps=lambda found: msgspec.json.encode(found).decode())
 
     app = web.Application()
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
+    app.router.add_get("/lanes", lanes)
     async with AsyncExitStack() as stack:
         try:
             found = await stack.enter_async_context(serving(app, host, port, BOUNDS.within_limit(0.1)))

@@ -34,6 +34,8 @@ ALLOWED: Final = frozenset(
         "order_id", "sku_id", "command", "command_id", "attempt", "attempts", "type", "name", "kind", "dr_order_id",
         "checkout_id", "upstream_id", "request_id", "result", "reason", "disposition", "code", "status", "method", "path",
         "where",
+        # what operators wrote: shortened, and without control characters (``consumers/pauses/records.py``)
+        "scope", "actor", "since",
         # how much and how long
         "count", "records", "orders", "changes", "bytes", "letters", "size", "limit", "lag", "rate", "seconds",
         "deadline", "entries", "old", "new", "milliseconds", "duration_ms", "wait_seconds", "retry_after_seconds", "due",

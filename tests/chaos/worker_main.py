@@ -23,8 +23,9 @@ import structlog
 
 from consumers.commands.calls import CallPoint, CallProbe
 from consumers.ownership.lease import Lease
-from orderflow.bootstrap import Worker, run_worker
+from orderflow.bootstrap import run_worker
 from orderflow.settings import load_settings
+from orderflow.worker import Worker
 from producers.topics import Lane
 from producers.transaction import Probe, TransactionStep
 from tests.worker_faults import Fault, say

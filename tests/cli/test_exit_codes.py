@@ -21,6 +21,10 @@ TALKING = [
     ("events", "send", "-"),
     ("orders", "list"),
     ("orders", "show", "A-1"),
+    ("pause", "lane/orders", "--reason", "test"),
+    ("resume", "lane/orders", "--reason", "test"),
+    ("lanes",),
+    ("lanes", "--acts"),
     ("partitions", "accept", "0", "--use", "positions", "--reason", "test"),
     ("partitions", "accept", "0", "--lane", "commands", "--use", "end", "--reason", "test"),
 ]

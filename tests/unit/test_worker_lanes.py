@@ -6,6 +6,7 @@ import pytest
 
 from orderflow import bootstrap
 from orderflow.settings import Settings
+from orderflow.worker import Worker
 from producers.topic_setup import TopicState
 from producers.topics import Lane, Topic
 
@@ -19,7 +20,7 @@ async def test_settings_of_batches_and_heartbeats_reach_every_lane(lane: Lane, m
     settings = Settings()
     found = {topic: TopicState(1, 1, {}) for topic in Topic}
     async with bootstrap._provider(settings) as provider:
-        membership = bootstrap._make_lane(lane, settings, found, "w", provider, None, None)
+        membership = bootstrap._make_lane(lane, settings, found, Worker("w"), provider, None, None)
         options = membership._make_partition(0)._options
         assert (options.batch_interval_seconds, options.batch_records_max) == (0.12, 70)
         assert options.heartbeat_seconds == 0.7

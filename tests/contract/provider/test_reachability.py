@@ -7,8 +7,8 @@ from contextlib import suppress
 
 from structlog.testing import capture_logs
 
-from orderflow.bootstrap import Worker
 from orderflow.digitalriver.provider import DigitalRiverProvider
+from orderflow.worker import Worker
 from statemachine.errors import DigitalRiverError
 from statemachine.messages.ids import RemoteOrderId
 from tests.contract.provider.bench import Bench, allow, create

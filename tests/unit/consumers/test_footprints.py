@@ -13,6 +13,7 @@ from consumers.commands.partition import CommandPartition
 from consumers.commands.progress import Progress, read_progress
 from consumers.commands.reader import command_topics
 from consumers.ownership.options import LaneOptions
+from consumers.pauses.table import never_paused
 from consumers.requests.breaker import Breaker
 from producers.connection import KafkaConnection
 from producers.transaction import TransactionalProducer
@@ -59,6 +60,7 @@ def command_partition(reader: object = None) -> CommandPartition:
         caller=cast("Caller", PaperCaller()),
         lease_seconds=5,
         clock=lambda: datetime(2031, 3, 4, tzinfo=UTC),
+        pauses=never_paused(),
     )
 
 

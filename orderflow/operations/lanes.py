@@ -1,0 +1,202 @@
+"""What every lane does, over all workers: from Kafka, and from the health pages of the workers.
+
+Kafka knows who has which partition and how far it has come. State, restore progress and problems are on the pages; without them
+the rest is still shown.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+from aiokafka import TopicPartition
+
+from consumers.commands.progress import read_progress
+from consumers.group.fleet_view import GroupView, Member, Place, read_groups, read_next_times, read_places
+from consumers.pauses.records import Pause
+from consumers.pauses.scopes import Scope
+from consumers.requests.progress import read_request_progress
+from orderflow.operations.health_pages import PartitionPage, WorkerPage, read_pages
+from orderflow.operations.pausing import read_operations
+from orderflow.settings import Settings
+from producers.topic_setup import TopicState, read_topics
+from producers.topics import TOPICS, Lane, Topic, group_id, prefixed
+
+_CLIENT: Final = "orderflow-"
+
+
+class PausedBy(msgspec.Struct, frozen=True):
+    """A pause, for the output."""
+
+    scope: str
+    actor: str
+    reason: str
+    since: str | None
+
+
+class LaneRow(msgspec.Struct, frozen=True):
+    """One partition of one lane."""
+
+    lane: str
+    partition: int
+    #: The worker that has it; None: none has.
+    owner: str | None
+    #: As its owner says; without its page ``owned``, ``unowned``, or ``rebalancing``.
+    state: str
+    #: Records that are not done, at most: ends of transactions take offsets, too.
+    lag: int
+    #: Age of the first record that is not done; None when there is none.
+    lag_seconds: float | None
+    #: Share of the changelog that was read back, 0 to 1; None when nothing is restored.
+    restored: float | None
+    paused: PausedBy | None
+    problem: str | None
+
+
+class LanesView(msgspec.Struct, frozen=True):
+    """All lanes, every pause, and what else is wrong."""
+
+    rows: list[LaneRow]
+    pauses: list[PausedBy]
+    #: Of groups as a whole, in lines.
+    problems: list[str]
+    #: Pages that could not be read, with the reason.
+    pages_missing: Mapping[str, str]
+
+
+async def read_lanes(settings: Settings, urls: Sequence[str]) -> LanesView:
+    """Read everything; ``urls`` are the health pages of workers. Without any, each member's host is asked at the health port.
+
+    Raises:
+        BrokerUnavailable: Kafka cannot be reached or does not answer.
+        ConfigError: ``orderflow.operations`` does not exist.
+    """
+    connection, prefix = settings.connection(), settings.topic_prefix
+    topics = await read_topics(connection, prefix)
+    operations = await read_operations(settings)
+    groups = await read_groups(connection, [group_id(prefix, lane) for lane in Lane])
+    members = [member for view in groups.values() for member in view.members]
+    pages, missing = await read_pages(urls or _addresses(settings, members))
+    inputs = {lane: _inputs(lane, topics, prefix) for lane in Lane}
+    places = await read_places(connection, [tp for tps in inputs.values() for one in tps.values() for tp in one])
+    times = await read_next_times(connection, _unread(inputs, groups, places, prefix))
+    rows: list[LaneRow] = []
+    for lane in Lane:
+        view = groups[group_id(prefix, lane)]
+        for number, tps in inputs[lane].items():
+            pause = operations.pauses.get(Scope(lane)) or operations.pauses.get(Scope(lane, number))
+            oldest = min((times[tp] for tp in tps if tp in times), default=None)
+            rows.append(
+                _row(
+                    lane,
+                    number,
+                    view,
+                    _page_of(pages, lane, number),
+                    lag=sum(lag_of(lane, view.committed.get(tp), places[tp]) for tp in tps),
+                    seconds=None if oldest is None else round(max(0.0, time.time() - oldest), 1),
+                    pause=pause,
+                )
+            )
+    pauses = [shown_pause(operations.pauses[scope]) for scope in sorted(operations.pauses, key=str)]
+    return LanesView(rows, pauses, _problems(pages), missing)
+
+
+def _addresses(settings: Settings, members: Iterable[Member]) -> list[str]:
+    """Where workers serve their pages if all of them have the health port of these settings."""
+    if not settings.health_port:
+        return []
+    hosts = sorted({member.host for member in members if member.host})
+    return [f"http://{f'[{host}]' if ':' in host else host}:{settings.health_port}" for host in hosts]
+
+
+def _inputs(lane: Lane, topics: Mapping[Topic, TopicState], prefix: str) -> dict[int, list[TopicPartition]]:
+    """The inputs of each partition number of a lane; those of topics that do not exist are left out."""
+    found: dict[int, list[TopicPartition]] = {}
+    for spec in TOPICS.values():
+        if spec.read_by is lane and spec.topic in topics:
+            for number in range(topics[spec.topic].partitions):
+                found.setdefault(number, []).append(TopicPartition(prefixed(prefix, spec.topic), number))
+    return found
+
+
+def _unread(
+    inputs: Mapping[Lane, Mapping[int, Sequence[TopicPartition]]],
+    groups: Mapping[str, GroupView],
+    places: Mapping[TopicPartition, Place],
+    prefix: str,
+) -> dict[TopicPartition, int]:
+    """Where the first record that is not done is to be looked for."""
+    found = {}
+    for lane, numbers in inputs.items():
+        committed = groups[group_id(prefix, lane)].committed
+        for tp in (tp for tps in numbers.values() for tp in tps):
+            offset = committed[tp][0] if tp in committed else places[tp].begin
+            if places[tp].begin <= offset < places[tp].end:
+                found[tp] = offset
+    return found
+
+
+def lag_of(lane: Lane, committed: tuple[int, str] | None, place: Place) -> int:
+    """Records of one input that are not done, at most."""
+    if committed is None:
+        return place.end - place.begin
+    offset, metadata = committed
+    above = max(0, place.end - offset)
+    if lane is Lane.COMMANDS:
+        return max(0, above - len(read_progress(offset, metadata).done))
+    if lane in (Lane.WEBHOOKS, Lane.CATALOGUE) and (found := read_request_progress(offset, metadata)) is not None:
+        return min(above, len(found.pending) + max(0, place.end - found.read_to))
+    return above
+
+
+def _page_of(pages: Iterable[WorkerPage], lane: Lane, number: int) -> tuple[str, PartitionPage] | None:
+    """The worker that says that it has a partition, and what it says of it."""
+    for page in pages:
+        for one in page.lanes:
+            if one.lane == lane:
+                for partition in one.partitions:
+                    if partition.partition == number:
+                        return page.worker, partition
+    return None
+
+
+def _row(
+    lane: Lane,
+    number: int,
+    view: GroupView,
+    page: tuple[str, PartitionPage] | None,
+    *,
+    lag: int,
+    seconds: float | None,
+    pause: Pause | None,
+) -> LaneRow:
+    owner = next((one.client_id.removeprefix(_CLIENT) for one in view.members if number in one.partitions), None)
+    settled = view.state in {"Stable", "Empty", "Dead"}
+    state = ("owned" if owner is not None else "unowned") if settled else "rebalancing"
+    restored = problem = None
+    if page is not None and owner in (None, page[0]):  # else the page is of one that had it before
+        owner, state, problem = page[0], page[1].state, page[1].problem
+        if page[1].restored is not None:
+            read, total = page[1].restored
+            restored = round(read / total, 3) if total else 1.0
+    return LaneRow(
+        lane.value, number, owner, state, lag, seconds, restored, None if pause is None else shown_pause(pause), problem
+    )
+
+
+def shown_pause(pause: Pause) -> PausedBy:
+    """A pause, for the output."""
+    since = None if pause.since is None else f"{pause.since:%Y-%m-%dT%H:%M:%SZ}"
+    return PausedBy(str(pause.scope), pause.actor, pause.reason, since)
+
+
+def _problems(pages: Iterable[WorkerPage]) -> list[str]:
+    return [
+        f"{lane.lane}: {why} (worker {page.worker})"
+        for page in pages
+        for lane in page.lanes
+        for why in (lane.problem, lane.starting)
+        if why
+    ]
