@@ -18,7 +18,12 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from tests.architecture.sources import ROOT, name_of, project_files, python_files, tree
+
+#: Every file is parsed, which takes long beside other tests.
+pytestmark = pytest.mark.timeout(120)
 
 _FENCE: Final = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 _HEADING: Final = re.compile(r"^#+ (.+)$", re.MULTILINE)
