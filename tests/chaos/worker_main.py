@@ -23,6 +23,7 @@ import structlog
 
 from consumers.commands.calls import CallPoint, CallProbe
 from consumers.ownership.lease import Lease
+from consumers.requests.intake import RequestIntake
 from orderflow.bootstrap import run_worker
 from orderflow.settings import load_settings
 from orderflow.worker import Worker
@@ -35,6 +36,15 @@ def _switch_off(mutant: str) -> None:
     """Replace one guard by nothing."""
     if mutant == "no_lease":
         Lease.check = lambda *_: None  # type: ignore[method-assign]  # the mutant
+    elif mutant == "no_right_to_write":  # neither the lease, nor the transaction that renews it before each write
+        Lease.check = lambda *_: None  # type: ignore[method-assign]  # the mutant
+        wait_seconds = RequestIntake.wait_seconds
+
+        async def start_at_once(intake: RequestIntake) -> float:
+            intake._queues.start()
+            return await wait_seconds(intake)
+
+        RequestIntake.wait_seconds = start_at_once  # type: ignore[method-assign, assignment]  # the mutant
     else:
         raise ValueError(mutant)
 
