@@ -85,7 +85,7 @@ class HistoryReplay:
 
     def _deadlines(self, number: int, order_id: OrderId, now: datetime) -> Iterator[ReplayStep]:
         while (order := self.orders.get(order_id)) is not None:
-            due = [deadline for deadline in order.deadlines if deadline.due <= now]
+            due = [] if order.held else [deadline for deadline in order.deadlines if deadline.due <= now]
             if not due:
                 return
             first = min(due, key=lambda deadline: deadline.due)
@@ -125,7 +125,7 @@ def _with_waits(step: ReplayStep, order: Order) -> ReplayStep:
     waits = (
         *(OrderWait("answer", command.name, until=command.due) for command in order.commands),
         *(OrderWait("deadline", deadline.name, until=deadline.due) for deadline in order.deadlines),
-        *(OrderWait("parked", entry.type, since=entry.arrived) for entry in order.parked),
+        *(OrderWait("parked", entry.type, since=entry.arrived) for entry in (*order.parked, *order.queue)),
     )
     if step.payment is not None:
         return msgspec.structs.replace(step, waits=waits)

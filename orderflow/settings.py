@@ -40,6 +40,8 @@ PREFIX: Final = "ORDERFLOW_"
 TEST_RATE: Final = 25.0
 LIVE_RATE: Final = 250.0
 
+#: Characters of who acts, as operators' events allow.
+ACTOR_MAX: Final = 200
 #: Known to everybody, since they are in this file: good for the simulator only.
 PUBLIC_SECRETS: Final = ("sk_test_simulator", "whsec_simulator")
 #: Where the simulator runs: on this machine, and under its name in docker-compose.yml.
@@ -139,6 +141,7 @@ class Settings(BaseSettings):
         ge=0,
         description="a partition stops when over half of this many records in 60 s are dead letters; 0: never",
     )
+    actor: str = Field("", description="who acts in operators' commands, kept in the changes; empty: user@host")
     store: str = Field("memory", description="where orders are kept between events; this version supports only memory")
 
     parked_max_age: Duration = _duration(
@@ -170,11 +173,6 @@ class Settings(BaseSettings):
     return_wait: Duration = _duration("60d", "attention when a return is not completely received by then")
     unknown_sku_window: Duration = _duration("10m", "a checkout refused for an unknown SKU is retried for this long")
 
-    actor: str | None = Field(
-        None,
-        description="who acts when a command changes something, for the audit; unset: user@host",
-        max_length=200,
-    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
     log_format: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, else json")
     health_port: int = Field(0, ge=0, le=65535, description="port of a worker's /healthz and /readyz; 0: none")
@@ -387,11 +385,11 @@ def unknown_variables() -> Iterator[tuple[str, str | None]]:
 
 
 def operator_of(settings: Settings) -> str:
-    """Who acts when a command changes something."""
-    if settings.actor:
-        return settings.actor
+    """Who acts when a command changes something, in at most 200 characters: ``ORDERFLOW_ACTOR``, else user@host."""
+    if settings.actor.strip():
+        return settings.actor.strip()[:ACTOR_MAX]
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # such as a user id without a name
+    except (KeyError, OSError):  # a container may run under a number without a name
         user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
+    return f"{user}@{socket.gethostname()}"[:ACTOR_MAX]

@@ -1,6 +1,6 @@
 """Dead letters: the original record, byte for byte, and why it was set aside.
 
-The key, value and headers stay as they were; six headers of ours are added (``_OURS``). The detail is one line for a person and
+The key, value and headers stay as they were; headers of ours are added (``_OURS``). The detail is one line for a person and
 never quotes a value.
 """
 
@@ -15,6 +15,8 @@ from statemachine.errors import Reason
 from statemachine.messages.envelope import Headers, Record
 
 DETAIL_CHARACTERS_MAX = 500
+#: Nobody delivers a record so often that the count has more digits.
+_COUNT_DIGITS: Final = 6
 _PLAIN: Final = Room()
 
 _OURS = (
@@ -24,7 +26,16 @@ _OURS = (
     "orderflow-partition",
     "orderflow-offset",
     "orderflow-at",
+    "orderflow-redelivered",
 )
+#: How often the record was delivered again; absent when it never was. Whoever delivers a letter again keeps this header.
+REDELIVERED_HEADER: Final = "orderflow-redelivered"
+
+
+def redelivered_before(headers: Headers) -> int:
+    """How often the record with these headers was delivered again before; 0 when they do not say."""
+    found = next((content for name, content in headers if name == REDELIVERED_HEADER), None) or b""
+    return int(found) if found.isdigit() and len(found) <= _COUNT_DIGITS else 0
 
 
 def log_fields(record: Record, reason: Reason, detail: str) -> dict[str, object]:
@@ -38,8 +49,12 @@ def log_fields(record: Record, reason: Reason, detail: str) -> dict[str, object]
     }
 
 
-def dead_letter(record: Record, reason: Reason, detail: str, *, at: datetime, room: Room = _PLAIN) -> OutboundRecord:
+def dead_letter(
+    record: Record, reason: Reason, detail: str, *, at: datetime, room: Room = _PLAIN, redelivered: int = 0
+) -> OutboundRecord:
     """The dead letter of ``record``, whose topic, partition and offset are where it first arrived.
+
+    ``redelivered``: how often it was delivered again; without a header when it never was.
 
     A record that was compressed well may not fit into our topic, within the ``room`` of the letter's writer. Then the value, the
     headers or the key are left out, and the detail says so: a letter that cannot be written would stop the partition for good.
@@ -51,6 +66,8 @@ def dead_letter(record: Record, reason: Reason, detail: str, *, at: datetime, ro
         ("orderflow-offset", str(record.offset).encode()),
         ("orderflow-at", at.isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()),
     )
+    if redelivered:
+        place = (*place, (REDELIVERED_HEADER, str(redelivered).encode()))
     key, value = record.key, record.value
     kept: Headers = tuple(header for header in record.headers if header[0] not in _OURS)
     left_out: list[str] = []

@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from statemachine.messages.commands import Command, name_of
-from statemachine.messages.envelope import Cause, CloudEvent
+from statemachine.messages.envelope import Cause, CloudEvent, Record
 from statemachine.messages.identity import name_id
 from statemachine.messages.ids import OrderId
 from statemachine.order.decision import IndexEntry, StateChange
@@ -43,12 +43,16 @@ def encode_state_change(change: StateChange) -> bytes:
     )
 
 
-def encode_event_refused(order_id: OrderId, cause: Cause, reason: str, *, time: datetime) -> bytes:
+def encode_event_refused(
+    order_id: OrderId, cause: Cause, reason: str, *, time: datetime, place: Cause | Record | None = None
+) -> bytes:
     """The record value of an ``order.event_refused``, for the service that sent the event.
 
     Its id identifies the refusal of this record: the same on a replay, a new one when the event is sent and refused again.
+    ``place``: what was refused, when it is not the record of ``cause`` but one that delivers it again.
     """
-    event_id = name_id(order_id, cause.source, cause.id, f"refused {cause.topic}/{cause.partition}/{cause.offset}")
+    came = place or cause
+    event_id = name_id(order_id, cause.source, cause.id, f"refused {came.topic}/{came.partition}/{came.offset}")
     data = _encoder.encode(_EventRefused(order_id, cause, reason))
     return _encoder.encode(
         CloudEvent(event_id, ORDERS_SOURCE, "order.event_refused", order_id, time, msgspec.Raw(data))

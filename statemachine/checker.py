@@ -8,7 +8,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from statemachine.machines import MACHINES, Defined
-from statemachine.tables.rules import Machine, Rule, cells
+from statemachine.tables.rules import OPERATOR_MOVE, Machine, Rule, cells
 
 _ORDER: Final = MACHINES["order"]
 
@@ -36,6 +36,8 @@ def _names(defined: Defined) -> Iterator[str]:
             yield f"{rule.trigger}: nothing fires this trigger"
         if rule.verdict == "refuse" and not rule.detail:
             yield f"{rule.trigger}: a refusal without a reason"
+        if rule.trigger == OPERATOR_MOVE and rule.verdict == "move" and not rule.detail:
+            yield f"{rule.trigger}: an edge for operators to {rule.target} without a reason"
     used = {name for rule in machine.rules for name in (*rule.when, *rule.do)}
     yield from (f"{name}: no rule uses it" for name in (*guards, *effects) if name not in used)
 
@@ -59,6 +61,8 @@ def _ways(machine: Machine[Any]) -> Iterator[str]:
     ways: dict[str, set[str]] = {state: set() for state in machine.states}
     for rule in machine.rules:
         for source in rule.sources:
+            if rule.for_operators and source not in machine.final:
+                continue  # a person may move an order, but no state may need one
             if rule.target is not None and rule.target != source:
                 ways[source].add(rule.target)
     reached: set[str] = set()

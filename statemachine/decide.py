@@ -13,10 +13,8 @@ from typing import Final, Literal
 
 from msgspec.structs import replace
 
-from statemachine.drafts.commanding import find_closing
 from statemachine.drafts.draft import Draft
 from statemachine.drafts.parked import cause_of_parked
-from statemachine.effects.attention import mark_too_large
 from statemachine.effects.changes import Beside, state_change
 from statemachine.effects.charges import has_lasting_changes
 from statemachine.effects.deadlines import deadlines_of
@@ -25,18 +23,21 @@ from statemachine.effects.expiring import with_expiry
 from statemachine.effects.guards import GUARDS
 from statemachine.effects.payment import payment_of
 from statemachine.effects.reconciling import reconcile
-from statemachine.errors import InvariantBroken, OrderflowError
+from statemachine.errors import DecodeError, InvariantBroken, OrderflowError
+from statemachine.holding import NO_ROOM, held_bytes, hold_failed_entry, marks_of, park_event, queued, waits_for_release
 from statemachine.machines import ORDER
 from statemachine.messages.decoding import decode
-from statemachine.messages.events import Cart, DeadlineDue, Event, Shipped
-from statemachine.messages.facts import CHARGEBACK, Fact, Outcome, outcome_type
-from statemachine.messages.identity import holds, mark_of, without
+from statemachine.messages.events import Cart, DeadlineDue, Event
+from statemachine.messages.facts import Fact
+from statemachine.messages.identity import holds, without
+from statemachine.messages.operator_events import MoveRequested
 from statemachine.order.decision import Decision, Effect, Moved, Parked, Refused, Repeated, SetAside
 from statemachine.order.order import Order, ParkedEvent, State, new_order
 from statemachine.order.policy import Policy
 from statemachine.order.states import ALL, PAYING, SHOPPING
 from statemachine.tables.machine import build_machine
 from statemachine.tables.rules import IMPLIED, REMOTE_RANKS, cells
+from statemachine.triggers import trigger_of
 
 _machine: Final = build_machine(ORDER, GUARDS, EFFECTS)
 
@@ -76,33 +77,92 @@ def decide(order: Order | None, event: Event, *, now: datetime, policy: Policy =
     if order is None:
         order = new_order(event.order_id, now)
     # A deadline is not remembered: that it is no longer due shows that it fired.
-    mark = b"" if type(event.data) is DeadlineDue else mark_of(event.source, event.id)
-    if mark and holds(order.seen, mark):
+    if type(event.data) is DeadlineDue:
+        return _decide_now(order, event, b"", now, policy)
+    mark, outer = marks_of(event)
+    if holds(order.seen, mark) or (outer and holds(order.seen, outer)):
         return Repeated()
+    if order.held is not None and waits_for_release(order, event):
+        return queued(order, event, (mark, outer), now=now, policy=policy)
+    decision = _decide_now(order, event, mark + outer, now, policy)
+    if type(decision) is Moved and decision.order.queue and decision.order.held is None:
+        effects = list(decision.effects)
+        return Moved(_empty_queue(decision.order, effects, now, policy), tuple(effects))
+    return decision
+
+
+def _decide_now(order: Order, event: Event, marks: bytes, now: datetime, policy: Policy) -> Decision:
+    """The decision about an event that neither repeats another one nor waits; ``marks`` are what is remembered of it."""
     draft = Draft(order, event, now, policy)
     verdict = _run(draft)
     if verdict == "same":
         return Repeated()
     if verdict == "keep":
-        return Moved(replace(draft.order, seen=draft.order.seen + mark, updated=now), ())
+        return Moved(replace(draft.order, seen=draft.order.seen + marks, updated=now), ())
     if verdict == "park":
-        return _parked(order, event, mark, now, policy)
+        return park_event(order, event, marks, now, policy)
     if verdict == "refuse":
         return _refused(draft)
-    if type(event.data) is Cart and _held_bytes(draft.order) > policy.held_bytes_max:
-        return Refused("too_large", _NO_ROOM)
+    if type(event.data) is Cart and held_bytes(draft.order) > policy.held_bytes_max:
+        return Refused("too_large", NO_ROOM)
     effects: list[Effect] = []
-    moved = _finish(order, draft, effects, mark=mark)
+    moved = _finish(order, draft, effects, mark=marks)
     if moved.state == "checkout_open":
         moved = _make_ready(moved, draft, effects)
-    if moved.parked:
+    if moved.parked and moved.held is None:
         moved = _carry_out_parked(moved, effects, now, policy)
     return Moved(moved, tuple(effects))
 
 
+def _empty_queue(order: Order, effects: list[Effect], now: datetime, policy: Policy) -> Order:
+    """Decide what waited while the order was held, in the order of its arrival, until one fails and holds the order again."""
+    while order.queue and order.held is None:
+        order = _decide_queued(order, order.queue[0], effects, now, policy)
+    return order
+
+
+def _decide_queued(order: Order, entry: ParkedEvent, effects: list[Effect], now: datetime, policy: Policy) -> Order:
+    """The order after the first event of its queue, which is decided as if it came now."""
+    rest = replace(order, queue=order.queue[1:], failed=None, seen=without(order.seen, entry.mark))
+    try:
+        event = decode(entry.record)
+        decision = _decide_now(rest, event, entry.mark, now, policy)
+    except DecodeError as error:  # another version took it
+        effects.append(SetAside(entry.record, cause_of_parked(entry), error.reason, error.detail))
+        return rest
+    except Exception as error:  # noqa: BLE001  # what was decided about the events before it must stand
+        return _hold_again(rest, entry, error, effects, now, policy, known=order.failed is not None)
+    if isinstance(decision, Repeated):
+        return replace(rest, seen=rest.seen + entry.mark)
+    if isinstance(decision, Refused):
+        effects.append(SetAside(entry.record, event.cause, decision.reason, decision.detail))
+    if not isinstance(decision, Parked):
+        effects.extend(decision.effects)
+    return rest if decision.order is None else decision.order
+
+
+def _hold_again(
+    order: Order,
+    entry: ParkedEvent,
+    error: Exception,
+    effects: list[Effect],
+    now: datetime,
+    policy: Policy,
+    *,
+    known: bool = False,
+) -> Order:
+    """The order without ``entry``, which failed: held, with it first in the queue. ``known``: its dead letter is written."""
+    detail = str(error) if isinstance(error, OrderflowError) else type(error).__name__
+    if not known:
+        effects.append(SetAside(entry.record, cause_of_parked(entry), "failed", detail))
+    held = hold_failed_entry(order, entry, detail, now=now, policy=policy)
+    effects.extend(held.effects)
+    return held.order
+
+
 def _run(draft: Draft) -> str:
     """Fire the event's trigger and those that follow from it; returns the verdict: move, keep, park, refuse or same."""
-    trigger = _trigger(draft)
+    trigger = trigger_of(draft)
     if trigger is None:
         return "same"
     before = draft.order
@@ -115,7 +175,11 @@ def _run(draft: Draft) -> str:
         follow, draft.follow = draft.follow, None
         _machine.events[follow].trigger(draft)
     state = None
-    while state != draft.state and draft.state in _SETTLING:  # settling may settle more: fulfilled, then complete
+    # a held order asks no command, which settling may do; its release settles it
+    held = draft.order.held is not None
+    while (
+        not held and state != draft.state and draft.state in _SETTLING
+    ):  # settling may settle more: fulfilled, then complete
         state = draft.state
         _machine.events["settle"].trigger(draft)
     draft.rule = decided
@@ -146,65 +210,6 @@ def _news(before: Order, draft: Draft) -> Literal["move", "keep", "same"]:
     return "keep" if behind or has_lasting_changes(before.charges, order.charges) else "same"
 
 
-def _trigger(draft: Draft) -> str | None:
-    """The trigger of the event, a row of the table; None when the event cannot be news."""
-    data = draft.event.data
-    # By type and not by isinstance, which for pydantic's models costs more than a guard.
-    if type(data) is Outcome:
-        return _outcome_trigger(draft, data)
-    if type(data) is Fact:
-        return _fact_trigger(data)
-    if type(data) is DeadlineDue:
-        due = any(one.name == data.name and one.due <= draft.now for one in draft.order.deadlines)
-        return f"deadline.{data.name}" if due else None
-    return draft.event.type  # a public event
-
-
-def _outcome_trigger(draft: Draft, outcome: Outcome) -> str | None:
-    """The row of an answer to one of our commands; of a stray outcome the row of the facts in it."""
-    draft.closing = find_closing(draft.order, outcome)
-    if draft.closing is None:
-        return _stray_outcome_trigger(outcome)
-    if outcome.result == "unknown":
-        return "command.unknown"
-    if outcome.result == "absent":
-        return "command.absent" if outcome.attempt >= draft.closing.attempt else None
-    return outcome_type(outcome)
-
-
-def _stray_outcome_trigger(outcome: Outcome) -> str | None:
-    """The row of the facts in an outcome whose command is not open; None when there are none, for then it changes nothing."""
-    if outcome.order is not None:
-        return "fact.order"
-    if outcome.fulfillment is not None:
-        return "fact.fulfillment"
-    if outcome.refund is not None:
-        return "fact.refund"
-    return "fact.return" if outcome.returned is not None else None
-
-
-def _fact_trigger(fact: Fact) -> str:
-    """The row of what a webhook or read reports, by the object in it: one type may carry different objects.
-
-    See docs/digital-river.md, "Webhooks and event types".
-    """
-    if fact.order is not None:
-        return "fact.order"
-    if fact.charge is not None:
-        return "fact.charge"
-    if fact.fulfillment is not None:
-        return "fact.fulfillment"
-    if fact.document is not None:
-        return "fact.document"
-    if fact.refund is not None:
-        return "fact.refund"
-    if fact.returned is not None:
-        return "fact.return"
-    # A chargeback of nothing is its fee (docs/digital-river.md, "Disputes and chargebacks").
-    is_fee = fact.amount == 0 or fact.major == 0
-    return "fact.chargeback" if fact.type == CHARGEBACK and not is_fee else "fact.note"
-
-
 def _make_ready(order: Order, quoted: Draft, effects: list[Effect]) -> Order:
     """A checkout that costs nothing needs no source: it is ``checkout_ready`` in a change right after the one with its quote."""
     draft = Draft(order, quoted.event, quoted.now, quoted.policy)
@@ -221,12 +226,15 @@ def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, 
         if draft.order.attention:
             draft.clear_attention("overdue: ")
         implied = IMPLIED.get(draft.state) if draft.order.digital_river.order_id is not None else None
+        if type(draft.event.data) is MoveRequested:
+            implied = None  # what an operator says, Digital River has not said
         if implied is not None and REMOTE_RANKS.get(draft.order.remote_state or "", 0) < REMOTE_RANKS[implied]:
             draft.put(remote_state=implied)
         if draft.order.reviewed and draft.state not in PAYING:
             draft.put(reviewed=False)  # the same facts give the same bytes, in whatever order they arrive
     order, state = draft.order, draft.state
-    expiring = state == "awaited" and before.state == "awaited" and beside is None
+    # what an operator does to an order that was never requested is a change like any other
+    expiring = state == "awaited" and before.state == "awaited" and beside is None and draft.event.act is None
     moved = replace(
         order,
         state=state,
@@ -254,44 +262,6 @@ def _check(order: Order) -> None:
             raise InvariantBroken("a line has more units shipped, cancelled or returned than it may")
 
 
-def _parked(order: Order, event: Event, mark: bytes, now: datetime, policy: Policy) -> Decision:
-    """The order keeps the event until it can be applied."""
-    record = event.record
-    if record is None:
-        raise InvariantBroken("an event without a record cannot be parked")
-    if len(order.parked) >= policy.parked_max:
-        return _too_large(order, event, f"the order already has {policy.parked_max} parked events", now)
-    entry = ParkedEvent(event.type, now, mark, record)
-    kept = replace(order, parked=(*order.parked, entry), seen=order.seen + mark, updated=now)
-    if _held_bytes(kept) > policy.held_bytes_max:
-        return _too_large(order, event, _NO_ROOM, now)
-    waits = any(deadline.name == "expire" for deadline in kept.deadlines)  # it is that of the oldest event
-    return Parked(kept if waits else with_expiry(kept, policy))
-
-
-_NO_ROOM: Final = "the order would no longer fit into its snapshot"
-
-
-def _too_large(order: Order, event: Event, detail: str, now: datetime) -> Refused:
-    """There is no room to park the event. Raises attention; in an order that was never requested, only for shipments."""
-    marked = None
-    if order.state != "awaited" or type(event.data) is Shipped:
-        marked = mark_too_large(order, event, detail, now=now)
-    return (
-        Refused("too_large", detail) if marked is None else Refused("too_large", detail, marked.order, marked.effects)
-    )
-
-
-def _held_bytes(order: Order) -> int:
-    """Approximate bytes that parked records and carts of open commands take in a snapshot, with JSON's escapes."""
-    held = sum(len(command.payload) for command in order.commands if command.name == "create_checkout")
-    for entry in order.parked:
-        value = entry.record.value or b""
-        held += len(value) + value.count(b'"') + value.count(b"\\")
-        held += sum(len(name) + 2 * len(content or b"") for name, content in entry.record.headers) + 200
-    return held
-
-
 def _refused(draft: Draft) -> Refused:
     """The refusal by the rule that decided; with the changed order when it raises attention."""
     rule = draft.rule
@@ -317,8 +287,11 @@ def _attention(draft: Draft) -> str:
 
 
 def _carry_out_parked(order: Order, effects: list[Effect], now: datetime, policy: Policy) -> Order:
-    """Try all parked events in arrival order until none can be applied. Each one that is applied makes its own change."""
-    while True:
+    """Try all parked events in arrival order until none can be applied, or one fails and holds the order.
+
+    Each one that is applied makes its own change.
+    """
+    while order.held is None:
         for entry in _in_turn(order):
             if (order.state, entry.type) in _ONLY_PARKS:
                 continue
@@ -328,12 +301,14 @@ def _carry_out_parked(order: Order, effects: list[Effect], now: datetime, policy
                 if verdict == "park":
                     continue
                 order, more = _carry_out(order, entry, draft, verdict, policy)
+                effects += more
             except Exception as error:  # noqa: BLE001  # a parked event must not spoil the good one that woke it
-                order, more = _set_aside_failed(order, entry, error, now, policy)
-            effects += more
+                left = tuple(kept for kept in order.parked if kept is not entry)
+                order = _hold_again(replace(order, parked=left), entry, error, effects, now, policy)
             break
         else:
             return order
+    return order
 
 
 def _in_turn(order: Order) -> Sequence[ParkedEvent]:
@@ -366,22 +341,4 @@ def _carry_out(
         draft.call_attention(_attention(draft))
     if draft.order is before:
         return before, effects
-    return _finish(order, draft, effects, mark=b"", beside="refused"), effects
-
-
-def _set_aside_failed(
-    order: Order, entry: ParkedEvent, error: Exception, now: datetime, policy: Policy
-) -> tuple[Order, list[Effect]]:
-    """A parked event that broke an assumption: a dead letter ``failed``, and attention on the order."""
-    detail = str(error) if isinstance(error, OrderflowError) else type(error).__name__
-    record = entry.record
-    cause = cause_of_parked(entry)
-    event = Event(entry.type, cause.id, cause.source, order.order_id, None, DeadlineDue("failed"), cause, record)
-    draft = Draft(order, event, now, policy, was_parked=True)
-    draft.put(
-        parked=tuple(kept for kept in order.parked if kept is not entry),
-        seen=without(order.seen, entry.mark),
-    )
-    draft.call_attention(f"{entry.type} failed: {detail}")
-    effects: list[Effect] = [SetAside(record, cause, "failed", detail)]
     return _finish(order, draft, effects, mark=b"", beside="refused"), effects

@@ -15,6 +15,7 @@ from statemachine.effects.effects import EFFECTS
 from statemachine.effects.guards import GUARDS
 from statemachine.messages.events import ORDER_EVENT_TYPES
 from statemachine.messages.facts import OUTCOME_TYPES
+from statemachine.messages.operator_events import OPERATOR_EVENT_TYPES
 from statemachine.order.order import DeadlineName, State
 from statemachine.order.states import ALL, FINAL, RESTING
 from statemachine.tables.life_cycle import RULES
@@ -25,6 +26,7 @@ FACT_KINDS: Final = ("order", "charge", "fulfillment", "document", "refund", "re
 #: Every trigger that ``decide`` can fire at the life cycle.
 TRIGGERS: Final[tuple[str, ...]] = (
     *ORDER_EVENT_TYPES,
+    *OPERATOR_EVENT_TYPES,
     *dict.fromkeys(name for by_result in OUTCOME_TYPES.values() for name in by_result.values()),
     "digitalriver.order_declined",
     "command.unknown",

@@ -31,7 +31,7 @@ from consumers.requests.breaker import Breaker
 from consumers.requests.permit import CallPermit
 from consumers.requests.rate_limit import RateLimit
 from statemachine.errors import DigitalRiverError, Disposition
-from statemachine.messages.commands import AttachSource, Command, CreateCheckout, Inquire, name_of
+from statemachine.messages.commands import AttachSource, Command, CreateCheckout, Inquire, RereadOrder, name_of
 from statemachine.messages.facts import Outcome, Problem
 
 log = structlog.get_logger(__name__)
@@ -275,6 +275,8 @@ class Caller:
 def _requests(pending: PendingCommand) -> int:
     """How many requests the next step of a command takes at Digital River."""
     command: Command = pending.command
+    if isinstance(command, RereadOrder):
+        return 4  # the order, its fulfilments, refunds and returns, as a rule a page of each
     if not pending.must_look and isinstance(command, CreateCheckout | AttachSource):
         return 2  # customer and checkout; attaching and reading the checkout again
     return 1

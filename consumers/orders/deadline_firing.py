@@ -28,13 +28,19 @@ _FIRINGS_MAX = 20
 def fire_deadlines(order_id: OrderId, until: datetime, orders: WorkingOrders, *, policy: Policy, number: int) -> None:
     """Fire the deadlines of an order that are due at ``until``, earliest first; each firing may move the others.
 
+    A held order's do not fire. One that fails holds its order; it fires again when the order is released.
+
     ``number``: the partition's, for the log.
     """
     transaction = orders.transaction
     working = orders.find(order_id) or orders.add(order_id)
     for _ in range(_FIRINGS_MAX):
         order = working.order
-        due = [] if order is None else sorted((d for d in order.deadlines if d.due <= until), key=lambda d: d.due)
+        due = (
+            []
+            if order is None or order.held is not None
+            else sorted((d for d in order.deadlines if d.due <= until), key=lambda d: d.due)
+        )
         if order is None or not due:
             return
         event = deadline_event(order, due[0])
@@ -46,8 +52,8 @@ def fire_deadlines(order_id: OrderId, until: datetime, orders: WorkingOrders, *,
         except Exception as error:
             place = {"topic": Topic.ORDERS.value, "partition": number}  # a deadline is in the order's snapshot
             log.exception("deadline_failed", order_id=order_id, deadline=due[0].name, due=due[0].due, **place)
-            _drop(orders, working, event, due[0], failure(error))
-            continue
+            orders.hold_failed(working, event, None, failure(error))
+            return
         match decision:
             case Moved(moved, effects):
                 working.change(moved)

@@ -56,6 +56,7 @@ class _Waiting(msgspec.Struct):
 
     definition: int = 0
     deadlines: tuple[_Due, ...] = ()
+    held: dict[str, str] | None = None
 
 
 _waiting_of = msgspec.json.Decoder(_Waiting)
@@ -109,7 +110,7 @@ class OrderLogic:
                 raise unreadable(order_id, self._orders_topic) from None
             if waiting.definition > DEFINITION:
                 raise newer_snapshot(waiting.definition)
-            if waiting.deadlines:
+            if waiting.deadlines and waiting.held is None:
                 self._heap.set(order_id, min(deadline.due for deadline in waiting.deadlines))
 
     def committed(self, changes: Mapping[str, bytes | None]) -> None:
@@ -136,7 +137,9 @@ class OrderLogic:
         """
         self._dues = {}
         transaction = OrderTransaction(self._outputs, outbox, self.counts, now=batch.now)
-        orders = WorkingOrders(overlay, transaction, table=self._orders_topic, bytes_max=self._snapshot_bytes_max)
+        orders = WorkingOrders(
+            overlay, transaction, table=self._orders_topic, bytes_max=self._snapshot_bytes_max, policy=self._policy
+        )
         dead_before = self.counts["dead"]
         for consumed in batch.records:
             record = self._record(consumed)
@@ -193,7 +196,7 @@ class OrderLogic:
         return orders.add(event.order_id)
 
     def _decide(self, working: WorkingOrder, event: Event, record: Record, orders: WorkingOrders) -> Decision | None:
-        """The decision; None when a fault of ours prevented it: this order is marked, the others go on."""
+        """The decision; None when a fault of ours prevented it: this order is held and marked, the others go on."""
         try:
             return decide(working.order, event, now=orders.transaction.now, policy=self._policy)
         except ConfigError:
@@ -203,7 +206,7 @@ class OrderLogic:
             place = {"topic": came.topic, "partition": came.partition, "offset": came.offset}
             log.exception("decide_failed", order_id=event.order_id, type=event.type, **place)
             orders.transaction.set_aside(record, event.cause, "failed", failure(error))
-            orders.mark_failed(working, event, failure(error))
+            orders.hold_failed(working, event, record, failure(error))
             return None
 
     def _add(

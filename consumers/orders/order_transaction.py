@@ -11,13 +11,13 @@ from datetime import datetime
 
 import structlog
 
-from producers.dead_letters import dead_letter, log_fields
+from producers.dead_letters import dead_letter, log_fields, redelivered_before
 from producers.encoding import encode_command, encode_event_refused, encode_index_entry, encode_state_change
 from producers.outbox import Outbox
 from producers.sizes import Room, fits
 from producers.topics import Topic, prefixed
 from statemachine.errors import Reason
-from statemachine.messages.decoding import ORIGIN_HEADER, cause_of
+from statemachine.messages.decoding import ORIGIN_HEADER, cause_of, redelivered_in
 from statemachine.messages.envelope import Cause, Headers, Record
 from statemachine.messages.ids import OrderId
 from statemachine.order.decision import Effect, IndexEntry, SetAside, StateChange
@@ -76,16 +76,26 @@ class OrderTransaction:
                 self._outbox.add(self._outputs.commands, effect.order_id.encode(), value)
 
     def set_aside(self, record: Record, cause: Cause | None, reason: Reason, detail: str) -> None:
-        """Add a dead letter; and for the sender of a public event, a change that says that it was refused."""
+        """Add a dead letter; and for the sender of a public event, a change that says that it was refused.
+
+        The letter of a record that was delivered again is that of the record in it, and says how often that was.
+        """
         self.counts["dead"] += 1
         self.counts[f"dead.{reason}"] += 1
+        came, redelivered = record, 0
+        again = redelivered_in(record)
+        if again is not None:
+            record, _ = again
+            cause = cause_of(record) if cause is not None else None
+            redelivered = redelivered_before(record.headers) + 1
         if cause is not None and not is_our_own(cause):
             record = as_first_received(record, cause)
-        letter = dead_letter(record, reason, detail, at=self.now, room=self._outputs.room)
+        letter = dead_letter(record, reason, detail, at=self.now, room=self._outputs.room, redelivered=redelivered)
         self._outbox.add_foreign(self._outputs.letters, letter.key, letter.value, letter.headers)
         log.warning("dead_letter", **log_fields(record, reason, detail))
         if cause is not None and record.key is not None and not is_our_own(cause):
-            value = encode_event_refused(OrderId(record.key.decode()), cause, detail, time=self.now)
+            place = cause if again is None else came
+            value = encode_event_refused(OrderId(record.key.decode()), cause, detail, place=place, time=self.now)
             self._outbox.add_foreign(self._outputs.changes, record.key, value)
 
     def forward(self, record: Record) -> None:

@@ -10,11 +10,13 @@ from consumers.ownership.store import Overlay
 from statemachine.effects.attention import mark_failed, mark_too_large
 from statemachine.effects.expiring import has_nothing_to_keep
 from statemachine.errors import InvariantBroken, UnreadableTable
+from statemachine.holding import hold_failed
 from statemachine.messages.envelope import Record
 from statemachine.messages.events import Event
 from statemachine.messages.ids import OrderId
 from statemachine.order.decision import Moved
 from statemachine.order.order import Order
+from statemachine.order.policy import Policy
 from statemachine.order.snapshot import decode_snapshot, encode_snapshot
 
 #: Largest snapshot of one order.
@@ -44,8 +46,11 @@ class WorkingOrder:
 class WorkingOrders:
     """All of one batch."""
 
-    def __init__(self, overlay: Overlay, transaction: OrderTransaction, *, table: str, bytes_max: int) -> None:
+    def __init__(
+        self, overlay: Overlay, transaction: OrderTransaction, *, table: str, bytes_max: int, policy: Policy
+    ) -> None:
         """``table``: the topic of the snapshots; ``bytes_max``: the largest snapshot of one order."""
+        self._policy = policy
         self._overlay = overlay
         self.transaction = transaction
         self._table = table
@@ -87,8 +92,24 @@ class WorkingOrders:
         return True
 
     def mark_failed(self, working: WorkingOrder, event: Event, detail: str) -> None:
-        """Raise attention on an order whose decision failed."""
+        """Raise attention on an order that could not carry a deadline out."""
         self._mark(working, event, mark_failed, detail)
+
+    def hold_failed(self, working: WorkingOrder, event: Event, record: Record | None, detail: str) -> None:
+        """Hold an order whose decision failed, with the event first in its queue if it fits; a deadline has no ``record``."""
+        held = self._held(working, event, detail)
+        size = 0 if record is None else len(record.value or b"") * _GROWTH_FACTOR
+        bound = working.size_bound + size + _GROWTH_BYTES
+        if bound > self._bytes_max:
+            bound = len(encode_snapshot(held.order))
+            if bound > self._bytes_max - _ATTENTION_BYTES:
+                held = self._held(working, event, detail, room=False)
+        working.change(held.order)
+        working.size_bound = bound
+        self.transaction.add(held.effects)
+
+    def _held(self, working: WorkingOrder, event: Event, detail: str, *, room: bool = True) -> Moved:
+        return hold_failed(working.order, event, detail, now=self.transaction.now, policy=self._policy, room=room)
 
     def _mark(self, working: WorkingOrder, event: Event, mark: Callable[..., Moved | None], detail: str) -> None:
         marked = None if working.order is None else mark(working.order, event, detail, now=self.transaction.now)
@@ -104,7 +125,8 @@ class WorkingOrders:
                 # an order that was never requested goes with the last event that waited in it
                 gone = has_nothing_to_keep(working.order)
                 self._overlay.put(order_id, None if gone else encode_snapshot(working.order))
-                dues[order_id] = min((deadline.due for deadline in working.order.deadlines), default=None)
+                waits = () if working.order.held is not None else working.order.deadlines
+                dues[order_id] = min((deadline.due for deadline in waits), default=None)
             elif working.order is None:
                 dues[order_id] = None
         return dues

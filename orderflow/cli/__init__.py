@@ -16,6 +16,7 @@ from orderflow.cli.events import events
 from orderflow.cli.fleet.lanes import lanes
 from orderflow.cli.fleet.pausing import pause, resume
 from orderflow.cli.machine import machine
+from orderflow.cli.operating.order_repairs import REPAIRS
 from orderflow.cli.orders import orders
 from orderflow.cli.outcome import RootGroup
 from orderflow.cli.partitions import partitions
@@ -40,6 +41,8 @@ def main() -> None:
     """
 
 
+for repair in REPAIRS:
+    orders.add_command(repair)
 for command in (
     demo,
     worker,

@@ -124,6 +124,10 @@ def _print_order(order: Mapping[str, Any]) -> None:
     facts = [counted(order["sequence"], "change"), f"updated {_moment(order.get('updated'))}"]
     facts += [f"{name.replace('_', ' ')} {value}" for name, value in remote.items() if value]
     console.print(", ".join(facts), style="dim", markup=False)
+    if order.get("held"):
+        held = order["held"]
+        since = _moment(held["since"])
+        console.print(f"held since {since} by {held['actor']}: {held['reason']}", style="bold red", markup=False)
     for reason in order["attention"]:
         console.print(f"attention: {reason}", style="bold red", markup=False)
     if amounts.get("currency"):

@@ -27,10 +27,12 @@ from statemachine.messages.commands import (
     Inquire,
     PlaceOrder,
     RefreshOrder,
+    RereadOrder,
     name_of,
 )
 from statemachine.messages.facts import (
     Outcome,
+    Problem,
     RemoteCheckout,
     RemoteFulfillment,
     RemoteOrder,
@@ -48,6 +50,7 @@ PAGES_MAX: Final = 50
 
 _checkouts: Final = msgspec.json.Decoder(wire.Checkout)
 _checkout_pages: Final = msgspec.json.Decoder(wire.Page[wire.Checkout])
+_orders: Final = msgspec.json.Decoder(wire.Order)
 _order_pages: Final = msgspec.json.Decoder(wire.Page[wire.Order])
 _fulfillment_pages: Final = msgspec.json.Decoder(wire.Page[wire.Fulfillment])
 _refund_pages: Final = msgspec.json.Decoder(wire.Page[wire.Refund])
@@ -92,8 +95,8 @@ class Finder:
                 return await self._created_return(command)
             case AcceptReturn():
                 return await self._accepted_return(command)
-            case RefreshOrder() | Inquire():
-                # A refresh leaves no trace and is harmless to repeat; an inquire is itself a look.
+            case RefreshOrder() | RereadOrder() | Inquire():
+                # A refresh leaves no trace and is harmless to repeat; a read and an inquire are themselves looks.
                 return None
             case _:
                 assert_never(command)
@@ -158,6 +161,61 @@ class Finder:
             raise OffContract(f"{route}: HTTP {answer.status}", status=answer.status, request_id=answer.request_id)
         returned = reading.return_of(_decoded(_returns, answer, route))
         return _confirmed(command, answer, returned=returned) if returned.state == "accepted" else None
+
+    async def read_whole(self, command: RereadOrder) -> Outcome:
+        """All that Digital River has of the order, without writing: ``rejected`` when it has no such order.
+
+        Raises:
+            DigitalRiverError: No usable answer.
+        """
+        answer, order = await self._whole_order(command)
+        if answer is None or order is None:
+            problem = Problem(code="not_found", message="Digital River has no such order.")
+            return Outcome(
+                command_id=command.command_id,
+                command=name_of(command),
+                attempt=command.attempt,
+                result="rejected",
+                status=None if answer is None else answer.status,
+                request_id=None if answer is None else answer.request_id,
+                problem=problem,
+            )
+        query = {"orderId": order.dr_order_id}
+        fulfillments = [
+            reading.fulfillment_of(one)
+            async for _, one in self._list("/fulfillments", query, _fulfillment_pages, lambda item: item.id)
+        ]
+        refunds = [
+            reading.refund_of(one)
+            async for _, one in self._list("/refunds", query, _refund_pages, lambda item: item.id)
+        ]
+        returns = [
+            reading.return_of(one)
+            async for _, one in self._list("/returns", query, _return_pages, lambda item: item.id)
+        ]
+        return msgspec.structs.replace(
+            _confirmed(command, answer, order=order),
+            # the oldest first, as they were made
+            fulfillments=tuple(reversed(fulfillments)),
+            refunds=tuple(reversed(refunds)),
+            returns=tuple(reversed(returns)),
+        )
+
+    async def _whole_order(self, command: RereadOrder) -> tuple[Answer | None, RemoteOrder | None]:
+        """The order by its id, else by its checkout."""
+        if command.dr_order_id is None:
+            query = {"upstreamIds": command.order_id, "checkoutId": command.checkout_id or ""}
+            async for found, order in self._list("/orders", query, _order_pages, lambda item: item.id):
+                if order.checkout_id == command.checkout_id:
+                    return found, reading.order_of(order)
+            return None, None
+        route = "GET /orders/{id}"
+        answer = await self._connection.request("GET", f"/orders/{quote(command.dr_order_id, safe='')}", route=route)
+        if answer.status == 404:
+            return answer, None
+        if answer.status != 200:
+            raise OffContract(f"{route}: HTTP {answer.status}", status=answer.status, request_id=answer.request_id)
+        return answer, reading.order_of(_decoded(_orders, answer, route))
 
     async def _get_checkout(self, checkout_id: str) -> Answer:
         path = f"/checkouts/{quote(checkout_id, safe='')}"

@@ -38,6 +38,7 @@ from statemachine.messages.commands import (
     Inquire,
     PlaceOrder,
     RefreshOrder,
+    RereadOrder,
     decode_command,
     name_of,
 )
@@ -177,6 +178,8 @@ class DigitalRiverProvider:
                 return await self._place_order(command, call)
             case RefreshOrder():
                 return await self._refresh_order(command, call)
+            case RereadOrder():
+                return await self._finder.read_whole(command)
             case CreateFulfillment():
                 return await self._create_fulfillment(command, call)
             case CreateRefund():

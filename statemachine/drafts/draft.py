@@ -22,8 +22,9 @@ from statemachine.messages.facts import (
     RemoteOrder,
 )
 from statemachine.messages.identity import name_id
+from statemachine.messages.operator_events import EventName
 from statemachine.order.decision import Effect
-from statemachine.order.order import OpenCommand, Order, State
+from statemachine.order.order import DeadlineName, OpenCommand, Order, State
 from statemachine.order.policy import Policy
 from statemachine.tables.rules import Rule
 
@@ -43,6 +44,7 @@ class Draft:
         "_name",
         "closing",
         "commands_asked",
+        "dropped",
         "effects",
         "event",
         "fact",
@@ -72,6 +74,8 @@ class Draft:
         #: Commands and index entries, in the order in which they were made.
         self.effects: list[Effect] = []
         self.commands_asked = 0
+        #: What a release drops: the failed event, or a failed deadline by its name.
+        self.dropped: EventName | DeadlineName | None = None
         #: Key and content mark of the shipment, cancellation, refund or return in the event, once a guard has asked for it.
         self.fact: tuple[bytes, bytes] | None = None
         #: The open command that the event is the outcome of.
@@ -112,15 +116,22 @@ class Draft:
         self.put(attention=(*reasons, reason))
 
     def clear_attention(self, start: str) -> None:
-        """Drop the reasons that begin with ``start``: they are settled."""
+        """Drop the reasons that begin with ``start``: they are settled. What was acknowledged of them counts as new again."""
+        if any(reason.startswith(start) for reason in self.order.acknowledged):
+            self.put(acknowledged=tuple(kept for kept in self.order.acknowledged if not kept.startswith(start)))
         for reason in self.order.attention:
             if reason.startswith(start):
                 self.put(attention=tuple(kept for kept in self.order.attention if not kept.startswith(start)))
                 return
 
     def settle_attention(self, start: str, figures: str | None) -> None:
-        """Set, change or drop a reason that consists of ``start`` and ``figures``; ``figures`` None drops it."""
+        """Set, change or drop a reason that consists of ``start`` and ``figures``; ``figures`` None drops it.
+
+        One that an operator took off comes back with other figures only.
+        """
         reason = None if figures is None else start + figures
+        if reason is not None and reason in self.order.acknowledged:
+            return
         if reason is None or reason not in self.order.attention:
             self.clear_attention(start)
         if reason is not None:

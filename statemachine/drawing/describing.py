@@ -24,10 +24,11 @@ def when_of(rule: Rule[Any]) -> str:
 
 
 def then_of(rule: Rule[Any]) -> str:
-    """What a rule does: where it leads and what is carried out, or why it refuses."""
+    """What a rule does: where it leads and what is carried out, or why it refuses; of an edge for operators why it is sound."""
     if rule.verdict == "refuse":
         return f"{rule.detail}; raises attention" if rule.attention else rule.detail
-    return ", ".join(([f"to {rule.target}"] if rule.target else []) + [_words(name) for name in rule.do])
+    done = ", ".join(([f"to {rule.target}"] if rule.target else []) + [_words(name) for name in rule.do])
+    return f"{done}: {rule.detail}" if rule.detail else done
 
 
 def _words(name: str) -> str:
@@ -45,7 +46,8 @@ with them in CI. To generate them again: `python -m tests.architecture.test_docs
 An event fires triggers. A trigger in a state has one of four answers: **move** (the state may change, effects are carried out),
 **park** (right, but too early: the order keeps the event), **same** (nothing new), **refuse** (a dead letter with the reason).
 Triggers are the types of public events; `digitalriver.*` are answers to our own commands; `fact.*` is what Digital River reports
-by itself and `remote.*` the state that its order is in then; `deadline.*` is time; `settle` comes last and moves what quantities
+by itself and `remote.*` the state that its order is in then; `operator.*` is what an operator does, and its moves are dotted in
+the pictures; `deadline.*` is time; `settle` comes last and moves what quantities
 and money imply, and `quote.published` follows the change that published an open checkout's quote.
 
 | command | what it shows |
@@ -83,8 +85,10 @@ def _section(name: str, machine: Machine[Any]) -> Iterator[str]:
     yield f"## {name.capitalize()}\n\n{_ABOUT[name]}\n\n![The {name} machine](machines/{name}.svg)\n"
     yield "| state | stays | goes to |\n|---|---|---|"
     for state in machine.states:
-        targets = [rule.target for rule in machine.rules if state in rule.sources and rule.target not in (None, state)]
-        yield f"| `{state}` | {note_of(machine, state)} | {_names(dict.fromkeys(targets))} |"
+        ways = [(rule.target, rule.for_operators) for rule in machine.rules if state in rule.sources]
+        ends = dict.fromkeys((end, by) for end, by in ways if end is not None and end != state)
+        targets, moved = _names(end for end, by in ends if not by), _names(end for end, by in ends if by)
+        yield f"| `{state}` | {note_of(machine, state)} | {targets}{f'; by an operator: {moved}' if moved else ''} |"
     yield f"\n### Who accepts what: {name}\n"
     yield f"| trigger | {' | '.join(_COLUMNS.values())} |\n|---|{'---|' * len(_COLUMNS)}"
     for trigger in machine.triggers:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from statemachine.machines import ORDER
-from statemachine.tables.rules import Machine
+from statemachine.tables.rules import OPERATOR_TRIGGERS, Machine
 
 #: Where a change of an order holds what has a machine of its own: member, and the name of its id.
 _MEMBERS: Final = {"refund": ("refunds", "refund_id"), "return": ("returns", "return_id")}
@@ -28,13 +28,17 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class Edge(msgspec.Struct, frozen=True):
-    """All moves from ``source`` to ``target``; ``taken`` are the numbers of those made. ``ruled`` False: no rule makes it."""
+    """All moves from ``source`` to ``target``; ``taken`` are the numbers of those made. ``ruled`` False: no rule makes it.
+
+    What only an operator does is an edge of its own, ``for_operators``, and drawn dotted.
+    """
 
     source: str
     target: str
     triggers: tuple[str, ...]
     taken: tuple[int, ...] = ()
     ruled: bool = True
+    for_operators: bool = False
 
     @property
     def label(self) -> str:
@@ -48,18 +52,24 @@ def edges_of(machine: Machine[Any], path: Sequence[Taken] = ()) -> list[Edge]:
 
     One event may fire several triggers, so that a change can lead over a state in which the order never stood.
     """
-    triggers: dict[tuple[str, str], dict[str, None]] = {}
+    triggers: dict[tuple[str, str, bool], dict[str, None]] = {}
     for rule in machine.rules:
         for source in rule.sources:
             if rule.target is not None and rule.target != source:
-                triggers.setdefault((source, rule.target), {})[rule.trigger] = None
-    taken: dict[tuple[str, str], dict[int, str]] = {}
+                triggers.setdefault((source, rule.target, rule.for_operators), {})[rule.trigger] = None
+    taken: dict[tuple[str, str, bool], dict[int, str]] = {}
     for move in path:
-        taken.setdefault((move.source, move.target), {})[move.number] = move.cause
-    edges = [Edge(*ends, tuple(names), tuple(taken.get(ends, ()))) for ends, names in triggers.items()]
-    for ends, numbers in taken.items():
-        if ends not in triggers:
-            edges.append(Edge(*ends, tuple(dict.fromkeys(numbers.values())), tuple(numbers), ruled=False))
+        ends = (move.source, move.target, move.cause.startswith(OPERATOR_TRIGGERS))
+        # a redelivered record takes the edge of what is in it
+        ends = ends if ends in triggers or (*ends[:2], False) not in triggers else (*ends[:2], False)
+        taken.setdefault(ends, {})[move.number] = move.cause
+    edges = [
+        Edge(source, target, tuple(names), tuple(taken.get((source, target, by), ())), for_operators=by)
+        for (source, target, by), names in triggers.items()
+    ]
+    for (source, target, by), numbers in taken.items():
+        if (source, target, by) not in triggers:
+            edges.append(Edge(source, target, tuple(dict.fromkeys(numbers.values())), tuple(numbers), ruled=False))
     return edges
 
 

@@ -36,6 +36,7 @@ _STYLE: Final = """\
   path { fill: none; stroke: var(--line) } .head { fill: var(--line); stroke: none }
   .taken path { stroke: var(--mark); stroke-width: 2.5 } .taken .head { fill: var(--mark); stroke: none }
   .taken text, .taken tspan { fill: var(--mark); font-weight: bold } .unruled path { stroke-dasharray: 5 3 }
+  .operators path { stroke-dasharray: 1 3 }
   .passed rect.state { fill: var(--mark); stroke: var(--mark) } .passed text { fill: var(--on) }"""
 
 
@@ -45,7 +46,7 @@ class _Box(msgspec.Struct, frozen=True):
     top: float
     height: float
     entry: float | None
-    exits: dict[str, float]
+    exits: dict[tuple[str, bool], float]
 
 
 def svg(machine: Machine[Any], path: Sequence[Taken] = ()) -> str:
@@ -91,7 +92,7 @@ def _boxes(machine: Machine[Any], edges: Sequence[Edge]) -> tuple[dict[str, _Box
     boxes: dict[str, _Box] = {}
     top = float(_HEAD)
     for state in machine.states:
-        targets = [edge.target for edge in edges if edge.source == state]
+        targets = [(edge.target, edge.for_operators) for edge in edges if edge.source == state]
         reached = any(edge.target == state for edge in edges)
         slots = max(2, len(targets) + reached)
         heights = [top + 6 + _SLOT * (number + 0.6) for number in range(slots)]
@@ -106,7 +107,7 @@ def _tracks(boxes: dict[str, _Box], edges: Sequence[Edge]) -> dict[str, int]:
     """On which track the lines into each state run; short ways first, so that they stay near the boxes."""
     spans: dict[str, tuple[float, float]] = {}
     for edge in edges:
-        ends = (boxes[edge.source].exits[edge.target], boxes[edge.target].entry or 0.0)
+        ends = (boxes[edge.source].exits[edge.target, edge.for_operators], boxes[edge.target].entry or 0.0)
         low, high = spans.get(edge.target, ends)
         spans[edge.target] = (min(low, *ends), max(high, *ends))
     taken: list[list[tuple[float, float]]] = []
@@ -127,19 +128,23 @@ def _tracks(boxes: dict[str, _Box], edges: Sequence[Edge]) -> dict[str, int]:
 
 def _line(edge: Edge, boxes: dict[str, _Box], right: int, labels: int, track: int) -> list[str]:
     """One edge: out of its box, along its track, into the other box, and the words above its first part."""
-    begin, end = boxes[edge.source].exits[edge.target], boxes[edge.target].entry
+    begin, end = boxes[edge.source].exits[edge.target, edge.for_operators], boxes[edge.target].entry
     assert end is not None  # an edge reaches it
     turn = _BEND if end > begin else -_BEND
     way = (
         f"M{right} {begin:g}H{track - _BEND}Q{track} {begin:g} {track} {begin + turn:g}"
         f"V{end - turn:g}Q{track} {end:g} {track - _BEND} {end:g}H{right + 7}"
     )
-    kind = " ".join(["edge", *(["taken"] if edge.taken else []), *([] if edge.ruled else ["unruled"])])
+    kind = " ".join(["edge", *(["taken"] if edge.taken else []), *([] if edge.ruled else ["unruled"]), *_dotted(edge)])
     return [
         f'<g class="{kind}"><title>{escape(f"{edge.source} to {edge.target}: {edge.label}")}</title>',
         f'<path d="{way}"/><path class="head" d="M{right + 1} {end:g}l8 -4v8z"/>',
         f'<text x="{labels}" y="{begin - 4:g}">{escape(edge.label)}<tspan class="soft">{_to(edge)}</tspan></text></g>',
     ]
+
+
+def _dotted(edge: Edge) -> list[str]:
+    return ["operators"] if edge.for_operators else []
 
 
 def _to(edge: Edge) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from statemachine.drafts.draft import Draft
 from statemachine.messages.envelope import Cause
@@ -16,10 +17,12 @@ from statemachine.messages.facts import NextAction, Problem, RemoteCheckout
 from statemachine.messages.identity import name_id
 from statemachine.messages.ids import LineId, OrderId
 from statemachine.messages.money import format_money
+from statemachine.messages.operator_events import EventName
 from statemachine.order.amounts import AmountsText, amounts_text
 from statemachine.order.decision import StateChange
 from statemachine.order.order import (
     Document,
+    Hold,
     Line,
     Order,
     Payment,
@@ -123,6 +126,14 @@ class Change(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     payment_session: PaymentSession | Unset = msgspec.UNSET
     next_action: NextAction | Unset = msgspec.UNSET
     problem: ShownProblem | Unset = msgspec.UNSET
+    held: Hold | Unset | None = msgspec.UNSET
+    #: Who caused the change by hand, and why.
+    actor: str | Unset = msgspec.UNSET
+    reason: str | Unset = msgspec.UNSET
+    #: The event in the record that was delivered again.
+    redelivered: EventName | Unset = msgspec.UNSET
+    #: The failed event that was dropped, or the name of the failed deadline.
+    dropped: EventName | str | Unset = msgspec.UNSET
 
 
 _encoder = msgspec.json.Encoder()
@@ -142,9 +153,12 @@ def state_change(before: Order, after: Order, draft: Draft, *, beside: Beside | 
     """
     cause = draft.event.cause
     event_id = draft.name
+    change = _change(before, after, draft)
+    if draft.event.act is not None or before.held is not after.held:
+        change = _by_hand(change, before, after, draft)
     if beside is not None:
         event_id = name_id(after.order_id, cause.source, cause.id, f"{beside} {after.sequence}")
-    return StateChange(event_id, after.order_id, draft.now, _encoder.encode(_change(before, after, draft)))
+    return StateChange(event_id, after.order_id, draft.now, _encoder.encode(change))
 
 
 def _change(before: Order, after: Order, draft: Draft) -> Change:
@@ -207,6 +221,20 @@ def _change(before: Order, after: Order, draft: Draft) -> Change:
         UNSET if draft.quote is None else _session(draft.quote),
         UNSET if draft.next_action is None else draft.next_action,
         UNSET if draft.problem is None else _shown(draft.problem),
+    )
+
+
+def _by_hand(change: Change, before: Order, after: Order, draft: Draft) -> Change:
+    """The change with what an operator, or a hold, adds to it."""
+    act, held = draft.event.act, before.held != after.held
+    return replace(
+        change,
+        changed=(*change.changed, "held") if held else change.changed,
+        held=after.held if held else UNSET,
+        actor=UNSET if act is None else act.actor,
+        reason=UNSET if act is None else act.reason,
+        redelivered=UNSET if act is None or act.redelivered is None else act.redelivered,
+        dropped=UNSET if draft.dropped is None else draft.dropped,
     )
 
 

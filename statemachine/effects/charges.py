@@ -183,7 +183,8 @@ def _marks(operations: tuple[ChargeOperation, ...]) -> list[bytes]:
 def set_attention(draft: Draft, reason: str, holds: bool) -> None:
     """Add a reason for attention while its cause ``holds``, and drop it otherwise."""
     if holds:
-        draft.call_attention(reason)
+        if reason not in draft.order.acknowledged:
+            draft.call_attention(reason)
     else:
         draft.clear_attention(reason)
 

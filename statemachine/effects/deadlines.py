@@ -51,6 +51,8 @@ def deadlines_of(before: Order, draft: Draft) -> tuple[Deadline, ...]:
         _add_command_waits(after, found)
     if after.refunds or after.returns:
         found.extend(_later_deadlines(after))
+    if draft.dropped is not None:
+        found = [one for one in found if one.name != draft.dropped]
     return tuple(found)
 
 

@@ -24,7 +24,7 @@ from statemachine.drafts.commanding import (
 )
 from statemachine.drafts.contents import fact_of
 from statemachine.drafts.draft import Draft
-from statemachine.effects import absorbing, charges, disputes, quotes
+from statemachine.effects import absorbing, charges, disputes, operating, quotes
 from statemachine.effects.expiring import expire_parked, refuse_parked
 from statemachine.effects.guards import requested_units
 from statemachine.effects.reconciling import CONTRADICTION, MONEY_KEPT
@@ -331,4 +331,12 @@ EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
     "publish_quote": quotes.publish_quote,
     "clear_fulfillment_refusals": fulfilling.clear_fulfillment_refusals,
     "withdraw_return": returns.withdraw_return,
+    "hold": operating.hold,
+    "release": operating.release,
+    "acknowledge": operating.acknowledge,
+    "drop_placement": operating.drop_placement,
+    "end_dispute": operating.end_dispute,
+    "retry_given_up": operating.retry_given_up,
+    "ask_reread": operating.ask_reread,
+    "absorb_reread": operating.absorb_reread,
 }

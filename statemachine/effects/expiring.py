@@ -23,8 +23,12 @@ NEVER_READY: Final = "it was parked for the maximum time, and what it waits for 
 
 
 def has_nothing_to_keep(order: Order) -> bool:
-    """Whether nothing is known of the order and it has no parked events: there is nothing to keep."""
-    return order.state == "awaited" and not order.parked and not order.attention
+    """Whether nothing is known of the order and it has no parked events: there is nothing to keep.
+
+    One that has made a change is kept, so that the sequence of its changes goes on.
+    """
+    unknown = order.state == "awaited" and not order.sequence and order.held is None
+    return unknown and not (order.parked or order.queue or order.attention)
 
 
 def expiry(order: Order, policy: Policy, *, known: datetime | None) -> tuple[Deadline, ...]:

@@ -10,7 +10,7 @@ from statemachine.drafts import fulfilling
 from statemachine.drafts.commanding import command_as, is_unknown_sku_retryable
 from statemachine.drafts.contents import fact_of, report_in, units_in
 from statemachine.drafts.draft import Draft
-from statemachine.effects import absorbing, disputes
+from statemachine.effects import absorbing, disputes, operating
 from statemachine.messages.commands import AttachSource
 from statemachine.messages.events import (
     CancelRequested,
@@ -347,6 +347,32 @@ GUARDS: Final[dict[str, Callable[[Draft], bool]]] = {
     "is_withdrawal": returnable.is_withdrawal,
     "is_withdrawn_too_early": returnable.is_withdrawn_too_early,
     "is_withdrawn_too_late": returnable.is_withdrawn_too_late,
+    "is_never_heard_of": operating.is_never_heard_of,
+    "is_held": operating.is_held,
+    "is_not_held": operating.is_not_held,
+    "is_drop_of_another_event": operating.is_drop_of_another_event,
+    "is_nothing_to_acknowledge": operating.is_nothing_to_acknowledge,
+    "is_there_already": operating.is_there_already,
+    "is_to_abandoned": operating.is_to_abandoned,
+    "is_to_checkout_rejected": operating.is_to_checkout_rejected,
+    "is_to_cancelled": operating.is_to_cancelled,
+    "is_to_submitted": operating.is_to_submitted,
+    "is_to_fulfilled": operating.is_to_fulfilled,
+    "is_to_complete": operating.is_to_complete,
+    "is_to_returned": operating.is_to_returned,
+    "is_placement_given_up": operating.is_placement_given_up,
+    "is_no_money_there": operating.is_no_money_there,
+    "is_no_money_moving": operating.is_no_money_moving,
+    "is_every_unit_returned": operating.is_every_unit_returned,
+    "was_complete": operating.was_complete,
+    "is_command_not_given_up": operating.is_command_not_given_up,
+    "is_wanted_checkout": operating.is_wanted_checkout,
+    "is_placement": operating.is_placement,
+    "is_fulfillment": operating.is_fulfillment,
+    "is_refund": operating.is_refund,
+    "is_return": operating.is_return,
+    "is_acceptance": operating.is_acceptance,
+    "is_reread_in_flight": operating.is_reread_in_flight,
     "was_fulfilled": disputes.was_fulfilled,
     "was_parked": was_parked,
     "was_returned": disputes.was_returned,

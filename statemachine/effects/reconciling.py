@@ -38,7 +38,7 @@ def reconcile(draft: Draft) -> None:
         _compare_money(draft)
     if state == "submitted" and order.remote_state in CLOSED_THERE:
         draft.settle_attention(UNITS_OPEN, _units_open(order))
-    if order.attention:
+    if order.attention or order.acknowledged:
         _forget_settled(draft)
 
 
@@ -56,7 +56,7 @@ def _compare_money(draft: Draft) -> None:
     ended = not less and draft.state == "submitted" and is_authorisation_gone(order)
     paid_back = amounts.refunded + amounts.charged_back
     kept = captured > paid_back and draft.state in _NOTHING_SOLD
-    if not (less or more or short or ended or kept or order.attention):
+    if not (less or more or short or ended or kept or order.attention or order.acknowledged):
         return  # formatting the figures costs more than all of the above
     done = "{} captured and {} given back of {}"
     figures = _figures("{} of {}", order, authorised, amounts.total) if less else None

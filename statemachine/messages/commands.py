@@ -27,6 +27,7 @@ CommandName = Literal[
     "delete_checkout",
     "place_order",
     "refresh_order",
+    "reread_order",
     "create_fulfillment",
     "create_refund",
     "create_return",
@@ -78,6 +79,17 @@ class RefreshOrder(CommandBase, frozen=True, kw_only=True, tag="refresh_order"):
 
     dr_order_id: RemoteOrderId
     currency: str
+
+
+class RereadOrder(CommandBase, frozen=True, kw_only=True, tag="reread_order"):
+    """Read all that Digital River has of the order, without writing: the order, its fulfilments, refunds and returns.
+
+    ``dr_order_id`` None: it is not known, and the order is the one of the checkout.
+    """
+
+    currency: str
+    dr_order_id: RemoteOrderId | None = None
+    checkout_id: CheckoutId | None = None
 
 
 class FulfillmentItem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -170,6 +182,7 @@ Command = (
     | DeleteCheckout
     | PlaceOrder
     | RefreshOrder
+    | RereadOrder
     | CreateFulfillment
     | CreateRefund
     | CreateReturn

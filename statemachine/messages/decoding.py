@@ -12,6 +12,7 @@ from base64 import b64decode
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 from pydantic import TypeAdapter, ValidationError
 
 from statemachine.errors import DecodeError
@@ -22,6 +23,7 @@ from statemachine.messages.facts import OUTCOME_TYPES, Fact, Outcome
 from statemachine.messages.field_types import Model
 from statemachine.messages.ids import OrderId
 from statemachine.messages.json_faults import json_fault
+from statemachine.messages.operator_events import OPERATOR_EVENTS, REDELIVERED, Act, EventName, OperatorAct, Redelivered
 from statemachine.messages.times import read_time
 
 #: Header that the lane adds when it forwards a record through the inbox: topic/partition/offset of its first arrival.
@@ -66,11 +68,15 @@ _fact_decoder = msgspec.json.Decoder(Fact)
 
 # Built once: building an adapter costs a thousand times its use.
 _ADAPTERS: Final[dict[type[Model], TypeAdapter[Model]]] = {
-    model: TypeAdapter(model) for types in REGISTRY.values() for model in types.values()
+    model: TypeAdapter(model)
+    for model in (*(model for types in REGISTRY.values() for model in types.values()), *OPERATOR_EVENTS.values())
 }
-_ANY_TOPIC: Final = {
-    name: model for topic, types in REGISTRY.items() if topic != CATALOGUE for name, model in types.items()
+_ANY_TOPIC: Final[dict[str, type[Model]]] = {
+    **{name: model for topic, types in REGISTRY.items() if topic != CATALOGUE for name, model in types.items()},
+    **OPERATOR_EVENTS,
 }
+#: Topics whose records can be delivered to an order again.
+_REDELIVERABLE: Final = (*(topic for topic in REGISTRY if topic != CATALOGUE), INBOX)
 _NOTHING: Final = msgspec.Raw(b"{}")
 #: Data that counts as no data, like a missing member.
 _EMPTY: Final = frozenset((b"null", b'""'))
@@ -102,7 +108,7 @@ def decode(record: Record) -> Event:
         if kind not in NEED_NO_DATA:
             raise DecodeError("invalid", "data: is missing; send {} to mean the whole order")
         payload = _NOTHING
-    return Event(
+    event = Event(
         type=kind,
         id=event_id,
         source=source,
@@ -113,6 +119,51 @@ def decode(record: Record) -> Event:
         record=record,
         payload=payload,
     )
+    return _with_act(event) if isinstance(event.data, OperatorAct) else event
+
+
+def _with_act(event: Event) -> Event:
+    """The event of an operator; that of a record which is delivered again is the event in the record."""
+    data = event.data
+    assert isinstance(data, OperatorAct)
+    if not isinstance(data, Redelivered):
+        return replace(event, act=Act(data.actor, data.reason))
+    again = decode(_redelivered_record(data, event.order_id))
+    act = Act(data.actor, data.reason, EventName(again.type, again.id, again.source))
+    return replace(again, cause=event.cause, record=event.record, act=act)
+
+
+def _redelivered_record(data: Redelivered, order_id: OrderId) -> Record:
+    record = data.inner()
+    if record.topic not in _REDELIVERABLE:
+        raise DecodeError("invalid", f"data.topic: must be one of {', '.join(_REDELIVERABLE)}")
+    if record.key != order_id.encode():
+        raise DecodeError("invalid", "data.key: must be the record's key")
+    if record.topic == INBOX and _type_in(record) == REDELIVERED:
+        raise DecodeError("invalid", "data.value: is itself a record that was delivered again")
+    return record
+
+
+def _type_in(record: Record) -> str:
+    """The type of the event in ``record``; empty when it cannot be read."""
+    cause = cause_of(record)
+    return "" if cause is None else cause.type
+
+
+def redelivered_in(record: Record) -> tuple[Record, Act] | None:
+    """The record that ``record`` delivers again, as it first came in, and whose act that is; None when it delivers none.
+
+    A record that cannot be read, or that is not allowed to be delivered again, delivers none.
+    """
+    if record.topic != INBOX or _type_in(record) != REDELIVERED:
+        return None
+    try:
+        payload = _payload(_envelope_of(record))
+        data = _data(INBOX, REDELIVERED, payload or _NOTHING)
+        assert isinstance(data, Redelivered)
+        return _redelivered_record(data, OrderId((record.key or b"").decode("ascii"))), Act(data.actor, data.reason)
+    except DecodeError:
+        return None
 
 
 def cause_of(record: Record) -> Cause | None:

@@ -11,12 +11,7 @@ from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 
 import msgspec
-from pydantic import (
-    Field,
-    StringConstraints,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from statemachine.messages.envelope import Cause, Record
 from statemachine.messages.facts import Fact, Outcome
@@ -44,6 +39,7 @@ from statemachine.messages.field_types import (
 )
 from statemachine.messages.ids import OrderId
 from statemachine.messages.money import has_exact_digits, is_currency
+from statemachine.messages.operator_events import Act
 
 #: The most lines an order can have; bounds its snapshot.
 LINES_MAX: Final = 500
@@ -385,7 +381,8 @@ class DeadlineDue(msgspec.Struct, frozen=True):
 class Event(msgspec.Struct, frozen=True):
     """One inbound event, decoded. ``order_id`` is the record's key (the SKU id on ``catalog-events``).
 
-    ``payload`` is the data as received, for the cart that travels on to Digital River; None for a deadline.
+    ``payload`` is the data as received, for the cart that travels on to Digital River; None for a deadline. ``act`` says which
+    operator caused it; of a redelivery only ``record`` and ``cause`` are the operator's, the rest is of the record in it.
     """
 
     type: str
@@ -397,3 +394,4 @@ class Event(msgspec.Struct, frozen=True):
     cause: Cause
     record: Record | None = None
     payload: msgspec.Raw | None = None
+    act: Act | None = None

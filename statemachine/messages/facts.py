@@ -11,6 +11,7 @@ Inbox event types (``orderflow.inbox``, source ``orderflow/commands`` or ``/digi
     digitalriver.checkout_deleted   digitalriver.checkout_kept
     digitalriver.order_placed       digitalriver.order_declined (409)   digitalriver.order_refused (other 4xx)
     digitalriver.order_read         digitalriver.refresh_refused
+    digitalriver.order_reread       digitalriver.reread_refused
     digitalriver.fulfillment_created  digitalriver.fulfillment_refused
     digitalriver.refund_created     digitalriver.refund_refused
     digitalriver.return_created     digitalriver.return_refused
@@ -289,6 +290,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     fulfillment: RemoteFulfillment | None = None
     refund: RemoteRefund | None = None
     returned: RemoteReturn | None = None
+    #: All of the order, in answer to ``reread_order``.
+    fulfillments: tuple[RemoteFulfillment, ...] = ()
+    refunds: tuple[RemoteRefund, ...] = ()
+    returns: tuple[RemoteReturn, ...] = ()
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -324,6 +329,7 @@ OUTCOME_TYPES: dict[CommandName, dict[str, str]] = {
     "delete_checkout": {"confirmed": "digitalriver.checkout_deleted", "rejected": "digitalriver.checkout_kept"},
     "place_order": {"confirmed": "digitalriver.order_placed", "rejected": "digitalriver.order_refused"},
     "refresh_order": {"confirmed": "digitalriver.order_read", "rejected": "digitalriver.refresh_refused"},
+    "reread_order": {"confirmed": "digitalriver.order_reread", "rejected": "digitalriver.reread_refused"},
     "create_fulfillment": {
         "confirmed": "digitalriver.fulfillment_created",
         "rejected": "digitalriver.fulfillment_refused",

@@ -24,11 +24,11 @@ class StateChange(msgspec.Struct, frozen=True):
 
 
 class SetAside(msgspec.Struct, frozen=True):
-    """A parked event that is refused or has become too old: the lane writes a dead letter and an ``order.event_refused``."""
+    """A parked event that is refused, has failed or is too old: the lane writes a dead letter and an ``order.event_refused``."""
 
     record: Record
     cause: Cause
-    reason: Literal["refused", "expired", "failed"]
+    reason: Reason
     detail: str
 
 

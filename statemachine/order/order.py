@@ -71,7 +71,7 @@ ReturnState = Literal["requested", "accepted", "withdrawn"]
 DeadlineName = Literal["abandon", "overdue", "inquire", "ask_again", "expire", "refund", "return"]
 
 #: The version of tables and snapshots that this code writes.
-DEFINITION: Final = 3
+DEFINITION: Final = 4
 
 
 class Amounts(msgspec.Struct, frozen=True):
@@ -201,6 +201,14 @@ class ParkedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     record: Record
 
 
+class Hold(msgspec.Struct, frozen=True):
+    """The order is held: since when, by whom, and why."""
+
+    since: datetime
+    actor: str
+    reason: str
+
+
 class KnownItem(msgspec.Struct, frozen=True, array_like=True):
     """Digital River's item for one of our lines, and its price: ``amount`` after its discount, without ``tax``.
 
@@ -292,6 +300,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     parked: tuple[ParkedEvent, ...] = ()
     attention: tuple[str, ...] = ()
     updated: datetime
+    #: While it is set, what comes for the order waits in ``queue``, no deadline fires and no command starts.
+    held: Hold | None = None
 
     definition: int = DEFINITION
     #: Marks of the events that were applied or parked, eight bytes each (``identity.py``).
@@ -332,6 +342,21 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     refused: tuple[OpenCommand, ...] = ()
     #: Marks of the commands whose fulfilments were counted, sorted.
     made: bytes = b""
+    #: What came while the order was held, in the order of its arrival; public among what is parked.
+    queue: tuple[ParkedEvent, ...] = ()
+    #: What failed by a fault of ours and holds the order: ``EVENT_FAILED``, the first of ``queue``; or the name of a deadline.
+    failed: str | None = None
+    #: Reasons for attention that an operator took off; one that is derived from the order does not come back unchanged.
+    acknowledged: tuple[str, ...] = ()
+
+
+#: ``Order.failed`` of an order whose first event of the queue failed.
+EVENT_FAILED: Final = "event"
+
+
+def failed_event(order: Order) -> ParkedEvent | None:
+    """The event that failed and holds the order; its dead letter ``failed`` is written. None when none did."""
+    return order.queue[0] if order.failed == EVENT_FAILED and order.queue else None
 
 
 def new_order(order_id: OrderId, now: datetime) -> Order:

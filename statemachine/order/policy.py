@@ -52,6 +52,8 @@ class Policy:
     parked_max: int = 64
     #: Bytes that parked events and the cart of an open command may take together in a snapshot.
     held_bytes_max: int = 448 * 1024
+    #: Bytes of those that events of senders leave free while the order is held, for answers and reports of Digital River.
+    answers_bytes: int = 64 * 1024
     #: Reasons in ``attention``; when full, the oldest stay and the newest, and one says that others are left out.
     attention_max: int = 20
 

@@ -20,10 +20,12 @@ from statemachine.order.order import (
     Charge,
     Deadline,
     Document,
+    Hold,
     KnownItem,
     Line,
     OpenCommand,
     Order,
+    ParkedEvent,
     Payment,
     RemoteIds,
     Shipment,
@@ -72,6 +74,10 @@ class _Internal(msgspec.Struct, frozen=True, omit_defaults=True):
     refused: tuple[OpenCommand, ...] = ()
     made: bytes = b""
     chargebacks: bytes = b""
+    #: How many of the last parked events are the queue of a held order.
+    queued: int = 0
+    failed: str | None = None
+    acknowledged: tuple[str, ...] = ()
 
 
 class _Snapshot(msgspec.Struct, frozen=True):
@@ -94,6 +100,7 @@ class _Snapshot(msgspec.Struct, frozen=True):
     definition: int
     updated: datetime
     internal: _Internal
+    held: Hold | None = None
 
 
 class _Version(msgspec.Struct):
@@ -108,6 +115,7 @@ _version_decoder = msgspec.json.Decoder(_Version)
 def encode_snapshot(order: Order) -> bytes:
     """The JSON document of ``order``."""
     currency = order.amounts.currency
+    parked = order.parked + order.queue if order.queue else order.parked
     return _encoder.encode(
         _Snapshot(
             order.order_id,
@@ -122,7 +130,7 @@ def encode_snapshot(order: Order) -> bytes:
             order.documents,
             order.digital_river,
             order.deadlines,
-            tuple([ParkedView(entry.type, entry.arrived) for entry in order.parked]),
+            tuple([ParkedView(entry.type, entry.arrived) for entry in parked]),
             order.attention,
             order.definition,
             order.updated,
@@ -130,7 +138,7 @@ def encode_snapshot(order: Order) -> bytes:
                 order.seen,
                 order.facts,
                 order.commands,
-                parked_records(order.parked),
+                parked_records(parked),
                 order.items,
                 order.charges,
                 order.voids,
@@ -151,7 +159,11 @@ def encode_snapshot(order: Order) -> bytes:
                 order.refused,
                 order.made,
                 order.chargebacks,
+                len(order.queue),
+                order.failed,
+                order.acknowledged,
             ),
+            order.held,
         )
     )
 
@@ -177,6 +189,12 @@ def decode_snapshot(data: bytes) -> Order:
 
 def _order(snapshot: _Snapshot) -> Order:
     internal = snapshot.internal
+    parked: tuple[ParkedEvent, ...] = ()
+    if snapshot.parked or internal.parked:
+        parked = parked_of(snapshot.order_id, snapshot.parked, internal.parked)
+    first = len(parked) - internal.queued
+    if first < 0:
+        raise ValueError("more events are queued than parked")
     asked = internal.commands + internal.refused
     if asked:
         names = {line.line for line in snapshot.lines}
@@ -197,11 +215,10 @@ def _order(snapshot: _Snapshot) -> Order:
         documents=snapshot.documents,
         digital_river=snapshot.digital_river,
         deadlines=snapshot.deadlines,
-        parked=parked_of(snapshot.order_id, snapshot.parked, internal.parked)
-        if snapshot.parked or internal.parked
-        else (),
+        parked=parked[:first],
         attention=snapshot.attention,
         updated=snapshot.updated,
+        held=snapshot.held,
         definition=DEFINITION,
         seen=internal.seen,
         facts=internal.facts,
@@ -224,6 +241,9 @@ def _order(snapshot: _Snapshot) -> Order:
         refused=internal.refused,
         made=internal.made,
         chargebacks=internal.chargebacks,
+        queue=parked[first:],
+        failed=internal.failed,
+        acknowledged=internal.acknowledged,
     )
 
 

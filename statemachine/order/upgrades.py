@@ -39,5 +39,14 @@ def _unreported_prices(document: dict[str, Any]) -> dict[str, Any]:
     return {**_expiring_at_rest(document), "internal": internal}
 
 
+def _never_held(document: dict[str, Any]) -> dict[str, Any]:
+    """Definition 3 held no order. Its workers must not read one that is held: they would not wait."""
+    return {**document, "definition": 4, "held": None}
+
+
 #: Definition -> the upgrade of its documents to the next one.
-UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {1: _followed_disputes, 2: _unreported_prices}
+UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
+    1: _followed_disputes,
+    2: _unreported_prices,
+    3: _never_held,
+}

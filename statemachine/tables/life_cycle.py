@@ -4,12 +4,12 @@ The table is the only description of the life cycle. ``machine.py`` drives it, `
 draws it, tests and documents are made from it. A cell is all rules of one trigger for one state; they are tried in the order of
 this file and the first whose guards hold decides. The last rule of a cell has no guard, so every cell has an answer.
 
-Triggers: the types of the public events; ``digitalriver.<outcome>`` for the answer to one of our commands; ``command.*`` for a
-command without an answer; ``fact.<kind>`` for what Digital River reports by itself; ``remote.<state>`` and ``dispute.ended``,
-fired after an order of Digital River has been absorbed; ``deadline.<name>``; ``settle``, fired last after everything, which
-moves what the facts together imply; and ``quote.published``, fired after the change that published an open checkout's quote. The
-rules of what Digital River says are in ``provider_rules.py``. Guards are named as in ``guards.py``, effects as in ``effects.py``.
-Never put code here.
+Triggers: the types of the public events, and of what operators do (``operator_rules.py``); ``digitalriver.<outcome>`` for the
+answer to one of our commands; ``command.*`` for a command without an answer; ``fact.<kind>`` for what Digital River reports by
+itself; ``remote.<state>`` and ``dispute.ended``, fired after an order of Digital River has been absorbed; ``deadline.<name>``;
+``settle``, fired last after everything, which moves what the facts together imply; and ``quote.published``, fired after the
+change that published an open checkout's quote. The rules of what Digital River says are in ``provider_rules.py``. Guards are
+named as in ``guards.py``, effects as in ``effects.py``. Never put code here.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Final
 
 from statemachine.order.order import State
 from statemachine.order.states import ALL, BEFORE_PLACING, FINAL, GOING, PAYING, PLACED, RESTING, SHIPPED, SHOPPING
+from statemachine.tables.operator_rules import OPERATOR_RULES
 from statemachine.tables.provider_rules import FACT_RULES, OUTCOME_RULES, REMOTE_RULES
 from statemachine.tables.rules import Rule, move, others, park, refuse, same
 
@@ -327,6 +328,7 @@ RULES: Final[tuple[Rule[State], ...]] = (
     *FACT_RULES,
     *REMOTE_RULES,
     *DEADLINE_RULES,
+    *OPERATOR_RULES,
     *QUOTE_RULES,
     *SETTLE_RULES,
 )

@@ -82,6 +82,8 @@ OUTCOME_RULES: Final = (
     move("digitalriver.order_refused", others("placing"), None, do="close publish_problem"),
     move("digitalriver.order_read", ALL, None, do="close absorb_order"),
     move("digitalriver.refresh_refused", ALL, None, do="close note_refresh_refused publish_problem"),
+    move("digitalriver.order_reread", ALL, None, do="close absorb_reread"),
+    move("digitalriver.reread_refused", ALL, None, do="close publish_problem"),
     move("digitalriver.fulfillment_created", ALL, None, do="close absorb_fulfillment"),
     move(
         "digitalriver.fulfillment_refused", ALL, None, do="close note_fulfillment_refused forget_fact publish_problem"

@@ -22,8 +22,17 @@ Verdict = Literal["move", "park", "refuse", "same"]
 StateName = TypeVar("StateName", bound=str)
 
 
+#: How the triggers of an operator's acts begin.
+OPERATOR_TRIGGERS: Final = "operator."
+#: The trigger of the edges that an operator may choose.
+OPERATOR_MOVE: Final = "operator.moved"
+
+
 class Rule(msgspec.Struct, Generic[StateName], frozen=True):
-    """One rule of a table. ``target`` None: the state does not change. ``detail`` tells a person why an event is refused."""
+    """One rule of a table. ``target`` None: the state does not change.
+
+    ``detail`` tells a person why an event is refused, and of an edge for operators why it leaves money and units sound.
+    """
 
     trigger: str
     sources: tuple[StateName, ...]
@@ -34,6 +43,11 @@ class Rule(msgspec.Struct, Generic[StateName], frozen=True):
     detail: str = ""
     #: The refusal also raises attention: goods may have left.
     attention: bool = False
+
+    @property
+    def for_operators(self) -> bool:
+        """Only an operator's event makes this move."""
+        return self.trigger.startswith(OPERATOR_TRIGGERS)
 
 
 #: The deadline of each waiting state; its length is the policy's ``<state>_wait``.
@@ -110,11 +124,20 @@ class Verdicts(Generic[StateName]):
         """The event is refused with ``detail``; ``attention`` also calls a person."""
         return Rule(trigger, sources, "refuse", when=tuple(when.split()), detail=detail, attention=attention)
 
+    @staticmethod
+    def edge(
+        sources: tuple[StateName, ...], target: StateName, *, why: str, when: str = "", do: str = ""
+    ) -> Rule[StateName]:
+        """An operator may move the order to ``target``; ``why`` that leaves money and units sound."""
+        guards = (f"is_to_{target}", *when.split())
+        return Rule(OPERATOR_MOVE, sources, "move", target, guards, tuple(do.split()), why)
+
 
 move = Verdicts[State].move
 park = Verdicts[State].park
 same = Verdicts[State].same
 refuse = Verdicts[State].refuse
+edge = Verdicts[State].edge
 
 
 def others(*taken: State) -> tuple[State, ...]:

@@ -14,6 +14,7 @@ from producers import encoding
 from statemachine import sku
 from statemachine.effects import changes
 from statemachine.messages import events
+from statemachine.messages.operator_events import OPERATOR_EVENTS
 from statemachine.order import snapshot, snapshot_parts
 from tests.architecture.sources import ROOT
 
@@ -52,6 +53,7 @@ def _inside(kind: object) -> Iterator[_Model]:
 def _models() -> dict[str, _Model]:
     """All models that public records are made of, by their name on the page; those without a field have no table."""
     waiting: list[_Model] = [model for models in events.REGISTRY.values() for model in models.values()]
+    waiting += OPERATOR_EVENTS.values()
     waiting += [changes.Change, encoding._EventRefused, snapshot._Snapshot, sku.Sku]
     found: dict[str, _Model] = {}
     names: dict[_Model, str] = {model: name for name, model in _RENAMED.items()}

@@ -218,7 +218,7 @@ async def test_a_fault_in_a_deadline_names_the_order_and_the_deadline(
     logic = _logic()
     await logic.opened(store)
     monkeypatch.setattr(deadline_firing, "decide", _broken)
-    monkeypatch.setattr(WorkingOrders, "mark_failed", lambda *_: None)
+    monkeypatch.setattr(WorkingOrders, "hold_failed", lambda *_: None)
     await logic.step(Batch([], NOW, NOW), Overlay(store), Outbox({}, home=0, home_count=1))
     written = log.written()
     assert POISON not in written

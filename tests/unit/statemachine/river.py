@@ -25,6 +25,7 @@ from statemachine.messages.commands import (
     Inquire,
     PlaceOrder,
     RefreshOrder,
+    RereadOrder,
     decode_command,
     name_of,
 )
@@ -254,6 +255,8 @@ class River:
                 return self._place_order(command)
             case RefreshOrder():
                 return msgspec.structs.replace(self._confirmed(command), order=self.orders[command.dr_order_id].view())
+            case RereadOrder():
+                return self._reread(command)
             case CreateFulfillment():
                 return self._create_fulfillment(command)
             case CreateRefund():
@@ -562,6 +565,25 @@ class River:
         order.state = state
         created = datetime(2031, 4, 1, 12, minute, tzinfo=UTC)
         return Fact(type=kind, dr_order_id=RemoteOrderId(dr_order_id), order=order.view(), created=created)
+
+    def _reread(self, command: RereadOrder) -> Outcome:
+        order = next(
+            (
+                one
+                for one in self.orders.values()
+                if command.dr_order_id in (None, one.dr_order_id) and one.checkout.checkout_id == command.checkout_id
+            ),
+            None,
+        )
+        if order is None:
+            return self.rejected(command, "not_found", 404)
+        return msgspec.structs.replace(
+            self._confirmed(command),
+            order=order.view(),
+            fulfillments=tuple(order.fulfillments.values()),
+            refunds=tuple(order.refunds.values()),
+            returns=tuple(order.returns.values()),
+        )
 
     def _inquire(self, inquiry: Inquire) -> Outcome:
         about = decode_command(inquiry.about)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections import deque
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -99,6 +100,27 @@ class Story:
     def tell(self, kind: str, event_id: str | None = None, **data: Any) -> Decision:
         """A public event comes in."""
         return self.take(self.event(kind, data, event_id))
+
+    def act(self, kind: str, event_id: str | None = None, **data: Any) -> Decision:
+        """An operator's event comes in; ``kind`` without its prefix."""
+        return self.take(self.event(f"operator.{kind}", {"actor": "pat@host", "reason": "a test", **data}, event_id))
+
+    def redeliver(self, record: Record, event_id: str | None = None) -> Decision:
+        """A record comes in again, in an operator's event."""
+
+        def text(content: bytes | None) -> str | None:
+            return None if content is None else b64encode(content).decode()
+
+        return self.act(
+            "redelivered",
+            event_id,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            key=text(record.key),
+            value=text(record.value),
+            headers=[[name, text(content)] for name, content in record.headers],
+        )
 
     def request(self, *items: tuple[str, int, str], **more: Any) -> Decision:
         """``checkout.requested`` comes in."""
@@ -261,7 +283,8 @@ class Story:
         assert (order.disputed_from is not None) == (order.state == "disputed")
         if order.state in WAITS or order.state in OTHER_WAITS:
             waits = order.deadlines or order.attention or any(isinstance(one, SetAside) for one in effects)
-            assert waits, "stuck: nothing is waited for, and nobody is told"
+            idle = order.state == "awaited" and not order.parked  # an operator released it
+            assert waits or order.held is not None or idle, "stuck: nothing is waited for, and nobody is told"
 
     def refuses(self, decision: Decision, words: str = "") -> Refused:
         """``decision`` must be a refusal that says ``words``."""

@@ -57,10 +57,17 @@ def _edges(picture: ET.Element) -> list[ET.Element]:
 
 @pytest.mark.parametrize("machine", ALL, ids=lambda machine: machine.name)
 def test_every_edge_of_the_table_is_drawn_once(machine: Machine[Any]) -> None:
-    """One line for each pair of states that a rule leads from and to, and a box for each state."""
-    moves = {(source, rule.target) for rule in machine.rules for source in rule.sources if rule.target is not None}
-    expected = {f"{source} to {target}" for source, target in moves if source != target}
+    """One line for each pair of states that a rule leads from and to, a dotted one more for operators, a box for each state."""
+    moves = {
+        (source, rule.target, rule.for_operators)
+        for rule in machine.rules
+        for source in rule.sources
+        if rule.target is not None
+    }
+    expected = [f"{source} to {target}" for source, target, _ in moves if source != target]
     picture = _drawn(machine)
+    dotted = [group for group in _edges(picture) if "operators" in str(group.get("class")).split()]
+    assert len(dotted) == sum(by_operator and source != target for source, target, by_operator in moves)
     titles = [str(group.findtext(f"{SVG}title")).partition(":")[0] for group in _edges(picture)]
     assert sorted(titles) == sorted(expected)
     assert len(_boxes(picture)) == len(machine.states)

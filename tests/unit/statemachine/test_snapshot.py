@@ -21,7 +21,7 @@ from tests.unit.statemachine.story import BEGIN, Story, units
 
 PUBLIC = (
     "order_id", "state", "sequence", "payment", "amounts", "lines", "shipments", "refunds", "returns", "documents",
-    "digital_river", "deadlines", "parked", "attention", "definition",
+    "digital_river", "deadlines", "parked", "attention", "definition", "held",
 )  # fmt: skip
 
 
@@ -114,6 +114,7 @@ def test_a_recorded_snapshot_of_definition_1_is_read_as_what_it_was(name: str) -
     internal = then.pop("internal")
     if name == "in-dispute":
         del internal["remote_state"]
+    assert now.pop("held") is None  # since definition 4
     if "items" in internal:  # a line has its part of the order's discount since definition 3
         internal["items"] = [[*item, 0] for item in internal["items"]]
     assert now.pop("internal") == internal
@@ -140,6 +141,7 @@ def test_a_recorded_snapshot_of_definition_2_is_read_as_what_it_was(name: str) -
     order = decode_snapshot(recorded)
     now, then = msgspec.json.decode(encode_snapshot(order)), msgspec.json.decode(recorded)
     assert (then.pop("definition"), now.pop("definition")) == (2, DEFINITION)
+    assert now.pop("held") is None  # since definition 4
     for item in then["internal"].get("items", ()):
         item.append(0)  # a line has its part of the order's discount since definition 3
     assert now == then
@@ -218,3 +220,15 @@ def test_what_is_not_a_snapshot_is_a_fault(data: bytes) -> None:
     """Not a ConfigError: no version would read it."""
     with pytest.raises(InvariantBroken):
         decode_snapshot(data)
+
+
+@pytest.mark.parametrize("name", ["awaited", "shipping"])
+def test_a_recorded_snapshot_of_definition_3_is_read_as_what_it_was(name: str) -> None:
+    """Written by the code of that time, which held no order."""
+    recorded = (SNAPSHOTS / f"definition-3-{name}.json").read_bytes()
+    order = decode_snapshot(recorded)
+    now, then = msgspec.json.decode(encode_snapshot(order)), msgspec.json.decode(recorded)
+    assert (then.pop("definition"), now.pop("definition")) == (3, DEFINITION)
+    assert now.pop("held") is None
+    assert now == then
+    assert (order.held, order.queue, order.failed) == (None, (), None)

@@ -16,6 +16,7 @@ from statemachine.messages.ids import OrderId
 from statemachine.order.decision import Moved, Parked, Refused, Repeated, SetAside
 from statemachine.order.order import new_order
 from statemachine.order.policy import Policy
+from statemachine.order.snapshot import encode_snapshot
 from tests.unit.statemachine.river import River
 from tests.unit.statemachine.story import BEGIN, Story, cart, units
 
@@ -467,7 +468,7 @@ def test_a_refusal_leaves_no_trace() -> None:
 
 
 def test_a_parked_event_that_breaks_an_assumption_does_not_spoil_the_one_that_woke_it() -> None:
-    """The good event moves the order; the parked one is a dead letter ``failed``, with attention."""
+    """The good event moves the order; the parked one is a dead letter ``failed``, with attention, and holds the order."""
     import msgspec
 
     story = Story()
@@ -481,6 +482,13 @@ def test_a_parked_event_that_breaks_an_assumption_does_not_spoil_the_one_that_wo
     assert story.state == "checkout_open"
     assert [(one.reason, one.cause.type) for one in story.set_aside] == [("failed", "checkout.source_provided")]
     assert story.attention == ["checkout.source_provided failed: value: is not JSON at column 1"]
+    assert story.order.held is not None
+    assert isinstance(story.tell("checkout.source_provided", "e-bad", source_id="sim-card-1"), Repeated)
+    assert isinstance(
+        story.act("released"), Moved
+    )  # this version still cannot read it: what is no event holds nobody up
+    assert [one.reason for one in story.set_aside] == ["failed", "undecodable"]
+    assert msgspec.json.decode(encode_snapshot(story.order))["held"] is None
     assert isinstance(story.tell("checkout.source_provided", "e-bad", source_id="sim-card-1"), Moved)
 
 
@@ -489,6 +497,7 @@ def test_a_parked_event_for_an_order_that_contradicts_itself_is_set_aside_by_its
     import msgspec
 
     from statemachine import decide as deciding
+    from statemachine.order.decision import Effect
     from statemachine.order.order import ParkedEvent
 
     story = Story().to_open()
@@ -503,7 +512,8 @@ def test_a_parked_event_for_an_order_that_contradicts_itself_is_set_aside_by_its
     assert [(one.reason, one.cause.id) for one in story.set_aside] == [("failed", "e-1")]
     assert story.attention == ["order.placed failed: a checkout is ready but has no id"]
     entry = ParkedEvent("order.placed", story.now, b"12345678", story.set_aside[0].record)
-    _, effects = deciding._set_aside_failed(story.order, entry, ZeroDivisionError("5 / 0"), story.now, story.policy)
+    effects: list[Effect] = []
+    deciding._hold_again(story.order, entry, ZeroDivisionError("5 / 0"), effects, story.now, story.policy)
     assert "ZeroDivisionError" in str(effects[0])
     assert "5 / 0" not in str(effects)
 

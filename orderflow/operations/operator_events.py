@@ -1,0 +1,290 @@
+"""Operators' events: made, tried on the order's snapshot, written to the inbox, and followed until the order lane has decided.
+
+An act is an event like any other, with a unique id: the table decides it, and the change or the refusal says who and why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Final, Literal
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
+from consumers.group.table_reader import read_table
+from consumers.ownership.changelog import stop_consumer
+from producers.connection import KafkaConnection, describe, start_client, unreachable, within
+from producers.encoding import encode_event
+from producers.partitioner import partition_of
+from producers.publisher import Publisher
+from producers.topic_setup import read_topics
+from producers.topics import Lane, Topic, group_id, prefixed
+from statemachine.decide import decide
+from statemachine.errors import BrokerUnavailable, ConfigError, DecodeError
+from statemachine.messages.decoding import decode
+from statemachine.messages.envelope import CloudEvent, Record
+from statemachine.messages.ids import OrderId
+from statemachine.order.decision import Decision, SetAside, StateChange
+from statemachine.order.order import Order
+from statemachine.order.policy import Policy
+from statemachine.order.snapshot import decode_snapshot
+
+#: ``source`` of operators' events.
+OPERATOR_SOURCE: Final = "orderflow/operator"
+#: Between two looks at how far the order lane has come, in seconds.
+_LOOK_SECONDS: Final = 0.2
+_FETCH_WAIT_MS: Final = 100
+
+#: What became of an act. ``same``: it changed nothing. ``waiting``: the order is held, and it waits for the release.
+#: ``pending``: the order lane has not come to it yet.
+Verdict = Literal["changed", "same", "waiting", "refused", "pending"]
+
+
+class Act(msgspec.Struct, frozen=True):
+    """One act: the event's type without its prefix, and its data but for actor and reason."""
+
+    kind: str
+    order_id: str
+    data: Mapping[str, Any] = {}
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """An act in the inbox, and from where on its result may appear in the partition of the changes."""
+
+    event_id: str
+    order_id: str
+    partition: int
+    offset: int
+    changes_partition: int
+    changes_from: int
+
+
+class ActResult(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became, or would become, of an act on one order."""
+
+    order_id: str
+    event: str
+    verdict: Verdict
+    applied: bool = False
+    event_id: str | None = None
+    #: Why it was refused.
+    detail: str | None = None
+    state_before: str | None = None
+    state: str | None = None
+    #: The data of each change, the act's own first.
+    changes: tuple[dict[str, Any], ...] = ()
+    #: Events of the order that became dead letters by it: type, reason and detail.
+    letters: tuple[dict[str, str], ...] = ()
+    commands: tuple[str, ...] = ()
+
+
+def encode_act(act: Act, *, actor: str, reason: str, event_id: str, now: datetime) -> bytes:
+    """The record value of an act."""
+    data = msgspec.json.encode({"actor": actor, "reason": reason, **act.data})
+    kind, order_id = f"operator.{act.kind}", OrderId(act.order_id)
+    return encode_event(CloudEvent(event_id, OPERATOR_SOURCE, kind, order_id, now, msgspec.Raw(data)))
+
+
+async def read_order(connection: KafkaConnection, prefix: str, order_id: str) -> Order | None:
+    """The order as its last snapshot has it; None when there is none.
+
+    Raises:
+        BrokerUnavailable: Kafka cannot be reached or does not answer.
+    """
+    found = (await read_table(connection, prefix, Topic.ORDERS, key=order_id)).get(order_id)
+    return None if found is None else decode_snapshot(found)
+
+
+def foresee(order: Order, act: Act, *, actor: str, reason: str, now: datetime, policy: Policy) -> ActResult:
+    """What would become of an act, decided on the order as it is now; nothing is written."""
+    value = encode_act(act, actor=actor, reason=reason, event_id=str(uuid.uuid4()), now=now)
+    kind = f"operator.{act.kind}"
+    before = order.state
+    try:
+        event = decode(Record(Topic.INBOX.value, 0, 0, act.order_id.encode(), value))
+        decision = decide(order, event, now=now, policy=policy)
+    except DecodeError as error:
+        return ActResult(act.order_id, kind, "refused", detail=error.detail, state_before=before, state=before)
+    after = _after(decision) or order
+    return ActResult(
+        act.order_id,
+        kind,
+        _VERDICTS[type(decision).__name__],
+        detail=getattr(decision, "detail", None),
+        state_before=before,
+        state=after.state,
+        changes=tuple(msgspec.json.decode(one.data) for one in _effects(decision) if isinstance(one, StateChange)),
+        letters=tuple(
+            {"type": one.cause.type, "reason": one.reason, "detail": one.detail}
+            for one in _effects(decision)
+            if isinstance(one, SetAside)
+        ),
+        commands=tuple(
+            str(type(one).__struct_config__.tag) for one in _effects(decision) if hasattr(one, "command_id")
+        ),
+    )
+
+
+_VERDICTS: Final[dict[str, Verdict]] = {
+    "Moved": "changed",
+    "Repeated": "same",
+    "Parked": "waiting",
+    "Refused": "refused",
+}
+
+
+def _after(decision: Decision) -> Order | None:
+    return getattr(decision, "order", None)
+
+
+def _effects(decision: Decision) -> tuple[Any, ...]:
+    return getattr(decision, "effects", ())
+
+
+async def send_act(
+    connection: KafkaConnection, prefix: str, publisher: Publisher, act: Act, *, actor: str, reason: str
+) -> Sent:
+    """Write an act to the inbox, and say where its result will appear.
+
+    Raises:
+        ConfigError: A topic does not exist.
+        BrokerUnavailable: Not acknowledged within the limit; it may or may not be there.
+        RecordTooLarge: It does not fit into a record; nothing was sent.
+    """
+    topics = await read_topics(connection, prefix)
+    inbox, changes = topics.get(Topic.INBOX), topics.get(Topic.ORDER_STATE_CHANGES)
+    if inbox is None or changes is None:
+        raise ConfigError("topics are missing; run `orderflow topics create`")
+    key = act.order_id.encode()
+    home = TopicPartition(prefixed(prefix, Topic.ORDER_STATE_CHANGES), partition_of(key, changes.partitions))
+    begin = await _end_of(connection, home)
+    event_id = str(uuid.uuid4())
+    value = encode_act(act, actor=actor, reason=reason, event_id=event_id, now=datetime.now(UTC))
+    offset = await publisher.send(prefixed(prefix, Topic.INBOX), key, value)
+    return Sent(event_id, act.order_id, partition_of(key, inbox.partitions), offset, home.partition, begin)
+
+
+async def _end_of(connection: KafkaConnection, partition: TopicPartition) -> int:
+    """The last stable offset of a partition."""
+    async with _Reader(connection, None) as consumer:
+        limit = connection.limits.operation_seconds
+        ends = await within(limit, consumer.end_offsets([partition]), "a request for end offsets")
+        return int(ends[partition])
+
+
+async def follow_act(connection: KafkaConnection, prefix: str, sent: Sent, *, kind: str, seconds: float) -> ActResult:
+    """What became of an act; ``pending`` when the order lane has not decided it within ``seconds``.
+
+    The lane commits its offset in the transaction that holds the result: once it is past the act, the result is there or there
+    is none.
+
+    Raises:
+        BrokerUnavailable: Kafka cannot be reached or does not answer.
+    """
+    event, until = f"operator.{kind}", time.monotonic() + seconds
+    inbox = TopicPartition(prefixed(prefix, Topic.INBOX), sent.partition)
+    limit = connection.limits.operation_seconds
+    async with _Reader(connection, group_id(prefix, Lane.ORDERS)) as consumer:
+        consumer.assign([inbox])
+        while True:
+            committed = await within(limit, consumer.committed(inbox), "a request for committed offsets")
+            if committed is not None and committed > sent.offset:
+                break
+            if time.monotonic() > until:
+                return ActResult(sent.order_id, event, "pending", applied=True, event_id=sent.event_id)
+            await asyncio.sleep(_LOOK_SECONDS)
+    documents = await _read_result(connection, prefix, sent)
+    changes = tuple(one["data"] for one in documents if one["type"] == "order.state_changed")
+    refusals = [one["data"] for one in documents if one["type"] == "order.event_refused"]
+    own = [one for one in changes if one["cause"]["id"] == sent.event_id]
+    if any(one["cause"]["id"] == sent.event_id for one in refusals):
+        reason = next(one["reason"] for one in refusals if one["cause"]["id"] == sent.event_id)
+        return ActResult(sent.order_id, event, "refused", applied=True, event_id=sent.event_id, detail=reason)
+    if own:
+        return ActResult(
+            sent.order_id,
+            event,
+            "changed",
+            applied=True,
+            event_id=sent.event_id,
+            state_before=own[0]["from"],
+            state=changes[-1]["to"],
+            changes=changes,
+        )
+    order = await read_order(connection, prefix, sent.order_id)
+    waits = order is not None and any(
+        (one.record.partition, one.record.offset) == (sent.partition, sent.offset)
+        for one in order.queue
+        if one.record.topic == Topic.INBOX
+    )
+    state = None if order is None else order.state
+    verdict: Verdict = "waiting" if waits else "same"
+    return ActResult(
+        sent.order_id, event, verdict, applied=True, event_id=sent.event_id, state_before=state, state=state
+    )
+
+
+async def _read_result(connection: KafkaConnection, prefix: str, sent: Sent) -> list[dict[str, Any]]:
+    """The order's changes and refusals from the act's own on."""
+    home = TopicPartition(prefixed(prefix, Topic.ORDER_STATE_CHANGES), sent.changes_partition)
+    limit, key = connection.limits.operation_seconds, sent.order_id.encode()
+    found: list[dict[str, Any]] = []
+    async with _Reader(connection, None) as consumer:
+        consumer.assign([home])
+        end = int((await within(limit, consumer.end_offsets([home]), "a request for end offsets"))[home])
+        consumer.seek(home, sent.changes_from)
+        quiet = time.monotonic()
+        while sent.changes_from < end and await within(limit, consumer.position(home), "a position") < end:
+            batches = await consumer.getmany(timeout_ms=_FETCH_WAIT_MS)
+            for record in batches.get(home, ()):
+                if record.key == key:
+                    document = msgspec.json.decode(record.value or b"null")
+                    if found or document["data"]["cause"]["id"] == sent.event_id:
+                        found.append(document)
+            quiet = time.monotonic() if batches else quiet
+            if time.monotonic() - quiet > limit:
+                raise BrokerUnavailable(f"Kafka sent nothing more of {home.topic} for {limit:g} s")
+    return found
+
+
+class _Reader:
+    """A consumer that takes part in no group: ``group`` is only whose committed offsets it reads."""
+
+    def __init__(self, connection: KafkaConnection, group: str | None) -> None:
+        self._connection = connection
+        self._consumer = AIOKafkaConsumer(
+            **connection.client_options(),
+            group_id=group,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=_FETCH_WAIT_MS,
+        )
+
+    async def __aenter__(self) -> AIOKafkaConsumer:
+        limit = self._connection.limits.operation_seconds
+        try:
+            await within(limit, start_client(self._consumer), f"a connection to {self._connection.bootstrap_servers}")
+        except KafkaConnectionError as error:
+            await self._stop()
+            raise await unreachable(self._connection) from error
+        except KafkaError as error:
+            await self._stop()
+            raise BrokerUnavailable(f"Kafka refused a consumer: {describe(error)}") from error
+        return self._consumer
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+        if isinstance(error, KafkaError):
+            raise BrokerUnavailable(f"Kafka refused: {describe(error)}") from error
+
+    async def _stop(self) -> None:
+        await stop_consumer(self._consumer, self._connection.limits.stop_seconds)

@@ -1,0 +1,168 @@
+"""``orderflow orders hold`` and the other repairs of one order, with a worker's order lane beside them on an embedded Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from producers.topics import Topic
+from statemachine.order.snapshot import encode_snapshot
+from tests.cli.command import Command
+from tests.orders.lane import Given, Lane, given, key_on, make_topics, order_lane, write
+from tests.unit.statemachine.story import Story, cart
+
+ORDER = key_on(0, "R")
+
+
+class Shop:
+    """The order lane in a thread of its own, fed from the test."""
+
+    def __init__(self, bootstrap: str, prefix: str) -> None:
+        self.prefix = prefix
+        self._loop = asyncio.new_event_loop()
+        self._ready, self._ended = threading.Event(), asyncio.Event()
+        self._bootstrap = bootstrap
+        self._lane: Lane | None = None
+        self._thread = threading.Thread(target=self._work)
+
+    def start(self) -> None:
+        """Run until it takes events."""
+        self._thread.start()
+        assert self._ready.wait(20)
+
+    def stop(self) -> None:
+        """End it."""
+        self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join(20)
+
+    def _work(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        await make_topics(self._bootstrap, self.prefix)
+        async with order_lane(self._bootstrap, self.prefix) as lane:
+            self._lane = lane
+            self._ready.set()
+            await self._ended.wait()
+
+    def send(self, kind: str, order_id: str, data: object, *, state: str) -> None:
+        """An event comes in; returns when its order is in ``state``."""
+
+        async def sent() -> None:
+            assert self._lane is not None
+            await self._lane.send(given(kind, order_id, data))
+            await self._lane.until_state(state, order_id)
+
+        asyncio.run_coroutine_threadsafe(sent(), self._loop).result(20)
+
+
+@pytest.fixture(scope="module")
+def shop(embedded: str) -> Iterator[Shop]:
+    """One with an order that waits for its shopper."""
+    shop = Shop(embedded, "repairs-")
+    shop.start()
+    shop.send("checkout.requested", ORDER, cart(), state="checkout_open")
+    yield shop
+    shop.stop()
+
+
+@pytest.fixture
+def orders(orderflow: Command, shop: Shop, embedded: str) -> Command:
+    """The command line beside the shop, as somebody."""
+    orderflow.set(kafka_bootstrap=embedded, topic_prefix=shop.prefix, actor="pat@desk")
+    return orderflow
+
+
+def document(orders: Command, *words: str) -> dict[str, Any]:
+    """The one JSON document of a command."""
+    found: dict[str, Any] = json.loads(orders("orders", *words, "--reason", "a test", "--json").stdout)
+    return found
+
+
+def test_an_act_changes_nothing_without_apply(orders: Command) -> None:
+    """It is decided on the snapshot, and said so."""
+    result = orders("orders", "hold", ORDER, "--reason", "a test")
+    assert result.exit_code == 0
+    assert "operator.held: would be in checkout_open; changed: held" in result.stdout
+    assert "nothing was changed; repeat with --apply" in result.stderr
+    assert json.loads(orders("orders", "show", ORDER, "--json").stdout)["held"] is None
+
+
+def test_an_order_is_held_and_released(orders: Command, shop: Shop) -> None:
+    """Who and why stand in the change; the same again changes nothing; what comes meanwhile waits, an act, too."""
+    held = document(orders, "hold", ORDER, "--apply")
+    assert (held["verdict"], held["applied"], held["state"]) == ("changed", True, "checkout_open")
+    assert (held["changes"][0]["actor"], held["changes"][0]["reason"]) == ("pat@desk", "a test")
+    assert "held since" in orders("orders", "show", ORDER).stdout
+    again = orders("orders", "hold", ORDER, "--reason", "a test", "--apply")
+    assert (again.exit_code, "operator.held changed nothing" in again.stdout) == (0, True)
+    refused = orders("orders", "move", ORDER, "--to", "abandoned", "--reason", "a test", "--apply")
+    assert (refused.exit_code, "release it first" in refused.stderr) == (1, True)
+    shop.send("checkout.source_provided", ORDER, {"source_id": "sim-card-1"}, state="checkout_open")
+    released = document(orders, "release", ORDER, "--apply")
+    causes = [one["cause"]["type"] for one in released["changes"]]
+    assert causes[0] == "operator.released"
+    shop.send("order.placed", ORDER, {"terms_accepted": True}, state="submitted")
+
+
+def test_a_refresh_and_an_acknowledgement_are_answered(orders: Command) -> None:
+    """A refresh asks; without attention there is nothing to acknowledge."""
+    foreseen = document(orders, "refresh", ORDER)
+    assert foreseen["commands"] == ["reread_order"]
+    assert document(orders, "refresh", ORDER, "--apply")["verdict"] == "changed"
+    assert document(orders, "acknowledge", ORDER, "--attention", "none", "--apply")["verdict"] == "same"
+    held = document(orders, "hold", ORDER, "--apply")
+    assert held["verdict"] == "changed"
+    waiting = orders("orders", "refresh", ORDER, "--reason", "a test", "--apply")
+    assert (waiting.exit_code, "waits for the release" in waiting.stdout) == (0, True)
+    assert document(orders, "release", ORDER, "--apply")["verdict"] == "changed"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("hold", "Nobody", "--reason", "x"), 3, "there is no order Nobody"),
+        (("hold", ORDER), 2, "Missing option '--reason'"),
+        (("hold", ORDER, "--reason", " "), 2, "must have 1 to 200 characters"),
+        (("hold", ORDER, "--reason", "x" * 201), 2, "must have 1 to 200 characters"),
+        (("move", ORDER, "--to", "awaited", "--reason", "x"), 1, "would be refused: no edge for operators"),
+        (("release", ORDER, "--drop", "--reason", "x"), 1, "there is nothing to drop"),
+        (("retry-command", ORDER, "c-1", "--reason", "x"), 1, "was given up; given up: none"),
+        (("drop-command", ORDER, "c-1", "--reason", "x", "--apply"), 1, "no command with this id that was given up"),
+    ],
+)
+def test_what_cannot_be_done_ends_with_its_code_and_reason(
+    orders: Command, words: tuple[str, ...], code: int, says: str
+) -> None:
+    """Found at once, without writing anything."""
+    result = orders("orders", *words)
+    assert (result.exit_code, says in result.stderr) == (code, True)
+
+
+def test_without_a_broker_the_command_says_so(orderflow: Command) -> None:
+    """In a line, as every command does."""
+    result = orderflow("orders", "hold", "A-1", "--reason", "x", "--apply")
+    assert result.exit_code == 4
+
+
+def test_an_act_that_no_worker_decides_is_pending(orders: Command, embedded: str) -> None:
+    """It was sent; whoever runs later decides it."""
+    orders.set(topic_prefix="quiet-")
+    asyncio.run(_snapshot_without_a_worker(embedded, "quiet-"))
+    result = orders("orders", "hold", "A-1", "--reason", "x", "--apply", "--wait", "0.3")
+    assert result.exit_code == 4
+    assert "was sent and is not decided yet" in result.stdout
+    assert "no worker has decided it within 0.3 s" in result.stderr
+
+
+async def _snapshot_without_a_worker(bootstrap: str, prefix: str) -> None:
+    story = Story().to_open()
+    assert story.order is not None
+    await make_topics(bootstrap, prefix)
+    await write(bootstrap, prefix, [Given(Topic.ORDERS, b"A-1", encode_snapshot(story.order))])
