@@ -1,7 +1,7 @@
 """The command line: nouns, then verbs. Data goes to stdout, talk to stderr.
 
-Exit codes: 0 done, 1 refused, 2 usage, 3 not found, 4 unreachable, 130 interrupted. Commands import what they need when they
-run, so that help comes at once.
+Exit codes: 0 done, 1 refused, 2 usage, 3 not found, 4 unreachable, 5 history too thin, 130 interrupted. Commands import what
+they need when they run, so that help comes at once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from orderflow.cli.events import events
 from orderflow.cli.fleet.lanes import lanes
 from orderflow.cli.fleet.pausing import pause, resume
 from orderflow.cli.machine import machine
-from orderflow.cli.operating.order_repairs import REPAIRS
+from orderflow.cli.one_order.inspection import explain_order, find_orders, tell_history, watch_order
+from orderflow.cli.one_order.order_repairs import REPAIRS
 from orderflow.cli.orders import orders
 from orderflow.cli.outcome import RootGroup
 from orderflow.cli.partitions import partitions
@@ -37,12 +38,12 @@ def main() -> None:
     Settings are environment variables (ORDERFLOW_...) or lines in .env; `orderflow settings` lists them.
 
     \b
-    Exit codes: 0 done, 1 refused, 2 usage, 3 not found, 4 unreachable, 130 interrupted.
+    Exit codes: 0 done, 1 refused, 2 usage, 3 not found, 4 unreachable, 5 history too thin, 130 interrupted.
     """
 
 
-for repair in REPAIRS:
-    orders.add_command(repair)
+for verb in (find_orders, explain_order, tell_history, watch_order, *REPAIRS):
+    orders.add_command(verb)
 for command in (
     demo,
     worker,

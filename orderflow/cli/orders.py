@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import click
 import msgspec
 
+from orderflow.cli.one_order.inspection import order_at
 from orderflow.cli.outcome import NotFound, run, settings_or_usage
 from orderflow.cli.output import out, print_json, print_table, quiet_libraries, talk
+from orderflow.cli.parameters import MOMENT
 from orderflow.screen import counted
 
 #: The key of a snapshot that is the worker's own; it may hold an open command's personal data, so it is not shown.
@@ -47,16 +50,28 @@ def list_orders(states: tuple[str, ...], attention: bool, as_json: bool) -> None
 
 @orders.command("show", epilog="Example: orderflow orders show A-1001 --json")
 @click.argument("order_id")
+@click.option(
+    "--at", "at", type=MOMENT, help="The order as it was then: 2031-03-04T10:11:12Z, or 2h for two hours ago."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def show_order(order_id: str, as_json: bool) -> None:
-    """One order: lines, money, shipments, deadlines, what is parked, and why it needs attention."""
+def show_order(order_id: str, at: datetime | None, as_json: bool) -> None:
+    """One order: lines, money, shipments, deadlines, what is parked, and why it needs attention.
+
+    With --at it is the snapshot that was there at that time, from what the topics still have: the events of the order are
+    decided again as they were then. Exit code 5 when they do not reach back far enough, or when another version decided.
+    """
+    order = _newest(order_id) if at is None else order_at(order_id, at)
+    if as_json:
+        print_json(order)
+    else:
+        _print_order(order)
+
+
+def _newest(order_id: str) -> dict[str, Any]:
     found = _read(order_id)
     if not found:
         raise NotFound(f"there is no order {order_id}")
-    if as_json:
-        print_json(found[0])
-    else:
-        _print_order(found[0])
+    return found[0]
 
 
 def _check_states(states: tuple[str, ...]) -> None:

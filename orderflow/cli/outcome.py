@@ -60,6 +60,12 @@ class Unreachable(CommandError):
     exit_code = 4
 
 
+class HistoryTooThin(CommandError):
+    """The topics do not reach back far enough to say it. Exit code 5. Remedy: the message's."""
+
+    exit_code = 5
+
+
 class RootGroup(click.Group):
     """The group at the top: turns the errors that a person can do something about into a line and an exit code.
 

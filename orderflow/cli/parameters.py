@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import click
 
@@ -28,3 +28,26 @@ class DurationType(click.ParamType[timedelta]):
 
 
 DURATION = DurationType()
+
+
+class MomentType(click.ParamType[datetime]):
+    """A time such as ``2031-03-04T10:11:12Z``, in UTC without an offset, or how long ago it was, such as ``2h``."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """The time."""
+        from statemachine.messages.times import read_time
+
+        if isinstance(value, datetime):
+            return value
+        try:
+            return datetime.now(UTC) - parse_duration(value)
+        except (ValueError, OverflowError):
+            found = read_time(value) or read_time(f"{value}Z")
+        if found is None:
+            self.fail("must be a time such as 2031-03-04T10:11:12Z, or how long ago, such as 2h", param, ctx)
+        return found
+
+
+MOMENT = MomentType()

@@ -206,8 +206,7 @@ class DigitalRiverProvider:
     async def delete_sku(self, sku_id: str, may_write: MayWrite) -> SkuAnswer:
         """Delete a SKU; 404 counts as deleted."""
         route = "DELETE /skus/{id}"
-        path = f"/skus/{_segment(sku_id)}"
-        answer = await self._connection.request("DELETE", path, route=route, may_write=may_write)
+        answer = await self._connection.request("DELETE", f"/skus/{_segment(sku_id)}", route=route, may_write=may_write)
         return SkuAnswer(problem=None if answer.status == 404 else _problem(answer, route))
 
     async def read_order(self, dr_order_id: RemoteOrderId) -> Fact | None:

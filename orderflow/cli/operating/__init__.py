@@ -1,1 +1,0 @@
-"""What an operator does to orders, letters and topics: repairs, replays and bulk acts."""

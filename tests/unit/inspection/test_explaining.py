@@ -1,0 +1,97 @@
+"""``explain`` names whose turn it is, for orders that were brought to a halt through the real core."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from orderflow.inspection.explaining import explain
+from orderflow.inspection.times import Times, times_of
+from statemachine.order.snapshot import encode_snapshot
+from tests.unit.inspection.causes import CAUSES, forbidden, refund_pending, shipping
+from tests.unit.statemachine.story import Story
+
+NOON = datetime(2031, 3, 4, 12, tzinfo=UTC)
+
+
+def _snapshot(story: Story) -> bytes:
+    assert story.order is not None
+    return encode_snapshot(story.order)
+
+
+@pytest.mark.parametrize("name", CAUSES)
+def test_each_wait_has_the_right_turn(name: str) -> None:
+    """Law: the waits are these and no others, the first is what the order waits for most, and each has its turn."""
+    bring, expected = CAUSES[name]
+    told = explain(_snapshot(bring()))
+    assert [wait.turn for wait in told.waits] == [turn for turn, _ in expected], [wait.what for wait in told.waits]
+    for wait, (_, words) in zip(told.waits, expected, strict=True):
+        assert words in wait.what
+        assert wait.moves_on
+
+
+def test_at_least_thirty_causes_are_planted() -> None:
+    """Each is another place of the life cycle or another fault."""
+    assert len(CAUSES) >= 30
+
+
+def test_a_wait_ends_when_its_deadline_says() -> None:
+    """The end of a wait is that of the snapshot: of the command, of the state, of the refund; attention has none."""
+    story = shipping()
+    assert story.order is not None
+    [command] = explain(_snapshot(story)).waits
+    assert (command.since, command.until) == (story.order.commands[0].asked, story.order.commands[0].due)
+    opened = Story().to_open()
+    assert opened.order is not None
+    assert explain(_snapshot(opened)).waits[0].until == opened.order.deadlines[0].due
+    refund = refund_pending()
+    assert refund.order is not None
+    assert explain(_snapshot(refund)).waits[0].until == refund.order.refunds[0].due
+    assert explain(_snapshot(forbidden())).waits[-1].until is None
+
+
+def test_a_held_order_waits_for_a_person_and_for_nothing_that_would_be_parked() -> None:
+    """Law: the hold comes first; what a sender could send would only be parked, what Digital River owes is still owed."""
+    document: dict[str, Any] = msgspec.json.decode(_snapshot(shipping()), type=dict[str, msgspec.Raw])
+    hold = {"since": "2031-03-04T12:00:00Z", "actor": "pat@ops", "reason": "looking into it"}
+    held = msgspec.json.encode(document | {"held": hold})
+    told = explain(held)
+    assert [wait.turn for wait in told.waits] == ["operator", "digital_river"]
+    assert "looking into it (held by pat@ops)" in told.waits[0].what
+    assert told.waits[0].since == NOON
+    assert msgspec.to_builtins(told.document())["held"] == hold
+
+
+def test_the_document_has_the_members_of_the_contract() -> None:
+    """Scripts read these names; what only a person reads is left out."""
+    document = msgspec.json.decode(msgspec.json.encode(explain(_snapshot(forbidden())).document()))
+    assert list(document) == ["order_id", "state", "since", "held", "waiting", "attention"]
+    assert document["held"] is None
+    assert [list(wait) for wait in document["waiting"]] == [["what", "since", "until", "turn"]] * 2
+
+
+def _change(sequence: int, **data: Any) -> bytes:
+    event = {"id": str(sequence), "type": "order.state_changed", "time": NOON + timedelta(hours=sequence)}
+    return msgspec.json.encode({**event, "data": {"sequence": sequence, "attention": [], **data}})
+
+
+def test_since_when_comes_from_the_changes() -> None:
+    """Law: what did not change keeps its time; a reason that came back has the later one; other records are passed over."""
+    pending, done = {"refund_id": "r-1", "state": "pending"}, {"refund_id": "r-1", "state": "succeeded"}
+    times = times_of(
+        [
+            _change(1, **{"from": "placing", "to": "submitted"}, attention=["a", "b"]),
+            _change(2, **{"from": "submitted", "to": "submitted"}, attention=["a"], refunds=[pending]),
+            b"no json",
+            _change(3, **{"from": "submitted", "to": "submitted"}, attention=["a", "b"], refunds=[pending]),
+        ]
+    )
+    hour = timedelta(hours=1)
+    assert times == Times(
+        state=NOON + hour, refunds={"r-1": NOON + 2 * hour}, attention={"a": NOON + hour, "b": NOON + 3 * hour}
+    )
+    later = times_of([_change(1, **{"from": "x", "to": "x"}, refunds=[done])])
+    assert (later.state, later.refunds) == (None, {"r-1": NOON + hour})
