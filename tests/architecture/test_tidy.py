@@ -12,6 +12,9 @@ import pytest
 
 from tests.architecture.sources import PACKAGES, ROOT, imports, name_of, project_files, python_files, tree
 
+#: Every file is parsed, which takes long beside other tests.
+pytestmark = pytest.mark.timeout(120)
+
 MODULE_LINES_MAX: Final = 400
 FUNCTION_LINES_MAX: Final = 60
 #: Names that say nothing about what is in a file, and what may not be in a class or function name.
