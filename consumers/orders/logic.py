@@ -123,6 +123,10 @@ class OrderLogic:
         """When the next deadline of any order is due."""
         return self._heap.next_due()
 
+    def due_until(self, until: datetime) -> list[OrderId]:
+        """The orders with a deadline at or before ``until``, earliest first: as many as fire in one transaction."""
+        return self._heap.due_until(until, FIRED_MAX)
+
     async def step(self, batch: Batch, overlay: Overlay, outbox: Outbox) -> DecisionHistory:
         """Each record → decode → decide → transaction; then the deadlines that may fire, and one snapshot per changed order.
 
@@ -151,8 +155,9 @@ class OrderLogic:
             if decision is not None:
                 self._add(decision, working, event, record, orders)
         self._fuse.count(len(batch.records), self.counts["dead"] - dead_before, now=batch.now)
-        due = () if batch.fire_until is None else tuple(self._heap.due_until(batch.fire_until, FIRED_MAX))
+        due: tuple[OrderId, ...] = ()
         if batch.fire_until is not None:
+            due = tuple(self.due_until(batch.fire_until) if batch.fired is None else map(OrderId, batch.fired))
             for order_id in due:
                 fire_deadlines(order_id, batch.fire_until, orders, policy=self._policy, number=self._number)
         self._dues = orders.write_snapshots()

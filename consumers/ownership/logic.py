@@ -25,6 +25,8 @@ class Batch:
     #: Deadlines due up to this time may fire, because everything written before it has been read; None: none may.
     fire_until: datetime | None
     now: datetime
+    #: Only for a replay: the orders whose deadlines fire, in this order; None: those that are due.
+    fired: Sequence[str] | None = None
 
 
 class PartitionLogic(Protocol):

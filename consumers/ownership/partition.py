@@ -233,7 +233,10 @@ class OwnedPartition(ReadingPartition):
 
     async def _transact_nothing(self, producer: TransactionalProducer, proven: ProvenStore) -> None:
         """A transaction without a batch. When it commits, the producer is not fenced."""
-        await self._transact(self._outbox(producer), {}, producer, proven, dict(self._input.next_offsets))
+        outbox, logic, history = self._outbox(producer), self._logic, None
+        if logic is not None and self._topics.positions is not None:  # that nothing was decided is history, too
+            history = await logic.step(Batch([], None, self._context.clock()), Overlay(proven.store), outbox)
+        await self._transact(outbox, {}, producer, proven, dict(self._input.next_offsets), history)
 
     def _outbox(self, producer: TransactionalProducer) -> Outbox:
         return Outbox(producer.counts, home=self.number, home_count=self._context.partitions)

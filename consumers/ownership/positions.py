@@ -60,7 +60,7 @@ class PositionRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     incarnation: str
     #: Next offset to read, by input topic (contract names).
     next_offsets: dict[str, int]
-    #: None for a transaction that decided nothing, and for one that repaired the offsets.
+    #: Without runs for a transaction that decided nothing; None for one that repaired the offsets, and from older versions.
     history: DecisionHistory | None = None
 
 

@@ -21,6 +21,7 @@ from orderflow.cli.one_order.order_repairs import REPAIRS
 from orderflow.cli.orders import orders
 from orderflow.cli.outcome import RootGroup
 from orderflow.cli.partitions import partitions
+from orderflow.cli.replay import replay
 from orderflow.cli.services import relay, simulator, worker
 from orderflow.cli.settings_table import settings
 from orderflow.cli.topics import topics
@@ -58,6 +59,7 @@ for command in (
     resume,
     machine,
     decide,
+    replay,
     settings,
     completion,
 ):

@@ -51,3 +51,24 @@ class MomentType(click.ParamType[datetime]):
 
 
 MOMENT = MomentType()
+
+
+class ShareType(click.ParamType[int]):
+    """A share in percent, such as ``1%`` or ``0.5``: of 10,000 so many."""
+
+    name = "percent"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The share of 10,000, at least 1."""
+        if isinstance(value, int):
+            return value
+        try:
+            percent = float(str(value).strip().removesuffix("%"))
+        except ValueError:
+            percent = 0.0
+        if not 0 < percent <= 100:
+            self.fail("must be a share of more than 0% and at most 100%", param, ctx)
+        return max(1, round(percent * 100))
+
+
+SHARE = ShareType()

@@ -68,6 +68,7 @@ def commands_page() -> str:
         "| 2 | wrong usage or settings |",
         "| 3 | not found |",
         "| 4 | Kafka cannot be reached |",
+        "| 5 | the history in Kafka is too thin to say |",
         "| 130 | interrupted |",
         "",
         "This page is generated from the help of [the command line](../../orderflow/cli/__init__.py):",

@@ -42,6 +42,7 @@ def test_kafka_is_spoken_where_records_are_read_and_written() -> None:
         "orderflow/bootstrap",
         "orderflow/operations/",
         "orderflow/demonstration/",
+        "orderflow/replay/",
     )
     # The settings make TLS contexts as aiokafka makes them.
     users = [name_of(path) for path in python_files(*PACKAGES) if imports_package(path, "aiokafka")]
