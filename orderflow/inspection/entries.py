@@ -87,9 +87,8 @@ class Letter(NamedTuple):
     at: datetime
     reason: str
     detail: str
-    #: Where the letter itself is, as ``letters`` verbs name it.
+    #: Where the letter itself is, as ``letters`` verbs name it; empty when the topic no longer has it.
     name: str
-    record: Record
 
 
 class Envelope(msgspec.Struct):
@@ -129,4 +128,16 @@ def letters(records: Iterable[KeptRecord]) -> Iterator[Letter]:
         except (KeyError, ValueError):
             continue
         name = f"{record.partition}-{record.offset}"
-        yield Letter(place, at, ours.get("reason", ""), ours.get("detail", ""), name, record)
+        yield Letter(place, at, ours.get("reason", ""), ours.get("detail", ""), name)
+
+
+def refusals(records: Iterable[KeptRecord], known: Iterable[Letter]) -> Iterator[Letter]:
+    """The refusals that senders were told of and whose dead letters are gone: those are kept for a shorter time."""
+    places = {letter.place for letter in known}
+    for event in envelopes(records):
+        cause = event.data.get("cause") if isinstance(event.data, dict) else None
+        if event.type != "order.event_refused" or not isinstance(cause, dict) or cause.get("topic") is None:
+            continue
+        place = (str(cause["topic"]), int(cause.get("partition") or 0), int(cause.get("offset") or 0))
+        if place not in places:
+            yield Letter(place, event.time, "refused", str(event.data.get("reason")), "")

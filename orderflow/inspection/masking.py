@@ -19,7 +19,7 @@ from statemachine.messages.facts import Fact, Outcome
 
 MASK: Final = "***"
 
-#: Secrets of shoppers, and personal data: names of members, with all that is below them.
+#: Secrets of shoppers, personal data, and whole records, which may hold both: names of members, with all that is below them.
 _PRIVATE: Final = frozenset(
     {
         "bill_to",
@@ -29,6 +29,8 @@ _PRIVATE: Final = frozenset(
         "customer",
         "disclosures",
         "email",
+        "headers",
+        "key",
         "line1",
         "line2",
         "metadata",
@@ -42,6 +44,7 @@ _PRIVATE: Final = frozenset(
         "tax_identifier_ids",
         "token",
         "url",
+        "value",
     }
 )
 #: Members that orderflow writes outside of its message types.

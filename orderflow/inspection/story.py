@@ -14,7 +14,18 @@ from typing import Any, Final
 import msgspec
 
 from orderflow.inspection.decisions import Decisions, Group, Transactions, is_same_time
-from orderflow.inspection.entries import CommandEnd, Entry, KeptRecord, Kind, Letter, Place, Story, envelopes, letters
+from orderflow.inspection.entries import (
+    CommandEnd,
+    Entry,
+    KeptRecord,
+    Kind,
+    Letter,
+    Place,
+    Story,
+    envelopes,
+    letters,
+    refusals,
+)
 from orderflow.inspection.masking import masked
 from producers.topics import ORDER_INPUTS, Topic
 from statemachine.errors import DecodeError
@@ -63,6 +74,7 @@ class _Teller:
         self._parked = parked
         self._secrets = secrets
         self._letters = list(letters(records.get(Topic.DEAD_LETTERS, ())))
+        self._letters += refusals(records.get(Topic.ORDER_STATE_CHANGES, ()), self._letters)
         self._changes = [
             (one.time, one.data)
             for one in envelopes(records.get(Topic.ORDER_STATE_CHANGES, ()))
@@ -84,7 +96,8 @@ class _Teller:
         for at, command in self._commands:
             self._add_command(at, command)
         for letter in self._letters:
-            self._add_letter(letter)
+            if letter.name:
+                self._add_letter(letter)
         self._add_operations()
         self._decisions.groups.sort(key=self._rank)
         entries = [

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from statemachine.effects.attention import mark_failed
+from statemachine.holding import hold_failed
 from statemachine.messages.commands import name_of
 from statemachine.messages.facts import Outcome, Problem
 from statemachine.order.policy import Policy
@@ -288,13 +288,32 @@ def shipped_in_dispute() -> Story:
 
 
 def failed() -> Story:
-    """An event failed by a fault of ours and is a dead letter."""
+    """An event failed by a fault of ours: its dead letter is written, and the order holds with it first in the queue."""
     story = Story().to_complete()
-    assert story.order is not None
     event = story.event("order.refund_requested", {"refund_id": "r-1"})
-    marked = mark_failed(story.order, event, "a broken assumption", now=story.now)
-    assert marked is not None
-    story.order = marked.order
+    story.order = hold_failed(story.order, event, "a broken assumption", now=story.now, policy=story.policy).order
+    return story
+
+
+def held() -> Story:
+    """An operator holds the order; the warehouse ships meanwhile."""
+    story = Story().to_placed()
+    story.tell("operator.held", actor="pat@ops", reason="looking into it")
+    story.ship()
+    return story
+
+
+def held_in_flight() -> Story:
+    """An operator holds the order while Digital River owes an answer."""
+    story = shipping()
+    story.tell("operator.held", actor="pat@ops", reason="looking into it")
+    return story
+
+
+def released() -> Story:
+    """The hold is over, and what waited was decided."""
+    story = held()
+    story.tell("operator.released", actor="pat@ops", reason="all is well")
     return story
 
 
@@ -399,7 +418,17 @@ CAUSES: Final[dict[str, Cause]] = {
     "return that nobody asked for": (received_unasked, ((_SENDER, "fulfillment.return_received is parked"),)),
     "dispute": (disputed, ((_RIVER, "the bank's dispute"),)),
     "shipped in a dispute": (shipped_in_dispute, ((_RIVER, "dispute"), (_RIVER, "fulfillment.shipped is parked"))),
-    "failed letter": (failed, ((_PERSON, "order.refund_requested failed"),)),
+    "failed letter": (
+        failed,
+        (
+            (_PERSON, "(held by orderflow)"),
+            (_PERSON, "order.refund_requested is parked: the order is held"),
+            (_PERSON, "order.refund_requested failed"),
+        ),
+    ),
+    "held": (held, ((_PERSON, "looking into it (held by pat@ops)"), (_PERSON, "fulfillment.shipped is parked"))),
+    "held while a command is open": (held_in_flight, ((_PERSON, "held by pat@ops"), (_RIVER, "create_fulfillment"))),
+    "released": (released, ((_RIVER, "answer to create_fulfillment"),)),
     "complete": (Story().to_complete, ()),
     "checkout being deleted": (lambda: abandoned(answered=False), ((_RIVER, "answer to delete_checkout"),)),
     "abandoned": (lambda: abandoned(answered=True), ()),

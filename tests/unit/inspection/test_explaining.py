@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from orderflow.inspection.explaining import explain
+from orderflow.inspection.explaining import Held, explain
 from orderflow.inspection.times import Times, times_of
 from statemachine.order.snapshot import encode_snapshot
-from tests.unit.inspection.causes import CAUSES, forbidden, refund_pending, shipping
+from tests.unit.inspection.causes import CAUSES, forbidden, held, refund_pending, shipping
 from tests.unit.statemachine.story import Story
 
 NOON = datetime(2031, 3, 4, 12, tzinfo=UTC)
@@ -53,16 +53,16 @@ def test_a_wait_ends_when_its_deadline_says() -> None:
     assert explain(_snapshot(forbidden())).waits[-1].until is None
 
 
-def test_a_held_order_waits_for_a_person_and_for_nothing_that_would_be_parked() -> None:
-    """Law: the hold comes first; what a sender could send would only be parked, what Digital River owes is still owed."""
-    document: dict[str, Any] = msgspec.json.decode(_snapshot(shipping()), type=dict[str, msgspec.Raw])
-    hold = {"since": "2031-03-04T12:00:00Z", "actor": "pat@ops", "reason": "looking into it"}
-    held = msgspec.json.encode(document | {"held": hold})
-    told = explain(held)
-    assert [wait.turn for wait in told.waits] == ["operator", "digital_river"]
-    assert "looking into it (held by pat@ops)" in told.waits[0].what
-    assert told.waits[0].since == NOON
-    assert msgspec.to_builtins(told.document())["held"] == hold
+def test_a_held_order_says_who_holds_it_since_when_and_why() -> None:
+    """The hold is that of the snapshot, in the explanation and in its first wait."""
+    story = held()
+    assert story.order is not None
+    assert story.order.held is not None
+    told = explain(_snapshot(story))
+    since = story.order.held.since
+    assert (told.waits[0].since, told.waits[0].until) == (since, None)
+    assert told.document()["held"] == Held(since, "pat@ops", "looking into it")
+    assert "orders release A-1" in told.waits[0].moves_on
 
 
 def test_the_document_has_the_members_of_the_contract() -> None:

@@ -118,6 +118,26 @@ def test_a_name_that_is_not_known_is_masked() -> None:
     assert shown == {"reason": "late", "shopper_mail": MASK, "items": [{"line": "1", "note": MASK}], "token": None}
 
 
+def test_a_record_that_is_delivered_again_is_masked_whole() -> None:
+    """It is Base64, so that no name in it can be looked at; who did it and why is shown."""
+    given = {"actor": "pat@ops", "reason": "repaired", "key": "QQ==", "value": "e30=", "headers": [["a", "Yg=="]]}
+    expected = {"actor": "pat@ops", "reason": "repaired", "key": MASK, "value": MASK, "headers": MASK}
+    assert masked(given) == expected
+
+
+async def test_a_refusal_is_told_although_its_dead_letter_is_gone() -> None:
+    """Dead letters are kept for a shorter time than the events: what the sender was told says that it was refused."""
+    lane = PaperLane()
+    for _ in range(2):
+        lane.tell("A-1", "checkout.requested", **cart())
+        await lane.work()
+    records = lane.records("A-1")
+    assert len(records.pop(Topic.DEAD_LETTERS)) == 1
+    entries = tell("A-1", records, parked={}).entries
+    assert [one.became for one in entries if one.kind == "event"] == ["changed", "set aside: refused"]
+    assert [one.kind for one in entries].count("letter") == 0
+
+
 async def test_an_operator_who_settles_a_letter_is_named() -> None:
     """Of ``orderflow.operations`` only what concerns the order's letters is told."""
     lane = PaperLane()
