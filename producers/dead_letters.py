@@ -1,6 +1,6 @@
 """Dead letters: the original record, byte for byte, and why it was set aside.
 
-The key, value and headers stay as they were; headers of ours are added (``_OURS``). The detail is one line for a person and
+The key, value and headers stay as they were; headers of ours are added (``OUR_HEADERS``). The detail is one line for a person and
 never quotes a value.
 """
 
@@ -18,8 +18,11 @@ DETAIL_CHARACTERS_MAX = 500
 #: Nobody delivers a record so often that the count has more digits.
 _COUNT_DIGITS: Final = 6
 _PLAIN: Final = Room()
+#: How the detail ends when a part of the record was left out.
+LEFT_OUT: Final = "left out, see the topic, partition and offset)"
 
-_OURS = (
+#: The headers that a letter has beside those of its record.
+OUR_HEADERS: Final = (
     "orderflow-reason",
     "orderflow-detail",
     "orderflow-topic",
@@ -69,10 +72,10 @@ def dead_letter(
     if redelivered:
         place = (*place, (REDELIVERED_HEADER, str(redelivered).encode()))
     key, value = record.key, record.value
-    kept: Headers = tuple(header for header in record.headers if header[0] not in _OURS)
+    kept: Headers = tuple(header for header in record.headers if header[0] not in OUR_HEADERS)
     left_out: list[str] = []
     while True:
-        detail = f"{line} ({', '.join(left_out)} left out, see the topic, partition and offset)" if left_out else line
+        detail = f"{line} ({', '.join(left_out)} {LEFT_OUT}" if left_out else line
         added: Headers = (("orderflow-reason", reason.encode()), ("orderflow-detail", detail.encode()), *place)
         if fits(key, value, (*kept, *added), room):
             return OutboundRecord(key, value, (*kept, *added))

@@ -186,11 +186,14 @@ class TransactionalProducer:
 
     async def transact(
         self, outbox: Outbox, offsets: Mapping[TopicPartition, int | tuple[int, str]], *, timestamp_ms: int
-    ) -> None:
+    ) -> dict[tuple[str, int], int]:
         """Write everything or nothing: the records, the input offsets (with metadata, if there is any), the commit.
 
         On success all of it is visible to read_committed readers, also when aiokafka had to repeat a request; the producer is
         then replaced, here or by ``renew``. After an error the result is unknown and the producer is not used again.
+
+        Returns:
+            The offset of the last record that was written, by topic and partition; negative when Kafka did not tell it.
 
         Raises:
             Fenced: Another process owns the partition's transactional id.
@@ -203,12 +206,13 @@ class TransactionalProducer:
         producer = self._producer
         if producer is None:
             raise TransactionAborted(f"the producer of {self.transactional_id} is gone")
-        done = False
+        done, last = False, dict[tuple[str, int], int]()
         try:
             await self._step(producer.begin_transaction(), "begin")
-            await self._step(self._send(producer, outbox, timestamp_ms), "sending records")
+            await self._step(self._send(producer, outbox, timestamp_ms, last), "sending records")
             await self._reached(TransactionStep.RECORDS_SENT)
-            await self._step(producer.send_offsets_to_transaction(dict(offsets), self._group), "sending offsets")
+            if offsets:  # who carries out an operator's action has no input
+                await self._step(producer.send_offsets_to_transaction(dict(offsets), self._group), "sending offsets")
             await self._reached(TransactionStep.OFFSETS_SENT)
             await self._commit(producer)
             done = True
@@ -223,6 +227,7 @@ class TransactionalProducer:
             if not done:  # also when cancelled: the result on the broker is unknown
                 self._drop()
         await self._reached(TransactionStep.COMMITTED)
+        return last
 
     async def _commit(self, producer: AIOKafkaProducer) -> None:
         if self._probe is None:
@@ -232,21 +237,29 @@ class TransactionalProducer:
         await self._reached(TransactionStep.COMMIT_IN_FLIGHT)
         await self._step(commit, "commit")
 
-    async def _send(self, producer: AIOKafkaProducer, outbox: Outbox, timestamp_ms: int) -> None:
+    async def _send(
+        self, producer: AIOKafkaProducer, outbox: Outbox, timestamp_ms: int, last: dict[tuple[str, int], int]
+    ) -> None:
+        """Send all records; ``last`` takes the offset of the last one of each partition."""
         sends = [
             self._send_partition(producer, topic, partition, records, timestamp_ms)
             for (topic, partition), records in outbox.batches.items()
         ]
         results = await asyncio.gather(*sends, return_exceptions=True)
-        for result in results:
+        for place, result in zip(outbox.batches, results, strict=True):
             if isinstance(result, BaseException):
                 raise result
+            last[place] = result
 
     @staticmethod
     async def _send_partition(
         producer: AIOKafkaProducer, topic: str, partition: int, records: list[OutboundRecord], timestamp_ms: int
-    ) -> None:
-        """Send one partition's records by ``send_batch``, which costs half of what ``send`` does, and await each batch."""
+    ) -> int:
+        """Send one partition's records by ``send_batch``, which costs half of what ``send`` does, and await each batch.
+
+        Returns:
+            The offset of the last record.
+        """
         batch = producer.create_batch()
         futures = []
         for record in records:
@@ -255,10 +268,14 @@ class TransactionalProducer:
                 futures.append(await producer.send_batch(batch, topic, partition=partition))
                 batch = producer.create_batch()
                 batch.append(timestamp=timestamp_ms, key=key, value=value, headers=list(headers))
+        in_last_batch = batch.record_count()
         futures.append(await producer.send_batch(batch, topic, partition=partition))
+        offset = -1
         for result in await asyncio.gather(*futures, return_exceptions=True):
             if isinstance(result, BaseException):
                 raise result
+            offset = result.offset
+        return offset if offset < 0 else offset + in_last_batch - 1
 
     async def _step(self, awaitable: Awaitable[object], what: str) -> None:
         await within(self._limits.operation_seconds, awaitable, f"{what} of {self.transactional_id}")

@@ -27,7 +27,7 @@ from consumers.provider import MayWrite, Provider, SkuAnswer
 from consumers.requests.queues import ObjectQueues
 from consumers.requests.records import GaveUp, RequestOptions, Waiting
 from consumers.requests.retrying import RetryingRequests
-from producers.dead_letters import dead_letter, log_fields
+from producers.dead_letters import dead_letter, log_fields, redelivered_before
 from producers.outbox import Outbox
 from producers.sizes import Room
 from producers.topics import Topic, prefixed
@@ -169,7 +169,8 @@ class CatalogueLogic:
     def _set_aside(self, record: Record, error: RecordError, now: datetime, outbox: Outbox) -> None:
         self.counts[f"dead.{error.reason}"] += 1
         log.warning("dead_letter", **log_fields(record, error.reason, error.detail))
-        letter = dead_letter(record, error.reason, error.detail, at=now, room=self._room)
+        again = redelivered_before(record.headers)
+        letter = dead_letter(record, error.reason, error.detail, at=now, room=self._room, redelivered=again)
         outbox.add_foreign(self._letters, letter.key, letter.value, letter.headers)
 
 

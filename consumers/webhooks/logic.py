@@ -28,7 +28,7 @@ from consumers.requests.queues import ObjectQueues
 from consumers.requests.records import GaveUp, RequestOptions, Waiting
 from consumers.requests.retrying import RetryingRequests
 from consumers.webhooks.order_cache import OrderCache
-from producers.dead_letters import dead_letter, log_fields
+from producers.dead_letters import dead_letter, log_fields, redelivered_before
 from producers.encoding import encode_event
 from producers.outbox import Outbox
 from producers.sizes import Room, fits
@@ -214,7 +214,8 @@ class WebhookLogic:
     def _set_aside(self, record: Record, error: RecordError, now: datetime, outbox: Outbox) -> None:
         self.counts[f"dead.{error.reason}"] += 1
         log.warning("dead_letter", **log_fields(record, error.reason, error.detail))
-        letter = dead_letter(record, error.reason, error.detail, at=now, room=self._room)
+        again = redelivered_before(record.headers)
+        letter = dead_letter(record, error.reason, error.detail, at=now, room=self._room, redelivered=again)
         outbox.add_foreign(self._letters, letter.key, letter.value, letter.headers)
 
 

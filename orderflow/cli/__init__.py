@@ -18,6 +18,8 @@ from orderflow.cli.fleet.pausing import pause, resume
 from orderflow.cli.machine import machine
 from orderflow.cli.one_order.inspection import explain_order, find_orders, tell_history, watch_order
 from orderflow.cli.one_order.order_repairs import REPAIRS
+from orderflow.cli.operating.actions import actions
+from orderflow.cli.operating.letters import letters
 from orderflow.cli.orders import orders
 from orderflow.cli.outcome import RootGroup
 from orderflow.cli.partitions import partitions
@@ -53,6 +55,8 @@ for command in (
     topics,
     events,
     orders,
+    letters,
+    actions,
     partitions,
     lanes,
     pause,

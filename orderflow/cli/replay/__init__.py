@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from orderflow.cli.operating.redelivering import redeliver
 from orderflow.cli.replay.checking import check
 from orderflow.cli.replay.table import adopt, compare, rebuild
 
@@ -13,5 +14,5 @@ def replay() -> None:
     """Decide the recorded history again with the code at hand."""
 
 
-for command in (check, rebuild, compare, adopt):
+for command in (check, rebuild, compare, adopt, redeliver):
     replay.add_command(command)
