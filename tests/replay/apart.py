@@ -21,6 +21,9 @@ from statemachine.order.order import Order
 from statemachine.order.policy import Policy
 from tests.orders.lane import PARTITIONS, read
 
+#: A deadline that is due again and again fires no more often than in the lane.
+_FIRINGS_MAX = 20
+
 #: What happens to one order: a record, or the firing of its deadlines, each with the time of its decision.
 Happening = tuple[Any, Any, Any]
 
@@ -68,9 +71,15 @@ def _step(order: Order | None, record: Any, now: Any, until: Any, policy: Policy
         if record is not None:
             order = _take(order, decode(record), now, policy, written)
         else:
-            while order is not None and (due := [one for one in order.deadlines if one.due <= until]):
-                event = deadline_event(order, min(due, key=lambda one: one.due))
-                order = _take(order, event, now, policy, written)
+            for _ in range(_FIRINGS_MAX):
+                due = [] if order is None else [one for one in order.deadlines if one.due <= until]
+                if order is None or not due:
+                    break
+                before = order
+                order = _take(order, deadline_event(order, min(due, key=lambda one: one.due)), now, policy, written)
+                if order == before:  # the lane would drop it, which the sound tables never make it do
+                    written.append("moved nothing")
+                    break
     except DecodeError as error:
         written.append((error.reason, record.offset))
     except Exception as error:  # noqa: BLE001  # a mutant breaks assumptions

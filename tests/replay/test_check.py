@@ -31,7 +31,7 @@ async def test_the_same_code_decides_the_same_again(prefix: str) -> None:
     assert found.other_policy == 0
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_a_changed_rule_is_found_in_exactly_the_orders_that_it_touches(prefix: str) -> None:
     """Precision and recall are 1.0 for each of many mutants of the tables; most of them touch some orders and not all."""
     names = [f"A-{number}" for number in range(32)]
