@@ -13,7 +13,7 @@ from statemachine.errors import DecodeError
 from statemachine.messages.commands import Inquire, name_of
 from statemachine.messages.decoding import decode, redelivered_in
 from statemachine.messages.envelope import Record
-from statemachine.messages.facts import Fact, Outcome, RemoteCharge
+from statemachine.messages.facts import ChargeOperation, Fact, Outcome, RemoteCharge
 from statemachine.messages.ids import ChargeId
 from statemachine.messages.operator_events import OPERATOR_EVENT_TYPES, OPERATOR_EVENTS
 from statemachine.order.decision import Moved, Parked, Refused, Repeated
@@ -411,6 +411,23 @@ def test_a_failed_capture_that_was_acknowledged_comes_back_when_it_fails_anew() 
     story.river.recover(story.dr_order_id)
     story.report()
     assert list(story.order.acknowledged) == []
+
+
+def test_a_failed_capture_that_was_acknowledged_stays_off_when_another_one_is_reported() -> None:
+    """The report is news, and its failed capture is the one that a person knows."""
+    story = Story().to_placed(method="card_capture_fail")
+    story.ship()
+    story.answer()
+    story.river.tick()
+    story.report()
+    story.act("acknowledged")
+    charge = story.river.orders[story.dr_order_id].view().charges[0]
+    more = (*charge.captures, ChargeOperation("complete", 1, id="another"))
+    charge = msgspec.structs.replace(charge, captures=more)
+    assert isinstance(
+        story.fact(Fact(type="order.charge.capture.complete", dr_order_id=story.dr_order_id, charge=charge)), Moved
+    )
+    assert "capture failed" not in story.attention
 
 
 def test_acknowledged_reasons_are_bounded() -> None:
