@@ -12,6 +12,7 @@ Rules of the file: nothing is skipped here, a consumer's position passes only re
 from __future__ import annotations
 
 import mmap
+import threading
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from functools import cache
@@ -135,8 +136,11 @@ class BoundedRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafk
         self._batches.last = None
 
 
-class _Unpacker:
-    """Unpacks into memory that is reserved for it, so that nothing beyond the limit is ever written."""
+class _Unpacker(threading.local):
+    """Unpacks into memory that is reserved for it, so that nothing beyond the limit is ever written.
+
+    Each thread has its own: cramjam releases Python's lock while it writes there.
+    """
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max

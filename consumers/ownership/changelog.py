@@ -174,11 +174,11 @@ class ChangelogReader:
         self,
         partition: TopicPartition,
         take: Callable[[ReadRecord], None],
-        told: Callable[[int, int], None] = lambda _read, _all: None,
+        progress: Callable[[int, int], None] = lambda _read, _all: None,
     ) -> int:
         """Hand every committed record of a compacted partition to ``take``, up to the high watermark.
 
-        ``told`` is given, again and again, how many offsets were read and how many there are.
+        ``progress`` is given, again and again, how many offsets were read and how many there are.
 
         Returns:
             The high watermark.
@@ -192,7 +192,9 @@ class ChangelogReader:
             begin = (await self.beginnings([partition]))[partition]
             if begin < end:
                 consumer.seek(partition, begin)
-                reading = self._drain(consumer, partition, end, take, told=lambda at: told(at - begin, end - begin))
+                reading = self._drain(
+                    consumer, partition, end, take, progress=lambda at: progress(at - begin, end - begin)
+                )
                 await within(self._connection.limits.restore_seconds, reading, f"restoring {partition.topic}")
         return end
 
@@ -204,11 +206,11 @@ class ChangelogReader:
         take: Callable[[ReadRecord], None],
         *,
         records_max: int | None = None,
-        told: Callable[[int], None] = lambda _position: None,
+        progress: Callable[[int], None] = lambda _position: None,
     ) -> None:
         """Read from the current position until it reaches ``end``; no progress for longer than the limit is an error.
 
-        ``records_max``: for each turn of the event loop; ``told`` is given each position.
+        ``records_max``: for each turn of the event loop; ``progress`` is given each position.
         """
         moved = self._clock()
         position = await within(self._limit, consumer.position(partition), "a request for a position")
@@ -220,7 +222,7 @@ class ChangelogReader:
             now_at = await within(self._limit, consumer.position(partition), "a request for a position")
             if now_at != position:
                 position, moved = now_at, self._clock()
-                told(position)
+                progress(position)
             elif self._clock() - moved > self._limit:
                 raise TransactionOpen(
                     f"{partition.topic}[{partition.partition}] is readable to {position} of {end} only: "

@@ -156,11 +156,11 @@ class TakeOver:
         return None if value is None else decode_position(value, topic, number)
 
     async def restore(
-        self, record: PositionRecord | None, told: Callable[[int, int], None] = lambda _read, _all: None
+        self, record: PositionRecord | None, progress: Callable[[int, int], None] = lambda _read, _all: None
     ) -> ProvenStore:
         """A new store with all that the changelog has, up to its high watermark; ``record`` is the newest position record.
 
-        ``told`` is given how many offsets were read and how many there are.
+        ``progress`` is given how many offsets were read and how many there are.
 
         Raises:
             BrokerUnavailable: Not readable to its end within the limit.
@@ -178,7 +178,7 @@ class TakeOver:
                 store.apply(pending)
                 pending.clear()
 
-        end = await self._context.reader.read_all(TopicPartition(changelog, number), take, told)
+        end = await self._context.reader.read_all(TopicPartition(changelog, number), take, progress)
         store.apply(pending)
         log.info("partition_restored", partition=number, group=self._context.group, entries=len(store), end=end)
         return ProvenStore(store, record)

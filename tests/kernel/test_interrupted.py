@@ -167,10 +167,10 @@ async def test_a_restore_does_not_hold_up_a_rebalance(kafka: str, prefix: str, m
     """It is cut off, and begun again by whoever owns the partition then; the other partitions go on at once."""
     real, let = ChangelogReader.read_all, asyncio.Event()
 
-    async def read_all(reader: ChangelogReader, partition: TopicPartition, take: object) -> int:
+    async def read_all(reader: ChangelogReader, partition: TopicPartition, *given: object) -> int:
         if partition.partition == 0:
             await let.wait()
-        return await real(reader, partition, take)  # type: ignore[arg-type]  # handed on as it came
+        return await real(reader, partition, *given)  # type: ignore[arg-type]  # handed on as it came
 
     monkeypatch.setattr(ChangelogReader, "read_all", read_all)
     await make_topics(kafka, prefix, 2)

@@ -22,12 +22,12 @@ _COMMAND = re.compile(r"^ {7}orderflow (.+)$", re.MULTILINE)
 pytestmark = pytest.mark.timeout(120)
 
 
-async def play(kafka: str, prefix: str, page: str) -> list[str]:
-    """Run the commands of a page's steps; what each printed."""
+async def play(kafka: str, prefix: str, page: str, *, order: str = "A-1001") -> list[str]:
+    """Run the commands of a page's steps, about ``order`` where they name one; what each printed."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ORDERFLOW_")}
     environment = {**kept, "ORDERFLOW_KAFKA_BOOTSTRAP": kafka, "ORDERFLOW_TOPIC_PREFIX": prefix}
     printed: list[str] = []
-    for words in _COMMAND.findall((PAGES / page).read_text()):
+    for words in _COMMAND.findall((PAGES / page).read_text().replace("A-1001", order)):
         group = re.search(r"\w+-[0-9a-f]{6}", printed[0]) if printed else None
         command = shlex.split(words.replace("GROUP", group[0] if group else ""))
         process = await asyncio.create_subprocess_exec(
@@ -84,3 +84,16 @@ async def test_the_night_of_a_page_is_played(
     assert await _open(operator) == 0
     _, table = await operator.letters()
     assert all(record.left == 0 for record in table.actions.values())
+
+
+async def test_the_night_of_a_lag_is_played(kafka: str, prefix: str) -> None:
+    """The steps show the lanes, and the cause of the dead letters."""
+    operator = await desk(kafka, prefix)
+    async with order_lane(kafka, prefix) as lane:
+        await _sender_deployed_nonsense(operator, lane)
+        lanes, acts, causes = await play(kafka, prefix, "lag-rises.md")
+    assert "orders" in lanes
+    assert "commands" in lanes
+    assert acts
+    assert "invalid" in causes
+    assert "5" in causes

@@ -33,7 +33,13 @@ for _verb in (retry, edit, drop):
 
 @letters.command("list", epilog="Example: orderflow letters list --reason-code failed --from 2h --group")
 @filter_options(groups=True)
-@click.option("--status", "statuses", multiple=True, type=click.Choice(["open", "retried", "edited", "dropped"]))
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice(["open", "retried", "edited", "dropped"]),
+    help="Only letters with this status; may be repeated.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line.")
 def list_letters(as_json: bool, group: str | None, **given: Any) -> None:
     """List the dead letters, or with --group their causes.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import cramjam
@@ -130,3 +131,17 @@ def test_the_codecs_of_the_installed_aiokafka_are_bounded() -> None:
     builder.append(0, timestamp=0, key=None, value=b"0" * (unpacking.BATCH_BYTES_MAX + 1), headers=[])
     with pytest.raises(BatchTooLarge):
         list(DefaultRecordBatch(bytes(builder.build())))
+
+
+def test_threads_unpack_beside_each_other() -> None:
+    """What one unpacks is never in what another one returns: the codec releases Python's lock while it writes."""
+    unpacker = unpacking._Unpacker(4 * LIMIT)
+    packed = [
+        (bytes([number]) * 3 * LIMIT, bytes(codec.lz4_encode(bytes([number]) * 3 * LIMIT))) for number in range(4)
+    ]
+
+    def unpack(pair: tuple[bytes, bytes]) -> bool:
+        return all(unpacker.lz4(pair[1]) == pair[0] for _ in range(100))
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(unpack, packed)) == [True] * 4
