@@ -129,3 +129,25 @@ async def test_what_was_sent_before_a_kill_has_no_result_until_a_worker_has_deci
     async with order_lane(kafka, prefix):
         done = await resumed
     assert counts(done) == {"refused": 6}
+
+
+async def test_who_only_looks_does_not_wait_for_a_transaction_that_a_killed_command_left_open(
+    kafka: str, prefix: str
+) -> None:
+    """Kafka ends it after a while; until then everything that was committed before it is shown."""
+    operator = await desk(kafka, prefix)
+    async with order_lane(kafka, prefix) as lane:
+        await refused(operator, lane, 2)
+        made = await operator.make("retry", await operator.plan())
+
+        async def kill(_: str, now: TransactionStep) -> None:
+            if now is TransactionStep.RECORDS_SENT:
+                raise Killed
+
+        with pytest.raises(Killed):
+            await carry_out(await operator.reader(), made.action, probe=kill)
+        async with asyncio.timeout(5):
+            _, table = await operator.letters()
+        assert table.actions[made.action].state == "planned"
+        done = await carry_out(await operator.reader(), made.action, resumed=GO_ON)
+        assert counts(done) == {"refused": 2}

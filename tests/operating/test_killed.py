@@ -105,7 +105,9 @@ async def _retry_under_kills(bootstrap: str, prefix: str, orders: int) -> None:
     started = [await _start(environment, "worker", "--lanes", "orders") for _ in range(2)]
     first, second = started
     total = len(letters)
-    client = await _start(environment, "letters", "retry", "--reason-code", "invalid", *RESUME)
+    # slow enough that each kill comes in the middle
+    rate = ("--rate", str(len(letters) // 8))
+    client = await _start(environment, "letters", "retry", "--reason-code", "invalid", *rate, *RESUME)
     try:
         action = await _kill_at(desk, total * 3 // 4, client, first)
         client = await _start(environment, "actions", "resume", action, *RESUME)

@@ -95,7 +95,7 @@ class Attempt:
         """
         try:
             await self._producer.start()
-            table = await self._reader.operations()
+            table = await self._reader.operations_whole()
             self._open(table, again=again)
             if self._record.state in ENDED:
                 return self._record

@@ -255,7 +255,16 @@ class TopicReader:
         return found
 
     async def operations(self) -> ActionTable:
-        """All that ``orderflow.operations`` says, what is being committed now included.
+        """What ``orderflow.operations`` says, up to the first transaction that is still open there.
+
+        A command that was killed may have left one open, which Kafka ends after a while: nobody who only looks waits for it.
+        """
+        table = ActionTable()
+        await self.scan(self.partitions(Topic.OPERATIONS), lambda record: table.take(record.key, record.value))
+        return table
+
+    async def operations_whole(self) -> ActionTable:
+        """All that it says, what is being committed now included: for whoever goes on from it.
 
         Raises:
             BrokerUnavailable: Kafka does not answer within the limit, or a transaction stays open there.
