@@ -1,4 +1,4 @@
-"""How far committed records reach, once what is being committed can be read.
+"""Committed records, and how far they reach once what is being committed can be read.
 
 Apache Kafka answers a commit before it has written the markers that make the transaction's records
 visible (KIP-98, "EndTxnRequest"), so a reader that starts right after a commit may find nothing.
@@ -32,3 +32,22 @@ async def visible_ends(
         if loop.time() > until or all(ends[tp] >= written[tp] for tp in partitions):
             return ends
         await asyncio.sleep(0.02)
+
+
+async def committed_records(bootstrap: str, topic: str, partitions: int) -> list[tuple[str, bytes]]:
+    """All committed records of a topic, key and value, in order per partition."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="earliest", group_id=None
+    )
+    await consumer.start()
+    found: list[tuple[str, bytes]] = []
+    try:
+        tps = [TopicPartition(topic, number) for number in range(partitions)]
+        consumer.assign(tps)
+        ends = await visible_ends(consumer, bootstrap, tps)
+        while any([await consumer.position(tp) < end for tp, end in ends.items()]):
+            for records in (await consumer.getmany(timeout_ms=100)).values():
+                found.extend(((record.key or b"").decode(), record.value) for record in records)
+    finally:
+        await consumer.stop()
+    return found

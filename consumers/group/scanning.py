@@ -6,9 +6,10 @@ assigned, there is no group and no producer; records are given on undecoded, bec
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
@@ -25,6 +26,8 @@ ReadRecord: TypeAlias = ConsumerRecord
 _FETCH_WAIT_MS: Final = 100
 #: Bytes of a partition in one fetch.
 _FETCH_BYTES: Final = 4 * 1024 * 1024
+#: So many records are looked at before other tasks may run.
+_AT_ONCE: Final = 2000
 
 
 class Part(NamedTuple):
@@ -71,14 +74,44 @@ async def scan(
     Raises:
         BrokerUnavailable: Kafka cannot be reached or does not answer.
     """
-    parts = {TopicPartition(prefixed(prefix, part.topic), part.number): part for part in wanted}
+    wanted = list(wanted)
+    topics = {prefixed(prefix, part.topic): part.topic for part in wanted}
+    place = {part: TopicPartition(prefixed(prefix, part.topic), part.number) for part in wanted}
+    await scan_partitions(
+        connection,
+        list(place.values()),
+        lambda record: take(topics[record.topic], record),
+        windows={place[part]: window for part, window in (windows or {}).items() if part in place},
+        progress=progress,
+    )
+
+
+async def scan_partitions(
+    connection: KafkaConnection,
+    partitions: Collection[TopicPartition],
+    take: Callable[[ReadRecord], None],
+    *,
+    windows: Mapping[TopicPartition, Window] = MappingProxyType({}),
+    starts: Mapping[TopicPartition, int] = MappingProxyType({}),
+    progress: Progress = no_progress,
+) -> None:
+    """The same of partitions by their full names; of those in ``starts`` only records from these offsets on.
+
+    Raises:
+        BrokerUnavailable: Kafka cannot be reached or does not answer.
+    """
     seconds = connection.limits.operation_seconds
-    async with _reader(connection) as consumer:
-        consumer.assign(list(parts))
-        begins, ends = await _bounds(consumer, parts, windows or {}, seconds)
-        for partition in parts:
+    async with open_reader(connection) as consumer:
+        begins, ends = await _bounds(consumer, partitions, windows, seconds)
+        for partition, offset in starts.items():
+            begins[partition] = min(max(begins[partition], offset), ends[partition])
+        left = {partition: ends[partition] for partition in partitions if begins[partition] < ends[partition]}
+        if not left:
+            return
+        consumer.assign(list(left))
+        for partition in left:
             consumer.seek(partition, begins[partition])
-        await _drain(consumer, parts, begins, ends, take, progress, seconds)
+        await _drain(consumer, left, sum(end - begins[one] for one, end in left.items()), take, progress, seconds)
 
 
 async def follow(
@@ -92,7 +125,7 @@ async def follow(
         BrokerUnavailable: Kafka cannot be reached.
     """
     parts = {TopicPartition(prefixed(prefix, part.topic), part.number): part for part in wanted}
-    async with _reader(connection) as consumer:
+    async with open_reader(connection) as consumer:
         consumer.assign(list(parts))
         for partition, part in parts.items():
             consumer.seek(partition, begins[part])
@@ -102,11 +135,15 @@ async def follow(
 
 
 @asynccontextmanager
-async def _reader(connection: KafkaConnection) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer without a group; errors of Kafka become ours."""
+async def open_reader(connection: KafkaConnection, *, group: str | None = None) -> AsyncIterator[AIOKafkaConsumer]:
+    """A consumer that takes part in no group; ``group`` is only whose committed offsets it reads.
+
+    Raises:
+        BrokerUnavailable: Kafka cannot be reached, or refuses, also while the context lasts.
+    """
     consumer = AIOKafkaConsumer(
         **connection.client_options(),
-        group_id=None,
+        group_id=group,
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -127,19 +164,15 @@ async def _reader(connection: KafkaConnection) -> AsyncIterator[AIOKafkaConsumer
 
 async def _bounds(
     consumer: AIOKafkaConsumer,
-    parts: Mapping[TopicPartition, Part],
-    windows: Mapping[Part, Window],
+    partitions: Collection[TopicPartition],
+    windows: Mapping[TopicPartition, Window],
     seconds: float,
 ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
     """The first offset to read and the one after the last, of each partition."""
-    ends = await within(seconds, consumer.end_offsets(list(parts)), "a request for end offsets")
-    begins = await within(seconds, consumer.beginning_offsets(list(parts)), "a request for offsets")
+    ends = await within(seconds, consumer.end_offsets(list(partitions)), "a request for end offsets")
+    begins = await within(seconds, consumer.beginning_offsets(list(partitions)), "a request for offsets")
     for bounds, name in ((begins, "from_ms"), (ends, "until_ms")):
-        times = {
-            partition: moment
-            for partition, part in parts.items()
-            if (moment := getattr(windows.get(part, Window()), name)) is not None
-        }
+        times = {one: moment for one, window in windows.items() if (moment := getattr(window, name)) is not None}
         if times:
             found = await within(seconds, consumer.offsets_for_times(times), "a request for offsets by time")
             for partition in times:
@@ -153,46 +186,32 @@ async def _bounds(
 
 async def _drain(
     consumer: AIOKafkaConsumer,
-    parts: Mapping[TopicPartition, Part],
-    begins: Mapping[TopicPartition, int],
     ends: Mapping[TopicPartition, int],
-    take: Callable[[Topic, ReadRecord], None],
+    total: int,
+    take: Callable[[ReadRecord], None],
     progress: Progress,
     seconds: float,
 ) -> None:
-    """Read each partition to its end; positions are compared, because offsets have gaps."""
-    left = {partition for partition in parts if begins[partition] < ends[partition]}
-    total = sum(ends[partition] - begins[partition] for partition in left)
-    for partition in parts:
-        if partition not in left:
-            consumer.pause(partition)
-    done, quiet = 0, 0.0
-    while left:
-        batches = await consumer.getmany(timeout_ms=_FETCH_WAIT_MS)
+    """Read each partition to its end, ``total`` offsets in all; positions are compared, because offsets have gaps."""
+    open_ends, loop = dict(ends), asyncio.get_running_loop()
+    moved, left_before = loop.time(), total + 1
+    while open_ends:
+        batches = await consumer.getmany(timeout_ms=_FETCH_WAIT_MS, max_records=_AT_ONCE)
         for partition, records in batches.items():
-            topic, end = parts[partition].topic, ends[partition]
+            end = ends[partition]
             for record in records:
                 if record.offset < end:
-                    take(topic, record)
-        quiet = 0.0 if batches else quiet + _FETCH_WAIT_MS / 1000
-        for partition in list(left):
-            with contextlib.suppress(KeyError):
-                if await within(seconds, consumer.position(partition), "a request for a position") >= ends[partition]:
-                    left.remove(partition)
-                    consumer.pause(partition)
-                    done += ends[partition] - begins[partition]
-        progress(done + await _passed(consumer, left, begins, seconds), total)
-        if quiet > seconds:
-            raise BrokerUnavailable(f"Kafka sent nothing more of {next(iter(left)).topic} for {seconds:g} s")
-
-
-async def _passed(
-    consumer: AIOKafkaConsumer, left: Iterable[TopicPartition], begins: Mapping[TopicPartition, int], seconds: float
-) -> int:
-    """Offsets passed in the partitions that are not at their end."""
-    return sum(
-        [
-            await within(seconds, consumer.position(partition), "a request for a position") - begins[partition]
-            for partition in left
-        ]
-    )
+                    take(record)
+        left = 0
+        for partition, end in list(open_ends.items()):
+            position = await within(seconds, consumer.position(partition), "a request for a position")
+            left += max(0, end - position)
+            if position >= end:
+                del open_ends[partition]
+                consumer.pause(partition)
+        if left < left_before:
+            moved, left_before = loop.time(), left
+        elif loop.time() - moved > seconds:
+            raise BrokerUnavailable(f"Kafka sent nothing more of {next(iter(open_ends)).topic} for {seconds:g} s")
+        progress(total - left, total)
+        await asyncio.sleep(0)

@@ -110,21 +110,23 @@ class Finder:
         return None
 
     async def _attached_source(self, command: AttachSource) -> Outcome | None:
-        route = "GET /checkouts/{id}"
-        answer = await self._get_checkout(command.checkout_id)
+        answer = await self._get("/checkouts", command.checkout_id)
         if answer.status == 404:
             return None
-        if answer.status != 200:
-            raise OffContract(f"{route}: HTTP {answer.status}", status=answer.status, request_id=answer.request_id)
-        checkout = reading.checkout_of(_decoded(_checkouts, answer, route))
+        checkout = reading.checkout_of(_decoded(_checkouts, answer, _one("/checkouts")))
         return _confirmed(command, answer, checkout=checkout) if command.source_id in checkout.source_ids else None
 
     async def _placed_order(self, command: PlaceOrder) -> Outcome | None:
-        query = {"upstreamIds": command.order_id, "checkoutId": command.checkout_id}
+        found = await self._order_of_checkout(command.order_id, command.checkout_id)
+        return None if found is None else _confirmed(command, found[0], order=found[1])
+
+    async def _order_of_checkout(self, order_id: str, checkout_id: str | None) -> tuple[Answer, RemoteOrder] | None:
+        """The order that was made of a checkout."""
+        query = {"upstreamIds": order_id, "checkoutId": checkout_id or ""}
         async for answer, order in self._list("/orders", query, _order_pages, lambda item: item.id):
             # Checked here too: a filter that is ignored must not give us another checkout's order.
-            if order.checkout_id == command.checkout_id:
-                return _confirmed(command, answer, order=reading.order_of(order))
+            if order.checkout_id == checkout_id:
+                return answer, reading.order_of(order)
         return None
 
     async def _created_fulfillment(self, command: CreateFulfillment) -> Outcome | None:
@@ -152,14 +154,10 @@ class Finder:
         return None
 
     async def _accepted_return(self, command: AcceptReturn) -> Outcome | None:
-        route = "GET /returns/{id}"
-        path = f"/returns/{quote(command.dr_return_id, safe='')}"
-        answer = await self._connection.request("GET", path, route=route)
+        answer = await self._get("/returns", command.dr_return_id)
         if answer.status == 404:
             return None
-        if answer.status != 200:
-            raise OffContract(f"{route}: HTTP {answer.status}", status=answer.status, request_id=answer.request_id)
-        returned = reading.return_of(_decoded(_returns, answer, route))
+        returned = reading.return_of(_decoded(_returns, answer, _one("/returns")))
         return _confirmed(command, answer, returned=returned) if returned.state == "accepted" else None
 
     async def read_whole(self, command: RereadOrder) -> Outcome:
@@ -204,18 +202,19 @@ class Finder:
     async def _whole_order(self, command: RereadOrder) -> tuple[Answer | None, RemoteOrder | None]:
         """The order by its id, else by its checkout."""
         if command.dr_order_id is None:
-            query = {"upstreamIds": command.order_id, "checkoutId": command.checkout_id or ""}
-            async for found, order in self._list("/orders", query, _order_pages, lambda item: item.id):
-                if order.checkout_id == command.checkout_id:
-                    return found, reading.order_of(order)
-            return None, None
-        route = "GET /orders/{id}"
-        answer = await self._connection.request("GET", f"/orders/{quote(command.dr_order_id, safe='')}", route=route)
+            return await self._order_of_checkout(command.order_id, command.checkout_id) or (None, None)
+        answer = await self._get("/orders", command.dr_order_id)
         if answer.status == 404:
             return answer, None
-        if answer.status != 200:
+        return answer, reading.order_of(_decoded(_orders, answer, _one("/orders")))
+
+    async def _get(self, path: str, item_id: str) -> Answer:
+        """The answer that has one item, or the 404 when Digital River does not know it."""
+        route = _one(path)
+        answer = await self._connection.request("GET", f"{path}/{quote(item_id, safe='')}", route=route)
+        if answer.status not in (200, 404):
             raise OffContract(f"{route}: HTTP {answer.status}", status=answer.status, request_id=answer.request_id)
-        return answer, reading.order_of(_decoded(_orders, answer, route))
+        return answer
 
     async def _get_checkout(self, checkout_id: str) -> Answer:
         path = f"/checkouts/{quote(checkout_id, safe='')}"
@@ -242,6 +241,11 @@ class Finder:
                 return
             query["startingAfter"] = id_of(page.data[-1])
         raise OffContract(f"{route}: more than {PAGES_MAX} pages")
+
+
+def _one(path: str) -> str:
+    """The route of one item of a list, as log lines and errors name it."""
+    return f"GET {path}/{{id}}"
 
 
 def _decoded(decoder: msgspec.json.Decoder[Item], answer: Answer, route: str) -> Item:

@@ -18,14 +18,10 @@ import msgspec
 import structlog
 
 from consumers.group.scanning import ReadRecord
-from consumers.orders.fuse import Fuse
-from consumers.orders.logic import OrderLogic
-from consumers.ownership.logic import Batch
 from consumers.ownership.positions import DecisionHistory, PositionRecord
-from consumers.ownership.store import DictStore, Overlay
-from producers.outbox import Outbox
+from orderflow.replay.lane import ReplayedLane
 from producers.sizes import Room
-from producers.topics import TOPICS, Topic, prefixed
+from producers.topics import Topic, prefixed
 from statemachine.order.order import DEFINITION
 from statemachine.order.policy import Policy
 
@@ -111,7 +107,7 @@ async def snapshot_at(evidence: Evidence, moment: datetime, *, policy: Policy) -
     _check_whole(evidence, anchor)
     found: bytes | None = None
     last: bytes | None = None
-    replay = _Replay(evidence, policy)
+    replay = _OneOrder(evidence, policy)
     for position in evidence.transactions:
         history = position.history
         assert history is not None  # such are the transactions of the evidence
@@ -182,21 +178,14 @@ def _check_version(history: DecisionHistory, policy: Policy) -> None:
         )
 
 
-class _Replay:
-    """Decides one order's records again, with the order lane's own logic and a store for this order alone."""
+class _OneOrder:
+    """Decides one order's records again: the lane of a replay with this order alone."""
 
     def __init__(self, evidence: Evidence, policy: Policy) -> None:
         self._evidence = evidence
-        self._store = DictStore()
-        self._logic = OrderLogic(
-            evidence.number,
-            partitions=evidence.partitions,
-            prefix=evidence.prefix,
-            policy=policy,
-            fuse=Fuse(records_min=0),
-            room=_ROOM,
+        self._lane = ReplayedLane(
+            evidence.number, partitions=evidence.partitions, prefix=evidence.prefix, policy=policy, room=_ROOM
         )
-        self._counts = {prefixed(evidence.prefix, topic): evidence.partitions for topic in TOPICS}
         self._changes_topic = prefixed(evidence.prefix, Topic.ORDER_STATE_CHANGES)
         #: By their sequence.
         self.changes: dict[int, bytes] = {}
@@ -204,18 +193,16 @@ class _Replay:
     @property
     def snapshot(self) -> bytes | None:
         """The order's snapshot after what was decided."""
-        return self._store.get(self._evidence.order_id)
+        return self._lane.snapshot(self._evidence.order_id)
 
     async def decide(self, history: DecisionHistory) -> None:
         """Decide what one transaction decided about the order."""
-        fires = self._evidence.order_id in history.fired
-        batch = Batch(list(self._records(history)), history.fire_until if fires else None, history.decided_at)
-        overlay = Overlay(self._store)
-        outbox = Outbox(self._counts, home=self._evidence.number, home_count=self._evidence.partitions)
-        await self._logic.step(batch, overlay, outbox)
-        self._store.apply(overlay.changes)
-        self._logic.committed(overlay.changes)
-        for (topic, _), records in outbox.batches.items():
+        mine = self._evidence.order_id
+        fired, until = ((mine,), history.fire_until) if mine in history.fired else ((), None)
+        own = msgspec.structs.replace(history, fired=fired, fire_until=until)
+        replayed = await self._lane.decide(list(self._records(history)), own, set())
+        self._lane.commit(replayed)
+        for (topic, _), records in replayed.outbox.batches.items():
             if topic == self._changes_topic:
                 self.changes |= numbered_changes(record.value for record in records)
 

@@ -10,23 +10,21 @@ import time
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from types import TracebackType
 from typing import Any, Final, Literal
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka import TopicPartition
 
+from consumers.group.scanning import ReadRecord, open_reader, scan_partitions
 from consumers.group.table_reader import read_table
-from consumers.ownership.changelog import stop_consumer
-from producers.connection import KafkaConnection, describe, start_client, unreachable, within
+from producers.connection import KafkaConnection, within
 from producers.encoding import encode_event
 from producers.partitioner import partition_of
 from producers.publisher import Publisher
 from producers.topic_setup import read_topics
 from producers.topics import Lane, Topic, group_id, prefixed
 from statemachine.decide import decide
-from statemachine.errors import BrokerUnavailable, ConfigError, DecodeError
+from statemachine.errors import ConfigError, DecodeError
 from statemachine.messages.decoding import decode
 from statemachine.messages.envelope import CloudEvent, Record
 from statemachine.messages.ids import OrderId
@@ -39,7 +37,6 @@ from statemachine.order.snapshot import decode_snapshot
 OPERATOR_SOURCE: Final = "orderflow/operator"
 #: Between two looks at how far the order lane has come, in seconds.
 _LOOK_SECONDS: Final = 0.2
-_FETCH_WAIT_MS: Final = 100
 
 #: What became of an act. ``same``: it changed nothing. ``waiting``: the order is held, and it waits for the release.
 #: ``pending``: the order lane has not come to it yet.
@@ -172,7 +169,7 @@ async def send_act(
 
 async def _end_of(connection: KafkaConnection, partition: TopicPartition) -> int:
     """The last stable offset of a partition."""
-    async with _Reader(connection, None) as consumer:
+    async with open_reader(connection) as consumer:
         limit = connection.limits.operation_seconds
         ends = await within(limit, consumer.end_offsets([partition]), "a request for end offsets")
         return int(ends[partition])
@@ -190,7 +187,7 @@ async def follow_act(connection: KafkaConnection, prefix: str, sent: Sent, *, ki
     event, until = f"operator.{kind}", time.monotonic() + seconds
     inbox = TopicPartition(prefixed(prefix, Topic.INBOX), sent.partition)
     limit = connection.limits.operation_seconds
-    async with _Reader(connection, group_id(prefix, Lane.ORDERS)) as consumer:
+    async with open_reader(connection, group=group_id(prefix, Lane.ORDERS)) as consumer:
         consumer.assign([inbox])
         while True:
             committed = await within(limit, consumer.committed(inbox), "a request for committed offsets")
@@ -233,58 +230,14 @@ async def follow_act(connection: KafkaConnection, prefix: str, sent: Sent, *, ki
 async def _read_result(connection: KafkaConnection, prefix: str, sent: Sent) -> list[dict[str, Any]]:
     """The order's changes and refusals from the act's own on."""
     home = TopicPartition(prefixed(prefix, Topic.ORDER_STATE_CHANGES), sent.changes_partition)
-    limit, key = connection.limits.operation_seconds, sent.order_id.encode()
+    key = sent.order_id.encode()
     found: list[dict[str, Any]] = []
-    async with _Reader(connection, None) as consumer:
-        consumer.assign([home])
-        end = int((await within(limit, consumer.end_offsets([home]), "a request for end offsets"))[home])
-        consumer.seek(home, sent.changes_from)
-        quiet = time.monotonic()
-        while sent.changes_from < end and await within(limit, consumer.position(home), "a position") < end:
-            batches = await consumer.getmany(timeout_ms=_FETCH_WAIT_MS)
-            for record in batches.get(home, ()):
-                if record.key == key:
-                    document = msgspec.json.decode(record.value or b"null")
-                    if found or document["data"]["cause"]["id"] == sent.event_id:
-                        found.append(document)
-            quiet = time.monotonic() if batches else quiet
-            if time.monotonic() - quiet > limit:
-                raise BrokerUnavailable(f"Kafka sent nothing more of {home.topic} for {limit:g} s")
+
+    def take(record: ReadRecord) -> None:
+        if record.key == key:
+            document = msgspec.json.decode(record.value or b"null")
+            if found or document["data"]["cause"]["id"] == sent.event_id:
+                found.append(document)
+
+    await scan_partitions(connection, [home], take, starts={home: sent.changes_from})
     return found
-
-
-class _Reader:
-    """A consumer that takes part in no group: ``group`` is only whose committed offsets it reads."""
-
-    def __init__(self, connection: KafkaConnection, group: str | None) -> None:
-        self._connection = connection
-        self._consumer = AIOKafkaConsumer(
-            **connection.client_options(),
-            group_id=group,
-            isolation_level="read_committed",
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=_FETCH_WAIT_MS,
-        )
-
-    async def __aenter__(self) -> AIOKafkaConsumer:
-        limit = self._connection.limits.operation_seconds
-        try:
-            await within(limit, start_client(self._consumer), f"a connection to {self._connection.bootstrap_servers}")
-        except KafkaConnectionError as error:
-            await self._stop()
-            raise await unreachable(self._connection) from error
-        except KafkaError as error:
-            await self._stop()
-            raise BrokerUnavailable(f"Kafka refused a consumer: {describe(error)}") from error
-        return self._consumer
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stop()
-        if isinstance(error, KafkaError):
-            raise BrokerUnavailable(f"Kafka refused: {describe(error)}") from error
-
-    async def _stop(self) -> None:
-        await stop_consumer(self._consumer, self._connection.limits.stop_seconds)

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import for_code
 
-from consumers.ownership.changelog import stop_consumer
-from producers.connection import KafkaConnection, start_client, within
+from consumers.group.scanning import open_reader
+from producers.connection import KafkaConnection, within
 from producers.topic_setup import TopicState, connected_admin, largest_input
 from producers.topics import ORDER_INPUTS, TOPICS, Cleanup, Retention, Topic, prefixed
-from statemachine.errors import BrokerUnavailable, ConfigError
+from statemachine.errors import ConfigError
 
 #: What a replay reads: the inputs, what was decided when, and the records that it compares with.
 REPLAYED = (*ORDER_INPUTS, Topic.POSITIONS, Topic.ORDER_STATE_CHANGES, Topic.DR_COMMANDS)
@@ -92,21 +92,15 @@ async def replay_reach(
     Raises:
         BrokerUnavailable: Kafka cannot be reached.
     """
-    consumer = AIOKafkaConsumer(**connection.client_options(), group_id=None, enable_auto_commit=False)
     limit = connection.limits.operation_seconds
     reach = Reach(None)
-    try:
-        await within(limit, start_client(consumer), "the start of a consumer")
+    async with open_reader(connection) as consumer:
         for topic in REPLAYED:
             if topic not in found:
                 continue
             since = await _complete_since(consumer, prefixed(prefix, topic), found[topic], limit, now, topic)
             if since is not None and (reach.since is None or since > reach.since):
                 reach = Reach(since, prefixed(prefix, topic), _setting(topic, found[topic]))
-    except KafkaError as error:
-        raise BrokerUnavailable(f"offsets could not be read: {type(error).__name__}") from error
-    finally:
-        await stop_consumer(consumer, connection.limits.stop_seconds)
     return reach
 
 

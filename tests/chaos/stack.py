@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from orderflow.bootstrap import serve_relay
 from orderflow.settings import Settings, load_settings
@@ -22,7 +21,7 @@ from producers.publisher import Publisher
 from producers.topic_setup import create_topics
 from producers.topics import Lane, Topic, prefixed
 from tests.chaos.load import Line, Load
-from tests.visible import visible_ends
+from tests.visible import committed_records
 from tests.worker_process import WorkerProcess
 
 MAIN = Path(__file__).with_name("worker_main.py")
@@ -75,24 +74,7 @@ class Stack:
     async def read(self, topic: Topic) -> list[tuple[str, bytes]]:
         """All committed records of a topic, key and value, in order per partition."""
         name = prefixed(self.settings.topic_prefix, topic)
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self.settings.kafka_bootstrap,
-            isolation_level="read_committed",
-            auto_offset_reset="earliest",
-            group_id=None,
-        )
-        await consumer.start()
-        found: list[tuple[str, bytes]] = []
-        try:
-            partitions = [TopicPartition(name, number) for number in range(self.partitions)]
-            consumer.assign(partitions)
-            ends = await visible_ends(consumer, self.settings.kafka_bootstrap, partitions)
-            while any([await consumer.position(tp) < end for tp, end in ends.items()]):
-                for records in (await consumer.getmany(timeout_ms=100)).values():
-                    found.extend(((record.key or b"").decode(), record.value) for record in records)
-        finally:
-            await consumer.stop()
-        return found
+        return await committed_records(self.settings.kafka_bootstrap, name, self.partitions)
 
     async def orders(self) -> dict[str, Json]:
         """The latest-order table."""

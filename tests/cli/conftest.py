@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import threading
 from collections.abc import Iterator
 
 import pytest
 import structlog
 from click.testing import CliRunner
 
-from orderflow.embedded_kafka import EmbeddedKafka
 from orderflow.process.faults import LibraryLogs
 from tests.cli.command import Command
+from tests.cli.embedded import kafka_in_thread
 
 
 @pytest.fixture(scope="module")
 def embedded() -> Iterator[str]:
     """Bootstrap address of an embedded Kafka in a thread of its own."""
-    ready, ended = threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
-    addresses: list[str] = []
-
-    async def serve() -> None:
-        async with EmbeddedKafka() as kafka:
-            addresses.append(kafka.bootstrap)
-            ready.set()
-            await ended.wait()
-
-    def work() -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(serve())
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    ready.wait(10)
-    yield addresses[0]
-    loop.call_soon_threadsafe(ended.set)
-    thread.join(10)
+    with kafka_in_thread() as (kafka, _):
+        yield kafka.bootstrap
 
 
 @pytest.fixture(autouse=True)

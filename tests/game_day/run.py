@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from orderflow.settings import load_settings, variable
 from producers.partitioner import partition_of
@@ -46,7 +46,7 @@ from tests.game_day.orders import (
 )
 from tests.kafka.fixtures import KafkaChoice
 from tests.soak.children import Child, orderflow, python
-from tests.visible import visible_ends
+from tests.visible import committed_records
 
 PARTITIONS: Final = 8
 HERE: Final = Path(__file__).parent
@@ -147,24 +147,7 @@ class Day:
 
     async def read(self, topic: Topic) -> list[tuple[str, bytes]]:
         """All committed records of a topic, key and value."""
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
-            isolation_level="read_committed",
-            group_id=None,
-            auto_offset_reset="earliest",
-        )
-        await consumer.start()
-        found: list[tuple[str, bytes]] = []
-        try:
-            partitions = [TopicPartition(f"{self.prefix}{topic}", number) for number in range(PARTITIONS)]
-            consumer.assign(partitions)
-            ends = await visible_ends(consumer, self._bootstrap, partitions)
-            while any([await consumer.position(tp) < end for tp, end in ends.items()]):
-                for records in (await consumer.getmany(timeout_ms=100)).values():
-                    found.extend(((record.key or b"").decode(), record.value) for record in records)
-        finally:
-            await consumer.stop()
-        return found
+        return await committed_records(self._bootstrap, f"{self.prefix}{topic}", PARTITIONS)
 
     async def table(self) -> dict[str, Json]:
         """The latest order of each id."""

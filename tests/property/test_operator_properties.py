@@ -13,7 +13,7 @@ from statemachine.order.states import ALL, FINAL
 from statemachine.tables.life_cycle import RULES
 from statemachine.tables.rules import OPERATOR_MOVE
 from tests.property.test_order_properties import finish, public, walk
-from tests.unit.statemachine.story import Story, cart, units
+from tests.unit.statemachine.story import Story, platform_events
 
 _EDGES = {
     (source, rule.target)
@@ -25,14 +25,7 @@ _EDGES = {
 
 def told(story: Story, held: set[int]) -> None:
     """The events of one order; before those in ``held`` it is held, or released when it is."""
-    events = [
-        story.event("checkout.requested", cart(("1", 2, "10.00"), ("2", 1, "5.00"))),
-        story.event("checkout.source_provided", {"source_id": "sim-card-1"}),
-        story.event("order.placed", {"terms_accepted": True}),
-        story.event("fulfillment.shipped", {"shipment_id": "s-1", "items": units(l1=1)}),
-        story.event("fulfillment.shipped", {"shipment_id": "s-2", "items": units(l1=1)}),
-        story.event("fulfillment.cancelled", {"items": units(l2=1), "cancellation_id": "w-1"}),
-    ]
+    events = platform_events(story)
     for at, event in enumerate(events):
         if at in held:
             story.act("held" if story.order is not None and story.order.held is None else "released")

@@ -14,7 +14,7 @@ from statemachine.order.decision import Moved, Repeated
 from statemachine.order.order import Order
 from statemachine.order.snapshot import encode_snapshot
 from statemachine.order.states import FINAL
-from tests.unit.statemachine.story import BEGIN, Story, cart, units
+from tests.unit.statemachine.story import BEGIN, Story, cart, platform_events, units
 
 PUBLIC_AFTER_ALL = (
     "state",
@@ -40,14 +40,7 @@ def public(order: Order | None) -> dict[str, Any]:
 
 def shuffled_platform(story: Story, order: list[int], repeats: list[int]) -> None:
     """The platform's and the warehouse's events of one order in any order, some of them twice; answers come at the end."""
-    events = [
-        story.event("checkout.requested", cart(("1", 2, "10.00"), ("2", 1, "5.00"))),
-        story.event("checkout.source_provided", {"source_id": "sim-card-1"}),
-        story.event("order.placed", {"terms_accepted": True}),
-        story.event("fulfillment.shipped", {"shipment_id": "s-1", "items": units(l1=1)}),
-        story.event("fulfillment.shipped", {"shipment_id": "s-2", "items": units(l1=1)}),
-        story.event("fulfillment.cancelled", {"items": units(l2=1), "cancellation_id": "w-1"}),
-    ]
+    events = platform_events(story)
     for at in [*order, *repeats]:
         story.take(events[at])
         story.answer()

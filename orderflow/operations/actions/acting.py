@@ -12,9 +12,10 @@ from typing import Final, Literal
 
 from aiokafka import ConsumerRecord
 
+from consumers.group.scanning import Progress
 from orderflow.operations.actions.attempt import NEEDED
 from orderflow.operations.actions.execution import action_producer, carry_out
-from orderflow.operations.actions.reading import Progress, Tail, TopicReader, written_ends
+from orderflow.operations.actions.reading import Tail, TopicReader, written_ends
 from orderflow.operations.actions.records import (
     ACT_KEY,
     ACTION_KEY,

@@ -7,60 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Self
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaError
 
-from consumers.ownership.changelog import ChangelogReader, stop_consumer
+from consumers.group.scanning import Progress, Window, no_progress, open_reader, scan_partitions
+from consumers.ownership.changelog import ChangelogReader
 from orderflow.operations.actions.records import ActionTable
 from orderflow.operations.letters.letter import Letter, LetterId, read_letter
-from producers.connection import KafkaConnection, describe, start_client, unreachable, within
+from producers.connection import KafkaConnection, describe, within
 from producers.partitioner import partition_of
 from producers.topic_setup import TopicState, read_topics
 from producers.topics import Topic, prefixed
 from statemachine.errors import BrokerUnavailable, ConfigError
 
 _FETCH_WAIT_MS: Final = 100
-_FETCH_BYTES: Final = 4 * 1024 * 1024
 #: The clocks of two workers differ by less.
 _CLOCKS: Final = timedelta(minutes=5)
 #: A gap between two wanted records that is jumped over instead of read, in offsets.
 _JUMP: Final = 5000
 #: So many records are looked at before other tasks may run.
 _AT_ONCE: Final = 2000
-
-Progress = Callable[[int, int], None]
-
-
-@contextlib.asynccontextmanager
-async def _consumer(connection: KafkaConnection) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer without a group.
-
-    Raises:
-        BrokerUnavailable: Kafka cannot be reached, or refuses.
-    """
-    consumer = AIOKafkaConsumer(
-        **connection.client_options(),
-        group_id=None,
-        isolation_level="read_committed",
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        fetch_max_wait_ms=_FETCH_WAIT_MS,
-        max_partition_fetch_bytes=_FETCH_BYTES,
-    )
-    seconds = connection.limits.operation_seconds
-    try:
-        await within(seconds, start_client(consumer), f"a connection to {connection.bootstrap_servers}")
-        yield consumer
-    except KafkaConnectionError as error:
-        raise await unreachable(connection) from error
-    except KafkaError as error:
-        raise BrokerUnavailable(f"Kafka at {connection.bootstrap_servers} refused: {describe(error)}") from error
-    finally:
-        await stop_consumer(consumer, connection.limits.stop_seconds)
 
 
 class TopicReader:
@@ -126,55 +96,15 @@ class TopicReader:
         Raises:
             BrokerUnavailable: Kafka does not answer within the limit.
         """
-        async with _consumer(self.connection) as consumer:
-            begins = await within(self._seconds, consumer.beginning_offsets(partitions), "a request for offsets")
-            ends = await within(self._seconds, consumer.end_offsets(partitions), "a request for offsets")
-            if since is not None:
-                at = round(since.timestamp() * 1000)
-                asked = consumer.offsets_for_times(dict.fromkeys(partitions, at))
-                for tp, found in (await within(self._seconds, asked, "a request for offsets")).items():
-                    begins[tp] = ends[tp] if found is None else max(begins[tp], found.offset)
-            for tp, offset in (starts or {}).items():
-                begins[tp] = min(max(begins[tp], offset), ends[tp])
-            open_ends = {tp: end for tp, end in ends.items() if begins[tp] < end}
-            if not open_ends:
-                return
-            consumer.assign(list(open_ends))
-            for tp in open_ends:
-                consumer.seek(tp, begins[tp])
-            await self._drain(consumer, begins, open_ends, take, progress)
-
-    async def _drain(
-        self,
-        consumer: AIOKafkaConsumer,
-        begins: Mapping[TopicPartition, int],
-        ends: Mapping[TopicPartition, int],
-        take: Callable[[ConsumerRecord], None],
-        progress: Progress | None,
-    ) -> None:
-        open_ends, loop = dict(ends), asyncio.get_running_loop()
-        total = sum(end - begins[tp] for tp, end in ends.items())
-        moved, left_before = loop.time(), total + 1
-        while open_ends:
-            fetched = await consumer.getmany(timeout_ms=_FETCH_WAIT_MS, max_records=_AT_ONCE)
-            for tp, records in fetched.items():
-                for record in records:
-                    if record.offset < ends[tp]:
-                        take(record)
-            left = 0
-            for tp, end in list(open_ends.items()):
-                position = await within(self._seconds, consumer.position(tp), "a request for a position")
-                left += max(0, end - position)
-                if position >= end:
-                    del open_ends[tp]
-                    consumer.pause(tp)
-            if left < left_before:
-                moved, left_before = loop.time(), left
-            elif loop.time() - moved > self._seconds:
-                raise BrokerUnavailable(f"Kafka sent nothing more of {next(iter(open_ends)).topic}")
-            if progress is not None:
-                progress(total - left, total)
-            await asyncio.sleep(0)
+        window = None if since is None else Window(from_ms=round(since.timestamp() * 1000))
+        await scan_partitions(
+            self.connection,
+            partitions,
+            take,
+            windows={} if window is None else dict.fromkeys(partitions, window),
+            starts=starts or {},
+            progress=progress or no_progress,
+        )
 
     async def records(
         self, topic: Topic, wanted: Collection[tuple[int, int]], *, bytes_max: int
@@ -188,7 +118,7 @@ class TopicReader:
         for number, offset in sorted(wanted):
             by_partition.setdefault(number, []).append(offset)
         size = 0
-        async with _consumer(self.connection) as consumer:
+        async with open_reader(self.connection) as consumer:
             for number, offsets in by_partition.items():
                 tp = TopicPartition(prefixed(self.prefix, topic), number)
                 if number >= self.topics[topic].partitions:
@@ -294,7 +224,7 @@ class Tail:
         self._ends = ChangelogReader(reader.connection)
 
     async def __aenter__(self) -> Self:
-        consumer = await self._stack.enter_async_context(_consumer(self._reader.connection))
+        consumer = await self._stack.enter_async_context(open_reader(self._reader.connection))
         consumer.assign(list(self._starts))
         for tp, offset in self._starts.items():
             consumer.seek(tp, offset)

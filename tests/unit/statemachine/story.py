@@ -292,3 +292,15 @@ class Story:
             pytest.fail(f"expected a refusal, got {type(decision).__name__}")
         assert words in decision.detail
         return decision
+
+
+def platform_events(story: Story) -> list[Event]:
+    """What the platform and the warehouse send of one order: two parcels, and a line that cannot be delivered."""
+    return [
+        story.event("checkout.requested", cart(("1", 2, "10.00"), ("2", 1, "5.00"))),
+        story.event("checkout.source_provided", {"source_id": "sim-card-1"}),
+        story.event("order.placed", {"terms_accepted": True}),
+        story.event("fulfillment.shipped", {"shipment_id": "s-1", "items": units(l1=1)}),
+        story.event("fulfillment.shipped", {"shipment_id": "s-2", "items": units(l1=1)}),
+        story.event("fulfillment.cancelled", {"items": units(l2=1), "cancellation_id": "w-1"}),
+    ]
