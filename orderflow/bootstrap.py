@@ -97,7 +97,7 @@ async def _run_lanes(
     """Make the lanes and run them, with what belongs to the process as a whole."""
     worker = Worker(settings.group_instance_id or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}")
     async with AsyncExitStack() as stack:
-        provider = _provider(settings)
+        provider = make_provider(settings)
         if set(lanes) - {Lane.ORDERS}:
             worker.provider = await stack.enter_async_context(provider)
         if settings.health_port:  # before the lanes: a port that is taken should leave nothing behind
@@ -164,7 +164,8 @@ async def _run_together(
         raise ClientBroken("the check of the topics ended unexpectedly; the worker stops and must be restarted")
 
 
-def _provider(settings: Settings) -> DigitalRiverProvider:
+def make_provider(settings: Settings) -> DigitalRiverProvider:
+    """Digital River by the settings; open it in the loop that uses it."""
     return DigitalRiverProvider(
         settings.digitalriver_url,
         settings.digitalriver_key.get_secret_value(),
@@ -211,7 +212,9 @@ class _Shared:
 
 def _make_orders(context: LaneContext, shared: _Shared) -> Membership:
     settings = shared.settings
-    return make_order_lane(context, policy=settings.policy(), fuse_records_min=settings.fuse_records)
+    return make_order_lane(
+        context, policy=settings.policy(), fuse_records_min=settings.fuse_records, rate=settings.rate
+    )
 
 
 def _make_commands(context: LaneContext, shared: _Shared) -> Membership:

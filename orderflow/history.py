@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from statemachine.decide import decide as decide_event
-from statemachine.effects.deadlines import deadline_event
 from statemachine.errors import DecodeError, InvariantBroken
 from statemachine.messages.commands import CommandBase, name_of
 from statemachine.messages.decoding import decode
@@ -19,6 +18,7 @@ from statemachine.messages.ids import OrderId
 from statemachine.order.amounts import AmountsText, amounts_text
 from statemachine.order.decision import Decision, Moved, Parked, Refused, Repeated, SetAside, StateChange
 from statemachine.order.order import Order
+from statemachine.waits.deadlines import deadline_event
 
 _data = msgspec.json.Decoder(dict[str, Any])
 _START = datetime(1970, 1, 1, tzinfo=UTC)

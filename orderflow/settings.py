@@ -171,6 +171,8 @@ class Settings(BaseSettings):
         "attention when the shopper has not given bank details for a refund by then, unless Digital River sets a date",
     )
     return_wait: Duration = _duration("60d", "attention when a return is not completely received by then")
+    reconcile_first_wait: Duration = _duration("15m", "Digital River is asked when a webhook is so late", gt=_POSITIVE)
+    reconcile_longest_wait: Duration = _duration("24h", "longest of the doubling waits between looks", gt=_POSITIVE)
     unknown_sku_window: Duration = _duration("10m", "a checkout refused for an unknown SKU is retried for this long")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
@@ -263,6 +265,8 @@ class Settings(BaseSettings):
             answer_wait=self.answer_wait,
             http_timeout=self.digitalriver_timeout,
             late_effect_wait=self.late_effect_wait,
+            reconcile_first_wait=self.reconcile_first_wait,
+            reconcile_longest_wait=self.reconcile_longest_wait,
             unknown_sku_window=self.unknown_sku_window,
             parked_max_age=self.parked_max_age,
         )

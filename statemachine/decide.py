@@ -17,9 +17,7 @@ from statemachine.drafts.draft import Draft
 from statemachine.drafts.parked import cause_of_parked
 from statemachine.effects.changes import Beside, state_change
 from statemachine.effects.charges import has_lasting_changes
-from statemachine.effects.deadlines import deadlines_of
 from statemachine.effects.effects import EFFECTS
-from statemachine.effects.expiring import with_expiry
 from statemachine.effects.guards import GUARDS
 from statemachine.effects.payment import payment_of
 from statemachine.effects.reconciling import reconcile
@@ -38,6 +36,9 @@ from statemachine.order.states import ALL, PAYING, SHOPPING
 from statemachine.tables.machine import build_machine
 from statemachine.tables.rules import IMPLIED, REMOTE_RANKS, cells
 from statemachine.triggers import trigger_of
+from statemachine.waits.deadlines import deadlines_of
+from statemachine.waits.expiring import with_expiry
+from statemachine.waits.looking import is_only_a_look, look_after
 
 _machine: Final = build_machine(ORDER, GUARDS, EFFECTS)
 
@@ -98,7 +99,7 @@ def _decide_now(order: Order, event: Event, marks: bytes, now: datetime, policy:
     if verdict == "same":
         return Repeated()
     if verdict == "keep":
-        return Moved(replace(draft.order, seen=draft.order.seen + marks, updated=now), ())
+        return Moved(_kept(order, draft, marks), tuple(draft.effects))
     if verdict == "park":
         return park_event(order, event, marks, now, policy)
     if verdict == "refuse":
@@ -112,6 +113,12 @@ def _decide_now(order: Order, event: Event, marks: bytes, now: datetime, policy:
     if moved.parked and moved.held is None:
         moved = _carry_out_parked(moved, effects, now, policy)
     return Moved(moved, tuple(effects))
+
+
+def _kept(before: Order, draft: Draft, marks: bytes) -> Order:
+    """The order with what later decisions need, and without a change."""
+    look = look_after(before, draft, before.payment)
+    return replace(draft.order, seen=draft.order.seen + marks, look=look, updated=draft.now)
 
 
 def _empty_queue(order: Order, effects: list[Effect], now: datetime, policy: Policy) -> Order:
@@ -196,14 +203,18 @@ def _news(before: Order, draft: Draft) -> Literal["move", "keep", "same"]:
     show it already, and later reports repeat it.
     """
     order = draft.order
+    if order.look is not before.look and draft.state == before.state and is_only_a_look(before, draft):
+        return "keep"
     if draft.state != before.state or draft.effects:
         return "move"
     if order is before:
         return "same"
-    if replace(order, charges=before.charges, remote_state=before.remote_state) != before:
+    if replace(order, charges=before.charges, remote_state=before.remote_state, look=before.look) != before:
         return "move"
     if payment_of(order, draft.state) != before.payment:
         return "move"
+    if order.look is not before.look:
+        return "keep"
     behind = order.remote_state != before.remote_state and draft.state not in _REACHED.get(
         order.remote_state or "", ALL
     )
@@ -233,14 +244,16 @@ def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, 
         if draft.order.reviewed and draft.state not in PAYING:
             draft.put(reviewed=False)  # the same facts give the same bytes, in whatever order they arrive
     order, state = draft.order, draft.state
+    payment = payment_of(order, state)
     # what an operator does to an order that was never requested is a change like any other
     expiring = state == "awaited" and before.state == "awaited" and beside is None and draft.event.act is None
     moved = replace(
         order,
         state=state,
         sequence=before.sequence if expiring else before.sequence + 1,
-        payment=payment_of(order, state),
+        payment=payment,
         deadlines=deadlines_of(before, draft),
+        look=look_after(before, draft, payment),
         seen=order.seen + mark,
         updated=draft.now,
     )

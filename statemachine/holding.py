@@ -16,7 +16,6 @@ from statemachine.drafts.draft import Draft
 from statemachine.drafts.parked import cause_of_parked
 from statemachine.effects.attention import mark_too_large
 from statemachine.effects.changes import state_change
-from statemachine.effects.expiring import with_expiry
 from statemachine.errors import DecodeError, InvariantBroken
 from statemachine.messages.decoding import decode
 from statemachine.messages.events import DeadlineDue, Event, Shipped
@@ -25,6 +24,7 @@ from statemachine.messages.identity import MARK_BYTES, holds, mark_of
 from statemachine.order.decision import Decision, Moved, Parked, Refused
 from statemachine.order.order import EVENT_FAILED, Hold, Order, ParkedEvent, new_order
 from statemachine.order.policy import Policy
+from statemachine.waits.expiring import with_expiry
 
 #: Acts that are decided although the order is held. They ask no command; a redelivered one is queued like any other record.
 AT_ONCE: Final = frozenset(

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from statemachine.drafts.commanding import find_closing
 from statemachine.drafts.draft import Draft
 from statemachine.effects.operating import given_up
 from statemachine.messages.events import DeadlineDue
 from statemachine.messages.facts import CHARGEBACK, Fact, Outcome, outcome_type
 from statemachine.messages.operator_events import CommandDropped, CommandRetried
+from statemachine.waits.looking import deadlines_with_look
+
+_LOOK_TRIGGERS: Final = {
+    "confirmed": "look.confirmed",
+    "rejected": "look.rejected",
+    "unknown": "look.failed",
+    "absent": "look.failed",
+}
 
 
 def trigger_of(draft: Draft) -> str | None:
@@ -20,7 +30,7 @@ def trigger_of(draft: Draft) -> str | None:
         return _fact_trigger(data)
     if type(data) is DeadlineDue:
         due = draft.order.held is None and any(
-            one.name == data.name and one.due <= draft.now for one in draft.order.deadlines
+            one.name == data.name and one.due <= draft.now for one in deadlines_with_look(draft.order)
         )
         return f"deadline.{data.name}" if due else None
     if type(data) is CommandRetried or type(data) is CommandDropped:
@@ -32,6 +42,9 @@ def _outcome_trigger(draft: Draft, outcome: Outcome) -> str | None:
     """The row of an answer to one of our commands; of a stray outcome the row of the facts in it."""
     draft.closing = find_closing(draft.order, outcome)
     if draft.closing is None:
+        look = draft.order.look
+        if look is not None and look.asked == outcome.command_id:
+            return _LOOK_TRIGGERS[outcome.result]
         return _stray_outcome_trigger(outcome)
     if outcome.result == "unknown":
         return "command.unknown"

@@ -11,13 +11,14 @@ import structlog
 from consumers.orders.working_orders import WorkingOrder, WorkingOrders
 from producers.topics import Topic
 from statemachine.decide import decide
-from statemachine.effects.deadlines import deadline_event
 from statemachine.errors import ConfigError
 from statemachine.messages.events import Event
 from statemachine.messages.ids import OrderId
 from statemachine.order.decision import Moved, Parked, Refused, Repeated
 from statemachine.order.order import Deadline
 from statemachine.order.policy import Policy
+from statemachine.waits.deadlines import deadline_event
+from statemachine.waits.looking import LOOK, deadlines_with_look
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +40,7 @@ def fire_deadlines(order_id: OrderId, until: datetime, orders: WorkingOrders, *,
         due = (
             []
             if order is None or order.held is not None
-            else sorted((d for d in order.deadlines if d.due <= until), key=lambda d: d.due)
+            else sorted((d for d in deadlines_with_look(order) if d.due <= until), key=lambda d: d.due)
         )
         if order is None or not due:
             return
@@ -69,7 +70,8 @@ def _drop(orders: WorkingOrders, working: WorkingOrder, event: Event, deadline: 
     orders.mark_failed(working, event, detail)
     if working.order is not None:
         left = tuple(d for d in working.order.deadlines if (d.name, d.due) != (deadline.name, deadline.due))
-        working.change(msgspec.structs.replace(working.order, deadlines=left))
+        look = None if deadline.name == LOOK else working.order.look
+        working.change(msgspec.structs.replace(working.order, deadlines=left, look=look))
 
 
 def failure(error: Exception) -> str:

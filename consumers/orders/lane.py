@@ -8,6 +8,7 @@ from consumers.group.membership import Membership
 from consumers.lanes import LaneContext, dict_store, make_stateful_lane
 from consumers.orders.fuse import RECORDS_MIN, Fuse
 from consumers.orders.logic import OrderLogic
+from consumers.orders.looks import looks_per_second
 from consumers.ownership.options import LaneTopics
 from consumers.ownership.store import Store
 from producers.topics import ORDER_INPUTS, Lane, Topic, prefixed
@@ -32,6 +33,7 @@ def make_order_lane(
     policy: Policy,
     make_store: Callable[[int], Store] = dict_store,
     fuse_records_min: int = RECORDS_MIN,
+    rate: float = 0.0,
 ) -> Membership:
     """A member of the order lane's group, ready for ``run``.
 
@@ -40,6 +42,7 @@ def make_order_lane(
         policy: Waits and limits of decisions.
         make_store: A store for a partition number.
         fuse_records_min: See ``Fuse``; 0 switches it off.
+        rate: Requests a second of the whole fleet, of which looks use a part; 0 for no limit.
     """
 
     def make_logic(number: int) -> OrderLogic:
@@ -51,6 +54,7 @@ def make_order_lane(
             fuse=Fuse(records_min=fuse_records_min),
             room=context.room,
             code=context.code,
+            looks_per_second=looks_per_second(rate, context.partitions),
         )
 
     return make_stateful_lane(context, Lane.ORDERS, order_topics(context.prefix), make_logic, make_store)

@@ -19,8 +19,9 @@ from aiokafka import ConsumerRecord
 from consumers.orders.deadline_firing import failure, fire_deadlines
 from consumers.orders.deadline_heap import DeadlineHeap
 from consumers.orders.fuse import Fuse
+from consumers.orders.looks import Looks, earliest
 from consumers.orders.order_transaction import OrderTransaction, as_first_received, is_our_own, order_outputs
-from consumers.orders.working_orders import SNAPSHOT_BYTES_MAX, WorkingOrder, WorkingOrders, unreadable
+from consumers.orders.working_orders import SNAPSHOT_BYTES_MAX, NextDue, WorkingOrder, WorkingOrders, unreadable
 from consumers.ownership.logic import Batch
 from consumers.ownership.positions import DecisionHistory, Run
 from consumers.ownership.store import Overlay, Store
@@ -29,15 +30,15 @@ from producers.partitioner import partition_of
 from producers.sizes import Room
 from producers.topics import Topic, prefixed
 from statemachine.decide import decide
-from statemachine.errors import ConfigError, DecodeError
+from statemachine.errors import ConfigError, DecodeError, InvariantBroken
 from statemachine.messages.decoding import cause_of, decode
 from statemachine.messages.envelope import Record
 from statemachine.messages.events import Event
 from statemachine.messages.ids import OrderId
 from statemachine.order.decision import Decision, Moved, Parked, Refused, Repeated
-from statemachine.order.order import DEFINITION
+from statemachine.order.order import DEFINITION, Look
 from statemachine.order.policy import Policy
-from statemachine.order.snapshot import newer_snapshot
+from statemachine.order.snapshot import decode_snapshot, newer_snapshot
 
 log = structlog.get_logger(__name__)
 
@@ -51,12 +52,17 @@ class _Due(msgspec.Struct):
     due: datetime
 
 
+class _Internal(msgspec.Struct):
+    look: Look | None = None
+
+
 class _Waiting(msgspec.Struct):
     """As much of a snapshot as a restore reads. A newer one may have deadlines of names that are not known here."""
 
     definition: int = 0
     deadlines: tuple[_Due, ...] = ()
     held: dict[str, str] | None = None
+    internal: _Internal | None = None
 
 
 _waiting_of = msgspec.json.Decoder(_Waiting)
@@ -76,8 +82,12 @@ class OrderLogic:
         room: Room,
         code: str = "",
         snapshot_bytes_max: int = SNAPSHOT_BYTES_MAX,
+        looks_per_second: float = 0.0,
     ) -> None:
-        """``room`` is that of the producer that writes: it decides what fits into a record; ``code`` is our version."""
+        """``room`` is that of the producer that writes: it decides what fits into a record; ``code`` is our version.
+
+        ``looks_per_second``: how many orders are looked at a second; 0 for no limit.
+        """
         self._number = number
         self._partitions = partitions
         self._policy = policy
@@ -89,7 +99,8 @@ class OrderLogic:
         self._orders_topic = prefixed(prefix, Topic.ORDERS)
         self._outputs = order_outputs(prefix, room)
         self._heap = DeadlineHeap()
-        self._dues: dict[OrderId, datetime | None] = {}
+        self._looks = Looks(looks_per_second)
+        self._dues: dict[OrderId, NextDue] = {}
         #: What became of the records and deadlines, by word; counted when a batch is worked, committed or not.
         self.counts: Counter[str] = Counter()
 
@@ -110,22 +121,41 @@ class OrderLogic:
                 raise unreadable(order_id, self._orders_topic) from None
             if waiting.definition > DEFINITION:
                 raise newer_snapshot(waiting.definition)
-            if waiting.deadlines and waiting.held is None:
+            if waiting.held is not None:
+                continue
+            if waiting.deadlines:
                 self._heap.set(order_id, min(deadline.due for deadline in waiting.deadlines))
+            look = self._look_in(order_id, snapshot, waiting)
+            if look is not None:
+                self._looks.set(order_id, look)
+
+    def _look_in(self, order_id: OrderId, snapshot: bytes, waiting: _Waiting) -> Look | None:
+        """The next look of an order; older snapshots get theirs as they are upgraded."""
+        if waiting.definition == DEFINITION:
+            return waiting.internal.look if waiting.internal is not None else None
+        try:
+            return decode_snapshot(snapshot).look
+        except InvariantBroken:
+            raise unreadable(order_id, self._orders_topic) from None
 
     def committed(self, changes: Mapping[str, bytes | None]) -> None:
         """The batch has committed: its deadlines count from now on."""
         for order_id, due in self._dues.items():
-            self._heap.set(order_id, due)
+            self._heap.set(order_id, due.deadline)
+            self._looks.set(order_id, due.look)
         self._dues = {}
 
     def next_due(self) -> datetime | None:
-        """When the next deadline of any order is due."""
-        return self._heap.next_due()
+        """When the next deadline of any order is due, or its next look."""
+        return earliest((self._heap.next_due(), self._looks.next_due()))
 
     def due_until(self, until: datetime) -> list[OrderId]:
         """The orders with a deadline at or before ``until``, earliest first: as many as fire in one transaction."""
         return self._heap.due_until(until, FIRED_MAX)
+
+    def _fired(self, until: datetime) -> list[OrderId]:
+        """The orders whose deadlines fire now, and those that are looked at."""
+        return list(dict.fromkeys((*self.due_until(until), *self._looks.due_until(until))))
 
     async def step(self, batch: Batch, overlay: Overlay, outbox: Outbox) -> DecisionHistory:
         """Each record → decode → decide → transaction; then the deadlines that may fire, and one snapshot per changed order.
@@ -157,7 +187,7 @@ class OrderLogic:
         self._fuse.count(len(batch.records), self.counts["dead"] - dead_before, now=batch.now)
         due: tuple[OrderId, ...] = ()
         if batch.fire_until is not None:
-            due = tuple(self.due_until(batch.fire_until) if batch.fired is None else map(OrderId, batch.fired))
+            due = tuple(self._fired(batch.fire_until) if batch.fired is None else map(OrderId, batch.fired))
             for order_id in due:
                 fire_deadlines(order_id, batch.fire_until, orders, policy=self._policy, number=self._number)
         self._dues = orders.write_snapshots()

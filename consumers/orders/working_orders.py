@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import NamedTuple
 
 from consumers.orders.order_transaction import OrderTransaction
 from consumers.ownership.store import Overlay
 from statemachine.effects.attention import mark_failed, mark_too_large
-from statemachine.effects.expiring import has_nothing_to_keep
 from statemachine.errors import InvariantBroken, UnreadableTable
 from statemachine.holding import hold_failed
 from statemachine.messages.envelope import Record
 from statemachine.messages.events import Event
 from statemachine.messages.ids import OrderId
 from statemachine.order.decision import Moved
-from statemachine.order.order import Order
+from statemachine.order.order import Look, Order
 from statemachine.order.policy import Policy
 from statemachine.order.snapshot import decode_snapshot, encode_snapshot
+from statemachine.waits.expiring import has_nothing_to_keep
 
 #: Largest snapshot of one order.
 SNAPSHOT_BYTES_MAX = 512 * 1024
@@ -25,6 +26,20 @@ SNAPSHOT_BYTES_MAX = 512 * 1024
 _GROWTH_FACTOR, _GROWTH_BYTES = 2, 8 * 1024
 #: Bytes of a snapshot that are kept free for ``attention``: as many reasons as an order keeps, and what encodes them.
 _ATTENTION_BYTES = 8 * 1024
+
+
+class NextDue(NamedTuple):
+    """What an order waits for by time: its earliest deadline, and its next look."""
+
+    deadline: datetime | None
+    look: Look | None
+
+
+def next_due(order: Order) -> NextDue:
+    """What ``order`` waits for by time: nothing while it is held."""
+    if order.held is not None:
+        return NextDue(None, None)
+    return NextDue(min([deadline.due for deadline in order.deadlines], default=None), order.look)
 
 
 class WorkingOrder:
@@ -117,18 +132,17 @@ class WorkingOrders:
             working.change(marked.order)
             self.transaction.add(marked.effects)
 
-    def write_snapshots(self) -> dict[OrderId, datetime | None]:
-        """Put one snapshot per changed order into the overlay; the next deadline of each, None for those that have none."""
-        dues: dict[OrderId, datetime | None] = {}
+    def write_snapshots(self) -> dict[OrderId, NextDue]:
+        """Put one snapshot per changed order into the overlay; what each waits for by time."""
+        dues: dict[OrderId, NextDue] = {}
         for order_id, working in self._orders.items():
             if working.changed and working.order is not None:
                 # an order that was never requested goes with the last event that waited in it
                 gone = has_nothing_to_keep(working.order)
                 self._overlay.put(order_id, None if gone else encode_snapshot(working.order))
-                waits = () if working.order.held is not None else working.order.deadlines
-                dues[order_id] = min((deadline.due for deadline in waits), default=None)
+                dues[order_id] = next_due(working.order)
             elif working.order is None:
-                dues[order_id] = None
+                dues[order_id] = NextDue(None, None)
         return dues
 
 

@@ -23,6 +23,8 @@ from orderflow.cli.operating.letters import letters
 from orderflow.cli.orders import orders
 from orderflow.cli.outcome import RootGroup
 from orderflow.cli.partitions import partitions
+from orderflow.cli.reconciling.backfilling import webhooks
+from orderflow.cli.reconciling.reconciling import reconcile
 from orderflow.cli.replay import replay
 from orderflow.cli.services import relay, simulator, worker
 from orderflow.cli.settings_table import settings
@@ -64,6 +66,8 @@ for command in (
     machine,
     decide,
     replay,
+    webhooks,
+    reconcile,
     settings,
     completion,
 ):

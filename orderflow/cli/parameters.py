@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import click
 
@@ -72,3 +73,16 @@ class ShareType(click.ParamType[int]):
 
 
 SHARE = ShareType()
+
+#: Characters of a reason, as operators' events allow.
+REASON_MAX: Final = 200
+
+
+def reason_text(_: click.Context, __: click.Parameter, value: str) -> str:
+    """The callback of ``--reason``: one line of text, because it is shown on a line."""
+    text = value.strip()
+    if not 1 <= len(text) <= REASON_MAX:
+        raise click.BadParameter(f"must have 1 to {REASON_MAX} characters")
+    if not text.isprintable():
+        raise click.BadParameter("must be one line, without control characters")
+    return text

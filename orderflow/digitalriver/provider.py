@@ -126,7 +126,7 @@ class DigitalRiverProvider:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``clock`` is steady, in seconds."""
-        self._connection = Connection(
+        self.connection = self._connection = Connection(
             url, key, connections_max=connections_max, timeout_seconds=timeout_seconds, clock=clock
         )
         self._finder = Finder(self._connection)

@@ -23,6 +23,7 @@ from statemachine.messages.facts import (
     QuotedLine,
     RemoteCharge,
     RemoteCheckout,
+    RemoteDocument,
     RemoteFulfillment,
     RemoteFulfillmentItem,
     RemoteItem,
@@ -197,6 +198,14 @@ def order_of(order: wire.Order) -> RemoteOrder:
         charges=tuple(charge_of(charge, currency) for charge in order.payment.charges),
         session=_without_secret(_session_of(order.payment.session, currency)),
         cancel_reason=order.cancel_reason,
+        documents=tuple(
+            RemoteDocument(one.id, purpose, order.id)
+            for purpose, files in (
+                ("customer_invoice", order.invoice_pdfs),
+                ("customer_credit_memo", order.credit_memo_pdfs),
+            )
+            for one in files or ()
+        ),
     )
 
 

@@ -173,6 +173,12 @@ class Checkout(Totals, frozen=True, kw_only=True):
     disclosures: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
+class Named(WireModel, frozen=True, kw_only=True):
+    """Whatever has an id."""
+
+    id: str
+
+
 class Order(Totals, frozen=True, kw_only=True):
     """An order."""
 
@@ -185,6 +191,9 @@ class Order(Totals, frozen=True, kw_only=True):
     refunded_amount: Decimal = ZERO
     available_to_refund_amount: Decimal = ZERO
     cancel_reason: str | None = None
+    #: Files of invoices and credit memos; null or absent while there is none.
+    invoice_pdfs: list[Named] | None = msgspec.field(default=None, name="invoicePDFs")
+    credit_memo_pdfs: list[Named] | None = msgspec.field(default=None, name="creditMemoPDFs")
 
 
 class FulfillmentItem(WireModel, frozen=True, kw_only=True):

@@ -133,7 +133,7 @@ def state_waits(order: Order, times: Times) -> Iterator[Wait]:
 
 
 _ABANDONED: Final = "; else the order is abandoned"
-_CALLED: Final = "; else a person is called"
+_CALLED: Final = ", by webhook or when Digital River is asked again; else a person is called"
 _SIMPLE: Final[dict[State, tuple[str, Turn, str]]] = {
     "checkout_pending": (
         "Digital River's checkout, of which nothing is asked",
@@ -148,9 +148,21 @@ _SIMPLE: Final[dict[State, tuple[str, Turn, str]]] = {
         f"checkout.updated{_ABANDONED}",
     ),
     "declined": ("another cart: the payment was declined", "sender", f"checkout.updated{_ABANDONED}"),
-    "placing": ("Digital River's report of the order", "digital_river", "a webhook about the order"),
-    "in_review": ("the end of Digital River's fraud review", "digital_river", f"a webhook about the order{_CALLED}"),
-    "disputed": ("the end of the bank's dispute", "digital_river", f"a webhook about the order{_CALLED}"),
+    "placing": (
+        "Digital River's report of the order",
+        "digital_river",
+        "a report of the order",
+    ),
+    "in_review": (
+        "the end of Digital River's fraud review",
+        "digital_river",
+        f"a report of the order{_CALLED}",
+    ),
+    "disputed": (
+        "the end of the bank's dispute",
+        "digital_river",
+        f"a report of the order{_CALLED}",
+    ),
 }
 
 
@@ -165,12 +177,12 @@ def _has_parked(order: Order, kind: str) -> bool:
 def _payment_wait(order: Order, times: Times, until: datetime | None) -> Wait:
     """The shopper pays; what the shopper was asked to do decides how."""
     if order.next_action == "redirect":
-        moves = f"order.payment_returned when the shopper is back, or a webhook about the order{_CALLED}"
+        moves = f"order.payment_returned when the shopper is back, or a report of the order{_CALLED}"
         return Wait("the shopper to pay on the page of the redirect", times.state, until, "sender", moves)
     if order.next_action == "show_payment_instructions":
-        moves = f"a webhook about the order when the money has arrived{_CALLED}"
+        moves = f"a report of the order when the money has arrived{_CALLED}"
         return Wait("the shopper to pay as instructed, for example by wire", times.state, until, "sender", moves)
-    moves = f"a webhook about the order{_CALLED}"
+    moves = f"a report of the order{_CALLED}"
     return Wait("Digital River to confirm the payment", times.state, until, "digital_river", moves)
 
 

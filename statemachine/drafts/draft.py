@@ -49,6 +49,7 @@ class Draft:
         "event",
         "fact",
         "follow",
+        "looked_at",
         "next_action",
         "now",
         "order",
@@ -83,6 +84,8 @@ class Draft:
         #: The trigger to fire next, by the state of an absorbed order of Digital River.
         self.follow: str | None = None
         self.remote: RemoteOrder | None = None
+        #: When the look was asked that the event answers.
+        self.looked_at: datetime | None = None
         self.problem: Problem | None = None
         self.quote: RemoteCheckout | None = None
         self.next_action: NextAction | None = None

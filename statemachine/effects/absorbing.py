@@ -17,7 +17,7 @@ from statemachine.drafts.commanding import close_command
 from statemachine.drafts.draft import Draft
 from statemachine.effects.charges import EARLIER_ORDER, absorb_charges, absorb_operations, capture_of, has_captured
 from statemachine.effects.disputes import follow_dispute
-from statemachine.messages.facts import Fact, RemoteFulfillment, RemoteItem, RemoteOrder
+from statemachine.messages.facts import Fact, RemoteDocument, RemoteFulfillment, RemoteItem, RemoteOrder
 from statemachine.messages.identity import holds, mark_of, with_sorted
 from statemachine.messages.ids import CommandId, FulfillmentId
 from statemachine.messages.money import apportion, format_money
@@ -51,11 +51,7 @@ def absorb_order(draft: Draft) -> None:
         draft.call_attention("Digital River has an order for a checkout that was not placed here")
         return
     draft.remote = remote
-    _absorb_ids(draft, remote)
-    if remote.currency == order.amounts.currency:
-        absorb_charges(draft, remote.charges)
-        if remote.refunded or order.remote_refunded:
-            compare_refunded(draft, remote.refunded)
+    _absorb_contents(draft, remote)
     if isinstance(draft.event.data, Fact):
         _apply_event_type(draft, draft.event.data.type, remote)
     if follow_dispute(draft, remote):
@@ -69,6 +65,17 @@ def absorb_order(draft: Draft) -> None:
         draft.follow = f"remote.{remote.state}"
     elif order.payment_failed and REMOTE_RANKS[remote.state] >= REMOTE_RANKS["accepted"]:
         draft.follow = f"remote.{remote.state}"  # not an older fact: an unpaid order is never accepted
+
+
+def _absorb_contents(draft: Draft, remote: RemoteOrder) -> None:
+    order = draft.order
+    _absorb_ids(draft, remote)
+    if remote.currency == order.amounts.currency:
+        absorb_charges(draft, remote.charges)
+        if remote.refunded or order.remote_refunded:
+            compare_refunded(draft, remote.refunded)
+    if remote.documents:
+        _add_documents(draft, remote.documents)
 
 
 def _is_newest(draft: Draft, remote: RemoteOrder) -> bool:
@@ -249,8 +256,12 @@ def absorb_document(draft: Draft) -> None:
     data = draft.data_as(Fact)
     assert data.document is not None  # that is why it is a fact.document
     about = data.document.dr_order_id or data.dr_order_id
-    document = Document(data.document.file_id, data.document.purpose)
-    if about is not None and about == draft.order.digital_river.order_id and document not in draft.order.documents:
-        draft.put(
-            documents=tuple(sorted((*draft.order.documents, document), key=lambda one: (one.file_id, one.purpose)))
-        )
+    if about is not None and about == draft.order.digital_river.order_id:
+        _add_documents(draft, (data.document,))
+
+
+def _add_documents(draft: Draft, reported: tuple[RemoteDocument, ...]) -> None:
+    known = draft.order.documents
+    found = {*known, *(Document(one.file_id, one.purpose) for one in reported)}
+    if len(found) > len(known):
+        draft.put(documents=tuple(sorted(found, key=lambda one: (one.file_id, one.purpose))))

@@ -29,11 +29,25 @@ def follow_dispute(draft: Draft, remote: RemoteOrder) -> bool:
             draft.follow = "dispute.ended"
         return True
     if remote.state != "dispute":
-        return False
+        return _is_seen_over(draft)
     if reported_at is not None and order.dispute_ended is not None and reported_at <= order.dispute_ended:
         return True  # its end was reported first
     draft.put(dispute_began=_later(order.dispute_began, reported_at))
     draft.follow = "remote.dispute"
+    return True
+
+
+def _is_seen_over(draft: Draft) -> bool:
+    """Whether the report is a read that shows the end of the dispute: it was asked for after the dispute had become known.
+
+    An older report, which shows the order from before the dispute, ends nothing.
+    """
+    order = draft.order
+    asked = draft.looked_at if draft.closing is None else draft.closing.first_asked
+    if draft.state != "disputed" or asked is None or order.look is None or asked < order.look.since:
+        return False
+    draft.put(dispute_ended=_later(order.dispute_ended, _later(asked, order.dispute_began)))
+    draft.follow = "dispute.ended"
     return True
 
 

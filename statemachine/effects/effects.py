@@ -25,7 +25,6 @@ from statemachine.drafts.commanding import (
 from statemachine.drafts.contents import fact_of
 from statemachine.drafts.draft import Draft
 from statemachine.effects import absorbing, charges, disputes, operating, quotes
-from statemachine.effects.expiring import expire_parked, refuse_parked
 from statemachine.effects.guards import requested_units
 from statemachine.effects.reconciling import CONTRADICTION, MONEY_KEPT
 from statemachine.errors import InvariantBroken
@@ -43,6 +42,8 @@ from statemachine.messages.facts import Problem
 from statemachine.messages.identity import without_fact
 from statemachine.order.order import Amounts, Line, RemoteIds, Units
 from statemachine.tables.rules import IMPLIED, REMOTE_RANKS
+from statemachine.waits import looking
+from statemachine.waits.expiring import expire_parked, refuse_parked
 
 
 def take_cart(draft: Draft) -> None:
@@ -307,6 +308,9 @@ EFFECTS: Final[dict[str, Callable[[Draft], None]]] = {
     "forget_dispute": disputes.forget_dispute,
     "forget_fact": forget_fact,
     "inquire_due": inquire_due,
+    "ask_look": looking.ask_look,
+    "end_look": looking.end_look,
+    "note_unknown_there": looking.note_unknown_there,
     "inquire_later": inquire_later,
     "note_contradiction": note_contradiction,
     "note_fulfillment_refused": fulfilling.note_fulfillment_refused,

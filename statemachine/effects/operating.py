@@ -16,6 +16,7 @@ from statemachine.messages.identity import without
 from statemachine.messages.ids import CommandId
 from statemachine.messages.operator_events import Acknowledged, DroppedEvent, EventName, MoveRequested, Released
 from statemachine.order.order import EVENT_FAILED, DeadlineName, Hold, OpenCommand, Order, failed_event
+from statemachine.waits.looking import deadlines_with_look
 
 # Holding
 
@@ -59,7 +60,7 @@ def _dropped(order: Order, drop: DroppedEvent) -> EventName | DeadlineName | Non
             else None
         )
     name = drop.id.partition(":")[0]
-    deadline = next((one.name for one in order.deadlines if one.name == order.failed), None)
+    deadline = next((one.name for one in deadlines_with_look(order) if one.name == order.failed), None)
     return deadline if deadline == name and drop.source == DEADLINE_SOURCE else None
 
 

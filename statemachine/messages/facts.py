@@ -150,6 +150,14 @@ class RemoteItem(msgspec.Struct, frozen=True, omit_defaults=True):
     tax: Minor = 0
 
 
+class RemoteDocument(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An invoice or a credit memo."""
+
+    file_id: str
+    purpose: str
+    dr_order_id: RemoteOrderId | None = None
+
+
 class RemoteOrder(msgspec.Struct, frozen=True, omit_defaults=True):
     """A Digital River order. ``discount`` is that of the whole order, which no item shows."""
 
@@ -170,6 +178,7 @@ class RemoteOrder(msgspec.Struct, frozen=True, omit_defaults=True):
     charges: tuple[RemoteCharge, ...] = ()
     session: Session | None = None
     cancel_reason: str | None = None
+    documents: tuple[RemoteDocument, ...] = ()
 
 
 class RemoteFulfillmentItem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -245,14 +254,6 @@ class RemoteReturn(msgspec.Struct, frozen=True, omit_defaults=True):
     dr_refund_ids: tuple[RemoteRefundId, ...] = ()
     return_id: str | None = None
     command_id: CommandId | None = None
-
-
-class RemoteDocument(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An invoice or a credit memo."""
-
-    file_id: str
-    purpose: str
-    dr_order_id: RemoteOrderId | None = None
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -68,10 +68,10 @@ RefundState = Literal["requested", "pending", "pending_information", "succeeded"
 
 ReturnState = Literal["requested", "accepted", "withdrawn"]
 
-DeadlineName = Literal["abandon", "overdue", "inquire", "ask_again", "expire", "refund", "return"]
+DeadlineName = Literal["abandon", "overdue", "inquire", "ask_again", "expire", "refund", "return", "reconcile"]
 
 #: The version of tables and snapshots that this code writes.
-DEFINITION: Final = 4
+DEFINITION: Final = 5
 
 
 class Amounts(msgspec.Struct, frozen=True):
@@ -187,6 +187,24 @@ class Deadline(msgspec.Struct, frozen=True):
 
     name: DeadlineName
     due: datetime
+
+
+class Look(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """The next look at an order that waits for Digital River: all of it is read again, should its webhook be lost.
+
+    ``since`` is when the order entered its state, ``pending`` how much Digital River has yet to report, ``looks`` how often it
+    was asked since more became pending, and ``number`` how often since the order entered its state.
+    """
+
+    since: datetime
+    #: When the order is looked at; while a look is not answered, when it is looked at once more.
+    due: datetime
+    pending: int = 0
+    looks: int = 0
+    number: int = 0
+    #: The command of a look that is not answered yet, and when it was asked.
+    asked: CommandId | None = None
+    asked_at: datetime | None = None
 
 
 class ParkedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -348,6 +366,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     failed: str | None = None
     #: Reasons for attention that an operator took off; one that is derived from the order does not come back unchanged.
     acknowledged: tuple[str, ...] = ()
+    #: The next look; None while the order waits for nothing of Digital River. Not among ``deadlines``: it is nobody else's.
+    look: Look | None = None
 
 
 #: ``Order.failed`` of an order whose first event of the queue failed.

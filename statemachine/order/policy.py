@@ -42,6 +42,11 @@ class Policy:
     #: How much later than the timeout Digital River may still act on a request.
     late_effect_wait: timedelta = timedelta(seconds=30)
 
+    #: How long after its webhook was due Digital River is asked about an order; the waits between looks double up to the longest.
+    #: An order that waits for nobody at Digital River, in ``submitted`` or ``disputed``, is looked at every longest wait.
+    reconcile_first_wait: timedelta = timedelta(minutes=15)
+    reconcile_longest_wait: timedelta = timedelta(hours=24)
+
     #: For how long a checkout refused only for an unknown SKU is tried again, and the first and longest wait between.
     unknown_sku_window: timedelta = timedelta(minutes=10)
     unknown_sku_first_wait: timedelta = timedelta(seconds=1)

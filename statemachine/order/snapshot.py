@@ -23,6 +23,7 @@ from statemachine.order.order import (
     Hold,
     KnownItem,
     Line,
+    Look,
     OpenCommand,
     Order,
     ParkedEvent,
@@ -78,6 +79,7 @@ class _Internal(msgspec.Struct, frozen=True, omit_defaults=True):
     queued: int = 0
     failed: str | None = None
     acknowledged: tuple[str, ...] = ()
+    look: Look | None = None
 
 
 class _Snapshot(msgspec.Struct, frozen=True):
@@ -162,6 +164,7 @@ def encode_snapshot(order: Order) -> bytes:
                 len(order.queue),
                 order.failed,
                 order.acknowledged,
+                order.look,
             ),
             order.held,
         )
@@ -244,6 +247,7 @@ def _order(snapshot: _Snapshot) -> Order:
         queue=parked[first:],
         failed=internal.failed,
         acknowledged=internal.acknowledged,
+        look=internal.look,
     )
 
 

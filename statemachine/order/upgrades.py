@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from statemachine.order.order import KnownItem
+from statemachine.order.order import KnownItem, Look
 from statemachine.order.policy import Policy
 from statemachine.order.states import RESTING
 
@@ -44,9 +44,26 @@ def _never_held(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "definition": 4, "held": None}
 
 
+def _never_looked_at(document: dict[str, Any]) -> dict[str, Any]:
+    """Definition 4 never asked Digital River by itself: what waits for it is looked at."""
+    pending = (
+        document["state"] in ("pending_payment", "in_review", "fulfilled")
+        or document["payment"] in ("capturing", "voiding")
+        or any(one["state"] in ("pending", "pending_information") for one in document["refunds"])
+        or any(one["state"] == "accepted" for one in document["returns"])
+    )
+    internal = dict(document.get("internal", {}))
+    if pending or document["state"] in ("submitted", "disputed"):
+        since, policy = datetime.fromisoformat(document["updated"]), Policy()
+        wait = policy.reconcile_first_wait if pending else policy.reconcile_longest_wait
+        internal["look"] = Look(since, since + wait, int(pending))
+    return {**document, "definition": 5, "internal": internal}
+
+
 #: Definition -> the upgrade of its documents to the next one.
 UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     1: _followed_disputes,
     2: _unreported_prices,
     3: _never_held,
+    4: _never_looked_at,
 }

@@ -5,11 +5,12 @@ draws it, tests and documents are made from it. A cell is all rules of one trigg
 this file and the first whose guards hold decides. The last rule of a cell has no guard, so every cell has an answer.
 
 Triggers: the types of the public events, and of what operators do (``operator_rules.py``); ``digitalriver.<outcome>`` for the
-answer to one of our commands; ``command.*`` for a command without an answer; ``fact.<kind>`` for what Digital River reports by
-itself; ``remote.<state>`` and ``dispute.ended``, fired after an order of Digital River has been absorbed; ``deadline.<name>``;
-``settle``, fired last after everything, which moves what the facts together imply; and ``quote.published``, fired after the
-change that published an open checkout's quote. The rules of what Digital River says are in ``provider_rules.py``. Guards are
-named as in ``guards.py``, effects as in ``effects.py``. Never put code here.
+answer to one of our commands; ``command.*`` for a command without an answer; ``look.*`` for the answer to a look
+(``looking.py``); ``fact.<kind>`` for what Digital River reports by itself; ``remote.<state>`` and ``dispute.ended``, fired after
+an order of Digital River has been absorbed; ``deadline.<name>``; ``settle``, fired last after everything, which moves what the
+facts together imply; and ``quote.published``, fired after the change that published an open checkout's quote. The rules of what
+Digital River says are in ``provider_rules.py``. Guards are named as in ``guards.py``, effects as in ``effects.py``. Never put
+code here.
 """
 
 from __future__ import annotations
@@ -299,6 +300,7 @@ DEADLINE_RULES: Final = (
     move("deadline.expire", ("awaited",), None, do="expire_parked"),
     move("deadline.expire", RESTING, None, do="refuse_parked"),
     same("deadline.expire", others("awaited", *RESTING)),
+    move("deadline.reconcile", ALL, None, do="ask_look"),
     move("deadline.refund", ALL, None, do="fire_refunds_due"),
     move("deadline.return", ALL, None, do="fire_returns_due"),
 )

@@ -84,6 +84,9 @@ OUTCOME_RULES: Final = (
     move("digitalriver.refresh_refused", ALL, None, do="close note_refresh_refused publish_problem"),
     move("digitalriver.order_reread", ALL, None, do="close absorb_reread"),
     move("digitalriver.reread_refused", ALL, None, do="close publish_problem"),
+    move("look.confirmed", ALL, None, do="end_look absorb_reread"),
+    move("look.rejected", ALL, None, do="end_look note_unknown_there publish_problem"),
+    move("look.failed", ALL, None, do="end_look"),
     move("digitalriver.fulfillment_created", ALL, None, do="close absorb_fulfillment"),
     move(
         "digitalriver.fulfillment_refused", ALL, None, do="close note_fulfillment_refused forget_fact publish_problem"

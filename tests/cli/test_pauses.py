@@ -75,7 +75,7 @@ def test_pausing_again_says_what_was_before_and_the_newest_counts(orderflow: Com
         ("create_refund", "did you mean command/create_refund?"),
         ("partition/order/1", "did you mean partition/orders/1?"),
         ("partition/orders/3", "lane orders has partitions 0 to 2"),
-        ("?", "is no scope"),
+        ("?", "unknown scope"),
     ],
 )
 def test_an_unknown_scope_is_a_usage_error(orderflow: Command, scope: str, said: str) -> None:

@@ -11,14 +11,14 @@ from consumers.ownership.positions import decode_position
 from producers.partitioner import partition_of
 from producers.topics import ORDER_INPUTS, Topic
 from statemachine.decide import decide
-from statemachine.effects.deadlines import deadline_event
-from statemachine.effects.expiring import has_nothing_to_keep
 from statemachine.errors import DecodeError
 from statemachine.messages.decoding import decode
 from statemachine.messages.envelope import Record
 from statemachine.order.decision import IndexEntry, Moved, Parked, Refused, Repeated, SetAside
 from statemachine.order.order import Order
 from statemachine.order.policy import Policy
+from statemachine.waits.deadlines import deadline_event
+from statemachine.waits.expiring import has_nothing_to_keep
 from tests.orders.lane import PARTITIONS, read
 
 #: A deadline that is due again and again fires no more often than in the lane.

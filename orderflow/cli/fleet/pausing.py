@@ -8,6 +8,7 @@ import click
 
 from orderflow.cli.outcome import NotFound, UsageProblem, run, settings_or_usage
 from orderflow.cli.output import print_json, quiet_libraries, talk
+from orderflow.cli.parameters import reason_text
 
 if TYPE_CHECKING:
     from consumers.pauses.scopes import Scope
@@ -16,16 +17,11 @@ if TYPE_CHECKING:
 _SCOPES = "lane/LANE, partition/LANE/NUMBER or command/NAME; lanes are orders, commands, webhooks and catalogue"
 
 
-def _reason(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
-    """The reason, when it can be shown on a line."""
-    if not 1 <= len(value.strip()) <= 200 or not value.isprintable():
-        raise click.BadParameter("must be 1 to 200 characters on one line")
-    return value.strip()
-
-
 @click.command(epilog='Example: orderflow pause command/create_refund --reason "refunds are checked" --apply')
 @click.argument("scope")
-@click.option("--reason", required=True, callback=_reason, help="Reason, shown to everybody and kept for the audit.")
+@click.option(
+    "--reason", required=True, callback=reason_text, help="Reason, shown to everybody and kept for the audit."
+)
 @click.option("--apply", "apply_it", is_flag=True, help="Apply the change; without it only show what would change.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def pause(scope: str, reason: str, apply_it: bool, as_json: bool) -> None:
@@ -40,7 +36,7 @@ def pause(scope: str, reason: str, apply_it: bool, as_json: bool) -> None:
 
 @click.command(epilog='Example: orderflow resume command/create_refund --reason "they were right" --apply')
 @click.argument("scope")
-@click.option("--reason", required=True, callback=_reason, help="Reason, kept for the audit.")
+@click.option("--reason", required=True, callback=reason_text, help="Reason, kept for the audit.")
 @click.option("--apply", "apply_it", is_flag=True, help="Apply the change; without it only show what would change.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def resume(scope: str, reason: str, apply_it: bool, as_json: bool) -> None:
@@ -61,7 +57,7 @@ def _act(act: Literal["pause", "resume"], text: str, reason: str, *, apply_it: b
     scope = known_scope(text)
     if scope is None:
         near = nearest_scope(text)
-        raise UsageProblem(f"{text} is no scope{f'; did you mean {near}?' if near else ''}: {_SCOPES}")
+        raise UsageProblem(f"unknown scope {text}{f'; did you mean {near}?' if near else ''}: {_SCOPES}")
     settings = settings_or_usage()
     known = run(read_operations(settings))
     _check_number(scope, settings)

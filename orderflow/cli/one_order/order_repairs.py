@@ -13,30 +13,21 @@ import click
 
 from orderflow.cli.outcome import CommandError, NotFound, Unreachable, run, settings_or_usage
 from orderflow.cli.output import out, print_json, quiet_libraries, talk
+from orderflow.cli.parameters import reason_text
 
 if TYPE_CHECKING:
     from orderflow.operations.operator_events import Act, ActResult
     from orderflow.settings import Settings
     from statemachine.order.order import Order
 
-#: Characters of a reason.
-_REASON_MAX: Final = 200
-
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-
-
-def _reason_text(_: click.Context, __: click.Parameter, value: str) -> str:
-    text = value.strip()
-    if not 1 <= len(text) <= _REASON_MAX:
-        raise click.BadParameter(f"must have 1 to {_REASON_MAX} characters")
-    return text
 
 
 def _act_options(command: Decorated) -> Decorated:
     """The order, and the options that every act has."""
     options = (
         click.argument("order_id"),
-        click.option("--reason", required=True, callback=_reason_text, help="Why, kept in the order's changes."),
+        click.option("--reason", required=True, callback=reason_text, help="Why, kept in the order's changes."),
         click.option("--apply", "apply_it", is_flag=True, help="Do it; without it only show what would happen."),
         click.option(
             "--wait",

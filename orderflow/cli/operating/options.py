@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-#: Characters of an actor and of a reason, as their event allows.
-TEXT_MAX: Final = 200
+from orderflow.cli.parameters import reason_text
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-
-
-def _reason_text(_: click.Context, __: click.Parameter, value: str) -> str:
-    text = " ".join(value.split())
-    if not 1 <= len(text) <= TEXT_MAX:
-        raise click.BadParameter(f"must have 1 to {TEXT_MAX} characters")
-    return text
 
 
 def act_options(command: Decorated) -> Decorated:
     """``--reason``, ``--apply`` and ``--json``."""
     options = (
-        click.option("--reason", required=True, callback=_reason_text, help="Why, kept with what is done."),
+        click.option("--reason", required=True, callback=reason_text, help="Why, kept with what is done."),
         click.option("--apply", "apply_it", is_flag=True, help="Do it; without it only show what would be done."),
         click.option("--json", "as_json", is_flag=True, help="One JSON document."),
     )

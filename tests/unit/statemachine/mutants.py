@@ -36,6 +36,7 @@ MODULES: Final = (
     "test_table", "test_paths", "test_refunds", "test_returns", "test_disputes", "test_facts", "test_waiting",
     "test_unknown", "test_traps", "test_superseded", "test_late_facts", "test_charges", "test_quotes", "test_at_rest",
     "test_parcels", "test_repaid", "test_line_refunds", "test_withdrawals", "test_currencies", "test_holding", "test_operators",
+    "test_looks",
 )  # fmt: skip
 _HOLDERS: Final[dict[str, ModuleType]] = {"order": deciding, "refund": refunds, "return": returns}
 

@@ -11,7 +11,6 @@ import msgspec
 import pytest
 
 from statemachine.decide import decide
-from statemachine.effects.deadlines import deadline_event
 from statemachine.messages.commands import Command, CommandBase
 from statemachine.messages.decoding import decode
 from statemachine.messages.envelope import Record
@@ -23,6 +22,8 @@ from statemachine.order.order import Order
 from statemachine.order.policy import Policy
 from statemachine.order.snapshot import decode_snapshot, encode_snapshot
 from statemachine.tables.rules import OTHER_WAITS, WAITS
+from statemachine.waits.deadlines import deadline_event
+from statemachine.waits.looking import deadlines_with_look
 from tests.unit.statemachine.river import River
 
 BEGIN = datetime(2031, 3, 4, 10, 0, tzinfo=UTC)
@@ -147,7 +148,7 @@ class Story:
     def fire(self, name: str) -> Decision:
         """Time passes until the deadline ``name``, which fires."""
         assert self.order is not None
-        deadline = next(one for one in self.order.deadlines if one.name == name)
+        deadline = next(one for one in deadlines_with_look(self.order) if one.name == name)
         self.now = max(self.now, deadline.due)
         return self.take(deadline_event(self.order, deadline))
 

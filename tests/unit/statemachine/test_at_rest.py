@@ -11,11 +11,11 @@ import pytest
 from statemachine.decide import decide
 from statemachine.drafts.draft import LEFT_OUT, Draft
 from statemachine.effects.attention import mark_too_large
-from statemachine.effects.deadlines import deadline_event
 from statemachine.messages.facts import RemoteCharge
 from statemachine.messages.ids import ChargeId
 from statemachine.order.decision import Moved, Parked, Repeated
 from statemachine.order.policy import Policy
+from statemachine.waits.deadlines import deadline_event
 from tests.unit.statemachine.story import Story, cart, units
 from tests.unit.statemachine.test_traps import report_order
 

@@ -64,6 +64,7 @@ def comparable(story: Story) -> dict[str, Any]:
     for name in ("updated", "sequence", "deadlines"):
         del document[name]
     del document["internal"]["seen"]
+    document["internal"].pop("look", None)
     document["attention"].sort()
     return document
 

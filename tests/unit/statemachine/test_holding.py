@@ -10,9 +10,7 @@ import pytest
 
 from statemachine import decide as deciding
 from statemachine.decide import decide
-from statemachine.effects.deadlines import deadline_event
 from statemachine.effects.effects import EFFECTS
-from statemachine.effects.expiring import has_nothing_to_keep
 from statemachine.errors import InvariantBroken
 from statemachine.holding import hold_failed
 from statemachine.machines import ORDER
@@ -23,6 +21,8 @@ from statemachine.order.order import EVENT_FAILED, Hold, failed_event
 from statemachine.order.policy import Policy
 from statemachine.order.snapshot import decode_snapshot, encode_snapshot
 from statemachine.tables.machine import build_machine
+from statemachine.waits.deadlines import deadline_event
+from statemachine.waits.expiring import has_nothing_to_keep
 from tests.unit.statemachine.story import Story, cart, units
 
 

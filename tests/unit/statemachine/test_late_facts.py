@@ -61,7 +61,7 @@ def test_the_reports_of_a_review_end_the_same_in_every_order() -> None:
         for number in order:
             story.fact(reports[number], f"w-{number}")
         assert story.order is not None
-        same = msgspec.structs.replace(story.order, sequence=0, seen=b"", updated=story.now, deadlines=())
+        same = msgspec.structs.replace(story.order, sequence=0, seen=b"", updated=story.now, deadlines=(), look=None)
         ends.add(encode_snapshot(msgspec.structs.replace(same, updated=Story().now)))
     assert len(ends) == 1
 

@@ -15,7 +15,8 @@ from statemachine.messages.facts import Fact, RemoteOrder
 from statemachine.messages.ids import OrderId
 from statemachine.order import upgrades
 from statemachine.order.decision import Parked
-from statemachine.order.order import DEFINITION, Refund, Return, new_order
+from statemachine.order.order import DEFINITION, Look, Refund, Return, new_order
+from statemachine.order.policy import Policy
 from statemachine.order.snapshot import decode_snapshot, encode_snapshot
 from tests.unit.statemachine.story import BEGIN, Story, units
 
@@ -117,6 +118,8 @@ def test_a_recorded_snapshot_of_definition_1_is_read_as_what_it_was(name: str) -
     assert now.pop("held") is None  # since definition 4
     if "items" in internal:  # a line has its part of the order's discount since definition 3
         internal["items"] = [[*item, 0] for item in internal["items"]]
+    looked_at = now["internal"].pop("look", None)  # since definition 5
+    assert (looked_at is not None) == (name == "shipping")
     assert now.pop("internal") == internal
     assert now == then
     assert decode_snapshot(encode_snapshot(order)) == order
@@ -144,6 +147,8 @@ def test_a_recorded_snapshot_of_definition_2_is_read_as_what_it_was(name: str) -
     assert now.pop("held") is None  # since definition 4
     for item in then["internal"].get("items", ()):
         item.append(0)  # a line has its part of the order's discount since definition 3
+    assert ("look" in now["internal"]) == (name == "shipping")  # since definition 5
+    now["internal"].pop("look", None)
     assert now == then
 
 
@@ -230,5 +235,41 @@ def test_a_recorded_snapshot_of_definition_3_is_read_as_what_it_was(name: str) -
     now, then = msgspec.json.decode(encode_snapshot(order)), msgspec.json.decode(recorded)
     assert (then.pop("definition"), now.pop("definition")) == (3, DEFINITION)
     assert now.pop("held") is None
+    now["internal"].pop("look", None)  # since definition 5
     assert now == then
     assert (order.held, order.queue, order.failed) == (None, (), None)
+
+
+@pytest.mark.parametrize(("name", "pending"), [("awaited", None), ("shipping", 1)])
+def test_a_recorded_snapshot_of_definition_4_is_looked_at_when_it_waits(name: str, pending: int | None) -> None:
+    """Written by the code of that time, which never asked Digital River by itself; nothing public changes."""
+    recorded = (SNAPSHOTS / f"definition-4-{name}.json").read_bytes()
+    order = decode_snapshot(recorded)
+    now, then = msgspec.json.decode(encode_snapshot(order)), msgspec.json.decode(recorded)
+    assert (then.pop("definition"), now.pop("definition")) == (4, DEFINITION)
+    now["internal"].pop("look", None)
+    assert now == then
+    if pending is None:
+        assert order.look is None
+    else:
+        assert order.look == Look(order.updated, order.updated + Policy().reconcile_first_wait, pending)
+
+
+@pytest.mark.parametrize(
+    ("changes", "wait"),
+    [
+        ({"state": "submitted"}, Policy().reconcile_longest_wait),
+        ({"state": "disputed"}, Policy().reconcile_longest_wait),
+        ({"state": "in_review"}, Policy().reconcile_first_wait),
+        ({"returns": [{"return_id": "t-1", "state": "accepted"}]}, Policy().reconcile_first_wait),
+        ({"refunds": [{"refund_id": "r-1", "state": "pending", "amount": "1.00"}]}, Policy().reconcile_first_wait),
+        ({}, None),
+    ],
+)
+def test_what_an_older_order_waits_for_decides_when_it_is_looked_at(
+    changes: dict[str, Any], wait: timedelta | None
+) -> None:
+    """At once when a report was due, in a day when the order is only open, never when it is over."""
+    old = document(Story().to_complete()) | {"definition": 4}
+    look = upgrades.UPGRADES[4](old | changes)["internal"].get("look")
+    assert (look and look.due - look.since) == wait

@@ -8,8 +8,6 @@ import msgspec
 import pytest
 
 from statemachine.decide import decide
-from statemachine.effects.deadlines import deadline_event
-from statemachine.effects.expiring import has_nothing_to_keep
 from statemachine.messages.commands import CreateFulfillment, DeleteCheckout, PlaceOrder, name_of
 from statemachine.messages.facts import Fact
 from statemachine.messages.ids import OrderId
@@ -17,6 +15,8 @@ from statemachine.order.decision import Moved, Parked, Refused, Repeated, SetAsi
 from statemachine.order.order import new_order
 from statemachine.order.policy import Policy
 from statemachine.order.snapshot import encode_snapshot
+from statemachine.waits.deadlines import deadline_event
+from statemachine.waits.expiring import has_nothing_to_keep
 from tests.unit.statemachine.river import River
 from tests.unit.statemachine.story import BEGIN, Story, cart, units
 
@@ -406,7 +406,7 @@ def test_a_shopper_who_stays_away_abandons_the_order(stretch: str) -> None:
 
 def test_a_deadline_that_moved_does_not_fire() -> None:
     """A deadline is looked up in the order as it is now, not as it was when it was set."""
-    from statemachine.effects.deadlines import deadline_event
+    from statemachine.waits.deadlines import deadline_event
 
     story = Story().to_open()
     assert story.order is not None

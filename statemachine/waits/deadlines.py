@@ -10,12 +10,13 @@ from typing import Final
 from msgspec.structs import replace
 
 from statemachine.drafts.draft import Draft
-from statemachine.effects.expiring import expiry
 from statemachine.messages.envelope import Cause
 from statemachine.messages.events import DEADLINE_SOURCE, DEADLINE_TYPE, DeadlineDue, Event
 from statemachine.order.order import Deadline, Order, State
 from statemachine.order.states import RESTING
 from statemachine.tables.rules import WAITS
+from statemachine.waits.expiring import expiry
+from statemachine.waits.looking import LOOK
 
 _WAIT_FIELDS: Final[dict[State, str]] = {state: f"{state}_wait" for state in WAITS}
 
@@ -23,6 +24,8 @@ _WAIT_FIELDS: Final[dict[State, str]] = {state: f"{state}_wait" for state in WAI
 def deadline_event(order: Order, deadline: Deadline) -> Event:
     """The event of a deadline that fell due. Its id is unique in the order, because firing it makes a new sequence."""
     event_id = f"{deadline.name}:{order.sequence}"
+    if deadline.name == LOOK and order.look is not None:  # it makes no change, so the sequence stays
+        event_id = f"{event_id}.{order.look.number + 1}"
     return Event(
         type=DEADLINE_TYPE,
         id=event_id,

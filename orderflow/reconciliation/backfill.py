@@ -1,0 +1,123 @@
+"""``orderflow webhooks backfill``: Digital River's events whose webhooks are not in ``dr-webhooks``, and feeding them to it.
+
+They take the way of every webhook: signed, verified by the webhook lane, decided by the order lane. The same fact twice is
+harmless, so what is not known to have come is fed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from consumers.group.scanning import Part, Progress, ReadRecord, Window, no_progress, scan
+from orderflow.digitalriver.recent import RecentEvent
+from orderflow.digitalriver.signature import SIGNATURE_HEADER, sign
+from orderflow.digitalriver.webhook import KNOWN_TYPES, key_of
+from producers.connection import KafkaConnection
+from producers.outbox import HeaderList
+from producers.publisher import Publisher
+from producers.topic_setup import read_topics
+from producers.topics import Topic, prefixed
+from statemachine.errors import ConfigError
+
+#: A webhook is delivered after its event was made, and clocks differ: its record may seem to be older.
+_EARLIER: Final = timedelta(minutes=10)
+
+
+class _Identity(msgspec.Struct):
+    id: str
+
+
+_identities: Final = msgspec.json.Decoder(_Identity)
+
+
+class Missed(msgspec.Struct, frozen=True):
+    """Events that Digital River made, and what became of their webhooks."""
+
+    #: Those that never came, oldest first.
+    events: tuple[RecentEvent, ...]
+    #: How many came.
+    known: int
+    #: How many are of types that do not concern orders.
+    skipped: int
+    #: When the oldest webhook in the topic was written; None: it is empty. What is older cannot be known to have come.
+    reaches_back_to_ms: int | None
+
+
+async def find_missed(
+    connection: KafkaConnection,
+    prefix: str,
+    events: AsyncIterator[RecentEvent],
+    since: datetime,
+    *,
+    progress: Progress = no_progress,
+) -> Missed:
+    """Compare Digital River's events with the webhooks that came.
+
+    Args:
+        connection: How to reach Kafka.
+        prefix: Before every topic name.
+        events: Digital River's, newest first.
+        since: When the oldest of them may have been made.
+        progress: Called while the topic is read.
+
+    Raises:
+        ConfigError: The topic does not exist.
+        BrokerUnavailable: Kafka cannot be reached or does not answer.
+        DigitalRiverError: No usable answer.
+    """
+    came, oldest = await _webhooks_since(connection, prefix, since - _EARLIER, progress)
+    missed: list[RecentEvent] = []
+    known = skipped = 0
+    async for event in events:
+        if event.type not in KNOWN_TYPES:
+            skipped += 1
+        elif event.id in came:
+            known += 1
+        else:
+            missed.append(event)
+    return Missed(tuple(reversed(missed)), known, skipped, oldest)
+
+
+async def _webhooks_since(
+    connection: KafkaConnection, prefix: str, since: datetime, progress: Progress
+) -> tuple[set[str], int | None]:
+    state = (await read_topics(connection, prefix)).get(Topic.DR_WEBHOOKS)
+    if state is None:
+        name = prefixed(prefix, Topic.DR_WEBHOOKS)
+        raise ConfigError(f"topic {name} does not exist; run `orderflow topics create`")
+    parts = [Part(Topic.DR_WEBHOOKS, number) for number in range(state.partitions)]
+    came: set[str] = set()
+    oldest: int | None = None
+
+    def take(_: Topic, record: ReadRecord) -> None:
+        nonlocal oldest
+        oldest = record.timestamp if oldest is None else min(oldest, record.timestamp)
+        try:
+            came.add(_identities.decode(record.value or b"").id)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return  # not a webhook: the lane makes it a dead letter
+
+    window = Window(from_ms=max(0, round(since.timestamp() * 1000)))
+    await scan(connection, prefix, parts, take, windows=dict.fromkeys(parts, window), progress=progress)
+    return came, oldest
+
+
+async def feed(publisher: Publisher, prefix: str, tokens: Sequence[str], event: RecentEvent) -> None:
+    """Write an event to ``dr-webhooks`` as the relay would have done, signed with the current token.
+
+    Raises:
+        BrokerUnavailable: Not acknowledged within the limit; it may or may not be there, and may be fed again.
+        RecordTooLarge: It does not fit into a record.
+    """
+    key = key_of(event.body)
+    headers: HeaderList = ()
+    if tokens:
+        headers = ((SIGNATURE_HEADER, sign(tokens[0], str(int(time.time())), event.body).encode()),)
+    await publisher.send(
+        prefixed(prefix, Topic.DR_WEBHOOKS), None if key is None else key.encode(), event.body, headers
+    )
