@@ -133,7 +133,9 @@ def state_waits(order: Order, times: Times) -> Iterator[Wait]:
 
 
 _ABANDONED: Final = "; else the order is abandoned"
-_CALLED: Final = ", by webhook or when Digital River is asked again; else a person is called"
+_CALLED: Final = "; else a person is called"
+#: Digital River reports by webhook, and is asked when that is late.
+_REPORT: Final = "a report of the order, by webhook or when Digital River is asked again"
 _SIMPLE: Final[dict[State, tuple[str, Turn, str]]] = {
     "checkout_pending": (
         "Digital River's checkout, of which nothing is asked",
@@ -156,12 +158,12 @@ _SIMPLE: Final[dict[State, tuple[str, Turn, str]]] = {
     "in_review": (
         "the end of Digital River's fraud review",
         "digital_river",
-        f"a report of the order{_CALLED}",
+        f"{_REPORT}{_CALLED}",
     ),
     "disputed": (
         "the end of the bank's dispute",
         "digital_river",
-        f"a report of the order{_CALLED}",
+        f"{_REPORT}{_CALLED}",
     ),
 }
 
@@ -177,12 +179,12 @@ def _has_parked(order: Order, kind: str) -> bool:
 def _payment_wait(order: Order, times: Times, until: datetime | None) -> Wait:
     """The shopper pays; what the shopper was asked to do decides how."""
     if order.next_action == "redirect":
-        moves = f"order.payment_returned when the shopper is back, or a report of the order{_CALLED}"
+        moves = f"order.payment_returned when the shopper is back, or {_REPORT}{_CALLED}"
         return Wait("the shopper to pay on the page of the redirect", times.state, until, "sender", moves)
     if order.next_action == "show_payment_instructions":
-        moves = f"a report of the order when the money has arrived{_CALLED}"
+        moves = f"{_REPORT} when the money has arrived{_CALLED}"
         return Wait("the shopper to pay as instructed, for example by wire", times.state, until, "sender", moves)
-    moves = f"a report of the order{_CALLED}"
+    moves = f"{_REPORT}{_CALLED}"
     return Wait("Digital River to confirm the payment", times.state, until, "digital_river", moves)
 
 
