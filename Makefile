@@ -16,7 +16,7 @@ ARGS ?=
 # Processes of make test, each with a broker of its own; most tests wait most of their time.
 WORKERS ?= 3
 
-.PHONY: help demo test lint check cover bench soak soak-calls game-day format clean
+.PHONY: help demo test lint check cover bench soak soak-calls soak-webhooks game-day format clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -48,6 +48,9 @@ soak: $(DEV) ## Run the tests that take minutes
 
 soak-calls: $(DEV) ## Put 20,000 commands through faults of all kinds; ARGS="--commands 2000 --seed 7"
 	@$(BIN)/python -m tests.soak.run $(ARGS)
+
+soak-webhooks: $(DEV) ## Lose, double and reorder webhooks of 1,000 orders, then lose them all; ARGS="--orders 100 --seed 7"
+	@$(BIN)/python -m tests.soak.webhooks $(ARGS)
 
 game-day: $(DEV) ## Repair 10,000 orders after a bad release, an outage and a bad sender, with the verbs only; ARGS="--orders 1000"
 	@$(BIN)/python -m tests.game_day.run $(ARGS)
