@@ -149,6 +149,7 @@ async def test_adopted_snapshots_go_live_and_the_lane_goes_on_with_them(prefix: 
                 number,
                 [name],
                 partitions=PARTITIONS,
+                actor="pat@desk",
                 reason="it was spoilt",
                 apply=apply,
                 timestamp_ms=1,
@@ -165,13 +166,14 @@ async def test_adopted_snapshots_go_live_and_the_lane_goes_on_with_them(prefix: 
         positions = (await read(kafka.bootstrap, prefix, Topic.POSITIONS))[Topic.POSITIONS]
         adopted = [one for one in positions if one.partition == number and dict(one.headers)]
         assert [dict(one.headers)["orderflow-reason"] for one in adopted] == [b"it was spoilt"]
+        assert [dict(one.headers)["orderflow-actor"] for one in adopted] == [b"pat@desk"]
         assert decode_position(adopted[0].value, "", number).history is None
         gaps = (await replayed(settings)).gaps
         assert [one.why for one in gaps] == ["an operator repaired it: it was spoilt"]
         with pytest.raises(ConfigError, match="order nobody was not rebuilt"):
             await adopt_snapshots(
                 settings.connection(), prefix, into, 0, ["nobody"],
-                partitions=PARTITIONS, reason="x", apply=False, timestamp_ms=1,
+                partitions=PARTITIONS, actor="pat", reason="x", apply=False, timestamp_ms=1,
             )  # fmt: skip
 
 

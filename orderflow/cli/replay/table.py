@@ -9,6 +9,7 @@ import click
 
 from orderflow.cli.outcome import CommandError, HistoryTooThin, NotFound, UsageProblem, run, settings_or_usage
 from orderflow.cli.output import out, print_json, print_table, quiet_libraries, talk
+from orderflow.cli.parameters import reason_text
 from orderflow.screen import counted
 
 if TYPE_CHECKING:
@@ -106,12 +107,18 @@ async def _compared(settings: Settings, into: str) -> TableComparison:
 
 @click.command(epilog='Example: orderflow replay adopt rebuilt. --order A-1001 --reason "deadline lost in 0.2"')
 @click.argument("prefix")
-@click.option("--order", "orders", multiple=True, required=True, metavar="ID", help="This order; may be repeated.")
-@click.option("--reason", required=True, help="Reason, kept in the position record for later readers.")
+@click.option(
+    "--order",
+    "orders",
+    multiple=True,
+    metavar="ID",
+    help="Only this order; may be repeated.  [default: all that differ]",
+)
+@click.option("--reason", required=True, callback=reason_text, help="Reason, kept in the position record.")
 @click.option("--apply", "apply_it", is_flag=True, help="Apply the change; without it only show what would change.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document a line, for each order.")
 def adopt(*, prefix: str, orders: tuple[str, ...], reason: str, apply_it: bool, as_json: bool) -> None:
-    """Make snapshots of PREFIXorders the live ones.
+    """Make snapshots of PREFIXorders the live ones: of the orders named, or of all that differ.
 
     Stop the workers of the order lane first; one that still runs is fenced and restores its partition. The order's sequence
     stays as it is. No state change is written: readers of order-state-changes do not learn of another state by it.
@@ -120,9 +127,7 @@ def adopt(*, prefix: str, orders: tuple[str, ...], reason: str, apply_it: bool, 
     settings = settings_or_usage()
     if prefix == settings.topic_prefix:
         raise UsageProblem("PREFIX is the prefix of the live topics")
-    if not 1 <= len(reason.strip()) <= 200:
-        raise UsageProblem("--reason must have 1 to 200 characters")
-    found = run(_adopted(settings, prefix, orders, reason=reason.strip(), apply=apply_it))
+    found = run(_adopted(settings, prefix, orders, reason=reason, apply=apply_it))
     for one in found:
         if as_json:
             print_json(one)
@@ -137,6 +142,8 @@ def adopt(*, prefix: str, orders: tuple[str, ...], reason: str, apply_it: bool, 
 async def _adopted(settings: Settings, into: str, orders: Sequence[str], *, reason: str, apply: bool) -> list[Adoption]:
     from orderflow.replay.streams import partition_counts
     from orderflow.replay.table.adoption import adopt_snapshots
+    from orderflow.replay.table.comparison import compare_tables
+    from orderflow.settings import operator_of
     from producers.partitioner import partition_of
     from producers.topics import Topic, prefixed
 
@@ -144,6 +151,9 @@ async def _adopted(settings: Settings, into: str, orders: Sequence[str], *, reas
     counts = await partition_counts(settings.connection(), [live, rebuilt])
     if rebuilt not in counts or live not in counts:
         raise NotFound(f"there is no topic {rebuilt if rebuilt not in counts else live}")
+    if not orders:
+        told = (await compare_tables(settings.connection(), settings.topic_prefix, into, counts[live])).differences
+        orders = [one.order_id for one in told if one.kind in ("differs", "unreadable")]
     by_partition: dict[int, list[str]] = {}
     for name in dict.fromkeys(orders):
         by_partition.setdefault(partition_of(name.encode(), counts[live]), []).append(name)
@@ -156,6 +166,7 @@ async def _adopted(settings: Settings, into: str, orders: Sequence[str], *, reas
             number,
             names,
             partitions=counts[live],
+            actor=operator_of(settings),
             reason=reason,
             apply=apply,
             timestamp_ms=int(time.time() * 1000),

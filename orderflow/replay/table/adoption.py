@@ -42,6 +42,7 @@ async def adopt_snapshots(
     names: Sequence[str],
     *,
     partitions: int,
+    actor: str,
     reason: str,
     apply: bool,
     timestamp_ms: int,
@@ -77,7 +78,11 @@ async def adopt_snapshots(
             written = msgspec.structs.replace(
                 record, transaction=record.transaction + 1, incarnation=f"adopted-{uuid.uuid4().hex}", history=None
             )
-            headers = (("orderflow-reason", reason.encode()), ("orderflow-use", b"adopted"))
+            headers = (
+                ("orderflow-reason", reason.encode()),
+                ("orderflow-actor", actor.encode()),
+                ("orderflow-use", b"adopted"),
+            )
             outbox.add_to(
                 topics.positions, number, OutboundRecord(str(number).encode(), encode_position(written), headers)
             )
