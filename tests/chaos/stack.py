@@ -43,7 +43,7 @@ class Stack:
 
     async def start(self, lanes: Iterable[str] = ALL_LANES, **given: object) -> WorkerProcess:
         """A worker process with these lanes; ``given`` is its fault or mutant."""
-        worker = await WorkerProcess.start(MAIN, {"lanes": list(lanes), **given}, _environment(self.settings))
+        worker = await WorkerProcess.start(MAIN, {"lanes": list(lanes), **given}, environment_of(self.settings))
         self.workers.append(worker)
         await worker.line_with("ready")
         return worker
@@ -147,7 +147,7 @@ def _sequence_faults(changes: list[tuple[str, bytes]]) -> list[str]:
     return found
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def environment_of(settings: Settings) -> dict[str, str]:
     """The settings that differ from the defaults, as a process reads them."""
     from orderflow.settings import variable
 
@@ -157,13 +157,10 @@ def _environment(settings: Settings) -> dict[str, str]:
     return {variable(name): str(value) for name, value in given.items()}
 
 
-@contextlib.asynccontextmanager
-async def stack(
-    bootstrap: str, prefix: str, folder: Path, *, partitions: int = 4, replication: int = 1
-) -> AsyncIterator[Stack]:
-    """Topics, simulator and relay; workers are started by the test. Short limits, so that faults show soon."""
+def short_limits(bootstrap: str, prefix: str) -> Settings:
+    """Settings of workers with short limits, so that faults show soon."""
     session = "6s" if os.environ.get("KAFKA_BOOTSTRAP") else "3s"
-    settings = load_settings(
+    return load_settings(
         kafka_bootstrap=bootstrap,
         topic_prefix=prefix,
         digitalriver_rate=0,
@@ -174,6 +171,14 @@ async def stack(
         group_heartbeat_interval="300ms",
         kafka_operation_timeout="5s",
     )
+
+
+@contextlib.asynccontextmanager
+async def stack(
+    bootstrap: str, prefix: str, folder: Path, *, partitions: int = 4, replication: int = 1
+) -> AsyncIterator[Stack]:
+    """Topics, simulator and relay; workers are started by the test."""
+    settings = short_limits(bootstrap, prefix)
     await create_topics(settings.connection(), prefix, partitions=partitions, replication=replication)
     async with serve_relay(settings, 0) as relay:
         options = SimulatorOptions(port=0, webhook_url=f"{relay}/webhooks", rate=0, capture_delay=0.2, wire_delay=0.5)
