@@ -34,7 +34,6 @@ def decide(file: IO[bytes], as_json: bool) -> None:
     next event fires. Exit code 1 when a line cannot be read.
     """
     from orderflow.history import HistoryReplay
-    from statemachine.messages.envelope import Record
 
     replay, others, unreadable = HistoryReplay(), 0, 0
     for number, text in enumerate(file, 1):
@@ -49,9 +48,7 @@ def decide(file: IO[bytes], as_json: bool) -> None:
         if line.topic not in _TOPICS:
             others += 1
             continue
-        headers = tuple((name, content.encode()) for name, content in line.headers.items())
-        key = None if line.key is None else line.key.encode()
-        for step in replay.replay(number, Record(line.topic, 0, number - 1, key, line.encoded(), headers)):
+        for step in replay.replay(number, line.record(number - 1)):
             if as_json:
                 print_json(step)
             else:

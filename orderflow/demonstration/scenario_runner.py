@@ -111,9 +111,8 @@ class ScenarioRunner:
             case Pause(seconds=seconds):
                 await asyncio.sleep(seconds)
             case EventLine():
-                headers = [(name, value.encode()) for name, value in step.headers.items()]
-                key = None if step.key is None else step.key.encode()
-                await self._publisher.send(self._topic(Topic(step.topic)), key, step.encoded(), headers)
+                topic = self._topic(Topic(step.topic))
+                await self._publisher.send(topic, step.encoded_key(), step.encoded(), step.encoded_headers())
             case AdminCall():
                 await self._post(
                     f"{self._environment.simulator_url}/_admin/{step.admin}", msgspec.json.encode(step.body)

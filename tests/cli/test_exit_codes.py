@@ -123,7 +123,7 @@ def test_ctrl_c_ends_a_command_without_a_traceback(
     ends = kind()
     reading, writing = ends if kind is os.pipe else reversed(ends)
     with subprocess.Popen(
-        [*words, "events", "send", "-"],
+        [*words, "events", "send", "-", "--no-check"],
         env=environment,
         stdin=reading,
         stdout=subprocess.PIPE,
@@ -150,7 +150,7 @@ def test_the_last_line_of_a_pipe_needs_no_end(embedded: str, prefix: str) -> Non
     subprocess.run([*words, "topics", "create", "--partitions", "1"], env=environment, capture_output=True, check=True)
     line = '{"topic": "order-events", "key": "A-1", "value": "%s"}' % ("x" * 100_000)
     sent = subprocess.run(
-        [*words, "events", "send", "-", "--json"],
+        [*words, "events", "send", "-", "--no-check", "--json"],
         env=environment,
         input=f"{line}\n\n{line}",
         capture_output=True,

@@ -170,7 +170,7 @@ async def test_the_rights_on_the_page_are_enough(strict_kafka: KafkaServer) -> N
                 await sender.send(prefixed(PREFIX, Topic.ORDERS), b"A-1", b"{}")
         async with Publisher(admin) as sender:
             for line in (*steps, _event(Topic.CATALOG_EVENTS, "sku.upserted", sku, "sku-1")):
-                await sender.send(prefixed(PREFIX, line.topic), (line.key or "").encode(), line.encoded())
+                await sender.send(prefixed(PREFIX, line.topic), line.encoded_key(), line.encoded())
         async with asyncio.timeout(25):
             while True:
                 assert not any(worker.done() for worker in workers)
