@@ -100,11 +100,9 @@ class Admin:
     async def set_faults(self, request: web.Request) -> web.Response:
         """Change the named faults; the others stay."""
         try:
-            self._gateway.faults = self._gateway.faults.merged(await request.read())
+            self._gateway.set_faults(self._gateway.faults.merged(await request.read()))
         except msgspec.DecodeError as error:
             return _bad(str(error))
-        if self._sender is not None:
-            self._sender.faults = self._gateway.faults
         return await self.show_faults(request)
 
     async def show_clock(self, _: web.Request) -> web.Response:
@@ -219,7 +217,7 @@ class Admin:
 
     async def webhooks(self, _: web.Request) -> web.Response:
         """How many webhooks were tried, acknowledged, lost on purpose and given up."""
-        return answer_of(dict(self._sender.counts) if self._sender is not None else {}, 200)
+        return answer_of(dict(self._world.webhook_counts) if self._sender is not None else {}, 200)
 
     def _order(self, request: web.Request) -> Order:
         """An order by Digital River's id or by ``upstreamId`` (the newest)."""

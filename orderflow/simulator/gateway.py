@@ -17,11 +17,13 @@ from typing import Final
 
 import msgspec
 from aiohttp import hdrs, web
+from yarl import URL
 
 from orderflow.simulator.faults import RETRY_AFTER_SECONDS, Faults, RequestGates, Throttle
 from orderflow.simulator.resources.call import Call, Route
 from orderflow.simulator.state.fields import Json
 from orderflow.simulator.state.refusal import TYPES, ApiError
+from orderflow.simulator.state.steps import step
 from orderflow.simulator.state.world import World
 
 Serve = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -30,10 +32,22 @@ _WRITING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 ADMIN_PREFIX: Final = "/_admin"
 
+#: The name under which faults are kept.
+_FAULTS: Final = "faults"
+
 #: A request that is never answered is held so long, in real seconds, then its connection is closed. Above any client's limit.
 HELD_SECONDS_MAX: Final = 300.0
 
 _encoder = msgspec.json.Encoder()
+
+
+@step
+def take_late_effect(
+    world: World, token: str, route: tuple[str, str], ids: Mapping[str, str], url: str, content: bytes
+) -> None:
+    """Carry out a request whose answer was due some time ago."""
+    assert world.carry_out_late is not None  # the gateway is there before the clock runs
+    world.carry_out_late(token, route, ids, url, content)
 
 
 class Gateway:
@@ -41,18 +55,32 @@ class Gateway:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.faults = Faults()
+        kept = world.notes.get(_FAULTS, {})
+        self.faults = msgspec.convert({name: kept[name] for name in Faults.__struct_fields__ if name in kept}, Faults)
         self.gates = RequestGates()
+        self._routes: dict[tuple[str, str], Route] = {}
+        #: Requests that are held until their late effect, by token; one of an earlier process is held no more.
+        self._held: dict[str, asyncio.Event] = {}
         self._limit = Throttle(world.options.rate_per_second)
         self._authorization = f"Bearer {world.options.key}".encode()
         self._closing = asyncio.Event()
+        world.carry_out_late = self._carry_out_late
+
+    def set_faults(self, faults: Faults) -> None:
+        """Inject these faults from now on; a state file keeps them."""
+        self.faults = faults
+        self.world.notes[_FAULTS] = msgspec.to_builtins(faults)
 
     def release(self) -> None:
-        """The simulator shuts down: let go of the requests that are held without an answer. What is late never comes then."""
+        """The simulator shuts down: let go of the requests that are held without an answer.
+
+        What is late comes after the next start, where the state is kept, and never where it is not.
+        """
         self._closing.set()
 
     def serve(self, route: Route) -> Serve:
         """The aiohttp handler of a route."""
+        self._routes[route.method, route.path] = route
 
         async def handle(request: web.Request) -> web.StreamResponse:
             content = await request.read()
@@ -78,6 +106,9 @@ class Gateway:
                 "method_not_allowed" if error.status == 405 else "not_found" if error.status == 404 else "unknown_error"
             )
             response = answer_of(ApiError(error.status, code, error.reason).body(), error.status)
+        finally:
+            if request.path.startswith(ADMIN_PREFIX):
+                self.world.commit(changed=request.method in _WRITING)
         if not response.prepared:
             response.headers["x-dr-requestid"] = uuid.uuid4().hex
         return response
@@ -104,14 +135,24 @@ class Gateway:
 
     async def _take_effect_late(self, route: Route, request: web.Request, content: bytes) -> web.Response:
         """Schedule the effect on the simulator's clock; the connection is held until then, and closed without an answer."""
-        ids, query, happened = dict(request.match_info), dict(request.query), asyncio.Event()
+        token, happened = uuid.uuid4().hex, asyncio.Event()
+        self._held[token] = happened
+        path, ids = route.path, dict(request.match_info)
+        self.world.after(
+            self.faults.late_effect_s, take_late_effect, token, (route.method, path), ids, str(request.rel_url), content
+        )
+        self.world.commit()
+        try:
+            return await self._hold(request, happened)
+        finally:
+            self._held.pop(token, None)
 
-        def happen() -> None:
-            self._carry_out(route, ids, query, content)
-            happened.set()
-
-        self.world.clock.after(self.faults.late_effect_s, happen)
-        return await self._hold(request, happened)
+    def _carry_out_late(
+        self, token: str, route: tuple[str, str], ids: Mapping[str, str], url: str, content: bytes
+    ) -> None:
+        self._carry_out(self._routes[route], ids, URL(url).query, content)
+        if token in self._held:
+            self._held[token].set()
 
     async def _hold(self, request: web.Request, until: asyncio.Event) -> web.Response:
         """Answer nothing until ``until`` is set, then close. A client that goes away does not end the wait, it is bounded."""
@@ -130,13 +171,15 @@ class Gateway:
     def _carry_out(
         self, route: Route, ids: Mapping[str, str], query: Mapping[str, str], content: bytes
     ) -> web.Response:
-        """Run the resource: one synchronous step."""
+        """Run the resource: one synchronous step, whose changes are kept before it is answered."""
         try:
             call = Call(ids, query, _parsed(content))
             reply = route.serve(self.world, call)
             return answer_of(reply.body, reply.status)
         except ApiError as refused:
             return answer_of(refused.body(), refused.status)
+        finally:
+            self.world.commit(changed=route.method in _WRITING)
 
     def _after(self, request: web.Request, answer: web.Response) -> web.Response:
         """Spoil the answer of a writing request whose effect has happened."""

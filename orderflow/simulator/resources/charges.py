@@ -13,6 +13,7 @@ from typing import Final, Literal
 from orderflow.simulator.resources.rendering import charge_json, order_json
 from orderflow.simulator.state.methods import Cancelled, Captured
 from orderflow.simulator.state.records import Charge, Operation, Order
+from orderflow.simulator.state.steps import step
 from orderflow.simulator.state.world import World
 
 DAY_SECONDS: Final = 86_400.0
@@ -81,7 +82,7 @@ def schedule(world: World, order: Order, operation_id: str, kind: Kind) -> None:
         case "fails":
             _end(world, order, operation_id, kind)
         case _:
-            world.clock.after(world.options.capture_delay, lambda: _end(world, order, operation_id, kind))
+            world.after(world.options.capture_delay, _end, order, operation_id, kind)
 
 
 def cancel_all(world: World, order: Order) -> None:
@@ -153,6 +154,7 @@ def _charge_done(world: World, order: Order, *, shipped: bool) -> bool:
     return True
 
 
+@step
 def _end(world: World, order: Order, operation_id: str, kind: Kind, tried: int = 0) -> None:
     charge = order.charge
     assert charge is not None  # an operation has a charge
@@ -167,7 +169,7 @@ def _end(world: World, order: Order, operation_id: str, kind: Kind, tried: int =
     tell_charge(world, order, f"order.charge.{kind}.{operation.state}")
     if fails and kind == "capture" and tried < len(CAPTURE_RETRY_DAYS):
         wait = CAPTURE_RETRY_DAYS[tried] * DAY_SECONDS
-        world.clock.after(wait, lambda: _end(world, order, operation_id, kind, tried + 1))
+        world.after(wait, _end, order, operation_id, kind, tried + 1)
     settle(world, order)
 
 

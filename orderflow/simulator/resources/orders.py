@@ -13,6 +13,7 @@ from orderflow.simulator.state.fields import Json
 from orderflow.simulator.state.methods import REFUSED_EMAIL, REVIEW_EMAILS, Review
 from orderflow.simulator.state.records import Checkout, Order, OrderLine
 from orderflow.simulator.state.refusal import ApiError, missing, not_found
+from orderflow.simulator.state.steps import step
 from orderflow.simulator.state.world import World
 
 #: How long a receiver source waits for its money, in Digital River's samples.
@@ -109,12 +110,14 @@ def refresh_order(world: World, call: Call) -> Reply:
     return Reply(200, order_json(order))
 
 
+@step
 def receive_payment(world: World, order: Order) -> None:
     """The money of a pending order has come: charge it, then review or accept. Nothing for any other order."""
     if order.state == "pending_payment":
         _paid(world, order)
 
 
+@step
 def fail_payment(world: World, order: Order) -> None:
     """The payment fails: reported as ``order.charge.failed`` and ``order.cancelled``; documentation has either."""
     if order.state != "pending_payment":
@@ -136,6 +139,7 @@ def fail_payment(world: World, order: Order) -> None:
     charges.emit(world, order, "order.cancelled")
 
 
+@step
 def end_review(world: World, order: Order, *, passed: bool) -> None:
     """The fraud review has decided. Nothing for an order that is not in review."""
     if order.state != "in_review":
@@ -229,7 +233,7 @@ def _begin(world: World, order: Order) -> None:
     order.session_state = "pending_funds" if flow == "receiver" else "pending_redirect"
     charges.move(world, order, "pending_payment")
     charges.emit(world, order, "order.pending_payment")
-    world.clock.after(FUNDS_WAIT_SECONDS, lambda: fail_payment(world, order))
+    world.after(FUNDS_WAIT_SECONDS, fail_payment, order)
     if flow == "receiver":
         # The magic wire that is never paid is cancelled after the delay, as Digital River's own is after 30 s.
         _end_later(world, order)
@@ -247,9 +251,9 @@ def _end_later(world: World, order: Order) -> None:
     """Let the money come or fail after the delay of the options; what waits is left to the time limit and to people."""
     match order.method.charge:
         case "paid":
-            world.clock.after(world.options.wire_delay, lambda: receive_payment(world, order))
+            world.after(world.options.wire_delay, receive_payment, order)
         case "source_fails" | "charge_fails_later":
-            world.clock.after(world.options.wire_delay, lambda: fail_payment(world, order))
+            world.after(world.options.wire_delay, fail_payment, order)
         case _:
             pass
 
@@ -265,7 +269,7 @@ def _paid(world: World, order: Order) -> None:
         charges.emit(world, order, "order.review_opened")
         if review != "held":
             passed = review == "passes"
-            world.clock.after(world.options.review_delay, lambda: end_review(world, order, passed=passed))
+            world.after(world.options.review_delay, end_review, order, passed=passed)
         return
     order.fraud_state = "passed"
     order.fraud_transitions["passed"] = now

@@ -20,6 +20,7 @@ from orderflow.simulator.state.clock import stamp
 from orderflow.simulator.state.fields import Json
 from orderflow.simulator.state.records import Operation, Order, OrderLine, Refund, RefundLine
 from orderflow.simulator.state.refusal import ApiError, invalid, missing, not_found
+from orderflow.simulator.state.steps import step
 from orderflow.simulator.state.world import World
 
 #: How long the shopper may take to name an account, in Digital River's prose (its sample says 90 days).
@@ -52,7 +53,7 @@ def post_refund(world: World, call: Call) -> Reply:
         raise invalid("amountRequested", "The amount is larger than what is available.")
     refund = make_refund(world, order, amount, lines, kind=kind, reason=reason, metadata=pairs)
     answer = refund_json(refund)
-    world.clock.after(world.options.refund_delay, lambda: work_on(world, refund))
+    world.after(world.options.refund_delay, work_on, refund)
     return Reply(201, answer)
 
 
@@ -105,6 +106,7 @@ def make_refund(
     return refund
 
 
+@step
 def work_on(world: World, refund: Refund) -> None:
     """The delay is over: paid back, failed, or the shopper is asked for an account."""
     if refund.state != "pending":
@@ -115,11 +117,12 @@ def work_on(world: World, refund: Refund) -> None:
         refund.token = world.uuid()
         refund.token_expires = stamp(world.now() + TOKEN_SECONDS)
         world.emit("refund.pending_information", refund_json(refund), refund.order.id)
-        world.clock.after(TOKEN_SECONDS, lambda: end(world, refund, "expired"))
+        world.after(TOKEN_SECONDS, end, refund, "expired")
         return
     end(world, refund, "failed" if ends in ("fails", "fails_later") else "succeeded")
 
 
+@step
 def end(world: World, refund: Refund, state: str) -> None:
     """``succeeded``, ``failed`` or ``expired``. Nothing for a refund that has ended.
 

@@ -85,7 +85,7 @@ def _accept(world: World, made: Return) -> None:
     if amount > 0:
         refund = make_refund(world, order, amount, refunded, reason=made.reason_text)
         made.refund_ids.append(refund.id)
-        world.clock.after(world.options.refund_delay, lambda: work_on(world, refund))
+        world.after(world.options.refund_delay, work_on, refund)
     # Digital River's samples of this event name no refunds; its answer does.
     world.emit("return.accepted", {**return_json(made), "refundIds": []}, order.id)
     if amount <= 0 and charges.move_returned(world, order):  # all of it was paid back before

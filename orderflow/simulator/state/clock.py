@@ -10,11 +10,29 @@ import asyncio
 import heapq
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 #: The loop's timer is set at most this far ahead; a later one is set again then. Keeps far-away times exact.
 _TIMER_SECONDS_MAX = 3600.0
+
+
+class Journal:
+    """Which calls came, and which of the earlier ones ran."""
+
+    def __init__(self) -> None:
+        self.added: dict[int, tuple[float, Callable[[], None]]] = {}
+        self.ended: list[int] = []
+
+    def done(self, number: int) -> None:
+        """A call runs now."""
+        if self.added.pop(number, None) is None:
+            self.ended.append(number)
+
+    def forget(self) -> None:
+        """All that was noted is kept elsewhere."""
+        self.added.clear()
+        self.ended.clear()
 
 
 class Clock:
@@ -24,7 +42,11 @@ class Clock:
         self._real = real
         self._offset = 0.0
         self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
+        self._order = itertools.count(1)
+        #: What came and what ran since the last look, by number, for whoever keeps it; None when nobody does.
+        self.journal: Journal | None = None
+        #: Called when something that fell due has run by itself.
+        self.ran: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -53,14 +75,31 @@ class Clock:
         if delay_seconds <= 0:
             callback()
             return
-        heapq.heappush(self._due, (self.now() + delay_seconds, next(self._order), callback))
+        due, number = self.now() + delay_seconds, next(self._order)
+        heapq.heappush(self._due, (due, number, callback))
+        if self.journal is not None:
+            self.journal.added[number] = (due, callback)
         self._arm()
+
+    @property
+    def offset(self) -> float:
+        """Seconds by which this clock is ahead of real time."""
+        return self._offset
+
+    def restore(self, offset: float, due: Iterable[tuple[float, int, Callable[[], None]]]) -> None:
+        """Be as a clock was: so far ahead of real time, with what is still to come."""
+        self._offset = offset
+        self._due = list(due)
+        heapq.heapify(self._due)
+        self._order = itertools.count(max((number for _, number, _ in self._due), default=0) + 1)
 
     def advance(self, seconds: float) -> None:
         """Move the clock ahead and run what falls due on the way, each at its own time."""
         target = self.now() + seconds
         while self._due and self._due[0][0] <= target:
-            due, _, callback = heapq.heappop(self._due)
+            due, number, callback = heapq.heappop(self._due)
+            if self.journal is not None:
+                self.journal.done(number)
             self._offset += max(0.0, due - self.now())
             callback()
         self._offset += max(0.0, target - self.now())
@@ -79,6 +118,8 @@ class Clock:
     def _run_due(self) -> None:
         self._timer = None
         self.advance(0.0)
+        if self.ran is not None:
+            self.ran()
 
 
 def stamp(seconds: float) -> str:

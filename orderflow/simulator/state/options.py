@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 #: Digital River's limits, in requests per second and secret key.
@@ -31,6 +32,8 @@ class SimulatorOptions:
     review_delay: float = 2.0
     refund_delay: float = 1.0
     seed: int | None = None
+    #: Where the state is kept; None: it ends with the process.
+    state: Path | None = None
 
     @property
     def rate_per_second(self) -> int:

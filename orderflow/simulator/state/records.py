@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from orderflow.simulator.state.fields import Json
 from orderflow.simulator.state.methods import GOOD_CARD, GOOD_NUMBER, Method
@@ -298,3 +299,13 @@ class Event:
     created: float
     body: bytes
     order_id: str | None = None
+
+
+class Delivery(NamedTuple):
+    """A webhook that is to be sent. It is tried again from ``since`` on for some days; the next pause is ``retry_seconds``."""
+
+    event_id: str
+    since: float
+    body: bytes
+    due: float
+    retry_seconds: float

@@ -9,15 +9,27 @@ from __future__ import annotations
 import random
 import uuid
 from collections import deque
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Concatenate, Final, ParamSpec, Protocol
 
 import msgspec
 
 from orderflow.simulator.state.clock import Clock, fine_stamp
 from orderflow.simulator.state.fields import Json
 from orderflow.simulator.state.options import SimulatorOptions
-from orderflow.simulator.state.records import Checkout, Customer, Event, Fulfillment, Order, Refund, Return, Sku, Source
+from orderflow.simulator.state.records import (
+    Checkout,
+    Customer,
+    Delivery,
+    Event,
+    Fulfillment,
+    Order,
+    Refund,
+    Return,
+    Sku,
+    Source,
+)
+from orderflow.simulator.state.steps import Step, step_name
 
 #: Order and line ids are digits at Digital River.
 _ORDER_ID_FIRST: Final = 900_100_000_000
@@ -28,8 +40,24 @@ EVENT_AGE_SECONDS_MAX: Final = 30 * 86_400
 EVENTS_MAX: Final = 100_000
 
 
+P = ParamSpec("P")
+
+
+class Keeper(Protocol):
+    """Keeps the state beyond the process."""
+
+    def commit(self) -> None:
+        """Keep all that was changed since the last time."""
+
+    def skip(self) -> None:
+        """Nothing was changed since the last time, whatever was looked at."""
+
+
 class World:
-    """All that one simulator knows."""
+    """All that one simulator knows.
+
+    Its dictionaries, counters and events are its state: ``keeping`` finds them by their types, and keeps every new one.
+    """
 
     def __init__(self, options: SimulatorOptions) -> None:
         self.options = options
@@ -48,10 +76,36 @@ class World:
         self.orders_by_source: dict[str, Order] = {}
         self.fulfillments_by_order: dict[str, list[Fulfillment]] = {}
         self.events: deque[Event] = deque(maxlen=EVENTS_MAX)
+        #: Webhooks that are not acknowledged yet, by number.
+        self.deliveries: dict[str, Delivery] = {}
+        #: Webhooks that were tried, acknowledged, given up, lost on purpose.
+        self.webhook_counts: dict[str, int] = {"tried": 0, "acknowledged": 0, "given_up": 0, "lost": 0}
+        #: What other parts want to be kept, such as the faults.
+        self.notes: dict[str, Json] = {}
+        self.deliveries_made = 0
         #: Called for each event; the webhook sender is the one listener.
         self.listener: Callable[[Event], None] | None = None
+        #: Carries out a request late: by token, route, ids in the path, address and body. The gateway does it.
+        self.carry_out_late: Callable[[str, tuple[str, str], Mapping[str, str], str, bytes], None] | None = None
+        #: Keeps the state in a file; None when it ends with the process.
+        self.keeper: Keeper | None = None
         self._orders_made = 0
         self._lines_made = 0
+
+    def after(
+        self,
+        delay_seconds: float,
+        function: Callable[Concatenate[World, P], object],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """Call ``function``, which is marked as a step, once ``delay_seconds`` have passed; at once when that is zero."""
+        self.clock.after(delay_seconds, Step(self, step_name(function), args, kwargs))
+
+    def commit(self, *, changed: bool = True) -> None:
+        """Keep what was changed, where the state is kept: before anybody is told. ``changed``: it may have been."""
+        if self.keeper is not None:
+            (self.keeper.commit if changed else self.keeper.skip)()
 
     def now(self) -> float:
         """The simulator's time."""
