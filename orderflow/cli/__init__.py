@@ -26,8 +26,9 @@ from orderflow.cli.partitions import partitions
 from orderflow.cli.reconciling.backfilling import webhooks
 from orderflow.cli.reconciling.reconciling import reconcile
 from orderflow.cli.replay import replay
-from orderflow.cli.services import relay, simulator, worker
+from orderflow.cli.services import relay, worker
 from orderflow.cli.settings_table import settings
+from orderflow.cli.simulator import simulator
 from orderflow.cli.topics import topics
 
 

@@ -1,8 +1,7 @@
-"""``orderflow worker``, ``relay`` and ``simulator``: processes that run until they are stopped."""
+"""``orderflow worker`` and ``relay``: processes that run until they are stopped."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +34,7 @@ class Lanes(click.ParamType[tuple[Lane, ...]]):
         return tuple(dict.fromkeys(Lane(name) for name in names))
 
 
-def _serve(settings: Settings, work: Coroutine[Any, Any, None]) -> None:
+def serve(settings: Settings, work: Coroutine[Any, Any, None]) -> None:
     """Run a service to its end; if its log is JSON, the line with the reason of its end is JSON too."""
     from orderflow.process.logs import writes_json
 
@@ -94,7 +93,7 @@ def worker(lanes: tuple[Lane, ...]) -> None:
     if Lane.WEBHOOKS in lanes:
         _warn_of_unchecked_signatures(settings)
     settle_collector()
-    _serve(settings, run_worker(settings, lanes))
+    serve(settings, run_worker(settings, lanes))
 
 
 @click.command(epilog="Example: orderflow relay --port 8500")
@@ -112,77 +111,4 @@ def relay(port: int, host: str) -> None:
     configure_logging(level=settings.log_level, style=settings.log_format)
     _warn_of_public_secrets(settings)
     _warn_of_unchecked_signatures(settings)
-    _serve(settings, run_relay(settings, port, host=host))
-
-
-def _check_url(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
-    """The URL, when it is one that webhooks can go to."""
-    if value is not None and not re.fullmatch(r"https?://[^\s/]+\S*", value):
-        raise click.BadParameter(f"{value} is not a URL that begins with http:// or https://")
-    return value
-
-
-@click.command(epilog="Example: orderflow simulator --port 8400 --webhook-url http://localhost:8500/webhooks")
-@click.option("--port", type=click.IntRange(0, 65535), default=8400, show_default=True, help="Port to listen on.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
-@click.option("--webhook-url", callback=_check_url, help="Address that webhooks are sent to; without it none are sent.")
-@click.option(
-    "--capture-delay",
-    type=click.FloatRange(0),
-    default=1.0,
-    show_default=True,
-    help="Seconds until a capture completes.",
-)
-@click.option(
-    "--wire-delay",
-    type=click.FloatRange(0),
-    default=2.0,
-    show_default=True,
-    help="Seconds until a bank transfer arrives.",
-)
-@click.option(
-    "--review-delay",
-    type=click.FloatRange(0),
-    default=2.0,
-    show_default=True,
-    help="Seconds until a fraud review ends.",
-)
-@click.option(
-    "--refund-delay", type=click.FloatRange(0), default=1.0, show_default=True, help="Seconds until a refund completes."
-)
-@click.option(
-    "--rate",
-    type=click.IntRange(0),
-    help="Requests per second; 0: no limit.  [default: that of Digital River for the key]",
-)
-def simulator(
-    port: int,
-    host: str,
-    webhook_url: str | None,
-    capture_delay: float,
-    wire_delay: float,
-    review_delay: float,
-    refund_delay: float,
-    rate: int | None,
-) -> None:
-    """Simulate Digital River: its API, its webhooks, its books. Prints one line when ready."""
-    from orderflow.bootstrap import run_simulator
-    from orderflow.process.logs import configure_logging
-    from orderflow.simulator.state.options import SimulatorOptions
-
-    settings = settings_or_usage()
-    configure_logging(level=settings.log_level, style=settings.log_format)
-    tokens = settings.signing_tokens
-    options = SimulatorOptions(
-        port=port,
-        host=host,
-        webhook_url=webhook_url,
-        webhook_token=tokens[0] if tokens else SimulatorOptions().webhook_token,
-        key=settings.digitalriver_key.get_secret_value(),
-        rate=rate,
-        capture_delay=capture_delay,
-        wire_delay=wire_delay,
-        review_delay=review_delay,
-        refund_delay=refund_delay,
-    )
-    _serve(settings, run_simulator(options))
+    serve(settings, run_relay(settings, port, host=host))

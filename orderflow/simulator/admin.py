@@ -11,6 +11,7 @@ from typing import Final, Literal
 import msgspec
 from aiohttp import web
 
+from orderflow.simulator.admin_events import order_named, refusal
 from orderflow.simulator.books import books
 from orderflow.simulator.gateway import ADMIN_PREFIX, Gateway, answer_of
 from orderflow.simulator.resources import disputes, orders, refunds
@@ -102,7 +103,7 @@ class Admin:
         try:
             self._gateway.set_faults(self._gateway.faults.merged(await request.read()))
         except msgspec.DecodeError as error:
-            return _bad(str(error))
+            return refusal(str(error))
         return await self.show_faults(request)
 
     async def show_clock(self, _: web.Request) -> web.Response:
@@ -114,9 +115,9 @@ class Admin:
         try:
             seconds = msgspec.json.decode(await request.read(), type=_Advance).advance_s
         except msgspec.DecodeError as error:
-            return _bad(str(error))
+            return refusal(str(error))
         if not (math.isfinite(seconds) and 0 <= seconds <= ADVANCE_SECONDS_MAX):
-            return _bad("advance_s must be from 0 to ten years")
+            return refusal("advance_s must be from 0 to ten years")
         self._world.clock.advance(seconds)
         return await self.show_clock(request)
 
@@ -129,7 +130,7 @@ class Admin:
         try:
             shut = msgspec.json.decode(await request.read(), type=_Shut)
         except msgspec.DecodeError as error:
-            return _bad(str(error))
+            return refusal(str(error))
         return answer_of({"gate": self._gateway.gates.shut(shut.method, shut.path, shut.point)}, 201)
 
     async def open_gates(self, request: web.Request) -> web.Response:
@@ -138,7 +139,7 @@ class Admin:
         try:
             name = msgspec.json.decode(content, type=_Open).gate if content else None
         except msgspec.DecodeError as error:
-            return _bad(str(error))
+            return refusal(str(error))
         return answer_of({"released": self._gateway.gates.open(name)}, 200)
 
     async def review(self, request: web.Request) -> web.Response:
@@ -147,7 +148,7 @@ class Admin:
         try:
             passed = msgspec.json.decode(await request.read(), type=_Review).passed
         except msgspec.DecodeError as error:
-            return _bad(str(error))
+            return refusal(str(error))
         orders.end_review(self._world, order, passed=passed)
         return answer_of({"state": order.state}, 200)
 
@@ -157,7 +158,7 @@ class Admin:
         try:
             received = msgspec.json.decode(await request.read(), type=_Payment).received
         except msgspec.DecodeError as error:
-            return _bad(str(error))
+            return refusal(str(error))
         (orders.receive_payment if received else orders.fail_payment)(self._world, order)
         return answer_of({"state": order.state}, 200)
 
@@ -167,7 +168,7 @@ class Admin:
         try:
             state = msgspec.json.decode(await request.read(), type=_Refunds).end
         except msgspec.DecodeError as error:
-            return _bad(str(error))
+            return refusal(str(error))
         for refund in order.refunds:
             refunds.end(self._world, refund, state)
         return answer_of({"refunds": {refund.id: refund.state for refund in order.refunds}}, 200)
@@ -178,17 +179,17 @@ class Admin:
         try:
             asked = msgspec.json.decode(await request.read(), type=_Dispute)
         except msgspec.DecodeError as error:
-            return _bad(str(error))
+            return refusal(str(error))
         currency = order.checkout.price.currency
         if asked.action == "open":
             if not disputes.open_dispute(self._world, order):
-                return _bad(f"an order that is {order.state} cannot be in dispute")
+                return refusal(f"an order that is {order.state} cannot be in dispute")
         elif asked.action == "resolve":
             disputes.resolve_dispute(self._world, order, as_accepted=asked.as_accepted)
         elif asked.amount is None or not has_exact_digits(asked.amount, currency):
-            return _bad("a chargeback needs an amount with the digits of the currency")
+            return refusal("a chargeback needs an amount with the digits of the currency")
         elif not disputes.charge_back(self._world, order, parse_money(asked.amount, currency)):
-            return _bad("more than was captured cannot be charged back")
+            return refusal("more than was captured cannot be charged back")
         return answer_of({"state": order.state}, 200)
 
     async def set_order_method(self, request: web.Request) -> web.Response:
@@ -205,10 +206,10 @@ class Admin:
         try:
             name = msgspec.json.decode(await request.read(), type=_Method).method
         except msgspec.DecodeError as error:
-            return _bad(str(error))
+            return refusal(str(error))
         method = method_of(name)
         if method is None:
-            return _bad("no such method")
+            return refusal("no such method")
         source.method = method
         if source.state == "requires_action" and method.made == "chargeable":
             source.state = method.made
@@ -220,15 +221,4 @@ class Admin:
         return answer_of(dict(self._world.webhook_counts) if self._sender is not None else {}, 200)
 
     def _order(self, request: web.Request) -> Order:
-        """An order by Digital River's id or by ``upstreamId`` (the newest)."""
-        name = request.match_info["id"]
-        order = self._world.orders.get(name)
-        if order is None and self._world.orders_by_upstream.get(name):
-            order = self._world.orders_by_upstream[name][-1]
-        if order is None:
-            raise web.HTTPNotFound
-        return order
-
-
-def _bad(detail: str) -> web.Response:
-    return answer_of({"error": detail}, 400)
+        return order_named(self._world, request.match_info["id"])

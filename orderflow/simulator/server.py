@@ -14,6 +14,7 @@ from aiohttp import web
 from orderflow import __version__
 from orderflow.process.http_listener import Bounds, serving
 from orderflow.simulator.admin import Admin
+from orderflow.simulator.admin_events import EventAdmin
 from orderflow.simulator.gateway import Gateway
 from orderflow.simulator.resources import catalogue, checkouts, events, fulfillments, orders, refunds, returns, sources
 from orderflow.simulator.state.keeping.state_file import open_state
@@ -60,6 +61,7 @@ def make_simulator(options: SimulatorOptions) -> web.Application:
         WebhookSender(world, options.webhook_url, lambda: gateway.faults) if options.webhook_url is not None else None
     )
     Admin(gateway, sender).add_to(app)
+    EventAdmin(gateway, sender).add_to(app)
     app[FAILED] = asyncio.Queue()
 
     async def release(_: web.Application) -> None:

@@ -94,6 +94,10 @@ class WebhookSender:
         if self._session is not None:
             await self._session.close()
 
+    def takes(self, kind: str) -> bool:
+        """Whether the address has subscribed to a type."""
+        return kind in self._types
+
     def resend(self, event: Event) -> None:
         """Send an event again, or one that this address has not subscribed to; no fault holds it up."""
         self._begin(event, self._world.now(), 0.0)
