@@ -164,7 +164,9 @@ def test_webhooks_are_sent_again(orderflow: Command, url: str, received: tuple[s
     assert len(_json(orderflow, "resend", "--type", "order.charge.capturable")["resent"]) == 2  # not subscribed to
     _wait(lambda: len(events) == 4)
     assert orderflow("simulator", "resend", "--type", "order.blocked").exit_code == 3
-    assert orderflow("simulator", "resend", "--since", "2000-01-01T00:00:00Z", "--type", "order.accepted").exit_code == 0
+    assert (
+        orderflow("simulator", "resend", "--since", "2000-01-01T00:00:00Z", "--type", "order.accepted").exit_code == 0
+    )
     assert orderflow("simulator", "resend").exit_code == 2
     assert orderflow("simulator", "resend", "--since", "soon").exit_code == 2
 

@@ -163,8 +163,10 @@ class StateFile:
 
     def _load(self, version: str) -> None:
         assert self._sql is not None
-        meta = {name: json.loads(content) for name, content in self._sql.execute("SELECT name, content FROM meta")}
+        meta: dict[str, Any] = {}
         try:
+            for name, content in self._sql.execute("SELECT name, content FROM meta"):
+                meta[name] = json.loads(content)
             self._load_all(meta)
         except UnknownContent as error:
             raise ConfigError(
@@ -263,9 +265,10 @@ class StateFile:
     def _write_entry(self, part: str, key: str, table: TrackedDict) -> None:
         assert self._sql is not None
         name = ("entry", part, key)
-        if key not in table:
+        if key not in table or table.touched.get(key):  # one that came back stands behind the others
             self._digests.pop(name, None)
             self._sql.execute("DELETE FROM entries WHERE part = ? AND key = ?", (part, key))
+        if key not in table:
             return
         content = text_of(self._encoder.encode(table.peek(key)))
         if self._differs(name, content):
