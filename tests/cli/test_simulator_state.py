@@ -120,7 +120,7 @@ class _Receiver(http.server.BaseHTTPRequestHandler):
     taking = False
     received: list[str]
 
-    def do_POST(self) -> None:  # noqa: N802  # the name is http.server's
+    def do_POST(self) -> None:  # the name is http.server's
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if type(self).taking:
             type(self).received.append(json.loads(body)["type"])

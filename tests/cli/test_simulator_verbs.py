@@ -27,7 +27,7 @@ def received() -> Iterator[tuple[str, Received]]:
     events: Received = []
 
     class Receiver(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802  # the name is http.server's
+        def do_POST(self) -> None:  # the name is http.server's
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if verify(["whsec_simulator"], self.headers[SIGNATURE_HEADER], body):
                 events.append(json.loads(body))

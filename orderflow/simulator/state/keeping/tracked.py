@@ -11,8 +11,8 @@ from typing import Any
 class TrackedDict(dict[Any, Any]):
     """A dictionary.
 
-    ``touched`` are the keys that were read or written, each with whether it was taken out in between; ``all_touched`` says that the
-    dictionary was walked over.
+    ``touched`` are the keys that were read or written, each with whether it was taken out in between; ``all_touched`` says that
+    the dictionary was walked over.
     """
 
     def __init__(self, *entries: Any) -> None:
