@@ -14,6 +14,7 @@ import msgspec
 
 from orderflow.digitalriver.webhook import KNOWN_TYPES
 from orderflow.operations.operator_events import read_order
+from orderflow.operations.record_following import Followed, Follower, marks
 from orderflow.sandbox.checking import LineChecker
 from orderflow.sandbox.defaults import (
     OF_SKUS,
@@ -26,7 +27,6 @@ from orderflow.sandbox.defaults import (
     read_value,
     with_values,
 )
-from orderflow.sandbox.following import Followed, Follower, marks
 from orderflow.sandbox.simulator_client import SimulatorClient
 from orderflow.settings import Settings
 from producers.connection import KafkaConnection

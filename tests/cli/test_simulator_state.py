@@ -13,7 +13,7 @@ import urllib.error
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -118,7 +118,7 @@ class _Receiver(http.server.BaseHTTPRequestHandler):
     """Refuses webhooks until it is told to take them."""
 
     taking = False
-    received: list[str]
+    received: ClassVar[list[str]]
 
     def do_POST(self) -> None:  # the name is http.server's
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -133,7 +133,11 @@ class _Receiver(http.server.BaseHTTPRequestHandler):
 
 def test_a_webhook_that_was_not_acknowledged_is_sent_after_a_restart(tmp_path: Path) -> None:
     """Law: a retry outlives the simulator; what was acknowledged is not sent again."""
-    receiver = type("Receiver", (_Receiver,), {"received": [], "taking": False})
+
+    class Receiver(_Receiver):
+        received: ClassVar[list[str]] = []
+
+    receiver = Receiver
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), receiver)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()

@@ -12,7 +12,7 @@ from orderflow.cli.outcome import CommandError, NotFound, UsageProblem, run, set
 from orderflow.cli.output import print_json, quiet_libraries, talk
 
 if TYPE_CHECKING:
-    from orderflow.sandbox.following import Followed
+    from orderflow.operations.record_following import Followed
     from orderflow.sandbox.triggering import Asked, Result
     from orderflow.settings import Settings
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -324,22 +325,24 @@ def test_a_full_disk_is_said_and_what_was_changed_is_tried_again(tmp_path: Path)
 
 def test_a_tracked_dictionary_notes_every_way_to_an_entry() -> None:
     """Law: what may have been changed is touched."""
-    for look in (
+    looks: list[Callable[[TrackedDict], Any]] = [
         lambda one: one["a"],
         lambda one: one.get("a"),
         lambda one: one.setdefault("a", []),
         lambda one: one.pop("a"),
         lambda one: one.__delitem__("a"),
         lambda one: one.__setitem__("a", 1),
-    ):
+    ]
+    for look in looks:
         tracked = TrackedDict({"a": [], "b": []})
         look(tracked)
         assert (list(tracked.touched), tracked.all_touched) == (["a"], False)
-    for walk in (
+    walks: list[Callable[[TrackedDict], Any]] = [
         lambda one: list(one.values()),
         lambda one: list(one.items()),
         lambda one: list(reversed(one.values())),
-    ):
+    ]
+    for walk in walks:
         tracked = TrackedDict({"a": []})
         walk(tracked)
         assert tracked.all_touched

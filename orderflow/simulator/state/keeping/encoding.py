@@ -25,7 +25,11 @@ _FIELDS: Final[dict[Any, tuple[str, ...]]] = {}
 
 
 class UnknownContent(Exception):
-    """A file has a class, a field or a mark that this version does not know."""
+    """A file has a class, a field or a mark that this version does not know; ``what`` names it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
 
 
 def text_of(value: object) -> str:

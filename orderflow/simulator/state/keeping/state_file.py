@@ -5,24 +5,24 @@ Rules of the file:
 - Write-ahead log, not synchronised at each commit: what was committed survives the death of the process at any moment. When the
   machine dies the last transactions may be gone, the file is whole.
 - Whatever was looked at may have been changed: it is encoded again with all that it refers to, and written when it differs.
-- Nothing is read after the start.
+- Nothing is read after the start; ``loading.py`` does it.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from orderflow.simulator.state.clock import Journal
-from orderflow.simulator.state.keeping.encoding import ObjectDecoder, ObjectEncoder, UnknownContent, text_of
-from orderflow.simulator.state.keeping.tracked import TrackedDict
-from orderflow.simulator.state.steps import Step, Transient, is_step
+from orderflow.simulator.state.keeping.encoding import ObjectEncoder, UnknownContent, text_of
+from orderflow.simulator.state.keeping.loading import load_state, written_by
+from orderflow.simulator.state.keeping.tracked import TrackedDict, TrackedLog
+from orderflow.simulator.state.steps import Step, Transient
 from orderflow.simulator.state.world import World
 from statemachine.errors import ConfigError
 
@@ -92,7 +92,7 @@ class StateFile:
         self._journal = Journal()
         self._tables: dict[str, TrackedDict] = {}
         self._scalars: list[str] = []
-        self._logs: dict[str, _Log] = {}
+        self._logs: dict[str, TrackedLog] = {}
         #: Called when the file cannot be written any more, with the reason in a line.
         self.failed: Callable[[str], None] | None = None
 
@@ -117,7 +117,7 @@ class StateFile:
             self._sql.execute(f"PRAGMA user_version = {STATE_VERSION}")
         self._watch()
         if not is_new:
-            self._load(version)
+            self._load(self._sql, version)
         self._put_meta("written_by", version)
         self._sql.execute("COMMIT")
         self._world.clock.journal = self._journal
@@ -152,66 +152,32 @@ class StateFile:
                 self._tables[name].all_touched = True
                 setattr(self._world, name, self._tables[name])
             elif isinstance(value, deque):
-                self._logs[name] = _Log(value)
+                self._logs[name] = TrackedLog(value)
                 setattr(self._world, name, self._logs[name])
             elif isinstance(value, int | float | str | list | None):
                 self._scalars.append(name)
             else:
                 raise TypeError(f"World.{name} is of a type that is not kept: {type(value).__qualname__}")
 
-    # Reading, at the start
-
-    def _load(self, version: str) -> None:
-        assert self._sql is not None
-        meta: dict[str, Any] = {}
+    def _load(self, sql: sqlite3.Connection, version: str) -> None:
+        """Bring the world to what the file has."""
         try:
-            for name, content in self._sql.execute("SELECT name, content FROM meta"):
-                meta[name] = json.loads(content)
-            self._load_all(meta)
+            found = load_state(sql, self._world, self._tables, self._logs, self._scalars)
         except UnknownContent as error:
             raise ConfigError(
-                f"the state file {self._path} was written by orderflow {meta.get('written_by')} and cannot be read by "
-                f"{version}: it has a {error}; start with a new file"
+                f"the state file {self._path} was written by orderflow {written_by(sql)} and cannot be read by "
+                f"{version}: it has a {error.what}; start with a new file"
             ) from error
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(
                 f"the state file {self._path} cannot be read: its content is not as orderflow writes it"
             ) from error
-
-    def _load_all(self, meta: dict[str, Any]) -> None:
-        assert self._sql is not None
-        objects = {row[0]: json.loads(row[1]) for row in self._sql.execute("SELECT number, content FROM objects")}
-        decoder = ObjectDecoder(objects)
-        for part, key, content in self._sql.execute("SELECT part, key, content FROM entries ORDER BY position"):
-            self._part(self._tables, part)[key] = decoder.decode(json.loads(content))
-        for part, position, content in self._sql.execute("SELECT part, position, content FROM logs ORDER BY position"):
-            self._part(self._logs, part).restore(position, decoder.decode(json.loads(content)))
-        due = []
-        for number, moment, content in self._sql.execute("SELECT number, due, content FROM steps"):
-            name, args, kwargs = json.loads(content)
-            if not is_step(name):
-                raise UnknownContent(f"step {name}")
-            due.append((moment, number, Step(self._world, name, tuple(decoder.decode(args)), decoder.decode(kwargs))))
-        for name in self._scalars:
-            if name in meta:
-                setattr(self._world, name, decoder.decode(meta[name]))
-        decoder.fill()
-        self._world.clock.restore(float(meta.get("clock_offset", 0.0)), due)
-        self._objects = dict(decoder.objects)
+        self._objects = found.objects
         self._numbers = {id(made): number for number, made in self._objects.items()}
-        self._next_number = itertools.count(max(objects, default=0) + 1)
-        highest = self._sql.execute("SELECT coalesce(max(position), 0) FROM entries").fetchone()[0]
-        self._next_position = itertools.count(highest + 1)
-        dropped = [(number,) for number in objects if number not in self._objects]
-        self._sql.executemany("DELETE FROM objects WHERE number = ?", dropped)
+        self._next_number = itertools.count(found.last_number + 1)
+        self._next_position = itertools.count(found.last_position + 1)
         for table in self._tables.values():
             table.forget()
-
-    @staticmethod
-    def _part(parts: dict[str, Any], name: str) -> Any:
-        if name not in parts:
-            raise UnknownContent(f"part {name}")
-        return parts[name]
 
     # Writing
 
@@ -277,7 +243,7 @@ class StateFile:
                 (part, key, next(self._next_position), content),
             )
 
-    def _write_log(self, part: str, log: _Log) -> None:
+    def _write_log(self, part: str, log: TrackedLog) -> None:
         assert self._sql is not None
         for position, item in log.news():
             content = text_of({"$": "value", "value": self._encoder.members(item)})
@@ -333,45 +299,3 @@ class StateFile:
             return False
         self._digests[name] = digest
         return True
-
-
-class _Log(deque[Any]):
-    """A bounded queue that counts what came and what went; its items are never changed."""
-
-    def __init__(self, items: deque[Any]) -> None:
-        super().__init__(items, items.maxlen)
-        self._last = len(self)
-        self._new = len(self)
-        self._written_first = 1
-
-    def append(self, item: Any) -> None:
-        """Take an item; the first one goes when there are too many."""
-        super().append(item)
-        self._last += 1
-        self._new += 1
-
-    def restore(self, position: int, item: Any) -> None:
-        """Take an item that was there."""
-        super().append(item)
-        self._last = position
-        self._written_first = position - len(self) + 1
-
-    @property
-    def before_first(self) -> int:
-        """The position of the last item that has gone."""
-        return self._last - len(self)
-
-    @property
-    def dropped(self) -> bool:
-        """Whether items have gone since the last look."""
-        return self.before_first >= self._written_first
-
-    def news(self) -> Iterable[tuple[int, Any]]:
-        """Items that came since the last look and are still there, with their positions."""
-        count = min(self._new, len(self))
-        return [(self._last - count + 1 + at, self[at - count]) for at in range(count)]
-
-    def forget(self) -> None:
-        """All this is kept."""
-        self._new = 0
-        self._written_first = self.before_first + 1
