@@ -15,7 +15,7 @@ import aiohttp
 
 from orderflow.bootstrap import serve_relay
 from orderflow.settings import Settings, load_settings
-from orderflow.simulator import Served, SimulatorOptions, serve_simulator
+from orderflow.simulator import SimulatorOptions, serve_simulator
 from producers.connection import Limits
 from producers.publisher import Publisher
 from producers.topic_setup import create_topics
@@ -34,9 +34,9 @@ FROZEN_SECONDS = (6 if os.environ.get("KAFKA_BOOTSTRAP") else 3) + 3.0
 class Stack:
     """The parts and what they have done. Made by ``stack``."""
 
-    def __init__(self, settings: Settings, simulator: Served, arm: Path, partitions: int) -> None:
+    def __init__(self, settings: Settings, url: str, arm: Path, partitions: int) -> None:
         self.settings = settings
-        self.url = simulator.url
+        self.url = url
         self.arm = arm
         self.partitions = partitions
         self.workers: list[WorkerProcess] = []
@@ -184,7 +184,7 @@ async def stack(
         options = SimulatorOptions(port=0, webhook_url=f"{relay}/webhooks", rate=0, capture_delay=0.2, wire_delay=0.5)
         async with serve_simulator(options) as simulator:
             more = settings.model_copy(update={"digitalriver_url": simulator.url})
-            made = Stack(more, simulator, folder / "armed", partitions)
+            made = Stack(more, simulator.url, folder / "armed", partitions)
             try:
                 yield made
             finally:

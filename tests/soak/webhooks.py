@@ -27,7 +27,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from orderflow.simulator import Served
 from producers.topic_setup import create_topics
 from tests.chaos.load import Line, Load, make_load
 from tests.chaos.stack import Stack, environment_of, short_limits
@@ -117,7 +116,7 @@ async def processes(bootstrap: str, prefix: str, folder: Path) -> AsyncIterator[
         children.append(river)
         url = _address(await river.line())
         more = settings.model_copy(update={"digitalriver_url": url})
-        running = Stack(more, Served(url, 0), folder / "armed", PARTITIONS)
+        running = Stack(more, url, folder / "armed", PARTITIONS)
         try:
             yield running
         finally:
