@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from orderflow.digitalriver import reading, wire
+from orderflow.digitalriver import operations, reading, wire
 from orderflow.digitalriver.connection import Answer, Connection
 from statemachine.errors import OffContract
 from statemachine.messages.commands import (
@@ -50,6 +50,7 @@ PAGES_MAX: Final = 50
 
 _checkouts: Final = msgspec.json.Decoder(wire.Checkout)
 _checkout_pages: Final = msgspec.json.Decoder(wire.Page[wire.Checkout])
+_charges: Final = msgspec.json.Decoder(wire.Charge)
 _orders: Final = msgspec.json.Decoder(wire.Order)
 _order_pages: Final = msgspec.json.Decoder(wire.Page[wire.Order])
 _fulfillment_pages: Final = msgspec.json.Decoder(wire.Page[wire.Fulfillment])
@@ -118,15 +119,15 @@ class Finder:
 
     async def _placed_order(self, command: PlaceOrder) -> Outcome | None:
         found = await self._order_of_checkout(command.order_id, command.checkout_id)
-        return None if found is None else _confirmed(command, found[0], order=found[1])
+        return None if found is None else _confirmed(command, found[0], order=reading.order_of(found[1]))
 
-    async def _order_of_checkout(self, order_id: str, checkout_id: str | None) -> tuple[Answer, RemoteOrder] | None:
+    async def _order_of_checkout(self, order_id: str, checkout_id: str | None) -> tuple[Answer, wire.Order] | None:
         """The order that was made of a checkout."""
         query = {"upstreamIds": order_id, "checkoutId": checkout_id or ""}
         async for answer, order in self._list("/orders", query, _order_pages, lambda item: item.id):
             # Checked here too: a filter that is ignored must not give us another checkout's order.
             if order.checkout_id == checkout_id:
-                return answer, reading.order_of(order)
+                return answer, order
         return None
 
     async def _created_fulfillment(self, command: CreateFulfillment) -> Outcome | None:
@@ -166,8 +167,8 @@ class Finder:
         Raises:
             DigitalRiverError: No usable answer.
         """
-        answer, order = await self._whole_order(command)
-        if answer is None or order is None:
+        answer, found = await self._whole_order(command)
+        if answer is None or found is None:
             problem = Problem(code="not_found", message="Digital River has no such order.")
             return Outcome(
                 command_id=command.command_id,
@@ -178,10 +179,9 @@ class Finder:
                 request_id=None if answer is None else answer.request_id,
                 problem=problem,
             )
-        query = {"orderId": order.dr_order_id}
-        fulfillments = [
-            reading.fulfillment_of(one)
-            async for _, one in self._list("/fulfillments", query, _fulfillment_pages, lambda item: item.id)
+        query = {"orderId": found.id}
+        fulfilled = [
+            one async for _, one in self._list("/fulfillments", query, _fulfillment_pages, lambda item: item.id)
         ]
         refunds = [
             reading.refund_of(one)
@@ -192,21 +192,38 @@ class Finder:
             async for _, one in self._list("/returns", query, _return_pages, lambda item: item.id)
         ]
         return msgspec.structs.replace(
-            _confirmed(command, answer, order=order),
+            _confirmed(command, answer, order=reading.order_of(await self._with_fulfillments(found, fulfilled))),
             # the oldest first, as they were made
-            fulfillments=tuple(reversed(fulfillments)),
+            fulfillments=tuple(reading.fulfillment_of(one) for one in reversed(fulfilled)),
             refunds=tuple(reversed(refunds)),
             returns=tuple(reversed(returns)),
         )
 
-    async def _whole_order(self, command: RereadOrder) -> tuple[Answer | None, RemoteOrder | None]:
+    async def _whole_order(self, command: RereadOrder) -> tuple[Answer | None, wire.Order | None]:
         """The order by its id, else by its checkout."""
         if command.dr_order_id is None:
             return await self._order_of_checkout(command.order_id, command.checkout_id) or (None, None)
         answer = await self._get("/orders", command.dr_order_id)
         if answer.status == 404:
             return answer, None
-        return answer, reading.order_of(_decoded(_orders, answer, _one("/orders")))
+        return answer, _decoded(_orders, answer, _one("/orders"))
+
+    async def _with_fulfillments(self, order: wire.Order, fulfilled: list[wire.Fulfillment]) -> wire.Order:
+        """The order with the fulfilment of each capture and cancel, which is not given inside an order.
+
+        A fulfilment that lists its operations says it, else the charge by itself. What neither says stays open.
+        """
+        makers = {name: one.id for one in fulfilled for name in one.charge_operation_ids}
+        charges: list[wire.Charge] = []
+        for charge in order.payment.charges:
+            known = operations.with_fulfillments(charge, makers)
+            if fulfilled and operations.has_nameless(known):
+                answer = await self._get("/charges", charge.id)
+                if answer.status != 404:
+                    alone = _decoded(_charges, answer, _one("/charges"))
+                    known = operations.with_fulfillments(known, operations.makers_of(alone))
+            charges.append(known)
+        return msgspec.structs.replace(order, payment=msgspec.structs.replace(order.payment, charges=charges))
 
     async def _get(self, path: str, item_id: str) -> Answer:
         """The answer that has one item, or the 404 when Digital River does not know it."""

@@ -221,6 +221,8 @@ class Fulfillment(WireModel, frozen=True, kw_only=True):
     shipment_id: str | None = None
     metadata: Metadata = {}
     order_details: OrderDetails | None = None
+    #: The captures and cancels that it made, by their ids; given when it is read by itself.
+    charge_operation_ids: list[str] = []
 
 
 class RefundItem(WireModel, frozen=True, kw_only=True):

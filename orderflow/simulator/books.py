@@ -1,10 +1,15 @@
-"""The books: per ``upstreamId``, what took effect, not what was asked for. For checks from outside."""
+"""The books: per ``upstreamId``, what took effect, not what was asked for. For checks from outside.
+
+Captures and cancels are counted by fulfilment, of which each line has an operation of its own: a fulfilment counts once all of
+its lines are through, its money with each of them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from orderflow.simulator.state.fields import Json
+from orderflow.simulator.state.records import Operation
 from orderflow.simulator.state.world import World
 from statemachine.messages.money import format_money
 
@@ -41,15 +46,17 @@ def books(world: World, upstream_ids: frozenset[str] | None = None) -> Json:
             if order.charge is None or order.charge.state in ("pending", "failed"):
                 continue
             entry.authorized += order.charge.amount
-            for capture in order.charge.captures:
-                if capture.state == "complete":
-                    entry.captures += 1
-                    entry.captured += capture.amount
-            for cancel in order.charge.cancels:
-                if cancel.state == "complete":
-                    entry.cancels += 1
-                    entry.cancelled += cancel.amount
+            entry.captures += _fulfilments_through(order.charge.captures)
+            entry.captured += order.sum_of("captures", "complete")
+            entry.cancels += _fulfilments_through(order.charge.cancels)
+            entry.cancelled += order.sum_of("cancels", "complete")
     return {name: _entry_json(entry) for name, entry in entries.items()}
+
+
+def _fulfilments_through(operations: list[Operation]) -> int:
+    """Of how many fulfilments all ``operations`` are complete. One without a fulfilment is Digital River's own."""
+    open_ones = {operation.fulfillment_id for operation in operations if operation.state != "complete"}
+    return len({operation.fulfillment_id for operation in operations} - open_ones)
 
 
 def _entry_json(entry: _Entry) -> Json:

@@ -59,9 +59,9 @@ def make(world: World, order: Order, state: str) -> None:
 
 
 def start(world: World, order: Order, kind: Kind, amount: int, fulfillment_id: str) -> str | None:
-    """Begin a capture or a cancel; None when there is no charge to work on.
+    """Begin a capture or a cancel of one line of a fulfilment; None when there is no charge to work on.
 
-    The caller settles the order once all of a request's operations have begun.
+    The caller reports it, and settles the order, once all of a request's operations have begun.
     """
     charge = order.charge
     if charge is None:
@@ -69,9 +69,13 @@ def start(world: World, order: Order, kind: Kind, amount: int, fulfillment_id: s
     now = world.now()
     operation = Operation(world.uuid(), amount, "pending", now, now, fulfillment_id)
     (charge.captures if kind == "capture" else charge.cancels).append(operation)
+    return operation.id
+
+
+def tell_started(world: World, order: Order, kind: Kind) -> None:
+    """Report an operation that has begun; one that fails at once never was pending."""
     if _ends(order, kind) != "fails":
         tell_charge(world, order, f"order.charge.{kind}.pending")
-    return operation.id
 
 
 def schedule(world: World, order: Order, operation_id: str, kind: Kind) -> None:

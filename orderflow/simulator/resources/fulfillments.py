@@ -107,26 +107,31 @@ def _require_open(items: list[FulfillmentLine]) -> None:
 
 
 def _carry_out(world: World, fulfillment: Fulfillment) -> None:
-    """Move the quantities, begin one capture and one cancel as needed, then bring the order where it belongs."""
+    """Move the quantities, begin a capture and a cancel for each line as needed, then bring the order where it belongs.
+
+    Digital River's samples have one operation for each line. Each takes its line's share of the total, so that they add up to it.
+    """
     order = fulfillment.order
-    capture = cancel = 0
-    for item in fulfillment.items:
-        capture += item.line.resolve(item.quantity)
-        item.line.shipped += item.quantity
-        cancel += item.line.resolve(item.cancel_quantity)
-        item.line.cancelled += item.cancel_quantity
-    order.updated = world.now()
-    world.emit("fulfillment.created", fulfillment_json(fulfillment, whole=True), order.id)
     begun: list[tuple[str, charges.Kind]] = []
-    if any(item.quantity for item in fulfillment.items):
-        operation_id = charges.start(world, order, "capture", capture, fulfillment.id)
+
+    def begin(kind: charges.Kind, amount: int) -> None:
+        operation_id = charges.start(world, order, kind, amount, fulfillment.id)
         if operation_id is not None:
-            begun.append((operation_id, "capture"))
-    if any(item.cancel_quantity for item in fulfillment.items):
-        operation_id = charges.start(world, order, "cancel", cancel, fulfillment.id)
-        if operation_id is not None:
-            begun.append((operation_id, "cancel"))
+            begun.append((operation_id, kind))
+
+    for item in fulfillment.items:
+        if item.quantity:
+            begin("capture", item.line.resolve(item.quantity))
+            item.line.shipped += item.quantity
+    for item in fulfillment.items:
+        if item.cancel_quantity:
+            begin("cancel", item.line.resolve(item.cancel_quantity))
+            item.line.cancelled += item.cancel_quantity
+    order.updated = world.now()
     fulfillment.operation_ids.extend(operation_id for operation_id, _ in begun)
+    world.emit("fulfillment.created", fulfillment_json(fulfillment, whole=True), order.id)
+    for _, kind in begun:
+        charges.tell_started(world, order, kind)
     charges.settle(world, order)
     # Scheduled last: with a delay of zero they end inside this request, on an order that knows all its operations.
     for operation_id, kind in begun:

@@ -140,13 +140,16 @@ def order_json(order: Order, *, with_payment: bool = True) -> Json:
             "session": _order_session_json(order),
         }
         if order.charge is not None:
-            payment["charges"] = [charge_json(order.charge, order)]
+            payment["charges"] = [charge_json(order.charge, order, inside_order=True)]
         body["payment"] = payment
     return body
 
 
-def charge_json(charge: Charge, order: Order) -> Json:
-    """A charge. ``captured`` and ``refunded`` turn true by what failed, too: a documented trap. Its refunds have no ids."""
+def charge_json(charge: Charge, order: Order, *, inside_order: bool = False) -> Json:
+    """A charge. ``captured`` and ``refunded`` turn true by what failed, too: a documented trap. Its refunds have no ids.
+
+    Only a charge by itself says which fulfilment a capture is for: inside an order no sample does.
+    """
     digits = order.checkout.price.digits
     body: Json = {
         "id": charge.id,
@@ -165,9 +168,9 @@ def charge_json(charge: Charge, order: Order) -> Json:
     if charge.failure_code is not None:
         body["failureCode"] = charge.failure_code
     if charge.captures:
-        body["captures"] = [_operation_json(operation, digits) for operation in charge.captures]
+        body["captures"] = [_operation_json(one, digits, named=not inside_order) for one in charge.captures]
     if charge.cancels:
-        body["cancels"] = [_operation_json(operation, digits) for operation in charge.cancels]
+        body["cancels"] = [_operation_json(one, digits, named=not inside_order) for one in charge.cancels]
     if charge.refunds:
         body["refunds"] = [charge_refund_json(operation, digits) for operation in charge.refunds]
     return body
@@ -323,7 +326,7 @@ def _order_session_json(order: Order) -> Json:
     return session
 
 
-def _operation_json(operation: Operation, digits: int) -> Json:
+def _operation_json(operation: Operation, digits: int, *, named: bool) -> Json:
     body: Json = {
         "id": operation.id,
         "createdTime": stamp(operation.created),
@@ -331,7 +334,7 @@ def _operation_json(operation: Operation, digits: int) -> Json:
         "amount": major(operation.amount, digits),
         "state": operation.state,
     }
-    if operation.fulfillment_id is not None:
+    if named and operation.fulfillment_id is not None:
         body["fulfillmentId"] = operation.fulfillment_id
     if operation.failure_code is not None:
         body["failureCode"] = operation.failure_code

@@ -193,9 +193,15 @@ class PaperOrder:
             currency=self.checkout.currency,
         )
 
-    def view(self) -> RemoteOrder:
-        """As the API tells it."""
+    def view(self, *, named: bool = False) -> RemoteOrder:
+        """As the API tells it: without the fulfilments of captures, unless they are ``named`` from elsewhere."""
         charge = self.charge()
+        if charge is not None and not named:
+            bare = [
+                tuple(msgspec.structs.replace(one, fulfillment_id=None) for one in operations)
+                for operations in (charge.captures, charge.cancels)
+            ]
+            charge = msgspec.structs.replace(charge, captures=bare[0], cancels=bare[1])
         action = None
         if self.state == "pending_payment" and self.checkout.method == "wire":
             action = NextAction(
@@ -387,9 +393,11 @@ class River:
         order.fulfillments[fulfillment.fulfillment_id] = fulfillment
         self.by_command[command.command_id] = fulfillment.fulfillment_id
         operations = order.captures if ships else order.cancels
-        operations.append(
-            ChargeOperation("pending", self._share(order, command), self._uuid(), fulfillment.fulfillment_id)
-        )
+        # one for each line
+        operations += [
+            ChargeOperation("pending", amount, self._uuid(), fulfillment.fulfillment_id)
+            for amount in self._shares(order, command)
+        ]
         self.facts.append(
             (
                 order.checkout.upstream_id,
@@ -408,15 +416,17 @@ class River:
             for line, _, quantity, _ in order.checkout.lines
         )
 
-    def _share(self, order: PaperOrder, command: CreateFulfillment) -> int:
-        taken = sum(operation.amount for operation in (*order.captures, *order.cancels))
-        if self._is_resolved(order):
-            return order.checkout.total - taken
+    def _shares(self, order: PaperOrder, command: CreateFulfillment) -> list[int]:
+        """The money of each line; the last operation of an order takes what is left of its total."""
         prices = order.checkout.prices
-        return sum(
+        shares = [
             prices[item.line][1] * (item.quantity + item.cancel_quantity) // prices[item.line][0]
             for item in command.items
-        )
+        ]
+        if self._is_resolved(order):
+            taken = sum(operation.amount for operation in (*order.captures, *order.cancels))
+            shares[-1] += order.checkout.total - taken - sum(shares)
+        return shares
 
     def tick(self) -> None:
         """All that is pending ends: captures and voids."""
@@ -579,7 +589,7 @@ class River:
             return self.rejected(command, "not_found", 404)
         return msgspec.structs.replace(
             self._confirmed(command),
-            order=order.view(),
+            order=order.view(named=True),
             fulfillments=tuple(order.fulfillments.values()),
             refunds=tuple(order.refunds.values()),
             returns=tuple(order.returns.values()),

@@ -261,7 +261,7 @@ def fulfilled(capture: str = "complete") -> Story:
     story.answer()
     order = story.river.orders[story.dr_order_id]
     order.captures = [msgspec.structs.replace(one, state=capture, amount=one.amount - 500) for one in order.captures]
-    story.fact(Fact(type="order.charge.captured", dr_order_id=story.dr_order_id, charge=order.view().charges[0]))
+    story.fact(Fact(type="order.charge.captured", dr_order_id=story.dr_order_id, charge=order.charge()))
     assert story.state == "fulfilled"
     return story
 
@@ -377,7 +377,7 @@ def test_what_follows_from_money_stays_acknowledged_until_its_figures_change() -
     story.act("moved", to="complete")
     order = story.river.orders[story.dr_order_id]
     order.charge_state = "complete"
-    story.fact(Fact(type="order.charge.captured", dr_order_id=story.dr_order_id, charge=order.view().charges[0]))
+    story.fact(Fact(type="order.charge.captured", dr_order_id=story.dr_order_id, charge=order.charge()))
     (reason,) = story.attention
     assert reason.startswith("the order is closed with less captured")
     story.act("acknowledged")
@@ -386,7 +386,7 @@ def test_what_follows_from_money_stays_acknowledged_until_its_figures_change() -
     assert story.attention == [], "the same reason came back"
     order.captures = [msgspec.structs.replace(one, amount=one.amount - 100) for one in order.captures]
     order.captures.append(msgspec.structs.replace(order.captures[0], id="other", amount=50))
-    story.fact(Fact(type="order.charge.captured", dr_order_id=story.dr_order_id, charge=order.view().charges[0]))
+    story.fact(Fact(type="order.charge.captured", dr_order_id=story.dr_order_id, charge=order.charge()))
     assert len(story.attention) == 1
     assert story.attention != [reason]
     assert story.order is not None
