@@ -48,6 +48,9 @@ RETURN_KEY: Final = "return_id"
 #: Codes with which Digital River may refuse a SKU that it does not know: its table has no code of its own for it.
 _UNKNOWN_SKU_CODES: Final = frozenset({"not_found", "invalid_parameter", "sku_inactive"})
 
+#: A refusal for fraud has two codes, by its document and by its own connector for Salesforce: here it has the documented one.
+_SAME_CODES: Final = {"order-fraud-failure": "fraud_block"}
+
 _refusals = msgspec.json.Decoder(wire.Refusal)
 
 
@@ -350,8 +353,9 @@ def refusal_of(answer: Answer, route: str) -> wire.Refusal:
 def problem_of(refusal: wire.Refusal, status: int) -> Problem:
     """The first error of a refusal; without a code the type is used, which is always coarser."""
     first = refusal.errors[0] if refusal.errors else wire.ErrorItem()
+    code = first.code or refusal.type or "unknown_error"
     return Problem(
-        code=first.code or refusal.type or "unknown_error",
+        code=_SAME_CODES.get(code, code),
         message=first.message or first.description,
         parameter=first.parameter,
         status=status,

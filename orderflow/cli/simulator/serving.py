@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from orderflow.cli.outcome import settings_or_usage
 from orderflow.cli.services import serve
+
+if TYPE_CHECKING:
+    from orderflow.simulator.state.options import FraudCode
 
 
 def _check_url(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
@@ -55,6 +59,13 @@ def _check_url(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     help="Requests per second; 0: no limit.  [default: that of Digital River for the key]",
 )
 @click.option(
+    "--fraud-code",
+    type=click.Choice(["order-fraud-failure", "fraud_block"]),
+    default="order-fraud-failure",
+    show_default=True,
+    help="The code that comes first when an order is refused for fraud.",
+)
+@click.option(
     "--state",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
@@ -71,6 +82,7 @@ def simulator(
     review_delay: float,
     refund_delay: float,
     rate: int | None,
+    fraud_code: FraudCode,
     state: Path | None,
 ) -> None:
     """Simulate Digital River: its API, its webhooks, its books. Prints one line when ready.
@@ -99,6 +111,7 @@ def simulator(
         wire_delay=wire_delay,
         review_delay=review_delay,
         refund_delay=refund_delay,
+        fraud_code=fraud_code,
         state=state,
     )
     serve(settings, run_simulator(options))

@@ -6,6 +6,7 @@ import re
 from decimal import Decimal
 from typing import Final
 
+from orderflow.simulator.carts.products import physical_by, require_country_of_origin
 from orderflow.simulator.resources.call import Call, Reply, Route
 from orderflow.simulator.resources.rendering import customer_json, sku_json
 from orderflow.simulator.state import fields, listing
@@ -15,9 +16,9 @@ from orderflow.simulator.state.refusal import ApiError, invalid, missing, not_fo
 from orderflow.simulator.state.world import World
 
 _SKU_ID: Final = re.compile(r"[A-Za-z0-9._-]+")
-_COUNTRY: Final = re.compile(r"[A-Z]{2}")
 _HS_CODE: Final = re.compile(r"\d{4}\.\d{2}(\.\d{2,4})?")
-_REQUIRED: Final = ("name", "taxCode", "countryOfOrigin", "eccn")
+#: What a SKU needs of itself unless it is in a group that has it (documented).
+_REQUIRED: Final = ("taxCode", "countryOfOrigin", "eccn")
 
 CUSTOMER_ID_MAX: Final = 40
 
@@ -120,24 +121,22 @@ def list_customers(world: World, call: Call) -> Reply:
 
 def _keep_sku(world: World, sku_id: str, body: Json, known: Sku | None) -> Sku:
     if not _SKU_ID.fullmatch(sku_id):
-        raise invalid("id")
-    for name in _REQUIRED:
+        raise invalid("id", f"'{sku_id}' is not a valid SKU ID.")
+    grouped = fields.text(body, "skuGroupId")
+    for name in ("name", *(() if grouped else _REQUIRED)):
         if not fields.text(body, name):
             raise missing(name)
-    country = str(body["countryOfOrigin"])
-    # KP is the documented example of a country that is refused.
-    if not _COUNTRY.fullmatch(country) or country == "KP":
-        raise invalid("countryOfOrigin")
+    if body.get("countryOfOrigin") is not None:
+        require_country_of_origin(body)
     hs_code = fields.text(body, "hsCode")
     if hs_code is not None and not _HS_CODE.fullmatch(hs_code):
-        raise invalid("hsCode")
-    weight = fields.decimal(body, "weight")
+        raise invalid("hsCode", f"'{hs_code}' is not a valid HS code.")
+    fields.decimal(body, "weight")
     if body.get("weightUnit") not in (None, "oz", "lb", "g", "kg"):
         raise invalid("weightUnit")
     fields.metadata(body)
     now = world.now()
-    # Digital River derives this from its catalogue of tax codes, which is not public: here what has a weight is physical.
-    sku = Sku(sku_id, _plain(body), weight is not None, known.created if known is not None else now, now)
+    sku = Sku(sku_id, _plain(body), physical_by(body), known.created if known is not None else now, now)
     world.skus[sku_id] = sku
     return sku
 

@@ -1,10 +1,15 @@
-"""``/checkouts``: create, read, list, update, delete; attach and detach a source."""
+"""``/checkouts``: create, read, list, update, delete; attach and detach a source.
+
+An empty ``sourceId`` stands for none: Digital River's own connector sends it in every create and update.
+"""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import Final, cast
 
+from orderflow.simulator.carts.addresses import party, require_destination
+from orderflow.simulator.carts.products import products_of
 from orderflow.simulator.resources.call import Call, Reply, Route
 from orderflow.simulator.resources.rendering import checkout_json, source_json
 from orderflow.simulator.resources.sources import find_source
@@ -12,7 +17,7 @@ from orderflow.simulator.state import fields, listing
 from orderflow.simulator.state.fields import Json
 from orderflow.simulator.state.pricing import Price, price_cart
 from orderflow.simulator.state.records import Checkout, Source
-from orderflow.simulator.state.refusal import ApiError, error_of, invalid, not_found
+from orderflow.simulator.state.refusal import ApiError, invalid, not_found
 from orderflow.simulator.state.world import World
 from statemachine.messages.money import currency_digits, is_currency
 
@@ -21,11 +26,20 @@ _CUSTOMER_TYPES: Final = ("individual", "business")
 
 def post_checkout(world: World, call: Call) -> Reply:
     """``POST /checkouts``."""
-    body = call.body
-    currency = fields.required_text(body, "currency").upper()
-    if not is_currency(currency):
-        raise invalid("currency")
-    price = _priced(world, body, currency)
+    checkout = new_checkout(world, call.body)
+    world.add_checkout(checkout)
+    answer = checkout_json(checkout)
+    world.emit("checkout.created", answer)
+    return Reply(201, answer)
+
+
+def new_checkout(world: World, body: Json) -> Checkout:
+    """A checkout that nobody has seen yet, with its source attached when one was named.
+
+    Raises:
+        ApiError: Something in the cart is missing or wrong, or the source cannot be attached.
+    """
+    price = _price_new(world, body)
     now = world.now()
     session_id = world.uuid()
     checkout = Checkout(
@@ -38,13 +52,10 @@ def post_checkout(world: World, call: Call) -> Reply:
         created=now,
         updated=now,
     )
-    source_id = fields.text(body, "sourceId")
+    source_id = fields.given_text(body, "sourceId")
     if source_id is not None:
         attach(world, checkout, find_source(world, source_id, checkout.body))
-    world.add_checkout(checkout)
-    answer = checkout_json(checkout)
-    world.emit("checkout.created", answer)
-    return Reply(201, answer)
+    return checkout
 
 
 def update_checkout(world: World, call: Call) -> Reply:
@@ -52,27 +63,24 @@ def update_checkout(world: World, call: Call) -> Reply:
     checkout = find_checkout(world, call.ids["id"])
     _require_open(checkout)
     body = dict(call.body)
-    known = {line_id: at for at, line_id in enumerate(checkout.line_ids)}
     items = body.pop("items", None)
-    if items is not None:
-        for at, item in enumerate(fields.objects({"items": items}, "items")):
-            for name in item:
-                if name not in ("id", "subscriptionInfo", "shipFrom", "metadata"):
-                    raise ApiError(400, "unknown_parameter", "A line cannot change this.", f"items[{at}].{name}")
-            line = known.get(fields.required_text(item, "id", f"items[{at}]."))
-            if line is None:
-                raise not_found(f"items[{at}].id", "Item")
-            if "metadata" in item:
-                checkout.price.lines[line].metadata = fields.metadata(item)
-    source_id = body.pop("sourceId", None)
+    source_id = fields.given_text(body, "sourceId")
+    body.pop("sourceId", None)
     merged: Json = {**checkout.body, **cast("Json", doubles(body))}
     priceable = cast("Json", decimals(merged))
-    price = _priced(world, priceable, checkout.price.currency)
+    currency = _currency_of(body) if "currency" in body else checkout.price.currency
+    price = _priced(world, priceable, currency)
     for priced, old in zip(price.lines, checkout.price.lines, strict=True):
-        priced.metadata = old.metadata
-    if isinstance(source_id, str):
+        priced.metadata, priced.ship_from = old.metadata, old.ship_from
+        priced.product, priced.physical, priced.is_sku = old.product, old.physical, old.is_sku
+    if items is not None:
+        _change_lines(price, checkout.line_ids, [items] if isinstance(items, dict) else items)
+    _require_destination(priceable, price)
+    if source_id is not None:
         attach(world, checkout, find_source(world, source_id, merged))
+    before = checkout.upstream_id
     checkout.body, checkout.price, checkout.updated = merged, price, world.now()
+    world.move_checkout(checkout, before)
     answer = checkout_json(checkout)
     world.emit("checkout.updated", answer)
     return Reply(200, answer)
@@ -145,8 +153,11 @@ def attach(world: World, checkout: Checkout, source: Source) -> None:
     """
     if checkout.source is source:
         return
+    if source.state == "cancelled":
+        detail = "The source status is invalid for this session."
+        raise ApiError(409, "source_status_invalid_for_session", detail)
     if source.state not in ("chargeable", "pending_funds", "pending_redirect"):
-        raise ApiError(409, "source_not_chargeable", "The source cannot be charged.", "sourceId")
+        raise ApiError(409, "source_not_chargeable", f"Source '{source.id}' is not chargeable.", "sourceId")
     if source.id in world.orders_by_source:
         raise ApiError(409, "nonreusable_source", "The source was used already.", "sourceId")
     if checkout.source is not None:
@@ -190,37 +201,86 @@ def _require_open(checkout: Checkout) -> None:
         raise not_found("id", "Checkout")
     if checkout.burnt:
         # After a decline the checkout is dead (documented); with which answer is an assumption.
-        raise ApiError(409, "session_update_not_allowed", "The payment session cannot be changed.", "id")
+        detail = "Updating source is not allowed for the current session state."
+        raise ApiError(409, "session_update_not_allowed", detail)
+
+
+def _currency_of(body: Json) -> str:
+    """The currency of a cart.
+
+    Raises:
+        ApiError: 409 for one that is none, with the type of another status (documented).
+    """
+    currency = fields.required_text(body, "currency").upper()
+    if not is_currency(currency):
+        detail = f"'{currency}' is not a valid currency."
+        raise ApiError(409, "invalid_parameter", detail, "currency", kind="bad_request")
+    return currency
+
+
+def _price_new(world: World, body: Json) -> Price:
+    """Check a new cart, price it, and note the product of each line."""
+    items = fields.objects(body, "items")
+    currency = _currency_of(body)
+    products = products_of(world, body)
+    price = _priced(world, body, currency)
+    for at, (line, product, item) in enumerate(zip(price.lines, products, items, strict=True)):
+        line.sku_id, line.product, line.physical, line.is_sku = product
+        line.ship_from = _ship_from(item, at)
+    _require_destination(body, price)
+    return price
+
+
+def _change_lines(price: Price, line_ids: list[str], items: object) -> None:
+    """Change what may be changed of lines: a connector sends one as an object, the documentation a list."""
+    known = {line_id: at for at, line_id in enumerate(line_ids)}
+    for at, item in enumerate(fields.objects({"items": items}, "items")):
+        for name in item:
+            if name not in ("id", "subscriptionInfo", "shipFrom", "metadata"):
+                raise ApiError(400, "unknown_parameter", f"'{name}' is an unknown parameter.", name)
+        found = known.get(fields.required_text(item, "id", f"items[{at}]."))
+        if found is None:
+            raise not_found(f"items[{at}].id", "Item")
+        line = price.lines[found]
+        if "metadata" in item:
+            line.metadata = fields.metadata(item)
+        line.ship_from = _ship_from(item, at) or line.ship_from
+
+
+def _ship_from(item: Json, at: int) -> Json | None:
+    """Where a line is shipped from, when that is not where the others are."""
+    try:
+        found = party(item, "shipFrom")
+    except ApiError as refused:
+        raise ApiError.many(
+            refused.status, [{**error, "parameter": f"items[{at}].{error['parameter']}"} for error in refused.errors]
+        ) from None
+    return None if found is None else cast("Json", doubles(found))
+
+
+def _require_destination(body: Json, price: Price) -> None:
+    if any(line.physical for line in price.lines):
+        require_destination(cast("Json | None", body.get("shipTo")))
 
 
 def _priced(world: World, body: Json, currency: str) -> Price:
     """Check a cart and price it."""
-    _check_skus(world, body)
     fields.metadata(body)
     fields.text(body, "upstreamId", length_max=256)
     if body.get("customerType") not in (None, *_CUSTOMER_TYPES):
         raise invalid("customerType")
-    customer_id = fields.text(body, "customerId")
+    customer_id = fields.given_text(body, "customerId")
     if customer_id is not None and customer_id not in world.customers:
         raise not_found("customerId", "Customer")
-    bill_to, ship_to = fields.party(body, "billTo"), fields.party(body, "shipTo")
+    bill_to, ship_to = party(body, "billTo"), party(body, "shipTo")
     # Digital River's pages ask for the postal code of a US origin too; the wire contract of orderflow promises that the
     # country is enough, so the simulator leaves it at that.
-    fields.party(body, "shipFrom")
+    party(body, "shipFrom")
     destination = ship_to or bill_to
-    address = cast("Json", destination["address"]) if destination is not None else None
+    # Where the shopper seems to be, until an address is there (documented).
+    seems = fields.obj(body, "purchaseLocation")
+    address = cast("Json", destination["address"]) if destination is not None else seems
     return price_cart(body, currency, currency_digits(currency), address)
-
-
-def _check_skus(world: World, body: Json) -> None:
-    """Refuse unknown SKUs, all of them at once. The code and parameter are an assumption: the documentation has no sample."""
-    errors: list[dict[str, str]] = []
-    for at, item in enumerate(fields.objects(body, "items")):
-        sku_id = fields.required_text(item, "skuId", f"items[{at}].")
-        if sku_id not in world.skus:
-            errors.append(error_of("not_found", "SKU not found.", f"items[{at}].skuId"))
-    if errors:
-        raise ApiError.many(404, errors)
 
 
 ROUTES: Final = (

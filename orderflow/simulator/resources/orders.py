@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Final, cast, get_args
 
+from orderflow.simulator.carts.addresses import billing_gap, shipping_gap
 from orderflow.simulator.resources import charges
 from orderflow.simulator.resources.call import Call, Reply, Route
-from orderflow.simulator.resources.checkouts import find_checkout
+from orderflow.simulator.resources.checkouts import find_checkout, new_checkout
 from orderflow.simulator.resources.rendering import order_json
 from orderflow.simulator.state import fields, listing
 from orderflow.simulator.state.fields import Json
 from orderflow.simulator.state.methods import REFUSED_EMAIL, REVIEW_EMAILS, Review
+from orderflow.simulator.state.options import FraudCode
 from orderflow.simulator.state.records import Checkout, Order, OrderLine
-from orderflow.simulator.state.refusal import ApiError, missing, not_found
+from orderflow.simulator.state.refusal import ApiError, error_of, missing, not_found
 from orderflow.simulator.state.steps import step
 from orderflow.simulator.state.world import World
 
@@ -21,21 +23,22 @@ FUNDS_WAIT_SECONDS: Final = 30 * 86_400.0
 
 
 def post_order(world: World, call: Call) -> Reply:
-    """``POST /orders``: only ``checkoutId`` counts, everything else is ignored (documented).
+    """``POST /orders``: with ``checkoutId`` everything else is ignored; without it the body is a cart (documented).
 
     A consumed checkout answers 404 and names the order (documented); a declined one is burnt.
     """
-    checkout_id = fields.text(call.body, "checkoutId")
-    if not checkout_id:
-        raise missing("checkoutId")
-    checkout = find_checkout(world, checkout_id, "checkoutId")
+    checkout_id = fields.given_text(call.body, "checkoutId")
+    checkout = (
+        new_checkout(world, call.body) if checkout_id is None else find_checkout(world, checkout_id, "checkoutId")
+    )
     if checkout.order_id is not None:
-        raise ApiError(404, "not_found", f"Order {checkout.order_id} not found.", "orderId")
+        raise ApiError(404, "not_found", f"Order {checkout.order_id} not found", "orderId")
     if checkout.burnt:
         raise _declined("failed-request")
-    _require_complete(world, checkout)
-    _authorisable(checkout)
+    _require_complete(checkout)
+    _authorisable(world, checkout)
     order = _make_order(world, checkout)
+    order.direct = checkout_id is None
     world.add_order(order)
     _begin(world, order)
     return Reply(201, order_json(order))
@@ -164,31 +167,35 @@ def find_order(world: World, order_id: str, parameter: str = "id") -> Order:
     """An order by its id."""
     order = world.orders.get(order_id)
     if order is None:
-        raise not_found(parameter, "Order")
+        raise not_found(parameter, "Order", order_id)
     return order
 
 
-def _require_complete(world: World, checkout: Checkout) -> None:
+def _require_complete(checkout: Checkout) -> None:
     """What an order needs of its checkout; these refusals leave the checkout usable (documented)."""
     body = checkout.body
     if not body.get("email"):
-        raise ApiError(400, "order_create_failed", "An e-mail address is required.", "email")
-    gap = fields.party_gap(cast("Json | None", body.get("billTo")), "billTo", with_state=False)
-    if gap is None and any(
-        world.skus[line.sku_id].physical for line in checkout.price.lines if line.sku_id in world.skus
-    ):
-        gap = fields.party_gap(cast("Json | None", body.get("shipTo")), "shipTo", with_state=True)
-        if gap is None and body.get("shipFrom") is None:
+        detail = (
+            "The order could not be created because a required checkout parameter is missing. "
+            "Update the checkout information provided before trying again."
+        )
+        raise ApiError(400, "order_create_failed", detail, "email")
+    if checkout.source is None and checkout.price.total > 0:
+        raise ApiError(400, "order_submit_failed", "Payment session status is invalid.")
+    gap = billing_gap(checkout.bill_to)
+    physical = [line for line in checkout.price.lines if line.physical]
+    if gap is None and physical:
+        gap = shipping_gap(cast("Json | None", body.get("shipTo")))
+        if gap is None and body.get("shipFrom") is None and any(line.ship_from is None for line in physical):
             gap = "shipFrom.address"
         if gap is None and body.get("shippingChoice") is None:
-            raise ApiError(400, "invalid_shipping_choice", "A shipping choice is required.", "shippingChoice")
+            detail = "Could not get Shipping Options for order"
+            raise ApiError(400, "invalid_shipping_choice", detail, "shippingChoice")
     if gap is not None:
         raise missing(gap)
-    if checkout.source is None and checkout.price.total > 0:
-        raise ApiError(400, "order_submit_failed", "The payment session requires a source.", "checkoutId")
 
 
-def _authorisable(checkout: Checkout) -> None:
+def _authorisable(world: World, checkout: Checkout) -> None:
     """Decline what the source or the shopper stands for; a decline burns the checkout (documented)."""
     source = checkout.source
     code: str | None = None
@@ -197,10 +204,17 @@ def _authorisable(checkout: Checkout) -> None:
     elif source is not None and source.state in ("consumed", "cancelled", "failed"):
         code = "source_not_chargeable"
     elif REFUSED_EMAIL in _emails(checkout):
-        code = "fraud_block"
+        checkout.burnt = True
+        raise _fraud(world.options.fraud_code)
     if code is not None:
         checkout.burnt = True
         raise _declined(code)
+
+
+def _fraud(first: FraudCode) -> ApiError:
+    """The refusal of a fraud, in both words that are known for it: readers of one error look at the first."""
+    codes = sorted(get_args(FraudCode), key=lambda code: code != first)
+    return ApiError.many(409, [error_of(code, "Failed to charge source.") for code in codes])
 
 
 def _declined(code: str) -> ApiError:

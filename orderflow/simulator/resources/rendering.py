@@ -110,7 +110,8 @@ def order_json(order: Order, *, with_payment: bool = True) -> Json:
     digits = order.checkout.price.digits
     body = _purchase_json(order.checkout)
     body["id"] = order.id
-    body["checkoutId"] = order.checkout.id
+    if not order.direct:
+        body["checkoutId"] = order.checkout.id
     body["createdTime"] = stamp(order.created)
     body["updatedTime"] = stamp(order.updated)
     body["metadata"] = order.metadata
@@ -215,8 +216,8 @@ def fulfillment_json(fulfillment: Fulfillment, *, whole: bool = False) -> Json:
 def _purchase_json(checkout: Checkout) -> Json:
     """What a checkout and its order share."""
     price = checkout.price
-    body: Json = {name: checkout.body[name] for name in _ECHOED if checkout.body.get(name) is not None}
-    bill_to = checkout.body.get("billTo")
+    body: Json = {name: checkout.body[name] for name in _ECHOED if checkout.body.get(name) not in (None, "")}
+    bill_to = checkout.bill_to
     if bill_to is not None:
         body["billTo"] = bill_to
     body["currency"] = price.currency
@@ -227,7 +228,7 @@ def _purchase_json(checkout: Checkout) -> Json:
         body["shippingChoice"] = {
             "shippingTerms": "DDP",
             **choice,
-            "amount": major(price.shipping, price.digits),
+            "amount": major(price.shipping_in_full, price.digits),
             "taxAmount": major(price.shipping_tax, price.digits),
         }
     country = country_of(checkout.body)
@@ -261,14 +262,15 @@ def _totals_json(price: Price) -> Json:
         "totalImporterTax": 0.0,
         "importerOfRecordTax": False,
         "totalDiscount": major(price.discount, digits),
-        "totalShipping": major(price.shipping, digits),
+        "totalShipping": major(price.shipping_in_full, digits),
         "totalAmount": major(price.total, digits),
     }
 
 
 def _line_json(line: PricedLine, digits: int) -> Json:
     body: Json = {
-        "skuId": line.sku_id,
+        **({"skuId": line.sku_id} if line.is_sku else {}),
+        "productDetails": line.product,
         "quantity": line.quantity,
         "amount": major(line.amount, digits),
         "tax": {"rate": float(line.rate), "amount": major(line.tax, digits)},
@@ -284,6 +286,8 @@ def _line_json(line: PricedLine, digits: int) -> Json:
         }
     if line.discount_body is not None:
         body["discount"] = line.discount_body
+    if line.ship_from is not None:
+        body["shipFrom"] = line.ship_from
     return body
 
 

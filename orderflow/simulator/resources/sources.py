@@ -18,6 +18,12 @@ from orderflow.simulator.state.world import World
 
 PREFIX: Final = "sim-"
 
+#: Who owns the source of a checkout that names nobody.
+_SHOPPER: Final[Json] = {
+    "name": "Sam Shopper",
+    "address": {"line1": "1 Test Rd", "city": "Minneapolis", "state": "MN", "postalCode": "55401", "country": "US"},
+}
+
 
 def find_source(world: World, source_id: str, checkout: Json) -> Source:
     """A source by its id; a ``sim-`` source that is new is made, for whom the ``checkout``'s body bills.
@@ -32,7 +38,7 @@ def find_source(world: World, source_id: str, checkout: Json) -> Source:
         raise not_found("sourceId", "Source")
     name = source_id[len(PREFIX) :].partition("-")[0]
     owner = owner_of(checkout)
-    method = method_of(name, str(owner["lastName"]) if owner is not None else "")
+    method = method_of(name, str(owner["lastName"]))
     if method is None or method.made == "not_created":
         raise not_found("sourceId", "Source")
     number = name.removeprefix("card_")
@@ -51,13 +57,16 @@ def find_source(world: World, source_id: str, checkout: Json) -> Source:
     return source
 
 
-def owner_of(checkout: Json) -> Json | None:
-    """Whom a checkout bills, as the owner of a source: the last word of the name is the last name. None without a name."""
-    party = checkout.get("billTo")
-    name = party.get("name") if isinstance(party, dict) else None
-    words = name.split() if isinstance(name, str) else []
-    if not isinstance(party, dict) or not words:
-        return None
+def owner_of(checkout: Json) -> Json:
+    """Who filled in the billing form of the browser: whom the checkout bills, else to whom it ships, else a shopper of ours.
+
+    The last word of the name is the last name.
+    """
+    named = [
+        one for one in (checkout.get("billTo"), checkout.get("shipTo")) if isinstance(one, dict) and one.get("name")
+    ]
+    party: Json = named[0] if named else _SHOPPER
+    words = str(party["name"]).split() or ["Shopper"]
     found = {
         "firstName": " ".join(words[:-1]),
         "lastName": words[-1],

@@ -5,7 +5,6 @@ Numbers were parsed as decimals. Quantities are taken as integers and as strings
 
 from __future__ import annotations
 
-import re
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final, cast
 
@@ -17,19 +16,6 @@ METADATA_PAIRS_MAX: Final = 20
 METADATA_KEY_MAX: Final = 40
 METADATA_VALUE_MAX: Final = 500
 
-#: Formats that Digital River is documented to check (US CA GB DE FR ES IT); others pass.
-_POSTAL_CODES: Final = {
-    "US": re.compile(r"\d{5}(-\d{4})?"),
-    "CA": re.compile(r"[A-Z]\d[A-Z] ?\d[A-Z]\d", re.IGNORECASE),
-    "GB": re.compile(r"[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}", re.IGNORECASE),
-    "DE": re.compile(r"\d{5}"),
-    "FR": re.compile(r"\d{5}"),
-    "ES": re.compile(r"\d{5}"),
-    "IT": re.compile(r"\d{5}"),
-}
-_STATE: Final = re.compile(r"[A-Z]{2}")
-_COUNTRY: Final = re.compile(r"[A-Z]{2}")
-
 
 def text(body: Json, name: str, path: str = "", *, length_max: int = 500) -> str | None:
     """A string, or None when it is not there."""
@@ -39,6 +25,11 @@ def text(body: Json, name: str, path: str = "", *, length_max: int = 500) -> str
     if not isinstance(value, str) or len(value) > length_max:
         raise invalid(path + name)
     return value
+
+
+def given_text(body: Json, name: str) -> str | None:
+    """A string; None also for the empty one, which a published connector sends for what is not set."""
+    return text(body, name) or None
 
 
 def required_text(body: Json, name: str, path: str = "") -> str:
@@ -114,41 +105,3 @@ def metadata(body: Json) -> Json:
         if not isinstance(value, str | bool | int) or len(str(value)) > METADATA_VALUE_MAX:
             raise ApiError(400, "invalid_metadata_value", "A metadata value is not valid.", "metadata")
     return pairs
-
-
-def party(body: Json, name: str) -> Json | None:
-    """``billTo``, ``shipTo`` or ``shipFrom``: the country is required, formats are checked where Digital River does."""
-    found = obj(body, name)
-    if found is None:
-        return None
-    address = obj(found, "address", f"{name}.")
-    if address is None:
-        raise missing(f"{name}.address")
-    country = text(address, "country", f"{name}.address.")
-    if not country:
-        raise missing(f"{name}.address.country")
-    if not _COUNTRY.fullmatch(country):
-        raise invalid(f"{name}.address.country")
-    postal_code = text(address, "postalCode", f"{name}.address.")
-    pattern = _POSTAL_CODES.get(country)
-    if postal_code and pattern is not None and not pattern.fullmatch(postal_code):
-        raise invalid("address.postalCode")
-    state = text(address, "state", f"{name}.address.")
-    if state and country in ("US", "CA") and not _STATE.fullmatch(state):
-        raise invalid("address.state")
-    return found
-
-
-def party_gap(found: Json | None, name: str, *, with_state: bool) -> str | None:
-    """The first member that an order needs of a party and that is not there."""
-    if found is None:
-        return name
-    if not found.get("name"):
-        return f"{name}.name"
-    address = cast("Json", found["address"])
-    for member in ("line1", "city", "postalCode"):
-        if not address.get(member):
-            return f"{name}.address.{member}"
-    if with_state and address["country"] in ("US", "CA") and not address.get("state"):
-        return f"{name}.address.state"
-    return None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 #: Digital River's limits, in requests per second and secret key.
 TEST_RATE: Final = 25
 LIVE_RATE: Final = 250
+
+#: How a refusal for fraud is called: by Digital River's connector for Salesforce, and by its OpenAPI document.
+FraudCode = Literal["order-fraud-failure", "fraud_block"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +19,8 @@ class SimulatorOptions:
     """Options of one simulator. Delays are in seconds of its own clock, ``POST /_admin/clock`` moves it.
 
     ``rate`` is in requests per second: None for Digital River's own limit by the kind of key, 0 for none. ``seed`` makes faults
-    and ids repeatable. ``webhook_types`` of None sends the types that Digital River calls its core events.
+    and ids repeatable. ``webhook_types`` of None sends the types that Digital River calls its core events. ``fraud_code``
+    comes first in a refusal for fraud, of the two codes that there are for it.
     """
 
     port: int = 8400
@@ -34,6 +38,7 @@ class SimulatorOptions:
     seed: int | None = None
     #: Where the state is kept; None: it ends with the process.
     state: Path | None = None
+    fraud_code: FraudCode = "order-fraud-failure"
 
     @property
     def rate_per_second(self) -> int:

@@ -60,6 +60,12 @@ class PricedLine:
     metadata: Json
     discount_body: Json | None
     rate: Decimal
+    #: What is known of the product, from its SKU or as the request gave it.
+    product: Json = field(default_factory=dict)
+    physical: bool = False
+    #: Whether the product is a SKU here, or only described in the cart.
+    is_sku: bool = True
+    ship_from: Json | None = None
     share: int = 0
     tax: int = 0
     shipping: int = 0
@@ -87,6 +93,11 @@ class Price:
     def subtotal(self) -> int:
         """Lines and shipping less the order's discount, without tax."""
         return sum(line.amount for line in self.lines) + self.shipping - self.order_discount
+
+    @property
+    def shipping_in_full(self) -> int:
+        """What the shipping costs before its discount, which Digital River shows apart."""
+        return self.shipping + self.shipping_discount
 
     @property
     def tax(self) -> int:
@@ -172,21 +183,24 @@ def _line(item: Json, path: str, digits: int, rate: Decimal) -> PricedLine:
     gross = fields.minor(unit * quantity if unit is not None else aggregate or Decimal(0), digits)
     if gross < 0:
         raise invalid(path + "price")
-    discount_body = fields.obj(item, "discount", path)
+    discount = fields.obj(item, "discount", path)
     off = 0
-    if discount_body is not None:
-        units = fields.quantity(discount_body, "quantity", path + "discount.", least=1) or quantity
+    shown: Json | None = None
+    if discount is not None:
+        units = fields.quantity(discount, "quantity", path + "discount.", least=1) or quantity
         if units > quantity:
             raise invalid(path + "discount.quantity")
         covered = gross * units // quantity
-        off = _off(discount_body, covered, digits, path + "discount", units=units)
+        off = _off(discount, covered, digits, path + "discount", units=units)
+        rates = {name: fields.decimal(discount, name, path) for name in ("amountOff", "percentOff")}
+        shown = {**{name: float(rate) for name, rate in rates.items() if rate is not None}, "quantity": units}
     return PricedLine(
         sku_id=str(item.get("skuId", "")),
         quantity=quantity,
         amount=gross - off,
         discount=off,
         metadata=fields.metadata(item),
-        discount_body=discount_body,
+        discount_body=shown,
         rate=rate,
     )
 
@@ -198,7 +212,7 @@ def _shipping(price: Price, body: Json) -> None:
     amount = fields.decimal(choice, "amount", "shippingChoice.")
     if amount is None:
         # The documentation shows this code for a choice without an amount.
-        raise ApiError(400, "internal_error", "The shipping amount is missing.", "shippingChoice.amount")
+        raise ApiError(400, "internal_error", "Client must provide shipping Cost")
     if amount < 0:
         raise ApiError(400, "invalid_shipping_choice", "The shipping amount is not valid.", "shippingChoice.amount")
     gross = fields.minor(amount, price.digits)
@@ -214,13 +228,14 @@ def _off(discount: Json | None, gross: int, digits: int, path: str, *, units: in
     percent = fields.decimal(discount, "percentOff", f"{path}.")
     if percent is not None and amount is None:
         if not _PERCENT_MIN <= percent <= _PERCENT_MAX:
-            raise ApiError(400, "invalid_discount_percent", "The percentage is out of range.", f"{path}.percentOff")
+            detail = "The value must be an integer between 0.01 and 100.00 inclusive."
+            raise ApiError(400, "invalid_discount_percent", detail, "discount")
         return fields.round_half_up(gross * percent / 100)
     if amount is None or percent is not None:
         raise invalid(path, "Exactly one of amountOff and percentOff is required.")
     off = fields.minor(amount, digits) * units
     if not 0 < off <= gross:
-        raise ApiError(400, "invalid_discount_amount", "The discount is out of range.", f"{path}.amountOff")
+        raise ApiError(400, "invalid_discount_amount", f"The value {float(amount)} is not permitted.", "discount")
     return off
 
 

@@ -12,7 +12,7 @@ from orderflow.simulator.state.pricing import Price, PricedLine
 
 @dataclass(slots=True)
 class Sku:
-    """A SKU; ``physical`` decides whether an order needs a shipping choice."""
+    """A SKU; ``physical`` decides whether an order needs a destination and a shipping choice."""
 
     id: str
     body: Json
@@ -68,6 +68,19 @@ class Checkout:
         """The merchant's own id; not unique."""
         found = self.body.get("upstreamId")
         return found if isinstance(found, str) else None
+
+    @property
+    def bill_to(self) -> Json | None:
+        """Whom it bills: as the cart says, else the owner of its source (documented)."""
+        given = self.body.get("billTo")
+        if isinstance(given, dict):
+            return given
+        owner = self.source.owner if self.source is not None else None
+        if owner is None:
+            return None
+        name = f"{owner.get('firstName', '')} {owner.get('lastName', '')}".strip()
+        found = {"name": name, "email": owner.get("email"), "address": owner.get("address")}
+        return {member: value for member, value in found.items() if value}
 
 
 @dataclass(slots=True)
@@ -159,6 +172,8 @@ class Order:
     returns: list[Return] = field(default_factory=list)
     charged_back: int = 0
     disputed_from: str | None = None
+    #: Made without a checkout that anybody could see.
+    direct: bool = False
 
     @property
     def method(self) -> Method:

@@ -22,11 +22,17 @@ TYPES: Final[dict[int, str]] = {
 
 
 class ApiError(Exception):
-    """The simulator refuses a request as Digital River would. Only the server's gateway turns it into an answer."""
+    """The simulator refuses a request as Digital River would. Only the server's gateway turns it into an answer.
 
-    def __init__(self, status: int, code: str, message: str, parameter: str | None = None) -> None:
+    ``kind`` is the ``type`` of the body, that of the status unless a sample has another.
+    """
+
+    def __init__(
+        self, status: int, code: str, message: str, parameter: str | None = None, *, kind: str | None = None
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.kind = kind or TYPES.get(status, "bad_request")
         self.errors: list[dict[str, str]] = [error_of(code, message, parameter)]
 
     @classmethod
@@ -38,7 +44,7 @@ class ApiError(Exception):
 
     def body(self) -> dict[str, object]:
         """The JSON body."""
-        return {"type": TYPES.get(self.status, "bad_request"), "errors": self.errors}
+        return {"type": self.kind, "errors": self.errors}
 
 
 def error_of(code: str, message: str, parameter: str | None = None) -> dict[str, str]:
@@ -49,9 +55,9 @@ def error_of(code: str, message: str, parameter: str | None = None) -> dict[str,
     return error
 
 
-def missing(parameter: str) -> ApiError:
-    """400 for something required that is not there (documented code)."""
-    return ApiError(400, "missing_parameter", f"'{parameter}' is required.", parameter)
+def missing(parameter: str, message: str = "A parameter is missing.") -> ApiError:
+    """400 for something required that is not there (documented)."""
+    return ApiError(400, "missing_parameter", message, parameter)
 
 
 def invalid(parameter: str, message: str | None = None) -> ApiError:
@@ -59,6 +65,7 @@ def invalid(parameter: str, message: str | None = None) -> ApiError:
     return ApiError(400, "invalid_parameter", message or f"'{parameter}' is not valid.", parameter)
 
 
-def not_found(parameter: str, what: str) -> ApiError:
-    """404 for an unknown resource."""
-    return ApiError(404, "not_found", f"{what} not found.", parameter)
+def not_found(parameter: str, what: str, name: str | None = None) -> ApiError:
+    """404 for an unknown resource, ``name`` is what it was asked for by."""
+    named = what if name is None else f"{what} '{name}'"
+    return ApiError(404, "not_found", f"{named} not found.", parameter)

@@ -131,6 +131,15 @@ class World:
         if checkout.upstream_id is not None:
             self.checkouts_by_upstream.setdefault(checkout.upstream_id, []).append(checkout)
 
+    def move_checkout(self, checkout: Checkout, before: str | None) -> None:
+        """A checkout that had the upstream id ``before`` is found by the one that it has now."""
+        if checkout.upstream_id == before:
+            return
+        if before is not None:
+            self.checkouts_by_upstream[before].remove(checkout)
+        if checkout.upstream_id is not None:
+            self.checkouts_by_upstream.setdefault(checkout.upstream_id, []).append(checkout)
+
     def add_order(self, order: Order) -> None:
         """Keep a new order; its checkout is consumed by it."""
         self.orders[order.id] = order

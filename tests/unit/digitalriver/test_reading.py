@@ -124,6 +124,8 @@ def _refusal(body: bytes) -> wire.Refusal:
 
 def test_a_refusal_is_read_leniently() -> None:
     """Law: no type, ``description`` for ``message``, no errors at all: still a problem with a code."""
+    fraud = b'{"errors":[{"code":"order-fraud-failure"},{"code":"fraud_block"}]}'
+    assert reading.problem_of(_refusal(fraud), 409).code == "fraud_block"
     described = reading.problem_of(_refusal(b'{"errors":[{"code":"c","description":"d"}]}'), 409)
     assert (described.code, described.message, described.status) == ("c", "d", 409)
     assert reading.problem_of(_refusal(b'{"type":"conflict"}'), 409).code == "conflict"
