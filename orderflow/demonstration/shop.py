@@ -52,6 +52,10 @@ _GOODS: Final = (
     ("headlamp", "Headlamp", "32.80"),
     ("map-set", "Set of maps", "19.99"),
 )
+#: Tax codes of Digital River: goods that are sent, and what is downloaded and needs no address.
+_SENT: Final = "4323.310_A"
+_DOWNLOADED: Final = "4323.320_A"
+_DOWNLOADS: Final = frozenset({"map-set"})
 _TOWNS: Final = (("Minnetonka", "MN", "55343"), ("Minneapolis", "MN", "55401"), ("Chicago", "IL", "60601"))
 _PEOPLE: Final = ("Ada Brook", "Ben Carver", "Cleo Dane", "Dov Ekman", "Edda Frost", "Finn Gale")
 
@@ -76,7 +80,8 @@ class ShopOrder(NamedTuple):
 def catalogue() -> Iterator[Outgoing]:
     """The shop's goods, so that Digital River knows them before the first cart."""
     for sku_id, name, _ in _GOODS:
-        data = {"name": name, "tax_code": "4323.310_A", "country_of_origin": "US", "eccn": "EAR99"}
+        tax_code = _DOWNLOADED if sku_id in _DOWNLOADS else _SENT
+        data = {"name": name, "tax_code": tax_code, "country_of_origin": "US", "eccn": "EAR99"}
         yield _event(Topic.CATALOG_EVENTS, sku_id, "sku.upserted", "sku.upserted", "/catalogue", data)
 
 

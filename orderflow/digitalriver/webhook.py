@@ -179,7 +179,12 @@ def _fact_of(kind: str, raw: msgspec.Raw) -> Fact:
 
 def _chargeback_fact(chargeback: wire.Chargeback) -> Fact:
     """Money that a bank took back; given with or without a sign."""
-    fact = Fact(type=_CHARGEBACK, dr_order_id=chargeback.order_id, chargeback_id=chargeback.id)
+    fact = Fact(
+        type=_CHARGEBACK,
+        dr_order_id=chargeback.order_id,
+        upstream_id=chargeback.order_upstream_id,
+        chargeback_id=chargeback.id,
+    )
     if chargeback.amount is None:
         return fact
     amount, currency = abs(reading.finite(chargeback.amount)), chargeback.currency

@@ -286,10 +286,11 @@ class Document(WireModel, frozen=True, kw_only=True):
 
 
 class Chargeback(WireModel, frozen=True, kw_only=True):
-    """A chargeback: like a sales transaction. ``id`` is the transaction's."""
+    """A chargeback: a sales transaction. ``id`` is the transaction's."""
 
     id: str | None = None
     order_id: RemoteOrderId
+    order_upstream_id: OrderId | None = None
     amount: Decimal | None = None
     currency: str | None = None
 

@@ -56,6 +56,7 @@ class _Refunds(msgspec.Struct, forbid_unknown_fields=True):
 class _Dispute(msgspec.Struct, forbid_unknown_fields=True):
     action: Literal["open", "resolve", "chargeback"]
     amount: str | None = None
+    type: disputes.ChargebackType = "fraud_chargeback"
     as_accepted: bool = False
 
 
@@ -188,7 +189,7 @@ class Admin:
             disputes.resolve_dispute(self._world, order, as_accepted=asked.as_accepted)
         elif asked.amount is None or not has_exact_digits(asked.amount, currency):
             return refusal("a chargeback needs an amount with the digits of the currency")
-        elif not disputes.charge_back(self._world, order, parse_money(asked.amount, currency)):
+        elif not disputes.charge_back(self._world, order, parse_money(asked.amount, currency), asked.type):
             return refusal("more than was captured cannot be charged back")
         return answer_of({"state": order.state}, 200)
 

@@ -27,6 +27,7 @@ def refund_json(refund: Refund) -> Json:
                 "amount": major(item.amount, digits),
                 "refundedAmount": major(item.amount if paid else 0, digits),
                 **({} if item.quantity is None else {"quantity": item.quantity}),
+                **({} if item.kind is None else {"type": item.kind}),
             }
             for item in refund.lines
         ],
@@ -70,11 +71,12 @@ def return_json(made: Return) -> Json:
             }
             for item in made.lines
         ],
-        "refundIds": made.refund_ids,
         "state": made.state,
         "metadata": made.metadata,
         "liveMode": False,
     }
+    if made.refund_ids:
+        body["refundIds"] = made.refund_ids
     if made.reason is not None:
         body["reason"] = made.reason
     return body

@@ -170,7 +170,7 @@ def find_checkout(world: World, checkout_id: str, parameter: str = "id") -> Chec
     """A checkout that was not deleted."""
     checkout = world.checkouts.get(checkout_id)
     if checkout is None or checkout.deleted:
-        raise not_found(parameter, "Checkout")
+        raise not_found(parameter, "Checkout", checkout_id)
     return checkout
 
 

@@ -25,19 +25,20 @@ def post_fulfillment(world: World, call: Call) -> Reply:
     order_id = fields.required_text(body, "orderId")
     order = world.orders.get(order_id)
     if order is None:
-        raise not_found("orderId", "Order")
+        raise not_found("orderId", "Order", order_id)
     if order.state in ("fulfilled", "complete", "returned"):
-        raise ApiError(409, "order_fulfilled", "The order is fulfilled.", "orderId")
+        raise ApiError(409, "order_fulfilled", f"Resource '{order.id}' is fulfilled.", "orderId")
     if order.state != "accepted":
-        raise ApiError(409, "order_not_submitted", "The order is not submitted.", "orderId")
+        raise ApiError(409, "order_not_submitted", f"Order '{order.id}' has not been submitted.", "orderId")
     items = _read_items(order, body)
     if order.method.capture == "refused" and any(item.quantity for item in items):
         # A risk-averse account whose authorisation ran out: the event has the order, which stays accepted (documented).
         charges.emit(world, order, "order.charge.reauth.failed")
-        raise ApiError(409, "payment_authorization_failed", "The authorization could not be renewed.", "orderId")
+        detail = "Fulfillment cannot be processed because the payment authorization has expired"
+        raise ApiError.untyped(409, "payment_authorization_failed", detail, "orderId")
     if all(not line.open for line in order.lines):
         # All was cancelled and the charge is not yet: nothing is open to work on.
-        raise ApiError(409, "order_fulfilled", "Nothing of the order is open.", "orderId")
+        raise ApiError(409, "order_fulfilled", f"Resource '{order.id}' is fulfilled.", "orderId")
     _require_open(items)
     pairs = fields.metadata(body)
     fulfillment = Fulfillment(f"ful_{world.uuid()}", order, items, {**body, "metadata": pairs}, world.now())
@@ -78,7 +79,7 @@ def get_charge(world: World, call: Call) -> Reply:
     for order in world.orders.values():
         if order.charge is not None and order.charge.id == call.ids["id"]:
             return Reply(200, charge_json(order.charge, order))
-    raise not_found("id", "Charge")
+    raise not_found("id", "Charge", call.ids["id"])
 
 
 def _read_items(order: Order, body: Json) -> list[FulfillmentLine]:
@@ -141,7 +142,7 @@ def _carry_out(world: World, fulfillment: Fulfillment) -> None:
 def _fulfillment(world: World, call: Call) -> Fulfillment:
     fulfillment = world.fulfillments.get(call.ids["id"])
     if fulfillment is None:
-        raise not_found("id", "Fulfillment")
+        raise not_found("id", "Fulfillment", call.ids["id"])
     return fulfillment
 
 

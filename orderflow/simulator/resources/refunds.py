@@ -27,6 +27,8 @@ from orderflow.simulator.state.world import World
 TOKEN_SECONDS: Final = 30 * 86_400.0
 
 _TYPES: Final = ("shipping", "duty", "tax", "importer_tax")
+#: Of one line, where tax goes with the price.
+_ITEM_TYPES: Final = ("shipping", "fees", "duty")
 _PERCENT_MIN: Final = Decimal("0.01")
 _PERCENT_MAX: Final = Decimal(100)
 
@@ -35,10 +37,11 @@ def post_refund(world: World, call: Call) -> Reply:
     """``POST /refunds``: exactly one of ``amount``, ``percent`` and ``items``."""
     body = call.body
     order = _order(world, body)
-    if fields.required_text(body, "currency").upper() != order.checkout.price.currency:
-        raise invalid("currency", "The currency is not the order's.")
+    currency = fields.required_text(body, "currency").upper()
+    if currency != order.checkout.price.currency:
+        raise invalid("currency", f"Currency {currency} is not supported.")
     if order.state == "dispute":
-        raise invalid("order", "The order is in dispute.")
+        raise invalid("order", "A refund cannot be performed while there is a dispute on the order.")
     styles = [name for name in ("amount", "percent", "items") if body.get(name) is not None]
     if len(styles) != 1:
         raise invalid("amount", "Exactly one of amount, percent and items is required.")
@@ -50,7 +53,7 @@ def post_refund(world: World, call: Call) -> Reply:
     lines = _read_items(order, body) if styles == ["items"] else []
     amount = sum(line.amount for line in lines) if lines else _amount(order, body, kind)
     if not 0 < amount <= order.available:
-        raise invalid("amountRequested", "The amount is larger than what is available.")
+        raise _too_much()
     refund = make_refund(world, order, amount, lines, kind=kind, reason=reason, metadata=pairs)
     answer = refund_json(refund)
     world.after(world.options.refund_delay, work_on, refund)
@@ -59,9 +62,14 @@ def post_refund(world: World, call: Call) -> Reply:
 
 def get_refund(world: World, call: Call) -> Reply:
     """``GET /refunds/{id}``."""
-    refund = world.refunds.get(call.ids["id"])
-    if refund is None:
-        raise not_found("id", "Refund")
+    return Reply(200, refund_json(_refund(world, call)))
+
+
+def update_refund(world: World, call: Call) -> Reply:
+    """``POST /refunds/{id}``: the metadata (documented)."""
+    refund = _refund(world, call)
+    refund.metadata = {**refund.metadata, **fields.metadata(call.body)}
+    world.emit("refund.updated", refund_json(refund), refund.order.id)
     return Reply(200, refund_json(refund))
 
 
@@ -151,6 +159,17 @@ def end(world: World, refund: Refund, state: str) -> None:
     charges.document(world, order, "order.credit_memo.created", "customer_credit_memo")
 
 
+def _refund(world: World, call: Call) -> Refund:
+    refund = world.refunds.get(call.ids["id"])
+    if refund is None:
+        raise not_found("id", "Refund", call.ids["id"])
+    return refund
+
+
+def _too_much() -> ApiError:
+    return invalid("amountRequested", "The requested refund amount is greater than the available amount.")
+
+
 def _order(world: World, body: Json) -> Order:
     order_id = fields.text(body, "orderId")
     if not order_id:
@@ -169,16 +188,16 @@ def _amount(order: Order, body: Json, kind: str | None) -> int:
     if asked is not None:
         amount = fields.minor(asked, digits)
         if kind is not None and amount > available:
-            raise invalid("amountRequested", "The amount is larger than what is available.")
+            raise _too_much()
         if kind in ("tax", "importer_tax") and amount != available:
-            raise invalid("amountRequested", "Tax is refunded whole.")
+            raise invalid("amountRequested", "Only full tax refunds are supported.")
         return amount
     percent = fields.decimal(body, "percent")
     assert percent is not None  # it is one or the other
     if not _PERCENT_MIN <= percent <= _PERCENT_MAX:
         raise invalid("percent")
     if kind in ("tax", "importer_tax") and percent != _PERCENT_MAX:
-        raise invalid("percentRequested", "Tax is refunded whole.")
+        raise invalid("percentRequested", "Only full tax refunds are supported.")
     return fields.round_half_up(available * percent / 100)
 
 
@@ -189,11 +208,13 @@ def _read_items(order: Order, body: Json) -> list[RefundLine]:
         line = order.lines_by_id.get(fields.required_text(item, "itemId", path))
         if line is None:
             raise not_found(path + "itemId", "Item")
-        quantity = fields.quantity(item, "quantity", path, least=1)
-        lines.append(RefundLine(line, quantity, _item_amount(order, line, item, quantity, path)))
-        taken = sum(one.amount for one in lines if one.line is line)
-        if taken > order.available_of_line(line):
-            raise invalid("amountRequested", "The amount is larger than what is available of the item.")
+        quantity, kind = fields.quantity(item, "quantity", path, least=1), fields.text(item, "type", path)
+        if kind not in (None, *_ITEM_TYPES):
+            raise invalid(path + "type")
+        lines.append(RefundLine(line, quantity, _item_amount(order, line, item, quantity, path), kind))
+        taken = sum(one.amount for one in lines if one.line is line and one.kind == kind)
+        if taken > order.available_of_line(line, kind):
+            raise _too_much()
     return lines
 
 
@@ -210,7 +231,7 @@ def _item_amount(order: Order, line: OrderLine, item: Json, quantity: int | None
         raise ApiError(
             400, "invalid_quantity_amount", "The quantity is larger than what was shipped.", path + "quantity"
         )
-    price = line.price if quantity is None else line.price_of(quantity)
+    price = line.price_of(line.priced.quantity if quantity is None else quantity, fields.text(item, "type", path))
     if percent is None:
         return price
     if not _PERCENT_MIN <= percent <= _PERCENT_MAX:
@@ -222,4 +243,5 @@ ROUTES: Final = (
     Route("POST", "/refunds", post_refund),
     Route("GET", "/refunds", list_refunds),
     Route("GET", "/refunds/{id}", get_refund),
+    Route("POST", "/refunds/{id}", update_refund),
 )

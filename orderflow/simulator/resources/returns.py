@@ -1,7 +1,7 @@
 """``/returns``: units that come back through the merchant's own logistics.
 
 Documented: ``created`` until the merchant accepts them; Digital River pays back only a return of which every line was accepted
-in full, by a refund of its own, reported before the return that caused it; more than can come back is a 409
+in full, by one refund or more, reported before the return that caused it; more than can come back is a 409
 ``quantity_too_large``. Assumptions of ours: units must have been shipped; accepting an accepted return is a 409.
 """
 
@@ -24,11 +24,14 @@ from orderflow.simulator.state.world import World
 def post_return(world: World, call: Call) -> Reply:
     """``POST /returns``."""
     body = call.body
-    order = world.orders.get(fields.required_text(body, "orderId"))
+    order_id = fields.required_text(body, "orderId")
+    order = world.orders.get(order_id)
     if order is None:
-        raise not_found("orderId", "Order")
+        raise not_found("orderId", "Order", order_id)
     if order.state not in ("accepted", "fulfilled", "complete", "returned"):
-        raise ApiError(409, "invalid_parameter", "The order takes no return.", "order")
+        in_dispute = "A return cannot be performed while there is a dispute on the order."
+        detail = in_dispute if order.state == "dispute" else "The order takes no return."
+        raise ApiError(409, "invalid_parameter", detail, "order")
     lines = _read_items(order, body)
     fields.text(body, "reason", length_max=64)
     made = Return(
@@ -46,12 +49,12 @@ def update_return(world: World, call: Call) -> Reply:
     if made.state == "accepted":
         raise ApiError(409, "invalid_parameter", "The return is accepted.", "state")
     if made.order.state == "dispute":
-        raise ApiError(409, "invalid_parameter", "The order is in dispute.", "order")
+        detail = "A return cannot be performed while there is a dispute on the order."
+        raise ApiError(409, "invalid_parameter", detail, "order")
     if fields.text(call.body, "state") is not None:
         if call.body["state"] != "accepted":
             raise invalid("state")
-        for line in made.lines:
-            line.accepted = line.quantity
+        _take(made, [(line, line.quantity - line.accepted) for line in made.lines])
     else:
         _accept_items(made, call.body)
     if all(line.accepted == line.quantity for line in made.lines):
@@ -80,20 +83,44 @@ def _accept(world: World, made: Return) -> None:
     """Digital River pays it back, and reports the refund before the acceptance (docs/digital-river.md, "Returns")."""
     order = made.order
     made.state = "accepted"
-    refunded = [RefundLine(item.line, item.quantity, item.line.price_of(item.quantity)) for item in made.lines]
-    amount = min(sum(line.amount for line in refunded), order.available)
+    paid: dict[str, int] = {}
+    for batch in made.batches:
+        refunded: list[RefundLine] = []
+        for item, units in batch:
+            before = paid.get(item.line.id, 0)
+            paid[item.line.id] = before + units
+            # by the running sum, so that the batches of a line add up to its price
+            amount = item.line.price_of(before + units) - item.line.price_of(before)
+            refunded.append(RefundLine(item.line, units, amount))
+        _pay_back(world, made, refunded)
+    told = {name: value for name, value in return_json(made).items() if name != "refundIds"}
+    # Digital River's samples of this event name no refunds; its answer may.
+    world.emit("return.accepted", told, order.id)
+    if not made.refund_ids and charges.move_returned(world, order):  # all of it was paid back before
+        charges.emit(world, order, "order.refunded")
+
+
+def _pay_back(world: World, made: Return, refunded: list[RefundLine]) -> None:
+    """A refund of units that were accepted together; none when all of it was paid back before."""
+    amount = min(sum(line.amount for line in refunded), made.order.available)
     if amount > 0:
-        refund = make_refund(world, order, amount, refunded, reason=made.reason_text)
+        refund = make_refund(world, made.order, amount, refunded, reason=made.reason_text)
         made.refund_ids.append(refund.id)
         world.after(world.options.refund_delay, work_on, refund)
-    # Digital River's samples of this event name no refunds; its answer does.
-    world.emit("return.accepted", {**return_json(made), "refundIds": []}, order.id)
-    if amount <= 0 and charges.move_returned(world, order):  # all of it was paid back before
-        charges.emit(world, order, "order.refunded")
+
+
+def _take(made: Return, batch: list[tuple[ReturnLine, int]]) -> None:
+    """Units of a return are there: they are paid back together, once all of the return is."""
+    for line, units in batch:
+        line.accepted += units
+    if taken := [(line, units) for line, units in batch if units]:
+        made.batches.append(taken)
 
 
 def _accept_items(made: Return, body: Json) -> None:
     by_id = {line.line.id: line for line in made.lines}
+    batch: list[tuple[ReturnLine, int]] = []
+    to_come = {line.line.id: line.quantity - line.accepted for line in made.lines}
     for at, item in enumerate(fields.objects(body, "items")):
         path = f"items[{at}]."
         line = by_id.get(fields.required_text(item, "itemId", path))
@@ -104,9 +131,11 @@ def _accept_items(made: Return, body: Json) -> None:
         quantity = fields.quantity(item, "quantity", path, least=1)
         if quantity is None:
             raise missing(path + "quantity")
-        if quantity > line.quantity - line.accepted:
-            raise ApiError(409, "quantity_too_large", "The quantity is larger than what is to come.", path + "quantity")
-        line.accepted += quantity
+        to_come[line.line.id] -= quantity
+        if to_come[line.line.id] < 0:
+            raise ApiError(409, "quantity_too_large", "Return quantity is larger than order quantity", path + "qty")
+        batch.append((line, quantity))
+    _take(made, batch)
 
 
 def _read_items(order: Order, body: Json) -> list[ReturnLine]:
@@ -123,7 +152,7 @@ def _read_items(order: Order, body: Json) -> list[ReturnLine]:
             raise missing(path + "quantity")
         asked[line.id] += quantity
         if asked[line.id] > line.shipped:
-            raise ApiError(409, "quantity_too_large", "The quantity is larger than what can come back.", path + "qty")
+            raise ApiError(409, "quantity_too_large", "Return quantity is larger than order quantity", path + "qty")
         lines.append(ReturnLine(line, quantity))
     return lines
 
@@ -144,7 +173,7 @@ def _line_named(order: Order, item: Json, path: str) -> OrderLine:
 def _return(world: World, call: Call) -> Return:
     made = world.returns.get(call.ids["id"])
     if made is None:
-        raise not_found("id", "Return")
+        raise not_found("id", "Return", call.ids["id"])
     return made
 
 

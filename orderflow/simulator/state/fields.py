@@ -5,12 +5,15 @@ Numbers were parsed as decimals. Quantities are taken as integers and as strings
 
 from __future__ import annotations
 
+import re
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final, cast
 
 from orderflow.simulator.state.refusal import ApiError, invalid, missing
 
 Json = dict[str, object]
+
+_NUMBER: Final = re.compile(r"\d{1,15}(\.\d{1,10})?", re.ASCII)
 
 METADATA_PAIRS_MAX: Final = 20
 METADATA_KEY_MAX: Final = 40
@@ -61,10 +64,12 @@ def objects(body: Json, name: str, path: str = "") -> list[Json]:
 
 
 def decimal(body: Json, name: str, path: str = "") -> Decimal | None:
-    """A finite number, or None when it is not there."""
+    """A finite number, also as text as in Digital River's samples of refunds, or None when it is not there."""
     value = body.get(name)
     if value is None:
         return None
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return Decimal(value)
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         raise invalid(path + name)
     return Decimal(value)

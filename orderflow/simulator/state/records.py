@@ -132,9 +132,11 @@ class OrderLine:
         """The line's price after discounts, with its tax and without shipping: all that a refund of the line can give."""
         return self.priced.amount - self.priced.share + self.priced.tax
 
-    def price_of(self, units: int) -> int:
-        """What ``units`` of it cost, rounded half up."""
-        return (2 * self.price * units + self.priced.quantity) // (2 * self.priced.quantity)
+    def price_of(self, units: int, kind: str | None = None) -> int:
+        """What ``units`` of it cost, or their shipping with its tax (``kind``), rounded half up; there are no fees and duties."""
+        shipping = self.priced.shipping + self.priced.shipping_tax
+        price = self.price if kind is None else {"shipping": shipping}.get(kind, 0)
+        return (2 * price * units + self.priced.quantity) // (2 * self.priced.quantity)
 
     def resolve(self, units: int) -> int:
         """The money of the next ``units`` of this line: half-up by running sum, so that the last takes what remains."""
@@ -190,14 +192,17 @@ class Order:
         """What may be refunded of one part of the total."""
         price = self.checkout.price
         whole = {"shipping": price.shipping + price.shipping_tax, "tax": price.tax}.get(kind, 0)
-        return whole - sum(refund.amount for refund in self.refunds if refund.is_live and refund.kind == kind)
+        live = [refund for refund in self.refunds if refund.is_live]
+        taken = sum(refund.amount for refund in live if refund.kind == kind)
+        return whole - taken - sum(one.amount for refund in live for one in refund.lines if one.kind == kind)
 
-    def available_of_line(self, line: OrderLine) -> int:
-        """What may be refunded of one line, once something was captured."""
+    def available_of_line(self, line: OrderLine, kind: str | None = None) -> int:
+        """What may be refunded of one line, or of its shipping (``kind``), once something was captured."""
         if not self.sum_of("captures", "complete"):
             return 0
-        taken = sum(one.amount for refund in self.refunds if refund.is_live for one in refund.lines if one.line is line)
-        return max(line.price_of(line.shipped) - taken, 0)
+        parts = [one for refund in self.refunds if refund.is_live for one in refund.lines]
+        taken = sum(one.amount for one in parts if one.line is line and one.kind == kind)
+        return max(line.price_of(line.shipped, kind) - taken, 0)
 
     @property
     def refunded(self) -> int:
@@ -246,11 +251,12 @@ class Fulfillment:
 
 @dataclass(slots=True)
 class RefundLine:
-    """What a refund gives back of one order line."""
+    """What a refund gives back of one order line, or of the line's shipping (``kind``)."""
 
     line: OrderLine
     quantity: int | None
     amount: int
+    kind: str | None = None
 
 
 @dataclass(slots=True)
@@ -288,7 +294,7 @@ class ReturnLine:
 
 @dataclass(slots=True)
 class Return:
-    """A return through the merchant's own logistics."""
+    """A return through the merchant's own logistics; ``batches`` are the units that were accepted together."""
 
     id: str
     order: Order
@@ -298,6 +304,7 @@ class Return:
     metadata: Json
     reason: object = None
     refund_ids: list[str] = field(default_factory=list)
+    batches: list[list[tuple[ReturnLine, int]]] = field(default_factory=list)
 
     @property
     def reason_text(self) -> str | None:

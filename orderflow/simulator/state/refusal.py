@@ -32,7 +32,7 @@ class ApiError(Exception):
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.kind = kind or TYPES.get(status, "bad_request")
+        self.kind: str | None = kind or TYPES.get(status, "bad_request")
         self.errors: list[dict[str, str]] = [error_of(code, message, parameter)]
 
     @classmethod
@@ -42,9 +42,17 @@ class ApiError(Exception):
         refused.errors = errors
         return refused
 
+    @classmethod
+    def untyped(cls, status: int, code: str, description: str, parameter: str) -> ApiError:
+        """A refusal as one sample has it: without a type, and with a ``description`` in place of a message."""
+        refused = cls(status, code, description)
+        refused.kind = None
+        refused.errors = [{"code": code, "description": description, "parameter": parameter}]
+        return refused
+
     def body(self) -> dict[str, object]:
         """The JSON body."""
-        return {"type": self.kind, "errors": self.errors}
+        return {**({} if self.kind is None else {"type": self.kind}), "errors": self.errors}
 
 
 def error_of(code: str, message: str, parameter: str | None = None) -> dict[str, str]:

@@ -86,6 +86,10 @@ def test_documents_and_chargebacks_are_read() -> None:
     assert _fact("order.chargeback", {"orderId": "9001", "amount": -12.5, "currency": "USD"}).amount == 1250
     named = _fact("order.chargeback", {"id": "st-1", "orderId": "9001", "amount": 12.5, "currency": "eur"})
     assert (named.chargeback_id, named.amount, named.currency) == ("st-1", 1250, "EUR")
+    ours = _fact(
+        "order.chargeback", {"orderId": "9001", "orderUpstreamId": "A-1", "lineItemId": "7005", "skuId": "kb-01"}
+    )
+    assert (ours.dr_order_id, ours.upstream_id) == ("9001", "A-1")
     bare = _fact("order.chargeback", {"orderId": "9001", "amount": -12.5})
     assert (bare.amount, str(bare.major)) == (None, "12.5")  # the order's currency, which is not told here
     unknown = _fact("order.chargeback", {"orderId": "9001"})
