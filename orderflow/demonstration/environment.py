@@ -59,7 +59,7 @@ async def demo_environment(
         if delay_seconds is not None:
             options |= dict.fromkeys(("capture_delay", "wire_delay", "review_delay", "refund_delay"), delay_seconds)
         served = await stack.enter_async_context(
-            serve_simulator(SimulatorOptions(webhook_url=f"{relay_url}/webhooks", **options))
+            serve_simulator(SimulatorOptions(webhook_url=f"{relay_url}/webhooks", webhook_retries="live", **options))
         )
         made = _settings(own | {"digitalriver_url": served.url})
         stop = asyncio.Event()

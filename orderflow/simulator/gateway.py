@@ -175,6 +175,8 @@ class Gateway:
         try:
             call = Call(ids, query, _parsed(content))
             reply = route.serve(self.world, call)
+            if reply.content is not None:
+                return web.Response(status=reply.status, body=reply.content, content_type="application/pdf")
             return answer_of(reply.body, reply.status)
         except ApiError as refused:
             return answer_of(refused.body(), refused.status)
@@ -194,7 +196,7 @@ class Gateway:
         return rate > 0 and self.world.random.random() < rate
 
 
-def answer_of(body: Json | None, status: int) -> web.Response:
+def answer_of(body: Json | list[Json] | None, status: int) -> web.Response:
     """A JSON answer."""
     if body is None:
         return web.Response(status=status)

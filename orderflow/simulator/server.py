@@ -13,6 +13,7 @@ from aiohttp import web
 
 from orderflow import __version__
 from orderflow.process.http_listener import Bounds, serving
+from orderflow.simulator.account import endpoints, files
 from orderflow.simulator.admin import Admin
 from orderflow.simulator.admin_events import EventAdmin
 from orderflow.simulator.gateway import Gateway
@@ -33,6 +34,8 @@ ROUTES: Final = (
     *refunds.ROUTES,
     *returns.ROUTES,
     *events.ROUTES,
+    *endpoints.ROUTES,
+    *files.ROUTES,
 )
 
 #: The largest body that is read: a cart of 500 lines is well below it.
@@ -57,10 +60,8 @@ def make_simulator(options: SimulatorOptions) -> web.Application:
     app = web.Application(middlewares=[gateway.errors], client_max_size=BODY_BYTES_MAX)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, gateway.serve(route))
-    sender = (
-        WebhookSender(world, options.webhook_url, lambda: gateway.faults) if options.webhook_url is not None else None
-    )
-    Admin(gateway, sender).add_to(app)
+    sender = WebhookSender(world, lambda: gateway.faults)
+    Admin(gateway).add_to(app)
     EventAdmin(gateway, sender).add_to(app)
     app[FAILED] = asyncio.Queue()
 
@@ -70,14 +71,12 @@ def make_simulator(options: SimulatorOptions) -> web.Application:
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
         if file is not None:
             file.failed = app[FAILED].put_nowait
-        if sender is not None:
-            await sender.open()
+        await sender.open()
         world.clock.start()
         yield
         world.clock.stop()
         gateway.gates.open()
-        if sender is not None:
-            await sender.close()
+        await sender.close()
         if file is not None:
             file.close()
 

@@ -181,7 +181,9 @@ async def stack(
     settings = short_limits(bootstrap, prefix)
     await create_topics(settings.connection(), prefix, partitions=partitions, replication=replication)
     async with serve_relay(settings, 0) as relay:
-        options = SimulatorOptions(port=0, webhook_url=f"{relay}/webhooks", rate=0, capture_delay=0.2, wire_delay=0.5)
+        options = SimulatorOptions(
+            port=0, webhook_url=f"{relay}/webhooks", webhook_retries="live", rate=0, capture_delay=0.2, wire_delay=0.5
+        )
         async with serve_simulator(options) as simulator:
             more = settings.model_copy(update={"digitalriver_url": simulator.url})
             made = Stack(more, simulator.url, folder / "armed", partitions)

@@ -87,7 +87,13 @@ async def main(given: dict[str, object]) -> None:
     seed = int(str(given["seed"]))
     least, most = (float(one) for one in json.loads(json.dumps(given["late_effect_s"])))
     options = SimulatorOptions(
-        webhook_url=str(given["webhook_url"]), rate=0, capture_delay=0.2, wire_delay=0.5, refund_delay=0.2, seed=seed
+        webhook_url=str(given["webhook_url"]),
+        webhook_retries="live",
+        rate=0,
+        capture_delay=0.2,
+        wire_delay=0.5,
+        refund_delay=0.2,
+        seed=seed,
     )
     stop, words = asyncio.Event(), asyncio.StreamReader()
     loop = asyncio.get_running_loop()

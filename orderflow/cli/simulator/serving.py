@@ -12,7 +12,7 @@ from orderflow.cli.outcome import settings_or_usage
 from orderflow.cli.services import serve
 
 if TYPE_CHECKING:
-    from orderflow.simulator.state.options import FraudCode
+    from orderflow.simulator.state.options import FraudCode, Retries
 
 
 def _check_url(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
@@ -59,6 +59,11 @@ def _check_url(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     help="Requests per second; 0: no limit.  [default: that of Digital River for the key]",
 )
 @click.option(
+    "--webhook-retries",
+    type=click.Choice(["test", "live"]),
+    help="Webhooks that are not taken come again three times (test) or for 72 h (live).  [default: by the kind of key]",
+)
+@click.option(
     "--fraud-code",
     type=click.Choice(["order-fraud-failure", "fraud_block"]),
     default="order-fraud-failure",
@@ -82,6 +87,7 @@ def simulator(
     review_delay: float,
     refund_delay: float,
     rate: int | None,
+    webhook_retries: Retries | None,
     fraud_code: FraudCode,
     state: Path | None,
 ) -> None:
@@ -111,6 +117,7 @@ def simulator(
         wire_delay=wire_delay,
         review_delay=review_delay,
         refund_delay=refund_delay,
+        webhook_retries=webhook_retries,
         fraud_code=fraud_code,
         state=state,
     )

@@ -20,10 +20,11 @@ class Call:
 
 
 class Reply(NamedTuple):
-    """An answer; no body with 204."""
+    """An answer; no body with 204. ``content`` is a PDF in place of a body."""
 
     status: int
-    body: Json | None = None
+    body: Json | list[Json] | None = None
+    content: bytes | None = None
 
 
 class Route(NamedTuple):

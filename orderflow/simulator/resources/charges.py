@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from orderflow.simulator.resources.rendering import charge_json, order_json
 from orderflow.simulator.state.methods import Cancelled, Captured
-from orderflow.simulator.state.records import Charge, Operation, Order
+from orderflow.simulator.state.records import Charge, File, Operation, Order
 from orderflow.simulator.state.steps import step
 from orderflow.simulator.state.world import World
 
@@ -183,6 +183,7 @@ def document(world: World, order: Order, kind: str, purpose: str) -> None:
         return
     file_id = world.uuid()
     (order.documents if purpose == "customer_invoice" else order.credit_memos).append(file_id)
+    world.files[file_id] = File(file_id, order.id, purpose, world.now())
     descriptor: dict[str, object] = {
         "id": file_id,
         "fileId": file_id,

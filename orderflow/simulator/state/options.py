@@ -10,6 +10,9 @@ from typing import Final, Literal
 TEST_RATE: Final = 25
 LIVE_RATE: Final = 250
 
+#: How often a webhook that was not taken comes again: in test mode three times, in live mode for 72 h.
+Retries = Literal["test", "live"]
+
 #: How a refusal for fraud is called: by Digital River's connector for Salesforce, and by its OpenAPI document.
 FraudCode = Literal["order-fraud-failure", "fraud_block"]
 
@@ -18,9 +21,9 @@ FraudCode = Literal["order-fraud-failure", "fraud_block"]
 class SimulatorOptions:
     """Options of one simulator. Delays are in seconds of its own clock, ``POST /_admin/clock`` moves it.
 
-    ``rate`` is in requests per second: None for Digital River's own limit by the kind of key, 0 for none. ``seed`` makes faults
-    and ids repeatable. ``webhook_types`` of None sends the types that Digital River calls its core events. ``fraud_code``
-    comes first in a refusal for fraud, of the two codes that there are for it.
+    ``rate`` is in requests per second, 0 for none; ``rate`` and ``webhook_retries`` of None are Digital River's for the kind of
+    key. ``seed`` makes faults and ids repeatable. ``webhook_types`` of None sends the types that Digital River calls its core
+    events. ``fraud_code`` comes first in a refusal for fraud, of the two codes that there are for it.
     """
 
     port: int = 8400
@@ -29,6 +32,7 @@ class SimulatorOptions:
     webhook_token: str = "whsec_simulator"
     webhook_types: frozenset[str] | None = None
     webhook_concurrency: int = 16
+    webhook_retries: Retries | None = None
     key: str = "sk_test_simulator"
     rate: int | None = None
     capture_delay: float = 1.0
@@ -41,8 +45,18 @@ class SimulatorOptions:
     fraud_code: FraudCode = "order-fraud-failure"
 
     @property
+    def is_test(self) -> bool:
+        """Whether the key is one of test mode."""
+        return self.key.startswith("sk_test_")
+
+    @property
+    def retries(self) -> Retries:
+        """How webhooks are retried."""
+        return self.webhook_retries or ("test" if self.is_test else "live")
+
+    @property
     def rate_per_second(self) -> int:
         """The limit that holds; 0 for none."""
         if self.rate is not None:
             return self.rate
-        return TEST_RATE if self.key.startswith("sk_test_") else LIVE_RATE
+        return TEST_RATE if self.is_test else LIVE_RATE

@@ -313,6 +313,42 @@ class Return:
 
 
 @dataclass(slots=True)
+class File:
+    """An invoice or a credit memo."""
+
+    id: str
+    order_id: str
+    purpose: str
+    created: float
+
+
+@dataclass(slots=True)
+class FileLink:
+    """A link to a file, for a shopper."""
+
+    id: str
+    file_id: str
+    expires: float
+    created: float
+    metadata: Json
+
+
+@dataclass(slots=True)
+class Endpoint:
+    """Where events of some types are sent. ``access`` are its credentials, for HTTP Basic or OAuth by ``transport``."""
+
+    id: str
+    address: str
+    types: list[str]
+    created: float
+    updated: float
+    version: str = "default"
+    enabled: bool = True
+    transport: str = "HTTP"
+    access: Json | None = None
+
+
+@dataclass(slots=True)
 class Event:
     """An event as it was, encoded once: an object changes, an event about it does not."""
 
@@ -324,10 +360,11 @@ class Event:
 
 
 class Delivery(NamedTuple):
-    """A webhook that is to be sent. It is tried again from ``since`` on for some days; the next pause is ``retry_seconds``."""
+    """A webhook that is to be sent to an endpoint at ``due``; it was tried ``tried`` times, the first time at ``since``."""
 
     event_id: str
+    endpoint_id: str
     since: float
     body: bytes
     due: float
-    retry_seconds: float
+    tried: int = 0

@@ -21,7 +21,10 @@ from orderflow.simulator.state.records import (
     Checkout,
     Customer,
     Delivery,
+    Endpoint,
     Event,
+    File,
+    FileLink,
     Fulfillment,
     Order,
     Refund,
@@ -75,6 +78,9 @@ class World:
         self.orders_by_upstream: dict[str, list[Order]] = {}
         self.orders_by_source: dict[str, Order] = {}
         self.fulfillments_by_order: dict[str, list[Fulfillment]] = {}
+        self.files: dict[str, File] = {}
+        self.file_links: dict[str, FileLink] = {}
+        self.endpoints: dict[str, Endpoint] = {}
         self.events: deque[Event] = deque(maxlen=EVENTS_MAX)
         #: Webhooks that are not acknowledged yet, by number.
         self.deliveries: dict[str, Delivery] = {}
