@@ -201,13 +201,9 @@ def order_of(order: wire.Order) -> RemoteOrder:
         charges=tuple(charge_of(charge, currency) for charge in order.payment.charges),
         session=_without_secret(_session_of(order.payment.session, currency)),
         cancel_reason=order.cancel_reason,
-        documents=tuple(
-            RemoteDocument(one.id, purpose, order.id)
-            for purpose, files in (
-                ("customer_invoice", order.invoice_pdfs),
-                ("customer_credit_memo", order.credit_memo_pdfs),
-            )
-            for one in files or ()
+        documents=(
+            *(RemoteDocument(one.id, "customer_invoice", order.id) for one in order.invoice_pdfs or ()),
+            *(RemoteDocument(one.id, "customer_credit_memo", order.id) for one in order.credit_memo_pdfs or ()),
         ),
     )
 
