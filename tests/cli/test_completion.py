@@ -16,7 +16,16 @@ from tests.cli.command import Command
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [("orderflow top", "topics"), ("orderflow topics cr", "create"), ("orderflow work", "worker")],
+    [
+        ("orderflow top", "topics"),
+        ("orderflow topics cr", "create"),
+        ("orderflow work", "worker"),
+        ("orderflow events trigger order.pl", "order.placed"),
+        ("orderflow events export --topic dr", "dr-webhooks"),
+        ("orderflow simulator faults lose", "lose_webhooks="),
+        ("orderflow simulator review A-1001 bl", "block"),
+        ("orderflow simulator resend --type order.rev", "order.review_opened"),
+    ],
 )
 def test_bash_completes_what_was_begun(words: str, expected: str) -> None:
     """The script is loaded, and its function is called as bash calls it."""

@@ -19,6 +19,9 @@ import pytest
 
 from tests.cli.simulated import SKU, make_order, request, ship
 
+#: Each starts several processes.
+pytestmark = pytest.mark.timeout(120)
+
 
 @contextmanager
 def _simulator(state: Path, *words: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
@@ -38,7 +41,7 @@ def _simulator(state: Path, *words: str) -> Iterator[tuple[str, subprocess.Popen
 
 
 def _wait(is_so: Callable[[], Any]) -> Any:
-    until = time.monotonic() + 15
+    until = time.monotonic() + 40
     while not (found := is_so()):
         assert time.monotonic() < until
         time.sleep(0.05)
@@ -148,12 +151,13 @@ def test_a_webhook_that_was_not_acknowledged_is_sent_after_a_restart(tmp_path: P
             _wait(lambda: request(url, "GET", "/_admin/webhooks")["tried"])
         receiver.taking = True
         with _simulator(tmp_path / "s.db", *words) as (url, _):
-            _wait(lambda: receiver.received == ["order.accepted"])
             _wait(lambda: request(url, "GET", "/_admin/webhooks")["acknowledged"] == 1)
+        times = len(receiver.received)  # a slow answer counts as none, then it comes twice
         with _simulator(tmp_path / "s.db", *words) as (url, _):
             request(url, "POST", "/_admin/clock", {"advance_s": 7200})
             assert request(url, "GET", "/_admin/webhooks")["acknowledged"] == 1
-        assert receiver.received == ["order.accepted"]
+        assert receiver.received == ["order.accepted"] * times
+        assert times >= 1
     finally:
         server.shutdown()
         thread.join()

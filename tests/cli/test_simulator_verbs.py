@@ -20,6 +20,8 @@ from tests.cli.simulated import make_order, request, ship, simulator_in_thread
 
 Received = list[dict[str, Any]]
 
+pytestmark = pytest.mark.timeout(60)
+
 
 @pytest.fixture
 def received() -> Iterator[tuple[str, Received]]:

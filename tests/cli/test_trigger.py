@@ -23,6 +23,9 @@ from statemachine.messages.events import REGISTRY
 from tests.cli.command import Command
 from tests.cli.simulated import make_order, request, ship, simulator_in_thread
 
+#: They share one environment, which starts in the first.
+pytestmark = pytest.mark.timeout(120)
+
 NOW = datetime(2031, 3, 4, 10, 11, 12, tzinfo=UTC)
 
 
@@ -45,7 +48,7 @@ def environment() -> Iterator[DemoEnvironment]:
 
     thread = threading.Thread(target=work)
     thread.start()
-    assert ready.wait(20)
+    assert ready.wait(60)
     yield running[0]
     loop.call_soon_threadsafe(ended.set)
     thread.join(20)
@@ -63,7 +66,7 @@ def shop(orderflow: Command, environment: DemoEnvironment) -> Command:
 
 
 def _triggered(shop: Command, *words: str, exit_code: int = 0) -> dict[str, Any]:
-    result = shop("events", "trigger", *words, "--json", "--timeout", "20")
+    result = shop("events", "trigger", *words, "--json", "--timeout", "40")
     assert result.exit_code == exit_code, result.stderr + result.stdout
     # The worker of the environment logs in this process, too.
     found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
@@ -82,7 +85,6 @@ def test_each_type_of_ours_can_be_triggered_and_its_event_is_valid() -> None:
             _decode({"topic": event.topic, "key": event.key, "value": event.value(NOW)})
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("kind", list(TOPIC_OF))
 def test_each_type_of_ours_is_accepted_after_its_predecessors(shop: Command, kind: str) -> None:
     """Law: about a new order no default event is refused, and none waits for ever."""
@@ -91,7 +93,6 @@ def test_each_type_of_ours_is_accepted_after_its_predecessors(shop: Command, kin
     assert told["before"] == list(PREDECESSORS[kind]) if PREDECESSORS[kind] else "before" not in told
 
 
-@pytest.mark.timeout(90)
 def test_an_order_is_led_through_its_life(shop: Command) -> None:
     """Law: with --order an event fits the order as it is."""
     placed = _triggered(shop, "order.placed")
@@ -133,7 +134,6 @@ def test_the_same_event_again_brings_no_news(shop: Command) -> None:
     assert again["followed"]["verdict"] == "noted"
 
 
-@pytest.mark.timeout(60)
 def test_an_event_of_digital_river_comes_as_a_signed_webhook(shop: Command, environment: DemoEnvironment) -> None:
     """Law: through relay, webhook lane and order lane; the simulator's own order stays as it is."""
     placed = _triggered(shop, "fulfillment.shipped", "--set", "items.0.quantity=1")

@@ -148,9 +148,18 @@ class SinceType(click.ParamType[dict[str, float]]):
         return {"since": found.timestamp()}
 
 
+def _complete_types(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Digital River's types that begin so."""
+    from orderflow.digitalriver.webhook import KNOWN_TYPES
+
+    return [CompletionItem(name) for name in sorted(KNOWN_TYPES) if name.startswith(incomplete)]
+
+
 @click.command(epilog="Example: orderflow simulator resend --order A-1001 --since 2h")
 @click.option("--id", "ids", multiple=True, help="Only the event with this id; may be repeated.")
-@click.option("--type", "types", multiple=True, help="Only events of this type; may be repeated.")
+@click.option(
+    "--type", "types", multiple=True, shell_complete=_complete_types, help="Only events of this type; may be repeated."
+)
 @click.option("--order", help="Only events about this order, by its id or Digital River's.")
 @click.option(
     "--since", type=SinceType(), help="Only events from this time on by the simulator's clock: 2h for two hours ago."
