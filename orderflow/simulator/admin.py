@@ -16,8 +16,8 @@ from orderflow.simulator.books import books
 from orderflow.simulator.gateway import ADMIN_PREFIX, Gateway, answer_of
 from orderflow.simulator.resources import disputes, orders, refunds
 from orderflow.simulator.resources.rendering import source_json
-from orderflow.simulator.state import listing
 from orderflow.simulator.state.clock import fine_stamp
+from orderflow.simulator.state.filters import names_in, query_of
 from orderflow.simulator.state.methods import method_of
 from orderflow.simulator.state.records import Order, Source
 from statemachine.messages.money import has_exact_digits, parse_money
@@ -91,7 +91,7 @@ class Admin:
 
     async def books(self, request: web.Request) -> web.Response:
         """The books of all orders, or of those in ``?upstreamIds=``."""
-        return answer_of(books(self._world, listing.names_in(request.query, "upstreamIds")), 200)
+        return answer_of(books(self._world, names_in(query_of(request.query.items()), "upstreamIds")), 200)
 
     async def show_faults(self, _: web.Request) -> web.Response:
         """The faults as they are."""

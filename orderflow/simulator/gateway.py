@@ -22,6 +22,7 @@ from yarl import URL
 from orderflow.simulator.faults import RETRY_AFTER_SECONDS, Faults, RequestGates, Throttle
 from orderflow.simulator.resources.call import Call, Route
 from orderflow.simulator.state.fields import Json
+from orderflow.simulator.state.filters import Query, check, query_of
 from orderflow.simulator.state.refusal import TYPES, ApiError
 from orderflow.simulator.state.steps import step
 from orderflow.simulator.state.world import World
@@ -106,6 +107,8 @@ class Gateway:
                 "method_not_allowed" if error.status == 405 else "not_found" if error.status == 404 else "unknown_error"
             )
             response = answer_of(ApiError(error.status, code, error.reason).body(), error.status)
+            if hdrs.ALLOW in error.headers:
+                response.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
         finally:
             if request.path.startswith(ADMIN_PREFIX):
                 self.world.commit(changed=request.method in _WRITING)
@@ -150,7 +153,7 @@ class Gateway:
     def _carry_out_late(
         self, token: str, route: tuple[str, str], ids: Mapping[str, str], url: str, content: bytes
     ) -> None:
-        self._carry_out(self._routes[route], ids, URL(url).query, content)
+        self._carry_out(self._routes[route], ids, query_of(URL(url).query.items()), content)
         if token in self._held:
             self._held[token].set()
 
@@ -166,13 +169,12 @@ class Gateway:
 
     def _effect(self, route: Route, request: web.Request, content: bytes) -> web.Response:
         """Run the resource for a request that is there."""
-        return self._carry_out(route, request.match_info, request.query, content)
+        return self._carry_out(route, request.match_info, query_of(request.query.items()), content)
 
-    def _carry_out(
-        self, route: Route, ids: Mapping[str, str], query: Mapping[str, str], content: bytes
-    ) -> web.Response:
+    def _carry_out(self, route: Route, ids: Mapping[str, str], query: Query, content: bytes) -> web.Response:
         """Run the resource: one synchronous step, whose changes are kept before it is answered."""
         try:
+            check(route.parameters, query)
             call = Call(ids, query, _parsed(content))
             reply = route.serve(self.world, call)
             if reply.content is not None:

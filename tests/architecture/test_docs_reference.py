@@ -1,4 +1,4 @@
-"""The reference pages of settings, commands and topics are the code's. Run as a module, this file writes them again."""
+"""The reference pages of settings, commands, topics and operations are the code's. Run as a module, this writes them again."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from orderflow.cli import main
 from orderflow.settings import Settings, variable
+from orderflow.simulator.server import ROUTES
 from producers.topics import DEFAULT_RETENTION, TOPICS, Cleanup, TopicSpec, group_id
 from tests.architecture.sources import ROOT
 
@@ -126,18 +127,63 @@ def _kept(spec: TopicSpec) -> str:
     return history
 
 
+#: What Digital River's OpenAPI document of 2024-05-09 has, and the parts of it that the simulator does not serve.
+DOCUMENTED_OPERATIONS: Final = 129
+NOT_SERVED: Final = (
+    "checkout links and sessions (`/drop-in`), country specifications, fees, uploads and contents of files, fulfilment",
+    "orders and their cancellations and returns, inventory, invoices, logistics returns, payouts, plans, reservations,",
+    "sales summaries and transactions, shipments, shipping labels and quotes, SKU groups, store credit, subscriptions and",
+    "tax identifiers",
+)
+
+
+def operations_page() -> str:
+    """Every operation of the simulator with its parameters."""
+    routes = sorted(ROUTES, key=lambda route: (route.path, route.method))
+    parameters = sum(len(route.parameters) for route in routes)
+    lines = [
+        "# Operations of the simulator",
+        "",
+        f"[The simulator](simulator.md) serves **{len(routes)} operations** with **{parameters} query parameters**. Digital",
+        f"River's OpenAPI document of 2024-05-09 has {DOCUMENTED_OPERATIONS} operations. A path that is not here answers 404",
+        "`not_found`, another method of a path that is here 405 `method_not_allowed`, and a parameter that is not here 400",
+        "`unknown_parameter`, each with Digital River's error body.",
+        "",
+        "Not served are:",
+        *NOT_SERVED[:-1],
+        f"{NOT_SERVED[-1]}.",
+        "",
+        "A list of texts is taken as `ids=a&ids=b` and as `ids=a,b`. A time or an amount is taken as it is, and with one of",
+        "the operators `[eq]`, `[gt]`, `[gte]`, `[lt]` and `[lte]`: `createdTime[gte]=2031-03-04T00:00:00Z`.",
+        "",
+        "This page is generated from [the routes](../../orderflow/simulator/server.py):",
+        f"`{_RENEW}`.",
+        "",
+        "| operation | path |",
+        "|---|---|",
+        *(f"| `{route.method}` | `{route.path}` |" for route in routes),
+    ]
+    for route in routes:
+        if route.parameters:
+            named = sorted(route.parameters, key=lambda parameter: parameter.name)
+            lines += ["", f"## {route.method} {route.path}", "", "| parameter | holds |", "|---|---|"]
+            lines += [f"| `{parameter.name}` | {parameter.kind.value} |" for parameter in named]
+    return "\n".join([*lines, ""])
+
+
 def made() -> dict[Path, str]:
     """Each page with what the code gives now."""
     return {
         REFERENCE / "settings.md": settings_page(),
         REFERENCE / "commands.md": commands_page(),
         REFERENCE / "topics.md": topics_page(),
+        REFERENCE / "simulator-operations.md": operations_page(),
     }
 
 
-@pytest.mark.parametrize("page", ["settings.md", "commands.md", "topics.md"])
+@pytest.mark.parametrize("page", ["settings.md", "commands.md", "topics.md", "simulator-operations.md"])
 def test_a_reference_page_is_what_the_code_gives(page: str) -> None:
-    """Settings, commands and topics are documented as they are."""
+    """Settings, commands, topics and the simulator's operations are documented as they are."""
     path = REFERENCE / page
     assert path.read_text() == made()[path], f"{page} is out of date: {_RENEW}"
 

@@ -10,9 +10,11 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from orderflow.simulator.resources.call import Call, Reply, Route
+from orderflow.simulator.resources.events import wanted_types
 from orderflow.simulator.state import fields
 from orderflow.simulator.state.clock import stamp
 from orderflow.simulator.state.fields import Json
+from orderflow.simulator.state.filters import Kind, Parameter
 from orderflow.simulator.state.records import Endpoint
 from orderflow.simulator.state.refusal import ApiError, invalid, missing, not_found
 from orderflow.simulator.state.world import World
@@ -47,9 +49,14 @@ def get_webhook(world: World, call: Call) -> Reply:
     return Reply(200, _json(_endpoint(world, call)))
 
 
-def list_webhooks(world: World, _: Call) -> Reply:
-    """``GET /webhooks``: all of them, the newest first, and as an array by itself, other than every other list (documented)."""
-    return Reply(200, [_json(endpoint) for endpoint in reversed(world.endpoints.values())])
+def list_webhooks(world: World, call: Call) -> Reply:
+    """``GET /webhooks`` with ``type`` (may hold ``*``) or ``types``.
+
+    The newest first, and as an array by itself, other than every other list (documented).
+    """
+    wanted = wanted_types(call.query)
+    found = [one for one in reversed(world.endpoints.values()) if any(wanted(kind) for kind in one.types)]
+    return Reply(200, [_json(endpoint) for endpoint in found])
 
 
 def delete_webhook(world: World, call: Call) -> Reply:
@@ -134,7 +141,7 @@ def _json(endpoint: Endpoint) -> Json:
 
 ROUTES: Final = (
     Route("POST", "/webhooks", post_webhook),
-    Route("GET", "/webhooks", list_webhooks),
+    Route("GET", "/webhooks", list_webhooks, (Parameter("type"), Parameter("types", Kind.NAMES))),
     Route("GET", "/webhooks/{id}", get_webhook),
     Route("PATCH", "/webhooks/{id}", update_webhook),
     Route("DELETE", "/webhooks/{id}", delete_webhook),

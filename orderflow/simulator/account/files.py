@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from typing import Final
 
 from orderflow.simulator.resources.call import Call, Reply, Route
-from orderflow.simulator.state import fields, listing
+from orderflow.simulator.state import fields, listing, lists
 from orderflow.simulator.state.clock import stamp
 from orderflow.simulator.state.fields import Json
+from orderflow.simulator.state.filters import PAGE, Kind, Parameter, flag_in
 from orderflow.simulator.state.records import File, FileLink
 from orderflow.simulator.state.refusal import invalid, missing, not_found
 from orderflow.simulator.state.world import World
@@ -52,10 +53,12 @@ def get_link(world: World, call: Call) -> Reply:
 
 
 def list_links(world: World, call: Call) -> Reply:
-    """``GET /file-links`` with ``fileId``, the newest first."""
-    file_id = call.query.get("fileId")
-    found = (link for link in reversed(world.file_links.values()) if file_id is None or link.file_id == file_id)
-    body = listing.page(found, call.query, id_of=lambda link: link.id, render=lambda link: _link_json(world, link))
+    """``GET /file-links``, the newest first."""
+    expired = flag_in(call.query, "expired") if "expired" in call.query else None
+    found = (link for link in reversed(world.file_links.values()) if expired in (None, link.expires <= world.now()))
+    body = listing.page(
+        found, call.query, lists.FILE_LINKS, id_of=lambda link: link.id, render=lambda link: _link_json(world, link)
+    )
     return Reply(200, body)
 
 
@@ -144,7 +147,7 @@ ROUTES: Final = (
     Route("GET", "/files/{id}", get_file),
     Route("GET", "/files/{id}/content", get_content),
     Route("POST", "/file-links", post_link),
-    Route("GET", "/file-links", list_links),
+    Route("GET", "/file-links", list_links, (*PAGE, Parameter("expired", Kind.FLAG), *lists.FILE_LINKS)),
     Route("GET", "/file-links/{id}", get_link),
     Route("POST", "/file-links/{id}", update_link),
     Route("DELETE", "/file-links/{id}", delete_link),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from orderflow.simulator.state.fields import Json
+from orderflow.simulator.state.filters import Parameter, Query
 from orderflow.simulator.state.world import World
 
 
@@ -15,7 +16,7 @@ class Call:
     """A request: ``ids`` are the path's parts in braces, ``body`` is empty when there is none."""
 
     ids: Mapping[str, str]
-    query: Mapping[str, str]
+    query: Query
     body: Json
 
 
@@ -28,8 +29,9 @@ class Reply(NamedTuple):
 
 
 class Route(NamedTuple):
-    """Where a resource is served."""
+    """Where a resource is served, and the parameters that it takes: any other is refused."""
 
     method: str
     path: str
     serve: Callable[[World, Call], Reply]
+    parameters: tuple[Parameter, ...] = ()

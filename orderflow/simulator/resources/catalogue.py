@@ -9,8 +9,9 @@ from typing import Final
 from orderflow.simulator.carts.products import physical_by, require_country_of_origin
 from orderflow.simulator.resources.call import Call, Reply, Route
 from orderflow.simulator.resources.rendering import customer_json, sku_json
-from orderflow.simulator.state import fields, listing
+from orderflow.simulator.state import fields, listing, lists
 from orderflow.simulator.state.fields import Json
+from orderflow.simulator.state.filters import PAGE
 from orderflow.simulator.state.records import Customer, Sku
 from orderflow.simulator.state.refusal import ApiError, invalid, missing, not_found
 from orderflow.simulator.state.world import World
@@ -64,10 +65,9 @@ def delete_sku(world: World, call: Call) -> Reply:
 
 
 def list_skus(world: World, call: Call) -> Reply:
-    """``GET /skus`` with the filter ``ids``."""
-    ids = listing.names_in(call.query, "ids")
-    found = (sku for sku in reversed(world.skus.values()) if ids is None or sku.id in ids)
-    return Reply(200, listing.page(found, call.query, id_of=lambda sku: sku.id, render=sku_json))
+    """``GET /skus``."""
+    found = reversed(world.skus.values())
+    return Reply(200, listing.page(found, call.query, lists.SKUS, id_of=lambda sku: sku.id, render=sku_json))
 
 
 def post_customer(world: World, call: Call) -> Reply:
@@ -109,14 +109,9 @@ def delete_customer(world: World, call: Call) -> Reply:
 
 
 def list_customers(world: World, call: Call) -> Reply:
-    """``GET /customers`` with the filters ``ids`` and ``email``."""
-    ids, email = listing.names_in(call.query, "ids"), call.query.get("email")
-    found = (
-        customer
-        for customer in reversed(world.customers.values())
-        if (ids is None or customer.id in ids) and (email is None or customer.body.get("email") == email)
-    )
-    return Reply(200, listing.page(found, call.query, id_of=lambda customer: customer.id, render=customer_json))
+    """``GET /customers``."""
+    found = reversed(world.customers.values())
+    return Reply(200, listing.page(found, call.query, lists.CUSTOMERS, id_of=lambda one: one.id, render=customer_json))
 
 
 def _keep_sku(world: World, sku_id: str, body: Json, known: Sku | None) -> Sku:
@@ -164,13 +159,13 @@ def _customer(world: World, customer_id: str) -> Customer:
 
 ROUTES: Final = (
     Route("POST", "/skus", post_sku),
-    Route("GET", "/skus", list_skus),
+    Route("GET", "/skus", list_skus, (*PAGE, *lists.SKUS)),
     Route("PUT", "/skus/{id}", put_sku),
     Route("POST", "/skus/{id}", update_sku),
     Route("GET", "/skus/{id}", get_sku),
     Route("DELETE", "/skus/{id}", delete_sku),
     Route("POST", "/customers", post_customer),
-    Route("GET", "/customers", list_customers),
+    Route("GET", "/customers", list_customers, (*PAGE, *lists.CUSTOMERS)),
     Route("POST", "/customers/{id}", update_customer),
     Route("GET", "/customers/{id}", get_customer),
     Route("DELETE", "/customers/{id}", delete_customer),

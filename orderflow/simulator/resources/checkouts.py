@@ -13,8 +13,9 @@ from orderflow.simulator.carts.products import products_of
 from orderflow.simulator.resources.call import Call, Reply, Route
 from orderflow.simulator.resources.rendering import checkout_json, source_json
 from orderflow.simulator.resources.sources import find_source
-from orderflow.simulator.state import fields, listing
+from orderflow.simulator.state import fields, listing, lists
 from orderflow.simulator.state.fields import Json
+from orderflow.simulator.state.filters import PAGE, names_in
 from orderflow.simulator.state.pricing import Price, price_cart
 from orderflow.simulator.state.records import Checkout, Source
 from orderflow.simulator.state.refusal import ApiError, invalid, not_found
@@ -92,24 +93,16 @@ def get_checkout(world: World, call: Call) -> Reply:
 
 
 def list_checkouts(world: World, call: Call) -> Reply:
-    """``GET /checkouts`` with ``upstreamIds``, ``ids``, ``customerId`` and ``createdTime``."""
-    upstream_ids = listing.names_in(call.query, "upstreamIds")
-    ids, customer_id = listing.names_in(call.query, "ids"), call.query.get("customerId")
-    recent = listing.within(call.query, "createdTime")
+    """``GET /checkouts``."""
+    upstream_ids = names_in(call.query, "upstreamIds")
     if upstream_ids is not None:
         found = [item for name in sorted(upstream_ids) for item in world.checkouts_by_upstream.get(name, ())]
         newest_first = sorted(found, key=lambda item: item.created, reverse=True)
     else:
         newest_first = list(reversed(world.checkouts.values()))
-    wanted = (
-        item
-        for item in newest_first
-        if not item.deleted
-        and (ids is None or item.id in ids)
-        and (customer_id is None or item.body.get("customerId") == customer_id)
-        and recent(item.created)
-    )
-    return Reply(200, listing.page(wanted, call.query, id_of=lambda item: item.id, render=checkout_json))
+    there = (item for item in newest_first if not item.deleted)
+    answer = listing.page(there, call.query, lists.CHECKOUTS, id_of=lambda item: item.id, render=checkout_json)
+    return Reply(200, answer)
 
 
 def delete_checkout(world: World, call: Call) -> Reply:
@@ -126,7 +119,7 @@ def attach_source(world: World, call: Call) -> Reply:
     """``POST /checkouts/{id}/sources/{sourceId}``: the primary source; another one before it is replaced."""
     checkout = find_checkout(world, call.ids["id"])
     _require_open(checkout)
-    source = find_source(world, call.ids["source_id"], checkout.body)
+    source = find_source(world, call.ids["sourceId"], checkout.body)
     attach(world, checkout, source)
     checkout.updated = world.now()
     return Reply(200, source_json(source, checkout))
@@ -135,7 +128,7 @@ def attach_source(world: World, call: Call) -> Reply:
 def detach_source(world: World, call: Call) -> Reply:
     """``DELETE /checkouts/{id}/sources/{sourceId}``: the source is cancelled for good (documented, single use)."""
     checkout = find_checkout(world, call.ids["id"])
-    if checkout.source is None or checkout.source.id != call.ids["source_id"]:
+    if checkout.source is None or checkout.source.id != call.ids["sourceId"]:
         # Documented oddity: type conflict with the code not_found.
         raise ApiError(409, "not_found", "The source is not attached.", "sourceId")
     _require_open(checkout)
@@ -285,10 +278,10 @@ def _priced(world: World, body: Json, currency: str) -> Price:
 
 ROUTES: Final = (
     Route("POST", "/checkouts", post_checkout),
-    Route("GET", "/checkouts", list_checkouts),
+    Route("GET", "/checkouts", list_checkouts, (*PAGE, *lists.CHECKOUTS)),
     Route("POST", "/checkouts/{id}", update_checkout),
     Route("GET", "/checkouts/{id}", get_checkout),
     Route("DELETE", "/checkouts/{id}", delete_checkout),
-    Route("POST", "/checkouts/{id}/sources/{source_id}", attach_source),
-    Route("DELETE", "/checkouts/{id}/sources/{source_id}", detach_source),
+    Route("POST", "/checkouts/{id}/sources/{sourceId}", attach_source),
+    Route("DELETE", "/checkouts/{id}/sources/{sourceId}", detach_source),
 )

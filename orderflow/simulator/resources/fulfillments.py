@@ -8,8 +8,9 @@ from typing import Final
 from orderflow.simulator.resources import charges
 from orderflow.simulator.resources.call import Call, Reply, Route
 from orderflow.simulator.resources.rendering import charge_json, fulfillment_json
-from orderflow.simulator.state import fields, listing
+from orderflow.simulator.state import fields, listing, lists
 from orderflow.simulator.state.fields import Json
+from orderflow.simulator.state.filters import PAGE, text_in
 from orderflow.simulator.state.records import Fulfillment, FulfillmentLine, Order
 from orderflow.simulator.state.refusal import ApiError, missing, not_found
 from orderflow.simulator.state.world import World
@@ -64,14 +65,16 @@ def update_fulfillment(world: World, call: Call) -> Reply:
 
 
 def list_fulfillments(world: World, call: Call) -> Reply:
-    """``GET /fulfillments`` with ``orderId`` and ``ids``."""
-    order_id, ids = call.query.get("orderId"), listing.names_in(call.query, "ids")
+    """``GET /fulfillments``."""
+    order_id = text_in(call.query, "orderId")
     if order_id is not None:
         newest_first = list(reversed(world.fulfillments_by_order.get(order_id, [])))
     else:
         newest_first = list(reversed(world.fulfillments.values()))
-    wanted = (item for item in newest_first if ids is None or item.id in ids)
-    return Reply(200, listing.page(wanted, call.query, id_of=lambda item: item.id, render=fulfillment_json))
+    answer = listing.page(
+        newest_first, call.query, lists.FULFILLMENTS, id_of=lambda item: item.id, render=fulfillment_json
+    )
+    return Reply(200, answer)
 
 
 def get_charge(world: World, call: Call) -> Reply:
@@ -148,7 +151,7 @@ def _fulfillment(world: World, call: Call) -> Fulfillment:
 
 ROUTES: Final = (
     Route("POST", "/fulfillments", post_fulfillment),
-    Route("GET", "/fulfillments", list_fulfillments),
+    Route("GET", "/fulfillments", list_fulfillments, (*PAGE, *lists.FULFILLMENTS)),
     Route("GET", "/fulfillments/{id}", get_fulfillment),
     Route("POST", "/fulfillments/{id}", update_fulfillment),
     Route("GET", "/charges/{id}", get_charge),

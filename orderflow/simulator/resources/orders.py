@@ -9,8 +9,9 @@ from orderflow.simulator.resources import charges
 from orderflow.simulator.resources.call import Call, Reply, Route
 from orderflow.simulator.resources.checkouts import find_checkout, new_checkout
 from orderflow.simulator.resources.rendering import order_json
-from orderflow.simulator.state import fields, listing
+from orderflow.simulator.state import fields, listing, lists
 from orderflow.simulator.state.fields import Json
+from orderflow.simulator.state.filters import PAGE, Kind, Parameter, flag_in, names_in, text_in
 from orderflow.simulator.state.methods import REFUSED_EMAIL, REVIEW_EMAILS, Review
 from orderflow.simulator.state.options import FraudCode
 from orderflow.simulator.state.records import Checkout, Order, OrderLine
@@ -45,16 +46,21 @@ def post_order(world: World, call: Call) -> Reply:
 
 
 def get_order(world: World, call: Call) -> Reply:
-    """``GET /orders/{id}``."""
-    return Reply(200, order_json(find_order(world, call.ids["id"])))
+    """``GET /orders/{id}``; with ``expand`` the details of the lines' products are complete (documented)."""
+    body = order_json(find_order(world, call.ids["id"]))
+    if flag_in(call.query, "expand"):
+        _expand(world, body)
+    return Reply(200, body)
 
 
 def list_orders(world: World, call: Call) -> Reply:
-    """``GET /orders`` with ``ids``, ``upstreamIds``, ``checkoutId``, ``customerId``, ``state`` and ``createdTime``."""
+    """``GET /orders``."""
     query = call.query
-    upstream_ids, ids = listing.names_in(query, "upstreamIds"), listing.names_in(query, "ids")
-    checkout_id, customer_id, state = query.get("checkoutId"), query.get("customerId"), query.get("state")
-    recent = listing.within(query, "createdTime")
+    upstream_ids, ids, checkout_id = (
+        names_in(query, "upstreamIds"),
+        names_in(query, "ids"),
+        text_in(query, "checkoutId"),
+    )
     if checkout_id is not None:
         checkout = world.checkouts.get(checkout_id)
         order = world.orders.get(checkout.order_id) if checkout is not None and checkout.order_id else None
@@ -66,16 +72,7 @@ def list_orders(world: World, call: Call) -> Reply:
         candidates = [world.orders[name] for name in sorted(ids, reverse=True) if name in world.orders]
     else:
         candidates = list(reversed(world.orders.values()))
-    wanted = (
-        item
-        for item in candidates
-        if (ids is None or item.id in ids)
-        and (upstream_ids is None or item.upstream_id in upstream_ids)
-        and (customer_id is None or item.checkout.body.get("customerId") == customer_id)
-        and (state is None or item.state == state)
-        and recent(item.created)
-    )
-    return Reply(200, listing.page(wanted, query, id_of=lambda item: item.id, render=order_json))
+    return Reply(200, listing.page(candidates, query, lists.ORDERS, id_of=lambda item: item.id, render=order_json))
 
 
 def update_order(world: World, call: Call) -> Reply:
@@ -169,6 +166,16 @@ def find_order(world: World, order_id: str, parameter: str = "id") -> Order:
     if order is None:
         raise not_found(parameter, "Order", order_id)
     return order
+
+
+def _expand(world: World, body: Json) -> None:
+    """Add ``physical`` and ``metadata`` to the details of each line's product."""
+    for line in cast("list[Json]", body["items"]):
+        sku = world.skus.get(str(line.get("skuId")))
+        if sku is not None:
+            details = cast("Json", line.get("productDetails") or {"id": sku.id})
+            added = {"physical": sku.physical, "metadata": sku.body.get("metadata") or {}}
+            line["productDetails"] = {**details, **added}
 
 
 def _require_complete(checkout: Checkout) -> None:
@@ -305,8 +312,8 @@ def _emails(checkout: Checkout) -> tuple[str, ...]:
 
 ROUTES: Final = (
     Route("POST", "/orders", post_order),
-    Route("GET", "/orders", list_orders),
-    Route("GET", "/orders/{id}", get_order),
+    Route("GET", "/orders", list_orders, (*PAGE, *lists.ORDERS)),
+    Route("GET", "/orders/{id}", get_order, (Parameter("expand", Kind.FLAG),)),
     Route("POST", "/orders/{id}", update_order),
     Route("POST", "/orders/{id}/refresh", refresh_order),
 )

@@ -15,9 +15,10 @@ from typing import Final
 from orderflow.simulator.resources import charges
 from orderflow.simulator.resources.aftersale_rendering import refund_json
 from orderflow.simulator.resources.call import Call, Reply, Route
-from orderflow.simulator.state import fields, listing
+from orderflow.simulator.state import fields, listing, lists
 from orderflow.simulator.state.clock import stamp
 from orderflow.simulator.state.fields import Json
+from orderflow.simulator.state.filters import PAGE, text_in
 from orderflow.simulator.state.records import Operation, Order, OrderLine, Refund, RefundLine
 from orderflow.simulator.state.refusal import ApiError, invalid, missing, not_found
 from orderflow.simulator.state.steps import step
@@ -74,17 +75,15 @@ def update_refund(world: World, call: Call) -> Reply:
 
 
 def list_refunds(world: World, call: Call) -> Reply:
-    """``GET /refunds`` with ``orderId``, ``ids`` and ``state``."""
-    order_id, ids, state = call.query.get("orderId"), listing.names_in(call.query, "ids"), call.query.get("state")
+    """``GET /refunds``."""
+    order_id = text_in(call.query, "orderId")
     if order_id is not None:
         order = world.orders.get(order_id)
         newest_first = list(reversed(order.refunds)) if order is not None else []
     else:
         newest_first = list(reversed(world.refunds.values()))
-    wanted = (
-        item for item in newest_first if (ids is None or item.id in ids) and (state is None or item.state == state)
-    )
-    return Reply(200, listing.page(wanted, call.query, id_of=lambda item: item.id, render=refund_json))
+    answer = listing.page(newest_first, call.query, lists.REFUNDS, id_of=lambda item: item.id, render=refund_json)
+    return Reply(200, answer)
 
 
 def make_refund(
@@ -241,7 +240,7 @@ def _item_amount(order: Order, line: OrderLine, item: Json, quantity: int | None
 
 ROUTES: Final = (
     Route("POST", "/refunds", post_refund),
-    Route("GET", "/refunds", list_refunds),
+    Route("GET", "/refunds", list_refunds, (*PAGE, *lists.REFUNDS)),
     Route("GET", "/refunds/{id}", get_refund),
     Route("POST", "/refunds/{id}", update_refund),
 )

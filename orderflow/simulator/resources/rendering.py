@@ -46,11 +46,11 @@ def customer_json(customer: Customer) -> Json:
     """A customer."""
     return {
         "enabled": True,
+        "requestToBeForgotten": False,
         **customer.body,
         "id": customer.id,
         "createdTime": stamp(customer.created),
         "updatedTime": stamp(customer.updated),
-        "requestToBeForgotten": False,
         "liveMode": False,
     }
 

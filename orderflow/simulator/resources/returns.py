@@ -14,8 +14,9 @@ from orderflow.simulator.resources import charges
 from orderflow.simulator.resources.aftersale_rendering import return_json
 from orderflow.simulator.resources.call import Call, Reply, Route
 from orderflow.simulator.resources.refunds import make_refund, work_on
-from orderflow.simulator.state import fields, listing
+from orderflow.simulator.state import fields, listing, lists
 from orderflow.simulator.state.fields import Json
+from orderflow.simulator.state.filters import PAGE, text_in
 from orderflow.simulator.state.records import Order, OrderLine, RefundLine, Return, ReturnLine
 from orderflow.simulator.state.refusal import ApiError, invalid, missing, not_found
 from orderflow.simulator.state.world import World
@@ -68,15 +69,15 @@ def get_return(world: World, call: Call) -> Reply:
 
 
 def list_returns(world: World, call: Call) -> Reply:
-    """``GET /returns`` with ``orderId`` and ``ids``."""
-    order_id, ids = call.query.get("orderId"), listing.names_in(call.query, "ids")
+    """``GET /returns``."""
+    order_id = text_in(call.query, "orderId")
     if order_id is not None:
         order = world.orders.get(order_id)
         newest_first = list(reversed(order.returns)) if order is not None else []
     else:
         newest_first = list(reversed(world.returns.values()))
-    wanted = (item for item in newest_first if ids is None or item.id in ids)
-    return Reply(200, listing.page(wanted, call.query, id_of=lambda item: item.id, render=return_json))
+    answer = listing.page(newest_first, call.query, lists.RETURNS, id_of=lambda item: item.id, render=return_json)
+    return Reply(200, answer)
 
 
 def _accept(world: World, made: Return) -> None:
@@ -179,7 +180,7 @@ def _return(world: World, call: Call) -> Return:
 
 ROUTES: Final = (
     Route("POST", "/returns", post_return),
-    Route("GET", "/returns", list_returns),
+    Route("GET", "/returns", list_returns, (*PAGE, *lists.RETURNS)),
     Route("GET", "/returns/{id}", get_return),
     Route("POST", "/returns/{id}", update_return),
 )

@@ -6,6 +6,7 @@ import pytest
 
 from orderflow.simulator.faults import Faults
 from orderflow.simulator.state.clock import Clock, fine_stamp, stamp
+from orderflow.simulator.state.filters import query_of
 from orderflow.simulator.state.listing import page
 
 START = 1_000_000.0
@@ -46,7 +47,7 @@ def test_pages_follow_both_cursors() -> None:
     items = [str(number) for number in range(7)]
 
     def ask(**query: str) -> list[object]:
-        answer = page(items, {"limit": "3", **query}, id_of=str, render=str)
+        answer = page(items, query_of({"limit": "3", **query}.items()), (), id_of=str, render=str)
         data = answer["data"]
         assert isinstance(data, list)
         return [*data, answer["hasMore"]]
