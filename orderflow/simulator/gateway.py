@@ -13,7 +13,7 @@ import json
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 from aiohttp import hdrs, web
@@ -38,6 +38,9 @@ _FAULTS: Final = "faults"
 
 #: A request that is never answered is held so long, in real seconds, then its connection is closed. Above any client's limit.
 HELD_SECONDS_MAX: Final = 300.0
+
+#: No number of a request has more digits before or behind the point.
+DIGITS_MAX: Final = 15
 
 _encoder = msgspec.json.Encoder()
 
@@ -175,12 +178,14 @@ class Gateway:
         """Run the resource: one synchronous step, whose changes are kept before it is answered."""
         try:
             check(route.parameters, query)
-            call = Call(ids, query, _parsed(content))
+            call = Call(ids, query, cast("Json", route.takes(_parsed(content), "")))
             reply = route.serve(self.world, call)
             if reply.content is not None:
                 return web.Response(status=reply.status, body=reply.content, content_type="application/pdf")
             return answer_of(reply.body, reply.status)
         except ApiError as refused:
+            if refused.status == 404 and not route.may_be_missing:
+                refused.status = 400
             return answer_of(refused.body(), refused.status)
         finally:
             self.world.commit(changed=route.method in _WRITING)
@@ -210,12 +215,23 @@ def _parsed(content: bytes) -> Json:
     if not content:
         return {}
     try:
-        body = json.loads(content, parse_float=Decimal, parse_constant=_refuse_constant)
+        body = json.loads(content, parse_float=_number, parse_int=_whole, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         raise ApiError(400, "invalid_format", "The body is not JSON.") from None
     if not isinstance(body, dict):
         raise ApiError(400, "invalid_format", "The body is not a JSON object.")
     return body
+
+
+def _number(text: str) -> Decimal:
+    value = Decimal(text)
+    if value.adjusted() >= DIGITS_MAX or value.adjusted() < -DIGITS_MAX:
+        raise ValueError("a number out of bounds")
+    return value
+
+
+def _whole(text: str) -> int:
+    return int(_number(text))
 
 
 def _refuse_constant(_: str) -> float:

@@ -20,7 +20,12 @@ _HEADING: Final = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _NAME: Final = re.compile(r"`?((?:[A-Za-z_]\w*\.)*[A-Za-z_]\w*)(?:\(\))?`?")
 _VARIABLE: Final = re.compile(r"ORDERFLOW_[A-Z_]*[A-Z]")
 #: Variables that the tests read, not the settings.
-_OF_TESTS: Final = {"ORDERFLOW_REQUIRE_KAFKA", "ORDERFLOW_TEST_KAFKA", "ORDERFLOW_KAFKA_IMAGE"}
+_OF_TESTS: Final = {
+    "ORDERFLOW_TEST_OPENAPI",
+    "ORDERFLOW_REQUIRE_KAFKA",
+    "ORDERFLOW_TEST_KAFKA",
+    "ORDERFLOW_KAFKA_IMAGE",
+}
 
 PAGES: Final = [path for path in project_files() if path.suffix == ".md"]
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from orderflow.simulator.state.fields import Json
 from orderflow.simulator.state.filters import Parameter, Query
+from orderflow.simulator.state.kinds import Kind, members
 from orderflow.simulator.state.world import World
 
 
@@ -29,9 +30,18 @@ class Reply(NamedTuple):
 
 
 class Route(NamedTuple):
-    """Where a resource is served, and the parameters that it takes: any other is refused."""
+    """Where a resource is served, the parameters that it takes, any other is refused, and what its body may hold."""
 
     method: str
     path: str
     serve: Callable[[World, Call], Reply]
     parameters: tuple[Parameter, ...] = ()
+    takes: Kind = members({}, others=True)
+
+    @property
+    def may_be_missing(self) -> bool:
+        """Whether 404 is documented: where the path names a resource, and for a checkout that was ordered already.
+
+        What only the body names and is not there is a 400, as the refund of an unknown order is in a recorded answer.
+        """
+        return "{" in self.path or (self.method, self.path) == ("POST", "/orders")

@@ -9,7 +9,7 @@ from typing import Final
 from orderflow.simulator.carts.products import physical_by, require_country_of_origin
 from orderflow.simulator.resources.call import Call, Reply, Route
 from orderflow.simulator.resources.rendering import customer_json, sku_json
-from orderflow.simulator.state import fields, listing, lists
+from orderflow.simulator.state import fields, kinds, listing, lists
 from orderflow.simulator.state.fields import Json
 from orderflow.simulator.state.filters import PAGE
 from orderflow.simulator.state.records import Customer, Sku
@@ -158,15 +158,15 @@ def _customer(world: World, customer_id: str) -> Customer:
 
 
 ROUTES: Final = (
-    Route("POST", "/skus", post_sku),
+    Route("POST", "/skus", post_sku, takes=kinds.SKU),
     Route("GET", "/skus", list_skus, (*PAGE, *lists.SKUS)),
-    Route("PUT", "/skus/{id}", put_sku),
-    Route("POST", "/skus/{id}", update_sku),
+    Route("PUT", "/skus/{id}", put_sku, takes=kinds.SKU),
+    Route("POST", "/skus/{id}", update_sku, takes=kinds.SKU),
     Route("GET", "/skus/{id}", get_sku),
     Route("DELETE", "/skus/{id}", delete_sku),
-    Route("POST", "/customers", post_customer),
+    Route("POST", "/customers", post_customer, takes=kinds.CUSTOMER),
     Route("GET", "/customers", list_customers, (*PAGE, *lists.CUSTOMERS)),
-    Route("POST", "/customers/{id}", update_customer),
+    Route("POST", "/customers/{id}", update_customer, takes=kinds.CUSTOMER),
     Route("GET", "/customers/{id}", get_customer),
     Route("DELETE", "/customers/{id}", delete_customer),
 )

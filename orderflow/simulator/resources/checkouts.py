@@ -13,7 +13,7 @@ from orderflow.simulator.carts.products import products_of
 from orderflow.simulator.resources.call import Call, Reply, Route
 from orderflow.simulator.resources.rendering import checkout_json, source_json
 from orderflow.simulator.resources.sources import find_source
-from orderflow.simulator.state import fields, listing, lists
+from orderflow.simulator.state import fields, kinds, listing, lists
 from orderflow.simulator.state.fields import Json
 from orderflow.simulator.state.filters import PAGE, names_in
 from orderflow.simulator.state.pricing import Price, price_cart
@@ -277,9 +277,9 @@ def _priced(world: World, body: Json, currency: str) -> Price:
 
 
 ROUTES: Final = (
-    Route("POST", "/checkouts", post_checkout),
+    Route("POST", "/checkouts", post_checkout, takes=kinds.CHECKOUT),
     Route("GET", "/checkouts", list_checkouts, (*PAGE, *lists.CHECKOUTS)),
-    Route("POST", "/checkouts/{id}", update_checkout),
+    Route("POST", "/checkouts/{id}", update_checkout, takes=kinds.CHECKOUT),
     Route("GET", "/checkouts/{id}", get_checkout),
     Route("DELETE", "/checkouts/{id}", delete_checkout),
     Route("POST", "/checkouts/{id}/sources/{sourceId}", attach_source),

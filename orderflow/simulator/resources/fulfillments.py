@@ -8,7 +8,7 @@ from typing import Final
 from orderflow.simulator.resources import charges
 from orderflow.simulator.resources.call import Call, Reply, Route
 from orderflow.simulator.resources.rendering import charge_json, fulfillment_json
-from orderflow.simulator.state import fields, listing, lists
+from orderflow.simulator.state import fields, kinds, listing, lists
 from orderflow.simulator.state.fields import Json
 from orderflow.simulator.state.filters import PAGE, text_in
 from orderflow.simulator.state.records import Fulfillment, FulfillmentLine, Order
@@ -150,9 +150,9 @@ def _fulfillment(world: World, call: Call) -> Fulfillment:
 
 
 ROUTES: Final = (
-    Route("POST", "/fulfillments", post_fulfillment),
+    Route("POST", "/fulfillments", post_fulfillment, takes=kinds.FULFILLMENT),
     Route("GET", "/fulfillments", list_fulfillments, (*PAGE, *lists.FULFILLMENTS)),
     Route("GET", "/fulfillments/{id}", get_fulfillment),
-    Route("POST", "/fulfillments/{id}", update_fulfillment),
+    Route("POST", "/fulfillments/{id}", update_fulfillment, takes=kinds.FULFILLMENT),
     Route("GET", "/charges/{id}", get_charge),
 )

@@ -15,7 +15,7 @@ from typing import Final
 from orderflow.simulator.resources import charges
 from orderflow.simulator.resources.aftersale_rendering import refund_json
 from orderflow.simulator.resources.call import Call, Reply, Route
-from orderflow.simulator.state import fields, listing, lists
+from orderflow.simulator.state import fields, kinds, listing, lists
 from orderflow.simulator.state.clock import stamp
 from orderflow.simulator.state.fields import Json
 from orderflow.simulator.state.filters import PAGE, text_in
@@ -239,7 +239,7 @@ def _item_amount(order: Order, line: OrderLine, item: Json, quantity: int | None
 
 
 ROUTES: Final = (
-    Route("POST", "/refunds", post_refund),
+    Route("POST", "/refunds", post_refund, takes=kinds.REASONED),
     Route("GET", "/refunds", list_refunds, (*PAGE, *lists.REFUNDS)),
     Route("GET", "/refunds/{id}", get_refund),
     Route("POST", "/refunds/{id}", update_refund),

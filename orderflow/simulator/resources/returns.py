@@ -14,7 +14,7 @@ from orderflow.simulator.resources import charges
 from orderflow.simulator.resources.aftersale_rendering import return_json
 from orderflow.simulator.resources.call import Call, Reply, Route
 from orderflow.simulator.resources.refunds import make_refund, work_on
-from orderflow.simulator.state import fields, listing, lists
+from orderflow.simulator.state import fields, kinds, listing, lists
 from orderflow.simulator.state.fields import Json
 from orderflow.simulator.state.filters import PAGE, text_in
 from orderflow.simulator.state.records import Order, OrderLine, RefundLine, Return, ReturnLine
@@ -179,7 +179,7 @@ def _return(world: World, call: Call) -> Return:
 
 
 ROUTES: Final = (
-    Route("POST", "/returns", post_return),
+    Route("POST", "/returns", post_return, takes=kinds.REASONED),
     Route("GET", "/returns", list_returns, (*PAGE, *lists.RETURNS)),
     Route("GET", "/returns/{id}", get_return),
     Route("POST", "/returns/{id}", update_return),

@@ -170,6 +170,8 @@ class World:
             "data": {"object": body},
             "liveMode": False,
             "createdTime": fine_stamp(now),
+            # The OpenAPI document requires it; how many endpoints wait for this event when it is made.
+            "pendingWebhooks": 0 if self.listener is None else 1,
             "digitalriverVersion": "2021-12-13",
         }
         event = Event(event_id, kind, now, msgspec.json.encode(envelope), order_id)

@@ -7,7 +7,12 @@ from typing import Final
 import msgspec
 import pytest
 
+from orderflow.simulator.server import ROUTES
+from tests.architecture.test_docs_reference import DOCUMENTED_OPERATIONS
+from tests.contract.provider import document
 from tests.contract.provider.bench import Bench
+
+needs_document = pytest.mark.skipif(not document.is_there(), reason=document.MISSING)
 
 KEY: Final = {"Authorization": "Bearer sk_test_simulator"}
 
@@ -37,3 +42,29 @@ async def test_what_is_not_served_is_refused_as_documented(
     assert (answer.status, body["type"]) == (status, kind)
     assert msgspec.convert(body["errors"], list[dict[str, str]])[0]["code"] == kind
     assert (None if allowed is None else set(allowed.split(","))) == allow
+
+
+@needs_document
+def test_the_operations_are_those_of_the_document() -> None:
+    """Law: each takes exactly the documented parameters; ``ids`` of events is ours."""
+    known = document.document()
+    assert len(known.operations) == DOCUMENTED_OPERATIONS
+    for route in ROUTES:
+        ours = {"ids"} if route.path == "/events" else set()
+        assert {one.name for one in route.parameters} == known.parameters(route.method, route.path) | ours, route.path
+    lists = [path for method, path in known.operations if (method, path) in document.SERVED and method == "GET"]
+    documented = sum(len(known.parameters("GET", path)) for path in lists if "{" not in path and path != "/webhooks")
+    assert documented >= 104
+
+
+@needs_document
+async def test_what_the_document_has_and_nobody_serves_is_refused(bench: Bench) -> None:
+    """Law: 404 or 405 with the documented body, for each of them, and no error of the simulator's own."""
+    served = {(method, document.plain(path)) for method, path in document.SERVED}
+    others = [found for found in document.document().operations if found not in served]
+    assert len(others) > 50
+    for method, path in others:
+        url = bench.url + path.replace("{}", "x-1")
+        async with bench.session.request(method, url, headers=KEY, data=b"{}") as answer:
+            assert answer.status in (404, 405), (method, path)
+            assert msgspec.json.decode(await answer.read(), type=dict[str, object])["errors"]

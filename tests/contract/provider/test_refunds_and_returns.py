@@ -350,7 +350,7 @@ async def test_a_return_waits_for_the_end_of_a_dispute(bench: Bench) -> None:
         ("/refunds", {"orderId": "1", "currency": "USD", "amount": 1}, 400, "order"),
         ("/refunds", {"currency": "USD", "percent": 50, "type": "tax"}, 400, "percentRequested"),
         ("/returns", {"items": [{"itemId": "ITEM", "quantity": 9}]}, 409, "items[0].qty"),
-        ("/returns", {"items": [{"skuId": "nothing", "quantity": 1}]}, 404, "items[0].skuId"),
+        ("/returns", {"items": [{"skuId": "nothing", "quantity": 1}]}, 400, "items[0].skuId"),
         ("/returns", {"items": [{"skuId": "SKU", "quantity": 1}]}, 201, None),
         ("/refunds", {"currency": "USD", "items": [{"itemId": "ITEM", "quantity": 9, "percent": 100}]}, 400, "items[0].quantity"),
     ],

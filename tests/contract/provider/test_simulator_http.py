@@ -39,7 +39,7 @@ def _code(body: dict[str, object]) -> object:
         ("POST", "/orders", b'{"checkoutId":"x"}', 404, "not_found"),
         ("POST", "/checkouts", b'{"currency":"USD"}', 400, "missing_parameter"),
         ("POST", "/checkouts", b'{"currency":"XXX","items":[]}', 400, "invalid_parameter"),
-        ("POST", "/fulfillments", b'{"orderId":"1","items":[{}]}', 404, "not_found"),
+        ("POST", "/fulfillments", b'{"orderId":"1","items":[{}]}', 400, "not_found"),
         (
             "PUT",
             "/skus/a%20b",
