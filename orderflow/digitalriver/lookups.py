@@ -14,6 +14,7 @@ import msgspec
 
 from orderflow.digitalriver import operations, reading, wire
 from orderflow.digitalriver.connection import Answer, Connection
+from orderflow.digitalriver.decoding import Decoder
 from statemachine.errors import OffContract
 from statemachine.messages.commands import (
     AcceptReturn,
@@ -48,15 +49,15 @@ PAGE_LIMIT: Final = 100
 #: Far more than one order can have; a list that never ends is off contract, not a reason to ask forever.
 PAGES_MAX: Final = 50
 
-_checkouts: Final = msgspec.json.Decoder(wire.Checkout)
-_checkout_pages: Final = msgspec.json.Decoder(wire.Page[wire.Checkout])
-_charges: Final = msgspec.json.Decoder(wire.Charge)
-_orders: Final = msgspec.json.Decoder(wire.Order)
-_order_pages: Final = msgspec.json.Decoder(wire.Page[wire.Order])
-_fulfillment_pages: Final = msgspec.json.Decoder(wire.Page[wire.Fulfillment])
-_refund_pages: Final = msgspec.json.Decoder(wire.Page[wire.Refund])
-_return_pages: Final = msgspec.json.Decoder(wire.Page[wire.Return])
-_returns: Final = msgspec.json.Decoder(wire.Return)
+_checkouts: Final = Decoder(wire.Checkout)
+_checkout_pages: Final = Decoder(wire.Page[wire.Checkout])
+_charges: Final = Decoder(wire.Charge)
+_orders: Final = Decoder(wire.Order)
+_order_pages: Final = Decoder(wire.Page[wire.Order])
+_fulfillment_pages: Final = Decoder(wire.Page[wire.Fulfillment])
+_refund_pages: Final = Decoder(wire.Page[wire.Refund])
+_return_pages: Final = Decoder(wire.Page[wire.Return])
+_returns: Final = Decoder(wire.Return)
 
 
 class Finder:
@@ -241,7 +242,7 @@ class Finder:
         self,
         path: str,
         filters: Mapping[str, str],
-        decoder: msgspec.json.Decoder[wire.Page[Item]],
+        decoder: Decoder[wire.Page[Item]],
         id_of: Callable[[Item], str],
     ) -> AsyncIterator[tuple[Answer, Item]]:
         """All items of a filtered list, newest first, each with the answer that brought it; follows the pages."""
@@ -265,7 +266,7 @@ def _one(path: str) -> str:
     return f"GET {path}/{{id}}"
 
 
-def _decoded(decoder: msgspec.json.Decoder[Item], answer: Answer, route: str) -> Item:
+def _decoded(decoder: Decoder[Item], answer: Answer, route: str) -> Item:
     try:
         return decoder.decode(answer.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -16,6 +16,7 @@ import msgspec
 from consumers.provider import MayWrite, SkuAnswer
 from orderflow.digitalriver import reading, webhook, wire, writing
 from orderflow.digitalriver.connection import REQUEST_TIMEOUT_SECONDS, Answer, Connection
+from orderflow.digitalriver.decoding import Decoder
 from orderflow.digitalriver.lookups import Finder
 from statemachine.errors import (
     DecodeError,
@@ -56,11 +57,11 @@ from statemachine.messages.ids import RemoteOrderId
 
 Read = TypeVar("Read")
 
-_checkouts: Final = msgspec.json.Decoder(wire.Checkout)
-_orders: Final = msgspec.json.Decoder(wire.Order)
-_fulfillments: Final = msgspec.json.Decoder(wire.Fulfillment)
-_refunds: Final = msgspec.json.Decoder(wire.Refund)
-_returns: Final = msgspec.json.Decoder(wire.Return)
+_checkouts: Final = Decoder(wire.Checkout)
+_orders: Final = Decoder(wire.Order)
+_fulfillments: Final = Decoder(wire.Fulfillment)
+_refunds: Final = Decoder(wire.Refund)
+_returns: Final = Decoder(wire.Return)
 
 
 class _Call:
@@ -383,7 +384,7 @@ def _require_success(answer: Answer, route: str) -> None:
         raise OffContract(f"{route}: HTTP {answer.status}", status=answer.status, request_id=answer.request_id)
 
 
-def _read(decoder: msgspec.json.Decoder[Read], answer: Answer, route: str) -> Read:
+def _read(decoder: Decoder[Read], answer: Answer, route: str) -> Read:
     """The object in an answer.
 
     Raises:

@@ -15,6 +15,7 @@ import msgspec
 
 from orderflow.digitalriver import wire
 from orderflow.digitalriver.connection import Answer
+from orderflow.digitalriver.decoding import Decoder
 from statemachine.errors import OffContract
 from statemachine.messages.facts import (
     ChargeOperation,
@@ -51,7 +52,7 @@ _UNKNOWN_SKU_CODES: Final = frozenset({"not_found", "invalid_parameter", "sku_in
 #: A refusal for fraud has two codes, by its document and by its own connector for Salesforce: here it has the documented one.
 _SAME_CODES: Final = {"order-fraud-failure": "fraud_block"}
 
-_refusals = msgspec.json.Decoder(wire.Refusal)
+_refusals = Decoder(wire.Refusal)
 
 
 #: No amount of money has more digits before the point.

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from orderflow.digitalriver import reading, wire
+from orderflow.digitalriver.decoding import Decoder
 from statemachine.errors import DecodeError, OffContract
 from statemachine.messages.facts import Fact, RemoteDocument
 from statemachine.messages.times import read_time
@@ -79,15 +80,15 @@ KNOWN_TYPES: Final = (
     _ORDER_TYPES | _CHARGE_TYPES | _DOCUMENT_TYPES | _FULFILLMENT_TYPES | _REFUND_TYPES | _RETURN_TYPES | {_CHARGEBACK}
 )
 
-_events = msgspec.json.Decoder(wire.Event)
-_shapes = msgspec.json.Decoder(wire.Shape)
-_orders = msgspec.json.Decoder(wire.Order)
-_charges = msgspec.json.Decoder(wire.Charge)
-_fulfillments = msgspec.json.Decoder(wire.Fulfillment)
-_refunds = msgspec.json.Decoder(wire.Refund)
-_returns = msgspec.json.Decoder(wire.Return)
-_documents = msgspec.json.Decoder(wire.Document)
-_chargebacks = msgspec.json.Decoder(wire.Chargeback)
+_events = Decoder(wire.Event)
+_shapes = Decoder(wire.Shape)
+_orders = Decoder(wire.Order)
+_charges = Decoder(wire.Charge)
+_fulfillments = Decoder(wire.Fulfillment)
+_refunds = Decoder(wire.Refund)
+_returns = Decoder(wire.Return)
+_documents = Decoder(wire.Document)
+_chargebacks = Decoder(wire.Chargeback)
 
 
 def read_webhook(body: bytes) -> tuple[str, Fact] | None:

@@ -164,6 +164,15 @@ class Totals(WireModel, frozen=True, kw_only=True):
     discount: Discount | None = None
     shipping_discount: Discount | None = None
     metadata: Metadata = {}
+    #: Where versions before 2021-03-23 have what is under ``payment`` now.
+    sources: list[Source] = []
+    charges: list[Charge] = []
+
+    def __post_init__(self) -> None:
+        """Bring the older shape into the newer one; a version that has neither says nothing of its session."""
+        if (self.sources or self.charges) and not (self.payment.sources or self.payment.charges):
+            newer = msgspec.structs.replace(self.payment, sources=self.sources, charges=self.charges)
+            msgspec.structs.force_setattr(self, "payment", newer)
 
 
 class Checkout(Totals, frozen=True, kw_only=True):
