@@ -393,8 +393,5 @@ def _read(decoder: Decoder[Read], answer: Answer, route: str) -> Read:
     try:
         return decoder.decode(answer.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise OffContract(
-            f"{route}: HTTP {answer.status} with a body that is not the documented object",
-            status=answer.status,
-            request_id=answer.request_id,
-        ) from None
+        detail = f"{route}: HTTP {answer.status} with a body that is not the documented object"
+        raise OffContract(detail, status=answer.status, request_id=answer.request_id) from None

@@ -11,7 +11,7 @@ from tests.contract.provider.answers import recorded
 
 
 @pytest.fixture(autouse=True)
-def _answers_are_documented(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def answers_are_documented(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fail the test at its end when an answer is not what our shapes say, nor the OpenAPI document where it is at hand."""
     with recorded(monkeypatch) as given:
         yield
