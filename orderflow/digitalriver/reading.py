@@ -48,7 +48,6 @@ RETURN_KEY: Final = "return_id"
 
 #: Codes with which Digital River may refuse a SKU that it does not know: its table has no code of its own for it.
 _UNKNOWN_SKU_CODES: Final = frozenset({"not_found", "invalid_parameter", "sku_inactive"})
-
 #: A refusal for fraud has two codes, by its document and by its own connector for Salesforce: here it has the documented one.
 _SAME_CODES: Final = {"order-fraud-failure": "fraud_block"}
 

@@ -11,6 +11,7 @@ import msgspec
 
 from orderflow.digitalriver import reading, wire
 from orderflow.digitalriver.connection import Connection
+from orderflow.digitalriver.decoding import Decoder
 from orderflow.digitalriver.lookups import PAGE_LIMIT
 from statemachine.errors import OffContract, Throttled
 from statemachine.messages.facts import RemoteOrder
@@ -23,9 +24,9 @@ EVENTS_AGE_MAX: Final = timedelta(days=30)
 _TRIES: Final = 10
 
 _pages: Final = msgspec.json.Decoder(wire.Page[msgspec.Raw])
-_events: Final = msgspec.json.Decoder(wire.Event)
-_orders: Final = msgspec.json.Decoder(wire.Order)
-_named: Final = msgspec.json.Decoder(wire.Named)
+_events: Final = Decoder(wire.Event)
+_orders: Final = Decoder(wire.Order)
+_named: Final = Decoder(wire.Named)
 
 
 class RecentEvent(msgspec.Struct, frozen=True):
