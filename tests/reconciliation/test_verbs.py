@@ -181,6 +181,8 @@ async def _foreign_order(shop: Shop) -> None:
         "upstreamId": "web-77",
         "billTo": owner,
         "shipTo": owner,
+        "shipFrom": {"address": address},
+        "shippingChoice": {"amount": 5},
         "items": [{"skuId": "tea-towel", "quantity": 1, "price": 10}],
     }
     async with aiohttp.ClientSession(headers=headers, raise_for_status=False) as http:

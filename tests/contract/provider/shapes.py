@@ -438,6 +438,7 @@ class RefundItem(Shape, kw_only=True):
     sku_id: str = ""
     quantity: Units = 0
     percent: float = 0
+    type: Literal["shipping", "tax", "duty", "importer_tax", ""] = ""
 
 
 class Token(Shape, kw_only=True):
@@ -518,7 +519,7 @@ class Chargeback(Shape, kw_only=True):
     order_upstream_id: str = ""
     line_item_id: str = ""
     sku_id: str = ""
-    quantity: Units = 0
+    quantity: float = 0
     created_time: Time | msgspec.UnsetType = msgspec.UNSET
     sale_time: Time | msgspec.UnsetType = msgspec.UNSET
     live_mode: Literal[False] = False
@@ -547,6 +548,20 @@ class Webhook(Shape, kw_only=True):
     enabled: bool
     address: Text
     transport_type: Literal["HTTP", "OAUTH"] = "HTTP"
+    authentication: dict[str, str] = {}
+    oauth: dict[str, str] = {}
+    live_mode: Literal[False] = False
+
+
+class FileObject(Shape, kw_only=True):
+    id: Text
+    created_time: Time
+    file_name: Text
+    purpose: Literal["customer_invoice", "customer_credit_memo"]
+    size: Units
+    type: Literal["pdf"]
+    url: Text
+    links: list[FileLink]
     live_mode: Literal[False] = False
 
 
@@ -567,19 +582,22 @@ class Page(Shape, Generic[Item], kw_only=True):
 
 
 class ErrorItem(Shape, kw_only=True):
-    """One reason; a 401 has no code in samples."""
+    """One reason, as a message or as a description; a 401 has no code in samples."""
 
-    message: Text
+    message: str = ""
     code: str = ""
     parameter: str = ""
+    description: str = ""
 
 
 class Refusal(Shape, kw_only=True):
+    """The sample of an authorisation that ran out, a 409, has no type."""
+
     type: Literal[
         "bad_request", "not_found", "request_timeout", "unauthorized", "conflict", "internal_server_error",
         "too_many_requests", "method_not_allowed", "not_acceptable", "forbidden", "bad_gateway", "service_unavailable",
         "gateway_timeout",
-    ]  # fmt: skip
+    ] | msgspec.UnsetType = msgspec.UNSET  # fmt: skip
     errors: Annotated[list[ErrorItem], msgspec.Meta(min_length=1)]
 
 
@@ -597,6 +615,7 @@ _RESOURCES: Final[dict[str, type[Shape]]] = {
     "events": Event,
     "webhooks": Webhook,
     "file-links": FileLink,
+    "files": FileObject,
 }
 
 #: What an event of a type is about; the longest beginning counts.
@@ -627,12 +646,20 @@ def problems(answer: GivenAnswer) -> Iterator[str]:
         if answer.content:
             yield f"{where}: a body where there is none"
         return
+    if answer.path == "/files/{id}/content" and answer.status == 200:
+        if not answer.content.startswith(b"%PDF-"):
+            yield f"{where}: not a PDF"
+        return
     shape = Refusal if answer.status >= 400 else _shape_of(answer)
     try:
         found: object = msgspec.json.decode(answer.content, type=shape)
     except msgspec.DecodeError as error:
         yield f"{where}: {error}"
         return
+    if isinstance(found, Refusal):
+        if found.type is msgspec.UNSET and answer.status != 409:
+            yield f"{where}: a refusal without a type"
+        yield from (f"{where}: an error without words" for one in found.errors if not (one.message or one.description))
     if isinstance(found, Page):
         for event in found.data:
             if isinstance(event, Event):
@@ -664,5 +691,7 @@ def _shape_of(answer: GivenAnswer) -> type:
     parts = answer.path.strip("/").split("/")
     resource = _RESOURCES["sources" if len(parts) > 2 and parts[2] == "sources" else parts[0]]
     route = _ROUTES[answer.method, answer.path]
+    if answer.method == "GET" and answer.path == "/webhooks":
+        return list[Webhook]  # an array by itself (documented)
     is_list = answer.method == "GET" and len(parts) == 1 and bool(route.parameters)
     return Page[resource] if is_list else resource  # type: ignore[valid-type]  # a class made here

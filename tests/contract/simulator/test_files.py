@@ -51,7 +51,7 @@ async def test_a_link_ends_is_changed_and_is_deleted(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("members", "status", "parameter"),
     [
-        ({"fileId": "x"}, 404, "fileId"),
+        ({"fileId": "x"}, 400, "fileId"),
         ({"fileId": None}, 400, "fileId"),
         ({"expiresTime": None}, 400, "expiresTime"),
         ({"expiresTime": "soon"}, 400, "expiresTime"),
