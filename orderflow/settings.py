@@ -49,7 +49,16 @@ _SIMULATOR_HOSTS: Final = ("localhost", "127.0.0.1", "::1", "simulator")
 
 #: Variables with our prefix that are not settings: those of the tests and of docker-compose.yml.
 NOT_SETTINGS: Final = frozenset(
-    PREFIX + name for name in ("HISTORIES", "KAFKA_CACHE", "KAFKA_IMAGE", "PARTITIONS", "REQUIRE_KAFKA", "TEST_KAFKA")
+    PREFIX + name
+    for name in (
+        "HISTORIES",
+        "KAFKA_CACHE",
+        "KAFKA_IMAGE",
+        "PARTITIONS",
+        "REQUIRE_KAFKA",
+        "TEST_KAFKA",
+        "TEST_OPENAPI",
+    )
 )
 #: Kubernetes sets these for a service whose name begins with ours.
 _OF_KUBERNETES: Final = re.compile(r"\w*_(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_(TCP|UDP)\w*)")
