@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, Self
@@ -30,6 +30,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 from orderflow.durations import Duration, format_duration, parse_duration
+from orderflow.value_problems import problem_of
 from producers.connection import KafkaConnection, Limits
 from statemachine.errors import ConfigError
 from statemachine.order.policy import Policy
@@ -342,7 +343,7 @@ def load_settings(**overrides: object) -> Settings:
         problems = []
         for problem in error.errors(include_input=False, include_url=False):
             field = str(problem["loc"][0]) if problem["loc"] else ""
-            text = _problem(problem["type"], {**problem.get("ctx", {}), **_bounds(field)}, problem["msg"])
+            text = problem_of(problem["type"], {**problem.get("ctx", {}), **_bounds(field)}, problem["msg"])
             problems.append(f"{variable(field)} {text}" if field else text)
         raise ConfigError("; ".join(problems)) from None
 
@@ -352,31 +353,6 @@ def _bounds(field: str) -> dict[str, object]:
     metadata = Settings.model_fields[field].metadata if field in Settings.model_fields else []
     found = {name: getattr(one, name) for one in metadata for name in ("gt", "ge", "le") if hasattr(one, name)}
     return {name: format_duration(bound) if isinstance(bound, timedelta) else bound for name, bound in found.items()}
-
-
-def _problem(kind: str, context: Mapping[str, Any], message: str) -> str:
-    """What is wrong with a value, as the rest of a sentence that begins with the variable's name."""
-    match kind:
-        case "greater_than":
-            return f"must be more than {context['gt']}"
-        case "greater_than_equal":
-            return f"must be {context['ge']} or more"
-        case "less_than_equal":
-            return f"must be {context['le']} or less"
-        case "literal_error":
-            return f"must be {context['expected']}"
-        case "int_parsing":
-            return "must be a whole number"
-        case "float_parsing":
-            return "must be a number"
-        case "string_too_short":
-            return "must not be empty"
-        case "string_too_long":
-            return f"must have {context['max_length']} characters or fewer"
-        case "string_pattern_mismatch":
-            return "must be a URL that begins with http:// or https://"
-        case _:
-            return message.removeprefix("Value error, ")
 
 
 def unknown_variables() -> Iterator[tuple[str, str | None]]:

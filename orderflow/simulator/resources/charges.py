@@ -78,15 +78,17 @@ def tell_started(world: World, order: Order, kind: Kind) -> None:
         tell_charge(world, order, f"order.charge.{kind}.pending")
 
 
-def schedule(world: World, order: Order, operation_id: str, kind: Kind) -> None:
-    """Let a pending operation end after the delay of the options, at once, or never."""
+def schedule(world: World, order: Order, operation_ids: list[str], kind: Kind) -> None:
+    """Let the pending operations of a request end together, after the delay of the options, at once, or never."""
+    if not operation_ids:
+        return
     match _ends(order, kind):
         case "stuck":
             return
         case "fails":
-            _end(world, order, operation_id, kind)
+            _end(world, order, operation_ids, kind)
         case _:
-            world.after(world.options.capture_delay, _end, order, operation_id, kind)
+            world.after(world.options.capture_delay, _end, order, operation_ids, kind)
 
 
 def cancel_all(world: World, order: Order) -> None:
@@ -159,21 +161,24 @@ def _charge_done(world: World, order: Order, *, shipped: bool) -> bool:
 
 
 @step
-def _end(world: World, order: Order, operation_id: str, kind: Kind, tried: int = 0) -> None:
+def _end(world: World, order: Order, operation_ids: list[str], kind: Kind, tried: int = 0) -> None:
+    """All have ended when the first is reported: each has an event of its own, and its object is what is true by then."""
     charge = order.charge
     assert charge is not None  # an operation has a charge
-    operations = charge.captures if kind == "capture" else charge.cancels
-    operation = next(operation for operation in operations if operation.id == operation_id)
-    if operation.state == "complete":
+    found = [one for one in (charge.captures if kind == "capture" else charge.cancels) if one.id in operation_ids]
+    ending = [one for one in found if one.state != "complete"]
+    if not ending:
         return
     fails = _ends(order, kind) in ("fails", "fails_later")
-    operation.updated = world.now()
-    operation.state = "failed" if fails else "complete"
-    operation.failure_code = "failed-request" if fails else None
-    tell_charge(world, order, f"order.charge.{kind}.{operation.state}")
+    for operation in ending:
+        operation.updated = world.now()
+        operation.state = "failed" if fails else "complete"
+        operation.failure_code = "failed-request" if fails else None
+    for operation in ending:
+        tell_charge(world, order, f"order.charge.{kind}.{operation.state}")
     if fails and kind == "capture" and tried < len(CAPTURE_RETRY_DAYS):
         wait = CAPTURE_RETRY_DAYS[tried] * DAY_SECONDS
-        world.after(wait, _end, order, operation_id, kind, tried + 1)
+        world.after(wait, _end, order, operation_ids, kind, tried + 1)
     settle(world, order)
 
 

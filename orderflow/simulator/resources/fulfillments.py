@@ -138,8 +138,9 @@ def _carry_out(world: World, fulfillment: Fulfillment) -> None:
         charges.tell_started(world, order, kind)
     charges.settle(world, order)
     # Scheduled last: with a delay of zero they end inside this request, on an order that knows all its operations.
-    for operation_id, kind in begun:
-        charges.schedule(world, order, operation_id, kind)
+    captures = [operation_id for operation_id, kind in begun if kind == "capture"]
+    charges.schedule(world, order, captures, "capture")
+    charges.schedule(world, order, [operation_id for operation_id, kind in begun if kind == "cancel"], "cancel")
 
 
 def _fulfillment(world: World, call: Call) -> Fulfillment:

@@ -108,12 +108,12 @@ async def test_a_reread_order_knows_which_fulfilment_each_capture_is_for(bench: 
 
 
 async def test_each_capture_is_told_when_it_ends(bench: Bench) -> None:
-    """Law: two lines are two events; the first one still has the other line pending."""
+    """Law: two lines are two events; both captures have ended when the first is told."""
     order = await ordered(bench, cart(items=LINES))
     await fulfil(bench, order, (0, 1, 0), (1, 2, 0))
     await bench.advance(60)
     told = await facts(bench, "order.charge.capture.complete")
     assert [[one.state for one in fact.charge.captures] for fact in told if fact.charge is not None] == [
-        ["complete", "pending"],
+        ["complete", "complete"],
         ["complete", "complete"],
     ]
