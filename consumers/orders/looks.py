@@ -32,26 +32,32 @@ class Looks:
         """``per_second``: looks a second, 0 for no limit."""
         self._wait = timedelta(seconds=1 / per_second) if per_second > 0 else None
         self._heap = DeadlineHeap()
-        self._unanswered: set[OrderId] = set()
+        #: When each of them is made again, and no longer counts: an answer can be lost.
+        self._unanswered: dict[OrderId, datetime] = {}
         self._next_at = _PAST
 
     def set(self, order_id: OrderId, look: Look | None) -> None:
         """The order's next look is ``look`` now; None: it has none."""
         self._heap.set(order_id, None if look is None else look.due)
         if look is not None and look.asked is not None:
-            self._unanswered.add(order_id)
+            self._unanswered[order_id] = look.due
         else:
-            self._unanswered.discard(order_id)
+            self._unanswered.pop(order_id, None)
 
     def next_due(self) -> datetime | None:
         """When the next look may be asked."""
-        due = None if len(self._unanswered) >= UNANSWERED_MAX else self._heap.next_due()
-        return due if due is None or self._wait is None else max(due, self._next_at)
+        due = self._heap.next_due()
+        if due is None:
+            return None
+        free = min(self._unanswered.values()) if len(self._unanswered) >= UNANSWERED_MAX else _PAST
+        return max(due, free, self._next_at)
 
     def due_until(self, until: datetime) -> list[OrderId]:
         """The orders to look at now, which are due at ``until`` or before."""
-        due = self.next_due()
-        if due is None or due > until:
+        for order_id in [one for one, due in self._unanswered.items() if due <= until]:
+            del self._unanswered[order_id]
+        next_due = self.next_due()
+        if next_due is None or next_due > until:
             return []
         if self._wait is None:
             return self._heap.due_until(until, UNANSWERED_MAX - len(self._unanswered))

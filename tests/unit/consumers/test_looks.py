@@ -101,6 +101,18 @@ async def test_few_looks_are_open_at_a_time() -> None:
     assert await lane.fire() == 1
 
 
+async def test_looks_whose_answers_are_lost_do_not_stop_the_others() -> None:
+    """They count until they are due again: then they are made again, and others with them."""
+    lane = Lane()
+    await lane.open()
+    assert await lane.fire() == UNANSWERED_MAX
+    due = lane.logic.next_due()
+    assert due is not None
+    assert lane.now < due <= lane.now + 2 * Policy().reconcile_first_wait
+    lane.now = due
+    assert await lane.fire() > 0
+
+
 async def test_looks_keep_to_their_part_of_the_rate() -> None:
     """One look a second, whatever is due: what is later is not lost."""
     lane = Lane(per_second=1.0)
