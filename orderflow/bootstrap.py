@@ -27,15 +27,16 @@ from consumers.group.topic_watch import watch_topics
 from consumers.lanes import LaneContext
 from consumers.orders.lane import make_order_lane
 from consumers.ownership.options import LaneOptions
+from consumers.provider import Provider
 from consumers.requests.records import RequestOptions
 from consumers.webhooks.lane import make_webhook_lane
 from orderflow import __version__, simulator
-from orderflow.digitalriver.provider import DigitalRiverProvider
 from orderflow.digitalriver.signature import verify
 from orderflow.process.faults import report_loop_error
 from orderflow.process.health import serve_health
 from orderflow.process.http_listener import serving
 from orderflow.process.stopping import stopping, unless_stopped
+from orderflow.providers import ClosableProvider, load_provider
 from orderflow.relay import BOUNDS, make_relay
 from orderflow.settings import Settings
 from orderflow.simulator import SimulatorOptions
@@ -164,14 +165,13 @@ async def _run_together(
         raise ClientBroken("the check of the topics ended unexpectedly; the worker stops and must be restarted")
 
 
-def make_provider(settings: Settings) -> DigitalRiverProvider:
-    """Digital River by the settings; open it in the loop that uses it."""
-    return DigitalRiverProvider(
-        settings.digitalriver_url,
-        settings.digitalriver_key.get_secret_value(),
-        connections_max=settings.digitalriver_connections,
-        timeout_seconds=settings.digitalriver_timeout.total_seconds(),
-    )
+def make_provider(settings: Settings) -> ClosableProvider:
+    """The provider that the settings choose; open it in the loop that uses it.
+
+    Raises:
+        ConfigError: It cannot be loaded, or is not a provider.
+    """
+    return load_provider(settings)
 
 
 def _group_options(settings: Settings, worker: str) -> GroupOptions:
@@ -205,7 +205,7 @@ class _Shared:
     """What the lanes of a worker have in common."""
 
     settings: Settings
-    provider: DigitalRiverProvider
+    provider: Provider
     #: For fault injection around calls to Digital River.
     call_probe: CallProbe | None
 
@@ -269,7 +269,7 @@ def _make_lane(
     settings: Settings,
     found: Mapping[Topic, TopicState],
     worker: Worker,
-    provider: DigitalRiverProvider,
+    provider: Provider,
     probe: Probe | None,
     call_probe: CallProbe | None,
 ) -> Membership:

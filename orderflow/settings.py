@@ -20,13 +20,7 @@ from typing import Any, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from aiokafka.helpers import create_ssl_context
-from pydantic import (
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict
 
 from orderflow.durations import Duration, format_duration, parse_duration
@@ -59,6 +53,7 @@ NOT_SETTINGS: Final = frozenset(
         "REQUIRE_KAFKA",
         "TEST_KAFKA",
         "TEST_OPENAPI",
+        "TEST_PROVIDER",
     )
 )
 #: Kubernetes sets these for a service whose name begins with ours.
@@ -115,6 +110,7 @@ class Settings(BaseSettings):
         "", description="prefix of every topic name, group id and transactional id", max_length=100
     )
 
+    provider: str = Field("digitalriver", description="digitalriver, or package.module:factory of another provider")
     digitalriver_url: str = Field("http://localhost:8400", description="base address", pattern=r"^https?://[^\s]+$")
     digitalriver_key: SecretStr = Field(SecretStr(PUBLIC_SECRETS[0]), description="secret key")
     digitalriver_rate: float | None = Field(

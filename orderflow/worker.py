@@ -8,7 +8,8 @@ from typing import Any
 from consumers.group.membership import Membership
 from consumers.group.pause_reader import PauseReader
 from consumers.pauses.table import Pauses
-from orderflow.digitalriver.provider import DigitalRiverProvider
+from consumers.provider import Provider
+from orderflow.providers import problem_of
 from producers.topics import Lane
 
 
@@ -19,15 +20,16 @@ class Worker:
     name: str
     lanes: dict[Lane, Membership] = field(default_factory=dict)
     #: What all lanes call.
-    provider: DigitalRiverProvider | None = None
+    provider: Provider | None = None
     #: What operators have paused.
     pauses: Pauses = field(default_factory=Pauses)
     #: Keeps it current.
     reader: PauseReader | None = None
 
     def problems(self) -> list[str]:
-        """Why this worker is not ready: Digital River is away, or lanes do not work yet, stopped or hold their calls."""
-        groups = [self.provider.problem] if self.provider is not None and self.provider.problem else []
+        """Why this worker is not ready: the provider is away, or lanes do not work yet, stopped or hold their calls."""
+        away = None if self.provider is None else problem_of(self.provider)
+        groups = [away] if away else []
         groups += [f"pauses: {self.reader.problem}"] if self.reader is not None and self.reader.problem else []
         groups += [
             f"{lane}: {why}" for lane, member in self.lanes.items() for why in (member.problem, member.starting) if why

@@ -18,6 +18,7 @@ from orderflow.digitalriver import reading, webhook, wire, writing
 from orderflow.digitalriver.connection import REQUEST_TIMEOUT_SECONDS, Answer, Connection
 from orderflow.digitalriver.decoding import Decoder
 from orderflow.digitalriver.lookups import Finder
+from orderflow.digitalriver.recent import RecentReader
 from statemachine.errors import (
     DecodeError,
     Denied,
@@ -115,7 +116,7 @@ class _Call:
 
 
 class DigitalRiverProvider:
-    """Digital River over HTTP. Open it (``async with``, or ``open``) in the loop that uses it."""
+    """Digital River over HTTP. Open it (``async with``) in the loop that uses it."""
 
     def __init__(
         self,
@@ -127,7 +128,7 @@ class DigitalRiverProvider:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``clock`` is steady, in seconds."""
-        self.connection = self._connection = Connection(
+        self._connection = Connection(
             url, key, connections_max=connections_max, timeout_seconds=timeout_seconds, clock=clock
         )
         self._finder = Finder(self._connection)
@@ -137,20 +138,16 @@ class DigitalRiverProvider:
         """Why calls of this process bring nothing, in a line; None while Digital River answers."""
         return self._connection.reachability.problem
 
-    async def open(self) -> None:
-        """Make the connection pool; nothing is sent to Digital River yet."""
-        await self._connection.open()
-
-    async def close(self) -> None:
-        """Close the connection pool; calls in flight fail."""
-        await self._connection.close()
+    def recent(self, *, per_second: float) -> RecentReader:
+        """The lists of events and orders, read at so many requests a second; 0 for no limit."""
+        return RecentReader(self._connection, per_second=per_second)
 
     async def __aenter__(self) -> Self:
-        await self.open()
+        await self._connection.open()  # sends nothing yet
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.close()
+        await self._connection.close()  # calls in flight fail
 
     async def look(self, command: Command) -> Outcome | None:
         """Find the effect of ``command`` without writing; see ``consumers.provider.Provider.look``."""

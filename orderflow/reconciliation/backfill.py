@@ -7,7 +7,7 @@ harmless, so what is not known to have come is fed.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,13 +16,13 @@ import msgspec
 from consumers.group.scanning import Part, Progress, ReadRecord, Window, no_progress, scan
 from orderflow.digitalriver.recent import RecentEvent
 from orderflow.digitalriver.signature import SIGNATURE_HEADER, sign
-from orderflow.digitalriver.webhook import KNOWN_TYPES, key_of
+from orderflow.digitalriver.webhook import key_of, read_webhook
 from producers.connection import KafkaConnection
 from producers.outbox import HeaderList
 from producers.publisher import Publisher
 from producers.topic_setup import read_topics
 from producers.topics import Topic, prefixed
-from statemachine.errors import ConfigError
+from statemachine.errors import ConfigError, DecodeError
 
 #: A webhook is delivered after its event was made, and clocks differ: its record may seem to be older.
 _EARLIER: Final = timedelta(minutes=10)
@@ -54,6 +54,7 @@ async def find_missed(
     events: AsyncIterator[RecentEvent],
     since: datetime,
     *,
+    read: Callable[[bytes], object | None] = read_webhook,
     progress: Progress = no_progress,
 ) -> Missed:
     """Compare Digital River's events with the webhooks that came.
@@ -63,6 +64,7 @@ async def find_missed(
         prefix: Before every topic name.
         events: Digital River's, newest first.
         since: When the oldest of them may have been made.
+        read: How the webhook lane reads an event; None for one that does not concern orders.
         progress: Called while the topic is read.
 
     Raises:
@@ -74,13 +76,21 @@ async def find_missed(
     missed: list[RecentEvent] = []
     known = skipped = 0
     async for event in events:
-        if event.type not in KNOWN_TYPES:
+        if not _concerns_orders(event, read):
             skipped += 1
         elif event.id in came:
             known += 1
         else:
             missed.append(event)
     return Missed(tuple(reversed(missed)), known, skipped, oldest)
+
+
+def _concerns_orders(event: RecentEvent, read: Callable[[bytes], object | None]) -> bool:
+    """Whether the lane would do anything with it; what it cannot read becomes a dead letter, which is something."""
+    try:
+        return read(event.body) is not None
+    except DecodeError:
+        return True
 
 
 async def _webhooks_since(

@@ -15,7 +15,7 @@ from orderflow.bootstrap import make_provider
 from orderflow.demonstration.environment import DemoEnvironment, demo_environment
 from orderflow.demonstration.scenario import Scenario, available, load
 from orderflow.demonstration.scenario_runner import run_all, start_runner
-from orderflow.digitalriver.recent import RecentReader
+from orderflow.providers import recent_of
 from orderflow.reconciliation.backfill import Missed, feed, find_missed
 from producers.publisher import Publisher
 
@@ -61,7 +61,9 @@ async def missed(place: DemoEnvironment) -> Missed:
     """Digital River's events that did not come."""
     since = datetime.now(UTC) - timedelta(hours=1)
     async with make_provider(place.settings) as provider:
-        events = RecentReader(provider.connection, per_second=0).events(since)
+        recent = recent_of(provider, per_second=0)
+        assert recent is not None
+        events = recent.events(since)
         return await find_missed(place.settings.connection(), "", events, since)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orderflow.cli.operating.choosing import reading_progress
-from orderflow.cli.outcome import run, settings_or_usage
+from orderflow.cli.outcome import CommandError, run, settings_or_usage
 from orderflow.cli.output import out, print_json, print_table, quiet_libraries, talk
 from orderflow.cli.parameters import MOMENT
 from orderflow.screen import counted
@@ -66,15 +66,18 @@ def _per_second(settings: Settings, rate: float | None) -> float:
 async def _backfill(settings: Settings, since: datetime, per_second: float, *, apply: bool) -> Missed:
     from consumers.group.scanning import no_progress
     from orderflow.bootstrap import make_provider
-    from orderflow.digitalriver.recent import RecentReader
+    from orderflow.providers import recent_of
     from orderflow.reconciliation.backfill import feed, find_missed
     from producers.publisher import Publisher
 
     connection, prefix = settings.connection(), settings.topic_prefix
     async with make_provider(settings) as provider:
-        events = RecentReader(provider.connection, per_second=per_second).events(since)
+        recent = recent_of(provider, per_second=per_second)
+        if recent is None:
+            raise CommandError(f"the provider {settings.provider} has no list of events: nothing can be fed again")
+        events, read = recent.events(since), provider.read_webhook
         with reading_progress("webhooks") as progress:
-            missed = await find_missed(connection, prefix, events, since, progress=progress or no_progress)
+            missed = await find_missed(connection, prefix, events, since, read=read, progress=progress or no_progress)
     if apply and missed.events:
         async with Publisher(connection) as publisher:
             for event in missed.events:

@@ -59,7 +59,7 @@ async def _reconcile(
 ) -> str | None:
     """What is left to do, in a line."""
     from orderflow.bootstrap import make_provider
-    from orderflow.digitalriver.recent import RecentReader
+    from orderflow.providers import recent_of
     from orderflow.reconciliation.comparing import Comparer, unknown_here
 
     per_second = settings.rate * 0.1 if rate is None else rate
@@ -74,12 +74,16 @@ async def _reconcile(
             if found.differs:
                 differing.append(found)
                 _show(found, as_json=as_json)
-        if not order_ids:
-            async for remote in RecentReader(provider.connection, per_second=per_second).orders(since):
+        recent = None if order_ids else recent_of(provider, per_second=per_second)
+        if recent is not None:
+            async for remote in recent.orders(since):
                 found_there = unknown_here(remote, orders)
                 if found_there is not None:
                     unasked.append(found_there)
                     _show(found_there, as_json=as_json)
+        elif not order_ids:
+            missing = f"the provider {settings.provider} has no list of orders"
+            talk().print(f"{missing}: those that nobody here asked for are not found", markup=False)
     talk().print(f"{counted(len(chosen), 'order')} compared, {len(differing)} differ")
     failed = 0
     if apply_it:
