@@ -1,0 +1,108 @@
+"""Orders live on another provider, chosen by a setting, from ``checkout.requested`` to their end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import pytest
+from click.testing import CliRunner
+
+from examples.provider.ledger import Ledger
+from orderflow.demonstration.environment import WEBHOOK_TOKEN, DemoEnvironment, demo_environment
+from orderflow.demonstration.scenario import WaitStep, named
+from orderflow.demonstration.scenario_runner import ScenarioRunner, start_runner
+from orderflow.digitalriver.signature import SIGNATURE_HEADER, sign
+from orderflow.event_lines import EventLine
+from tests.cli.command import Command
+from tests.eventually import eventually
+
+PROVIDER: Final = "examples.provider.ledger:make"
+#: Bought; refunded in part; sent back; cancelled.
+STORIES: Final = {
+    "card": ("complete", "captured"),
+    "refund-part": ("complete", "captured"),
+    "return-whole": ("returned", "captured"),
+    "cancel-submitted": ("cancelled", "voided"),
+}
+
+
+@asynccontextmanager
+async def delivering(ledger: Ledger, relay_url: str) -> AsyncIterator[None]:
+    """Deliver the ledger's webhooks to the relay, each once, signed as the relay expects."""
+
+    async def deliver() -> None:
+        sent = 0
+        async with aiohttp.ClientSession() as http:
+            while True:
+                for body in ledger.webhooks()[sent:]:
+                    headers = {SIGNATURE_HEADER: sign(WEBHOOK_TOKEN, str(int(time.time())), body)}
+                    async with http.post(f"{relay_url}/webhooks", data=body, headers=headers) as answer:
+                        assert answer.status == 202, await answer.text()
+                    sent += 1
+                await asyncio.sleep(0.1)
+
+    task = asyncio.create_task(deliver())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def play(runner: ScenarioRunner, name: str) -> dict[str, object]:
+    """Send a scenario's events, each when the order is there; the last change of its order."""
+    scenario = named(name)
+    changes = runner.watch.changes
+
+    def has_been(state: str | None) -> bool:
+        return any(change.state in (state, "complete") for change in changes.get(scenario.order, ()))
+
+    for step in scenario.steps:
+        if isinstance(step, EventLine):
+            await runner._do(step)
+        elif isinstance(step, WaitStep) and step.wait.state is not None:
+            wanted = step.wait.state
+            await eventually(lambda wanted=wanted: has_been(wanted))  # type: ignore[misc]
+    end, payment = STORIES[name]
+
+    def last() -> dict[str, object]:
+        return changes[scenario.order][-1].data if scenario.order in changes else {}
+
+    await eventually(lambda: (last().get("to"), last().get("payment")) == (end, payment))
+    return last()
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("webhooks", [True, False])
+async def test_orders_live_on_another_provider(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, webhooks: bool
+) -> None:
+    """With its webhooks, and without them by looks; no line of the lanes knows which provider it is."""
+    monkeypatch.setenv("LEDGER_FILE", str(tmp_path / "ledger"))
+    settings = {"provider": PROVIDER} | ({} if webhooks else {"reconcile_first_wait": "1s"})
+    ledger = Ledger(tmp_path / "ledger")
+    async with demo_environment(settings=settings) as place, start_runner(place) as runner:
+        async with delivering(ledger, place.relay_url) if webhooks else asyncio.timeout(50):
+            ends = await asyncio.gather(*(play(runner, name) for name in STORIES))
+        assert [end["attention"] for end in ends] == [[]] * len(STORIES)
+        assert runner.watch.refused == {}
+        if webhooks:
+            await asyncio.to_thread(_nothing_differs, monkeypatch, place)
+        async with aiohttp.ClientSession() as http, http.get(f"{place.simulator_url}/_admin/books") as answer:
+            assert await answer.json() == {}, "Digital River was not asked for anything"
+
+
+def _nothing_differs(monkeypatch: pytest.MonkeyPatch, place: DemoEnvironment) -> None:
+    """``orderflow reconcile`` compares the orders, and says that the provider has no list of them."""
+    orderflow = Command(CliRunner(), monkeypatch)
+    orderflow.set(kafka_bootstrap=place.settings.kafka_bootstrap, provider=PROVIDER)
+    result = orderflow("reconcile", "--all")
+    assert result.exit_code == 0, result.stderr
+    said = f"the provider {PROVIDER} has no list of orders: those that nobody here asked for are not found\n"
+    assert said in result.stderr
