@@ -22,6 +22,7 @@ _VARIABLE: Final = re.compile(r"ORDERFLOW_[A-Z_]*[A-Z]")
 #: Variables that the tests read, not the settings.
 _OF_TESTS: Final = {
     "ORDERFLOW_TEST_OPENAPI",
+    "ORDERFLOW_TEST_PROVIDER",
     "ORDERFLOW_REQUIRE_KAFKA",
     "ORDERFLOW_TEST_KAFKA",
     "ORDERFLOW_KAFKA_IMAGE",
