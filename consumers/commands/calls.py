@@ -276,7 +276,7 @@ def _requests(pending: PendingCommand) -> int:
     """How many requests the next step of a command takes at Digital River."""
     command: Command = pending.command
     if isinstance(command, RereadOrder):
-        return 4  # the order, its fulfilments, refunds and returns, as a rule a page of each
+        return 5  # the order, its fulfilments, refunds and returns, as a rule a page of each, and its charge
     if not pending.must_look and isinstance(command, CreateCheckout | AttachSource):
         return 2  # customer and checkout; attaching and reading the checkout again
     return 1

@@ -12,8 +12,8 @@ from statemachine.order.order import Look
 
 #: The part of the fleet's rate that looks use at most.
 LOOKS_PART: Final = 0.1
-#: Requests of one look: the order, its fulfilments, refunds and returns, as a rule a page of each.
-_REQUESTS: Final = 4
+#: Requests of one look: the order, its fulfilments, refunds and returns, as a rule a page of each, and its charge.
+_REQUESTS: Final = 5
 #: Looks of a partition without an answer: while there are so many no other is asked, so that commands never wait behind them.
 UNANSWERED_MAX: Final = 32
 

@@ -28,8 +28,8 @@ from statemachine.order.decision import Moved, StateChange
 from statemachine.order.order import Look, Order
 from statemachine.order.policy import Policy
 
-#: Requests of one comparison: the order, its fulfilments, refunds and returns.
-REQUESTS: Final = 4
+#: Requests of one comparison: the order, its fulfilments, refunds, returns and charge.
+REQUESTS: Final = 5
 _TRIES: Final = 10
 _SOURCE: Final = "orderflow/commands"
 

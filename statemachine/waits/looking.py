@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from statemachine.drafts.commanding import next_command_id
 from statemachine.drafts.draft import Draft
 from statemachine.messages.commands import RereadOrder
-from statemachine.order.order import Deadline, Look, Order, Payment, State
+from statemachine.order.order import Deadline, Look, Order, Payment, RefundState, State
 
 LOOK: Final = "reconcile"
 UNKNOWN_THERE: Final = "Digital River does not know the order"
@@ -23,6 +23,10 @@ UNKNOWN_THERE: Final = "Digital River does not know the order"
 _REPORTED: Final[frozenset[State]] = frozenset({"pending_payment", "in_review", "fulfilled"})
 #: Nothing is due from Digital River soon, but it may cancel, dispute or settle at any time.
 _OPEN: Final[frozenset[State]] = frozenset({"submitted", "disputed"})
+
+_CAPTURING: Final[frozenset[Payment]] = frozenset({"capturing", "capture_failed"})
+#: Refunds that Digital River has and has not paid yet.
+_UNPAID: Final[frozenset[RefundState]] = frozenset({"pending", "pending_information"})
 
 
 def deadlines_with_look(order: Order) -> tuple[Deadline, ...]:
@@ -34,15 +38,19 @@ def deadlines_with_look(order: Order) -> tuple[Deadline, ...]:
 def pending_reports(order: Order, state: State, payment: Payment) -> int:
     """How many things Digital River has yet to report: a payment, captures, a void, refunds, what becomes of returns."""
     pending = 1 if state in _REPORTED else 0
-    if payment == "capturing":
+    if payment in _CAPTURING:
         pending += sum([one.capture == "pending" for one in order.shipments])
-    elif payment == "voiding":
+    elif payment == "voiding" or (state == "submitted" and _is_void_pending(order)):
         pending += 1
-    if order.refunds:
-        pending += sum([one.due is not None for one in order.refunds])
+    if order.refunds:  # also those that are overdue: a person was called, and the report may still come
+        pending += sum([one.due is not None or one.state in _UNPAID for one in order.refunds])
     if order.returns:
         pending += sum([one.due is not None and one.state == "accepted" for one in order.returns])
     return pending
+
+
+def _is_void_pending(order: Order) -> bool:
+    return any(void.state in ("pending", "pending_information") for charge in order.charges for void in charge.cancels)
 
 
 def look_after(before: Order, draft: Draft, payment: Payment) -> Look | None:

@@ -130,7 +130,7 @@ async def test_looks_keep_to_their_part_of_the_rate() -> None:
 @pytest.mark.parametrize(("rate", "partitions"), [(25.0, 8), (250.0, 100), (0.0, 8)])
 def test_looks_take_a_tenth_of_the_rate(rate: float, partitions: int) -> None:
     """Of all partitions together, with the requests of one look; no limit has no limit."""
-    assert looks_per_second(rate, partitions) * partitions * 4 == pytest.approx(rate * LOOKS_PART)
+    assert looks_per_second(rate, partitions) * partitions * 5 == pytest.approx(rate * LOOKS_PART)
 
 
 async def test_an_older_snapshot_is_looked_at_after_the_upgrade() -> None:

@@ -223,3 +223,33 @@ def test_documents_whose_webhooks_were_lost_are_in_the_order() -> None:
     story.fact(Fact(type="order.invoice.created", dr_order_id=story.dr_order_id, document=report))
     assert story.order is not None
     assert [one.file_id for one in story.order.documents] == ["f-1", "f-2"]
+
+
+def test_a_refund_whose_wait_is_over_is_still_looked_at() -> None:
+    """A person was called, and Digital River pays it back after all."""
+    story = Story().to_complete()
+    story.tell("order.refund_requested", refund_id="r-1", amount="5.00")
+    story.answer()
+    lose(story)
+    story.fire("refund")
+    assert story.attention
+    story.river.pay_back()
+    look(story)
+    assert story.order is not None
+    assert [one.state for one in story.order.refunds] == ["succeeded"]
+    assert (story.order.look, story.attention) == (None, [])
+
+
+def test_a_void_in_an_open_order_is_looked_at_soon() -> None:
+    """Part of an order was cancelled, and the other part is still to be shipped."""
+    story = lose(Story().to_placed(("1", 2, "10.00"), ("2", 1, "5.00")))
+    story.tell("fulfillment.cancelled", cancellation_id="c-1", items=units(l2=1))
+    story.answer()
+    story.river.facts.clear()
+    story.act("refreshed")  # the void is in the charge, which no answer to a cancellation has
+    story.answer()
+    assert story.order is not None
+    assert [void.state for one in story.order.charges for void in one.cancels] == ["pending"]
+    assert look_of(story).due - story.now <= FIRST
+    look(story)
+    assert story.state == "submitted"
