@@ -8,7 +8,6 @@ from types import ModuleType
 from typing import Any, Final, Self
 
 import pytest
-from click.testing import CliRunner
 
 from orderflow.bootstrap import make_provider
 from orderflow.digitalriver.provider import DigitalRiverProvider
@@ -16,7 +15,6 @@ from orderflow.providers import problem_of, recent_of
 from orderflow.settings import Settings
 from orderflow.worker import Worker
 from statemachine.errors import ConfigError
-from tests.cli.command import Command
 from tests.lanes.river import FileRiver
 
 ALL: Final = "call, delete_sku, look, put_sku, read_order, read_webhook, __aenter__, __aexit__"
@@ -105,12 +103,3 @@ def test_what_the_factory_refuses_itself_comes_out_as_it_is() -> None:
     """A provider has settings of its own, and names them."""
     with pytest.raises(ConfigError, match=r"^LEDGER_URL must be a URL$"):
         make_provider(Settings(provider="mine:refuses"))
-
-
-def test_backfill_says_in_a_line_that_there_is_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before anything is read from Kafka."""
-    orderflow = Command(CliRunner(), monkeypatch)
-    orderflow.set(provider="mine:good", kafka_bootstrap="127.0.0.1:1")
-    result = orderflow("webhooks", "backfill", "--since", "1h")
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "orderflow: the provider mine:good has no list of events: nothing can be fed again\n"

@@ -8,11 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from statemachine.holding import hold_failed
 from statemachine.messages.commands import name_of
 from statemachine.messages.facts import Fact, Outcome, RemoteDocument
 from statemachine.order.decision import Moved
 from statemachine.order.order import Look
 from statemachine.order.policy import Policy
+from statemachine.waits.deadlines import deadline_event
+from statemachine.waits.looking import deadlines_with_look
 from tests.unit.statemachine.story import Story, units
 
 FIRST, LONGEST = Policy().reconcile_first_wait, Policy().reconcile_longest_wait
@@ -253,3 +256,15 @@ def test_a_void_in_an_open_order_is_looked_at_soon() -> None:
     assert look_of(story).due - story.now <= FIRST
     look(story)
     assert story.state == "submitted"
+
+
+def test_a_look_that_failed_can_be_dropped() -> None:
+    """A fault of ours held the order; the next look comes after the longest wait."""
+    story = lose(Story().to_placed(method="wire"))
+    assert story.order is not None
+    event = deadline_event(story.order, deadlines_with_look(story.order)[-1])
+    held = hold_failed(story.order, event, "internal error (KeyError)", now=story.now, policy=story.policy)
+    story._keep(story.order, held)
+    story.act("released", drop={"id": event.id, "source": event.source})
+    assert story.last["dropped"] == "reconcile"
+    assert look_of(story).due - story.now == LONGEST
