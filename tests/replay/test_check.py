@@ -41,7 +41,10 @@ async def test_a_changed_rule_is_found_in_exactly_the_orders_that_it_touches(pre
         told = await happenings(kafka.bootstrap, prefix)
         settings = settings_of(kafka.bootstrap, prefix)
         sound, noticed = traces(told, POLICY), 0
-        for mutant in random.Random(7).sample(mutants(), 90):
+        every = mutants()
+        for mutant in random.Random(7).sample(every, len(every)):
+            if noticed == 20:
+                break
             with applied(mutant):
                 changed = traces(told, POLICY)
                 expected = {name for name, trace in changed.items() if trace != sound[name]}
@@ -51,4 +54,4 @@ async def test_a_changed_rule_is_found_in_exactly_the_orders_that_it_touches(pre
             assert {one.order_id for one in found.differences} == expected, mutant.name
             assert found.left_out == {}
             noticed += 1
-    assert noticed >= 20
+    assert noticed == 20
