@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import date, datetime
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from jsonschema import Draft4Validator, FormatChecker
@@ -49,8 +49,9 @@ class Document:
     def __init__(self, content: bytes) -> None:
         self._root = msgspec.json.decode(content, type=Json)
         # an enumeration with a placeholder for any date
-        schemas = _object(_object(self._root["components"])["schemas"])
-        _object(_object(_object(schemas["Webhook"])["properties"])["apiVersion"]).pop("enum", None)
+        schemas: Any = self._root.get("components", {})
+        if "Webhook" in schemas.get("schemas", {}):
+            schemas["schemas"]["Webhook"]["properties"]["apiVersion"].pop("enum", None)
         self._schemas = _draft4(self._root["components"])
         self.operations: dict[tuple[str, str], Json] = {}
         for path, item in _object(self._root["paths"]).items():
