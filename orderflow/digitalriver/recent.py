@@ -16,17 +16,42 @@ from orderflow.digitalriver.lookups import PAGE_LIMIT
 from statemachine.errors import OffContract, Throttled
 from statemachine.messages.facts import RemoteOrder
 
-Item = TypeVar("Item")
+Answered = TypeVar("Answered")
 
 #: ``GET /events`` reaches back so far (documented).
 EVENTS_AGE_MAX: Final = timedelta(days=30)
-#: A page that is throttled is asked for again so often.
+#: A read that is throttled is asked for again so often.
 _TRIES: Final = 10
 
 _pages: Final = msgspec.json.Decoder(wire.Page[msgspec.Raw])
 _events: Final = Decoder(wire.Event)
 _orders: Final = Decoder(wire.Order)
 _named: Final = Decoder(wire.Named)
+
+
+class Pace:
+    """Sends reads one after the other, each after a wait; one that is throttled is sent again."""
+
+    def __init__(self, wait_seconds: float, sleep: Callable[[float], Awaitable[None]]) -> None:
+        """``wait_seconds``: before each read."""
+        self._wait = wait_seconds
+        self._sleep = sleep
+
+    async def send(self, request: Callable[[], Awaitable[Answered]]) -> Answered:
+        """The answer.
+
+        Raises:
+            DigitalRiverError: No usable answer; ``Throttled`` after ten tries.
+        """
+        for left in reversed(range(_TRIES)):
+            await self._sleep(self._wait)
+            try:
+                return await request()
+            except Throttled as error:
+                if not left:
+                    raise
+                await self._sleep(error.retry_after_seconds)
+        raise AssertionError  # the last try returns or raises
 
 
 class RecentEvent(msgspec.Struct, frozen=True):
@@ -50,8 +75,7 @@ class RecentReader:
     ) -> None:
         """``per_second``: requests a second, 0 for no limit."""
         self._connection = connection
-        self._wait = 1 / per_second if per_second > 0 else 0.0
-        self._sleep = sleep
+        self._pace = Pace(1 / per_second if per_second > 0 else 0.0, sleep)
 
     async def events(self, since: datetime) -> AsyncIterator[RecentEvent]:
         """The events made since then, newest first; those of the last 30 days are kept.
@@ -95,19 +119,10 @@ class RecentReader:
                 raise OffContract(f"{route}: an item without an id") from None
 
     async def _page(self, path: str, route: str, query: dict[str, str]) -> wire.Page[msgspec.Raw]:
-        for left in reversed(range(_TRIES)):
-            await self._sleep(self._wait)
-            try:
-                answer = await self._connection.request("GET", path, route=route, query=query)
-            except Throttled as error:
-                if not left:
-                    raise
-                await self._sleep(error.retry_after_seconds)
-                continue
-            if answer.status != 200:
-                raise OffContract(f"{route}: HTTP {answer.status}", status=answer.status, request_id=answer.request_id)
-            try:
-                return _pages.decode(answer.body)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                raise OffContract(f"{route}: a body that is not the documented one", status=answer.status) from None
-        raise AssertionError  # the last try returns or raises
+        answer = await self._pace.send(lambda: self._connection.request("GET", path, route=route, query=query))
+        if answer.status != 200:
+            raise OffContract(f"{route}: HTTP {answer.status}", status=answer.status, request_id=answer.request_id)
+        try:
+            return _pages.decode(answer.body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise OffContract(f"{route}: a body that is not the documented one", status=answer.status) from None

@@ -15,23 +15,23 @@ from typing import Any, Final
 import msgspec
 from msgspec.structs import replace
 
+from consumers.commands.records import outcome_event
 from consumers.provider import Provider
-from producers.encoding import encode_event
+from orderflow.digitalriver.recent import Pace
+from producers.topics import Topic
 from statemachine.decide import decide
-from statemachine.errors import Throttled
+from statemachine.drafts.commanding import reread_of
 from statemachine.messages.commands import RereadOrder
 from statemachine.messages.decoding import decode
-from statemachine.messages.envelope import CloudEvent, Record
-from statemachine.messages.facts import Outcome, RemoteOrder, outcome_type
-from statemachine.messages.ids import CommandId, OrderId
+from statemachine.messages.envelope import Record
+from statemachine.messages.facts import Outcome, RemoteOrder
+from statemachine.messages.ids import CommandId
 from statemachine.order.decision import Moved, StateChange
 from statemachine.order.order import Look, Order
 from statemachine.order.policy import Policy
 
 #: Requests of one comparison: the order, its fulfilments, refunds, returns and charge.
 REQUESTS: Final = 5
-_TRIES: Final = 10
-_SOURCE: Final = "orderflow/commands"
 
 
 class Comparison(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -75,8 +75,7 @@ class Comparer:
         """``per_second``: requests a second, 0 for no limit."""
         self._provider = provider
         self._policy = policy
-        self._wait = REQUESTS / per_second if per_second > 0 else 0.0
-        self._sleep = sleep
+        self._pace = Pace(REQUESTS / per_second if per_second > 0 else 0.0, sleep)
 
     async def compare(self, order: Order, now: datetime) -> Comparison:
         """Read the order at Digital River and compare.
@@ -84,36 +83,20 @@ class Comparer:
         Raises:
             DigitalRiverError: No usable answer.
         """
-        command = RereadOrder(
-            command_id=CommandId(f"reconcile.{uuid.uuid4()}"),
-            order_id=order.order_id,
-            currency=order.amounts.currency,
-            dr_order_id=order.digital_river.order_id,
-            checkout_id=order.digital_river.checkout_id,
-        )
-        outcome = await self._read(command)
+        command = reread_of(order, CommandId(f"reconcile.{uuid.uuid4()}"))
+        outcome = await self._pace.send(lambda: self._provider.call(command, lambda: None))
         remote_id = order.digital_river.order_id
         if outcome.result != "confirmed":
             return Comparison(order.order_id, remote_id, order.state, order.state, unknown=True)
-        return compared(order, outcome, now, self._policy)
-
-    async def _read(self, command: RereadOrder) -> Outcome:
-        for left in reversed(range(_TRIES)):
-            await self._sleep(self._wait)
-            try:
-                return await self._provider.call(command, lambda: None)
-            except Throttled as error:
-                if not left:
-                    raise
-                await self._sleep(error.retry_after_seconds)
-        raise AssertionError  # the last try returns or raises
+        return compared(order, command, outcome, now, self._policy)
 
 
-def compared(order: Order, outcome: Outcome, now: datetime, policy: Policy) -> Comparison:
-    """What an answer with the whole order would change in ``order``; holds and open looks make no difference."""
+def compared(order: Order, command: RereadOrder, outcome: Outcome, now: datetime, policy: Policy) -> Comparison:
+    """What the answer to ``command`` with the whole order would change in ``order``; holds and open looks make no difference."""
     since = order.updated if order.look is None else order.look.since
     look = Look(since, now, asked=outcome.command_id, asked_at=now)
-    event = decode(_record(order.order_id, outcome, now))
+    value = outcome_event(command, outcome, time=now)
+    event = decode(Record(Topic.INBOX.value, 0, 0, order.order_id.encode(), value))
     decision = decide(replace(order, look=look, held=None), event, now=now, policy=policy)
     remote_id = None if outcome.order is None else outcome.order.dr_order_id
     if not isinstance(decision, Moved):
@@ -122,18 +105,6 @@ def compared(order: Order, outcome: Outcome, now: datetime, policy: Policy) -> C
     names = dict.fromkeys(name for change in changes for name in change["changed"])
     new = tuple(reason for reason in decision.order.attention if reason not in order.attention)
     return Comparison(order.order_id, remote_id, order.state, decision.order.state, tuple(names), new)
-
-
-def _record(order_id: OrderId, outcome: Outcome, now: datetime) -> Record:
-    event = CloudEvent(
-        f"{outcome.command_id}:{outcome.attempt}",
-        _SOURCE,
-        outcome_type(outcome),
-        order_id,
-        now,
-        msgspec.Raw(msgspec.json.encode(outcome)),
-    )
-    return Record("orderflow.inbox", 0, 0, order_id.encode(), encode_event(event))
 
 
 def unknown_here(remote: RemoteOrder, orders: Mapping[str, Order]) -> UnknownOrder | None:

@@ -19,6 +19,7 @@ from statemachine.messages.commands import (
     CommandName,
     DeleteCheckout,
     Inquire,
+    RereadOrder,
     decode_command,
     name_of,
 )
@@ -39,6 +40,17 @@ def next_command_id(draft: Draft) -> CommandId:
     """The id of the next command of this decision: from order, cause and place, so that a replay gives the same id."""
     draft.commands_asked += 1
     return CommandId(f"{draft.name}.{draft.commands_asked}")
+
+
+def reread_of(order: Order, command_id: CommandId) -> RereadOrder:
+    """The command that reads all that Digital River knows of the order."""
+    return RereadOrder(
+        command_id=command_id,
+        order_id=order.order_id,
+        currency=order.amounts.currency,
+        dr_order_id=order.digital_river.order_id,
+        checkout_id=order.digital_river.checkout_id,
+    )
 
 
 def ask(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from statemachine.aftersale import refunds, returns
-from statemachine.drafts.commanding import ask, change, inquire_due, next_command_id, void
+from statemachine.drafts.commanding import ask, change, inquire_due, next_command_id, reread_of, void
 from statemachine.drafts.draft import Draft
 from statemachine.drafts.parked import cause_of_parked
 from statemachine.effects import absorbing, charges
-from statemachine.messages.commands import RereadOrder
 from statemachine.messages.events import DEADLINE_SOURCE
 from statemachine.messages.facts import Fact
 from statemachine.messages.identity import without
@@ -267,16 +266,8 @@ def is_reread_in_flight(draft: Draft) -> bool:
 
 def ask_reread(draft: Draft) -> None:
     """Have all that Digital River knows of the order read."""
-    ids = draft.order.digital_river
     void(draft, "reread_order")
-    command = RereadOrder(
-        command_id=next_command_id(draft),
-        order_id=draft.order.order_id,
-        currency=draft.order.amounts.currency,
-        dr_order_id=ids.order_id,
-        checkout_id=ids.checkout_id,
-    )
-    ask(draft, command)
+    ask(draft, reread_of(draft.order, next_command_id(draft)))
 
 
 def absorb_reread(draft: Draft) -> None:

@@ -11,9 +11,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from statemachine.drafts.commanding import next_command_id
+from statemachine.drafts.commanding import next_command_id, reread_of
 from statemachine.drafts.draft import Draft
-from statemachine.messages.commands import RereadOrder
 from statemachine.order.order import Deadline, Look, Order, Payment, RefundState, State
 
 LOOK: Final = "reconcile"
@@ -79,13 +78,7 @@ def ask_look(draft: Draft) -> None:
     order, policy = draft.order, draft.policy
     look = order.look
     assert look is not None  # it fell due
-    command = RereadOrder(
-        command_id=next_command_id(draft),
-        order_id=order.order_id,
-        currency=order.amounts.currency,
-        dr_order_id=order.digital_river.order_id,
-        checkout_id=order.digital_river.checkout_id,
-    )
+    command = reread_of(order, next_command_id(draft))
     draft.effects.append(command)
     longest = policy.reconcile_longest_wait
     wait = min(policy.reconcile_first_wait * 2 ** min(look.looks + 1, 16), longest) if look.pending else longest

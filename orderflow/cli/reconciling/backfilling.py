@@ -47,7 +47,7 @@ def backfill(since: datetime, rate: float | None, apply_it: bool, as_json: bool)
     settings = settings_or_usage()
     if datetime.now(UTC) - since > EVENTS_AGE_MAX:
         raise click.BadParameter("Digital River keeps events for 30 days", param_hint="--since")
-    missed = run(_backfill(settings, since, _per_second(settings, rate), apply=apply_it))
+    missed = run(_backfill(settings, since, reads_per_second(settings, rate), apply=apply_it))
     if as_json:
         for event in missed.events:
             print_json(_document(event, sent=apply_it))
@@ -59,7 +59,8 @@ def backfill(since: datetime, rate: float | None, apply_it: bool, as_json: bool)
     _say(missed, since, sent=apply_it)
 
 
-def _per_second(settings: Settings, rate: float | None) -> float:
+def reads_per_second(settings: Settings, rate: float | None) -> float:
+    """Requests a second: as given, else a tenth of what the whole fleet may send."""
     return settings.rate * 0.1 if rate is None else rate
 
 

@@ -11,6 +11,7 @@ import click
 from orderflow.cli.outcome import CommandError, NotFound, run, settings_or_usage
 from orderflow.cli.output import out, print_json, quiet_libraries, talk
 from orderflow.cli.parameters import MOMENT, reason_text
+from orderflow.cli.reconciling.backfilling import reads_per_second
 from orderflow.screen import counted
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ async def _reconcile(
     from orderflow.providers import recent_of
     from orderflow.reconciliation.comparing import Comparer, unknown_here
 
-    per_second = settings.rate * 0.1 if rate is None else rate
+    per_second = reads_per_second(settings, rate)
     orders = await _orders(settings)
     chosen = _chosen(orders, order_ids, all_orders=all_orders)
     differing: list[Comparison] = []
