@@ -2,43 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
 from orderflow.simulator import SimulatorOptions, serve_simulator
+from tests.cli.in_thread import in_thread
 
 
 @contextlib.contextmanager
 def simulator_in_thread(options: SimulatorOptions) -> Iterator[str]:
     """Its address, while the context lasts."""
-    ready, ended = threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
-    served: list[str] = []
-
-    async def serve() -> None:
-        async with serve_simulator(options) as simulator:
-            served.append(simulator.url)
-            ready.set()
-            await ended.wait()
-
-    def work() -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(serve())
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    assert ready.wait(10)
-    try:
-        yield served[0]
-    finally:
-        loop.call_soon_threadsafe(ended.set)
-        thread.join(10)
+    with in_thread(lambda: serve_simulator(options)) as (simulator, _):
+        yield simulator.url
 
 
 def request(url: str, method: str, path: str, body: object = None) -> Any:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord
 
 from producers.connection import KafkaConnection
 from producers.partitioner import partition_of
@@ -19,6 +19,7 @@ from statemachine.messages.ids import CheckoutId, FulfillmentId, LineId, OrderId
 from statemachine.order.order import Amounts, Deadline, Line, Order, RemoteIds, Shipment
 from statemachine.order.snapshot import encode_snapshot
 from tests.cli.command import Command
+from tests.cli.embedded import read_topics
 
 PARTITIONS = 3
 NOW = datetime(2031, 3, 4, 10, 11, 12, tzinfo=UTC)
@@ -35,22 +36,7 @@ def _line(topic: str, key: str | None, value: object, **more: object) -> str:
 
 
 def _read(bootstrap: str, topic: str) -> list[ConsumerRecord]:
-    async def work() -> list[ConsumerRecord]:
-        consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", group_id=None)
-        await consumer.start()
-        try:
-            partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-            consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
-            records: list[ConsumerRecord] = []
-            while len(records) < sum(ends.values()):
-                for found in (await consumer.getmany(timeout_ms=200)).values():
-                    records += found
-            return records
-        finally:
-            await consumer.stop()
-
-    return asyncio.run(work())
+    return read_topics(bootstrap, [topic], PARTITIONS)
 
 
 def _write_orders(bootstrap: str, prefix: str, *orders: Order | str) -> None:

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRecord
 
 from orderflow.digitalriver.signature import SIGNATURE_HEADER, sign
 from producers.connection import KafkaConnection
 from producers.publisher import Publisher
 from tests.cli.command import Command
+from tests.cli.embedded import read_topics
 
 PARTITIONS = 3
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -45,22 +46,7 @@ def _topics(orderflow: Command, embedded: str, prefix: str) -> None:
 
 
 def _read(bootstrap: str, topics: Sequence[str]) -> list[ConsumerRecord]:
-    async def work() -> list[ConsumerRecord]:
-        consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest", group_id=None)
-        await consumer.start()
-        try:
-            partitions = [TopicPartition(topic, number) for topic in topics for number in range(PARTITIONS)]
-            consumer.assign(partitions)
-            ends = await consumer.end_offsets(partitions)
-            records: list[ConsumerRecord] = []
-            while len(records) < sum(ends.values()):
-                for found in (await consumer.getmany(timeout_ms=200)).values():
-                    records += found
-            return records
-        finally:
-            await consumer.stop()
-
-    return asyncio.run(work())
+    return read_topics(bootstrap, topics, PARTITIONS)
 
 
 def test_a_file_that_workers_take_has_no_problem(orderflow: Command) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +19,7 @@ from statemachine.messages.decoding import decode
 from statemachine.messages.envelope import Record
 from statemachine.messages.events import REGISTRY
 from tests.cli.command import Command
+from tests.cli.in_thread import in_thread
 from tests.cli.simulated import make_order, request, ship, simulator_in_thread
 
 #: They share one environment, which starts in the first.
@@ -32,26 +31,8 @@ NOW = datetime(2031, 3, 4, 10, 11, 12, tzinfo=UTC)
 @pytest.fixture(scope="module")
 def environment() -> Iterator[DemoEnvironment]:
     """Kafka, a relay, a simulator and a worker, in a thread of their own."""
-    ready, ended = threading.Event(), asyncio.Event()
-    loop = asyncio.new_event_loop()
-    running: list[DemoEnvironment] = []
-
-    async def serve() -> None:
-        async with demo_environment(delay_seconds=0.2) as made:
-            running.append(made)
-            ready.set()
-            await ended.wait()
-
-    def work() -> None:
-        with asyncio.Runner(loop_factory=lambda: loop) as runner:
-            runner.run(serve())
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    assert ready.wait(60)
-    yield running[0]
-    loop.call_soon_threadsafe(ended.set)
-    thread.join(20)
+    with in_thread(lambda: demo_environment(delay_seconds=0.2), seconds=60) as (made, _):
+        yield made
 
 
 @pytest.fixture
