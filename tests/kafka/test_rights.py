@@ -24,7 +24,7 @@ from statemachine.errors import BrokerUnavailable
 from tests.architecture.sources import ROOT
 from tests.kafka.fixtures import KafkaChoice
 from tests.kafka.server import KafkaServer
-from tests.unit.statemachine.story import cart
+from tests.unit.statemachine.story import ADDRESS, cart
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
@@ -144,6 +144,12 @@ def _event(topic: Topic, kind: str, data: object, key: str = "A-1") -> EventLine
     return EventLine(topic.value, key, value)
 
 
+def _cart() -> dict[str, object]:
+    """Goods that are shipped: without an address Digital River refuses their checkout."""
+    shipping = {"amount": "4.00", "description": "Standard", "service_level": "SG"}
+    return cart(ship_to=ADDRESS, ship_from={"country": "US"}, shipping=shipping)
+
+
 async def test_the_rights_on_the_page_are_enough(strict_kafka: KafkaServer) -> None:
     """A SKU and an order go all their way, webhooks included, and what the page does not grant is refused."""
     server, listed = strict_kafka, _listed()
@@ -153,7 +159,7 @@ async def test_the_rights_on_the_page_are_enough(strict_kafka: KafkaServer) -> N
     for user, rights in listed.items():
         await _grant(server, user, rights)
     sku = {"name": "Mug", "tax_code": "4323.310_A", "country_of_origin": "US", "eccn": "EAR99"}
-    asked = _event(Topic.CHECKOUT_EVENTS, "checkout.requested", cart())
+    asked = _event(Topic.CHECKOUT_EVENTS, "checkout.requested", _cart())
     steps = [
         _event(Topic.CHECKOUT_EVENTS, "checkout.source_provided", {"source_id": "sim-card-1"}),
         _event(Topic.ORDER_EVENTS, "order.placed", {"terms_accepted": True}),
