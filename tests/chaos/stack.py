@@ -1,4 +1,6 @@
-"""Everything that a merchant runs, under a test's control: simulator and relay in this process, workers as real processes."""
+"""Everything that a merchant runs, under a test's control: workers are real processes, simulator and relay are in this process
+(``stack``) or processes of their own, too (``processes``), where a long test judges and must not slow down whom it judges.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,11 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import aiohttp
@@ -21,6 +25,7 @@ from producers.publisher import Publisher
 from producers.topic_setup import create_topics
 from producers.topics import Lane, Topic, prefixed
 from tests.chaos.load import Line, Load
+from tests.soak.children import Child, orderflow
 from tests.visible import committed_records
 from tests.worker_process import WorkerProcess
 
@@ -40,6 +45,8 @@ class Stack:
         self.arm = arm
         self.partitions = partitions
         self.workers: list[WorkerProcess] = []
+        #: The longest that the simulator took to answer, in seconds, where that is watched.
+        self.slowest = 0.0
 
     async def start(self, lanes: Iterable[str] = ALL_LANES, **given: object) -> WorkerProcess:
         """A worker process with these lanes; ``given`` is its fault or mutant."""
@@ -128,7 +135,26 @@ class Stack:
             counts = (book["orders"], book["captures"])
             if counts != wanted or (shipments and book["checkouts"] != 1):
                 found.append(f"{order_id}: {book['checkouts']} checkouts; orders, captures are {counts}, not {wanted}")
+        if found and self.slowest > self._late_seconds:
+            # Then it acts on requests later than the settings allow, and effects may be doubled: the machine is slow.
+            found.append(
+                f"the simulator took {self.slowest:.1f} s to answer, the settings allow {self._late_seconds:g} s"
+            )
         return found
+
+    async def watch(self) -> None:
+        """Ask the simulator for something small ever again, and remember the longest wait for an answer."""
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            await self.ask("GET", "/_admin/faults")
+            self.slowest = max(self.slowest, loop.time() - began)
+            await asyncio.sleep(0.2)
+
+    @property
+    def _late_seconds(self) -> float:
+        """How long after it was written a request may take effect without being called again."""
+        return (self.settings.digitalriver_timeout + self.settings.late_effect_wait).total_seconds()
 
 
 def _sequence_faults(changes: list[tuple[str, bytes]]) -> list[str]:
@@ -191,6 +217,41 @@ async def stack(
                 yield made
             finally:
                 await asyncio.gather(*(worker.end() for worker in made.workers))
+
+
+@contextlib.asynccontextmanager
+async def processes(
+    bootstrap: str, prefix: str, folder: Path, *, partitions: int = 8, replication: int = 1
+) -> AsyncIterator[Stack]:
+    """As ``stack``, with simulator and relay as processes of their own, and time for a simulator that many workers keep busy."""
+    settings = short_limits(bootstrap, prefix).model_copy(update={"late_effect_wait": timedelta(seconds=9)})
+    await create_topics(settings.connection(), prefix, partitions=partitions, replication=replication)
+    environment = environment_of(settings)
+    relay = await Child.start(folder / "relay.log", *orderflow("relay", "--port", "0"), environment=environment)
+    children: list[Child | WorkerProcess] = [relay]
+    try:
+        words = ["simulator", "--port", "0", "--rate", "0", "--capture-delay", "0.2", "--wire-delay", "0.5"]
+        words += ["--webhook-retries", "live", "--webhook-url", f"{_address(await relay.line())}/webhooks"]
+        river = await Child.start(folder / "river.log", *orderflow(*words), environment=environment)
+        children.append(river)
+        url = _address(await river.line())
+        running = Stack(settings.model_copy(update={"digitalriver_url": url}), url, folder / "armed", partitions)
+        watching = asyncio.create_task(running.watch())
+        try:
+            yield running
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+            children += running.workers
+    finally:
+        await asyncio.gather(*(child.end() for child in children))
+
+
+def _address(line: str) -> str:
+    """The address in the line with which a service says that it is ready."""
+    found = re.search(r"http://[^\s/]+", line)
+    assert found is not None, line
+    return found.group()
 
 
 async def until_held(running: Stack) -> None:

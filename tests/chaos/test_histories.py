@@ -16,7 +16,7 @@ import pytest
 
 from producers.transaction import TransactionStep
 from tests.chaos.load import Line, Load
-from tests.chaos.stack import FROZEN_SECONDS, Stack, stack, until_held
+from tests.chaos.stack import FROZEN_SECONDS, Stack, processes, until_held
 from tests.kafka.cluster import KafkaCluster, leaders
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.soak, pytest.mark.timeout(600)]
@@ -52,7 +52,7 @@ async def test_a_thousand_histories_end_as_they_did(
 ) -> None:
     """Every order ends as expected, sequences have no gap, no dead letter, money equals the books to the cent."""
     lines, load = histories
-    async with stack(apache_kafka, prefix, tmp_path, partitions=8) as running:
+    async with processes(apache_kafka, prefix, tmp_path) as running:
         await running.start()
         await running.start()
         await running.send(lines)
@@ -84,7 +84,7 @@ async def test_a_thousand_histories_with_a_fault_end_as_they_did(
 ) -> None:
     """The same, though a worker is killed, or frozen past its limits and woken, at a fixed point in the middle of it."""
     lines, load = histories
-    async with stack(apache_kafka, prefix, tmp_path, partitions=8) as running:
+    async with processes(apache_kafka, prefix, tmp_path) as running:
         group = f"orderflow.{lane}" if isinstance(at, TransactionStep) else ""
         victim = await running.start(fault=running.fault(at, kind, after=20, group=group))
         await running.start()
@@ -104,7 +104,7 @@ async def test_a_thousand_histories_with_requests_that_are_not_answered_end_as_t
 ) -> None:
     """The same, though the only caller is killed or frozen with requests on the wire, before their effect or after it."""
     lines, load = histories
-    async with stack(apache_kafka, prefix, tmp_path, partitions=8) as running:
+    async with processes(apache_kafka, prefix, tmp_path) as running:
         await running.start(("orders", "webhooks", "catalogue"))
         victim = await running.start(("commands",))
         sending = asyncio.create_task(running.send(lines))
@@ -126,7 +126,7 @@ async def test_a_thousand_histories_over_a_broker_that_is_killed_and_restarted_e
     """The same, though the broker that leads most partitions dies in the middle of it and comes back."""
     lines, load = histories
     bootstrap = kafka_cluster.bootstrap
-    async with stack(bootstrap, prefix, tmp_path, partitions=8, replication=3) as running:
+    async with processes(bootstrap, prefix, tmp_path, replication=3) as running:
         await running.start()
         await running.start()
         sending = asyncio.create_task(running.send(lines))

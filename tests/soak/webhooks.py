@@ -12,27 +12,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import logging
 import random
-import re
 import signal
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from producers.topic_setup import create_topics
 from tests.chaos.load import Line, Load, make_load
-from tests.chaos.stack import Stack, environment_of, short_limits
+from tests.chaos.stack import Stack, processes
 from tests.kafka.fixtures import KafkaChoice
-from tests.soak.children import Child, orderflow
-from tests.worker_process import WorkerProcess
 
 #: Waits between looks. The first is longer than the simulator's steps take, the sweep a few of them.
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(seconds=20)
@@ -99,46 +94,15 @@ async def _kill(running: Stack, chance: random.Random) -> None:
         alive.append(await running.start())
 
 
-@contextlib.asynccontextmanager
-async def processes(bootstrap: str, prefix: str, folder: Path) -> AsyncIterator[Stack]:
-    """Topics, and simulator and relay as processes of their own: who judges must not slow down whom it judges."""
-    settings = short_limits(bootstrap, prefix)
-    await create_topics(settings.connection(), prefix, partitions=PARTITIONS)
-    environment = environment_of(settings)
-    relay = await Child.start(folder / "relay.log", *orderflow("relay", "--port", "0"), environment=environment)
-    children: list[Child | WorkerProcess] = [relay]
-    try:
-        hook = f"{_address(await relay.line())}/webhooks"
-        words = ("simulator", "--port", "0", "--rate", "0", "--capture-delay", "0.2", "--wire-delay", "0.5")
-        river = await Child.start(
-            folder / "river.log", *orderflow(*words, "--webhook-url", hook), environment=environment
-        )
-        children.append(river)
-        url = _address(await river.line())
-        more = settings.model_copy(update={"digitalriver_url": url})
-        running = Stack(more, url, folder / "armed", PARTITIONS)
-        try:
-            yield running
-        finally:
-            children += running.workers
-    finally:
-        await asyncio.gather(*(child.end() for child in children))
-
-
-def _address(line: str) -> str:
-    """The address in the line with which a service says that it is ready."""
-    found = re.search(r"http://[^\s/]+", line)
-    assert found is not None, line
-    return found.group()
-
-
 async def run(bootstrap: str, lines: list[Line], load: Load, seed: int) -> int:
     """Both rounds; the number of faults."""
     wrong = 0
     for name, faults in ROUNDS.items():
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
-            async with processes(bootstrap, f"hooks{uuid.uuid4().hex[:8]}.", Path(folder)) as running:
+            async with processes(
+                bootstrap, f"hooks{uuid.uuid4().hex[:8]}.", Path(folder), partitions=PARTITIONS
+            ) as running:
                 found = await play(running, lines, load, faults, seed)
         took = time.monotonic() - began
         _say(f"{name}: {len(load.ends)} orders, {len(found)} faults, {took:.0f} s")

@@ -24,20 +24,24 @@ def _then(snapshots: list[OldSnapshot], moment: datetime) -> bytes | None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_an_order_at_any_time_is_the_snapshot_of_then(seed: int) -> None:
-    """Law: for any order, any time and whatever compaction left of ``orders``, the bytes are those that were written then."""
+@pytest.mark.parametrize(("moments", "at_least"), [(4, 24), pytest.param(18, 200, marks=pytest.mark.soak)])
+async def test_an_order_at_any_time_is_the_snapshot_of_then(seed: int, moments: int, at_least: int) -> None:
+    """Law: for any order, any time and whatever compaction left of ``orders``, the bytes are those that were written then.
+
+    ``moments`` are the random times for each order; the longer form, of the soak, compares more than a thousand.
+    """
     lane, chance = await busy(seed), random.Random(seed)
     looked = 0
     for order_id, snapshots in lane.snapshots.items():
         for left in (1, 3):
             evidence = lane.evidence(order_id, left=left)
-            for _ in range(4):
+            for _ in range(moments):
                 moment = BEGIN + (lane.now - BEGIN) * chance.random()
                 assert await snapshot_at(evidence, moment, policy=lane.policy) == _then(snapshots, moment)
                 looked += 1
             for old in chance.sample(snapshots, min(4, len(snapshots))):  # the very times at which it changed
                 assert await snapshot_at(evidence, old.at, policy=lane.policy) == old.value
-    assert looked >= 24
+    assert looked >= at_least
 
 
 async def _one() -> PaperLane:
