@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from orderflow.cli.parameters import reason_text
 from orderflow.screen import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from orderflow.replay.table.adoption import Adoption
     from orderflow.replay.table.comparison import TableComparison
@@ -35,12 +36,15 @@ def rebuild(*, into: str, as_json: bool) -> None:
     settings = settings_or_usage()
     if into == settings.topic_prefix:
         raise UsageProblem("--into is the prefix of the live topics")
-    found = run(_rebuilt(settings, into))
-    for one in found:
+
+    def done(one: Rebuilt) -> None:
         if as_json:
             print_json(one)
         else:
             out().print(_line(one), markup=False, soft_wrap=True)
+        sys.stdout.flush()  # a partition may take minutes: who reads this through a pipe sees it at once
+
+    found = run(_rebuilt(settings, into, done))
     left_out = sum(len(one.left_out) for one in found)
     if left_out:
         raise HistoryTooThin(f"{counted(left_out, 'order')} began before the history and were left out")
@@ -50,7 +54,8 @@ def rebuild(*, into: str, as_json: bool) -> None:
         )
 
 
-async def _rebuilt(settings: Settings, into: str) -> list[Rebuilt]:
+async def _rebuilt(settings: Settings, into: str, done: Callable[[Rebuilt], None]) -> list[Rebuilt]:
+    """Partition after partition; ``done`` is told of each when it is whole."""
     from orderflow.replay.check import quiet, tasks_of
     from orderflow.replay.table.rebuilding import HeldTable, make_table, rebuild_partition
 
@@ -58,7 +63,11 @@ async def _rebuilt(settings: Settings, into: str) -> list[Rebuilt]:
     tasks = await tasks_of(settings, since=0)
     await make_table(settings.connection(), into, tasks[0].partitions)
     async with HeldTable(settings.connection(), into):
-        return [await rebuild_partition(task, into) for task in tasks]
+        found: list[Rebuilt] = []
+        for task in tasks:
+            found.append(await rebuild_partition(task, into))
+            done(found[-1])
+        return found
 
 
 def _line(one: Rebuilt) -> str:
