@@ -6,13 +6,14 @@ method retries, waits for a rate limit or keeps state about orders: that is the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
 from statemachine.messages.commands import Command
-from statemachine.messages.facts import Fact, Outcome, Problem
+from statemachine.messages.facts import Fact, Outcome, Problem, RemoteOrder
 from statemachine.messages.ids import RemoteOrderId
 
 #: Called as the last act before the bytes of a writing request go out; raises to stop the call while nothing has been written.
@@ -71,5 +72,37 @@ class Provider(Protocol):
 
         Raises:
             DecodeError: Not a Digital River event.
+        """
+        ...
+
+
+class RecentEvent(msgspec.Struct, frozen=True):
+    """An event as the provider lists it; ``body`` is what its webhook contained."""
+
+    id: str
+    type: str
+    #: When it was made, RFC 3339; None: not told.
+    created: str | None
+    body: bytes
+    #: The key of its record in ``dr-webhooks``: what it is about. Events of one order have the same.
+    about: str | None = None
+
+
+class Recent(Protocol):
+    """What a provider has of late, newest first. Reads only; a provider need not have it."""
+
+    def events(self, since: datetime) -> AsyncIterator[RecentEvent]:
+        """The events made since then, each with the body of its webhook: JSON with a member ``id``.
+
+        Raises:
+            DigitalRiverError: No usable answer.
+        """
+        ...
+
+    def orders(self, since: datetime) -> AsyncIterator[RemoteOrder]:
+        """The orders made since then.
+
+        Raises:
+            DigitalRiverError: No usable answer.
         """
         ...

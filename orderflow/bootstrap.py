@@ -26,17 +26,19 @@ from consumers.group.pause_reader import PauseReader, following
 from consumers.group.topic_watch import watch_topics
 from consumers.lanes import LaneContext
 from consumers.orders.lane import make_order_lane
+from consumers.orders.looks import LOOKS_PART
 from consumers.ownership.options import LaneOptions
 from consumers.provider import Provider
 from consumers.requests.records import RequestOptions
 from consumers.webhooks.lane import make_webhook_lane
+from consumers.webhooks.missed import MissedOptions
 from orderflow import __version__, simulator
-from orderflow.digitalriver.signature import verify
+from orderflow.digitalriver.signature import signature_headers, verify
 from orderflow.process.faults import report_loop_error
 from orderflow.process.health import serve_health
 from orderflow.process.http_listener import serving
 from orderflow.process.stopping import stopping, unless_stopped
-from orderflow.providers import ClosableProvider, load_provider
+from orderflow.providers import ClosableProvider, load_provider, recent_of
 from orderflow.relay import BOUNDS, make_relay
 from orderflow.settings import Settings
 from orderflow.simulator import SimulatorOptions
@@ -241,7 +243,17 @@ def _make_webhooks(context: LaneContext, shared: _Shared) -> Membership:
         verify=lambda body, header: not tokens or verify(tokens, header, body),
         rate=settings.rate,
         waits=_waits(settings),
+        missed=_missed(settings, shared.provider),
     )
+
+
+def _missed(settings: Settings, provider: Provider) -> MissedOptions | None:
+    """Where the webhook lane finds events whose webhooks never came; None: a setting says so, or the provider has no list."""
+    wait, tokens = settings.events_backfill_wait, settings.signing_tokens
+    recent = recent_of(provider, per_second=settings.rate * LOOKS_PART) if wait else None
+    if recent is None:
+        return None
+    return MissedOptions(recent.events, lambda body: signature_headers(tokens, body), wait)
 
 
 def _make_catalogue(context: LaneContext, shared: _Shared) -> Membership:

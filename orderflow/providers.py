@@ -1,24 +1,21 @@
 """Which provider runs behind the port: Digital River, or another one that ``ORDERFLOW_PROVIDER`` names.
 
-The lanes need ``consumers.provider.Provider`` and nothing else. What else a provider may have is optional and defined here: the
-lists of what is there of late (``recent``), and whether it answers (``problem``).
+The lanes need ``consumers.provider.Provider`` and nothing else. What else a provider may have is optional: the lists of what is
+there of late (``recent``), and whether it answers (``problem``).
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import AsyncIterator, Callable
-from datetime import datetime
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
 
-from consumers.provider import Provider
+from consumers.provider import Provider, Recent
 from orderflow.digitalriver.provider import DigitalRiverProvider
-from orderflow.digitalriver.recent import RecentEvent
 from orderflow.settings import Settings, variable
 from statemachine.errors import ConfigError
-from statemachine.messages.facts import RemoteOrder
 
 DIGITAL_RIVER: Final = "digitalriver"
 
@@ -42,26 +39,6 @@ class ClosableProvider(Provider, Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> bool | None:
         """Close it; calls in flight fail."""
-        ...
-
-
-class Recent(Protocol):
-    """What a provider has of late, newest first. Reads only."""
-
-    def events(self, since: datetime) -> AsyncIterator[RecentEvent]:
-        """The events made since then, each with the body of its webhook: JSON with a member ``id``.
-
-        Raises:
-            DigitalRiverError: No usable answer.
-        """
-        ...
-
-    def orders(self, since: datetime) -> AsyncIterator[RemoteOrder]:
-        """The orders made since then.
-
-        Raises:
-            DigitalRiverError: No usable answer.
-        """
         ...
 
 

@@ -179,6 +179,9 @@ class Settings(BaseSettings):
     return_wait: Duration = _duration("60d", "attention when a return is not completely received by then")
     reconcile_first_wait: Duration = _duration("15m", "Digital River is asked when a webhook is so late", gt=_POSITIVE)
     reconcile_longest_wait: Duration = _duration("24h", "longest of the doubling waits between looks", gt=_POSITIVE)
+    events_backfill_wait: Duration = _duration(
+        "1h", "how often lost webhooks are looked for in Digital River's events, 7d at most; 0: never", le=timedelta(7)
+    )
     unknown_sku_window: Duration = _duration("10m", "a checkout refused for an unknown SKU is retried for this long")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")

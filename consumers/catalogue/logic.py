@@ -24,6 +24,7 @@ from consumers.ownership.logic import Batch
 from consumers.ownership.records import record_of
 from consumers.ownership.store import Overlay, Store
 from consumers.provider import MayWrite, Provider, SkuAnswer
+from consumers.requests.intake import SideWork
 from consumers.requests.queues import ObjectQueues
 from consumers.requests.records import GaveUp, RequestOptions, Waiting
 from consumers.requests.retrying import RetryingRequests
@@ -91,6 +92,7 @@ class CatalogueLogic:
             log_key="sku_id",
             lease=lease,
         )
+        self.side_work: SideWork | None = None
         #: Records by result; counted when a batch is worked, committed or not.
         self.counts: Counter[str] = Counter()
 

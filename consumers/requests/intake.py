@@ -26,11 +26,43 @@ _IDLE_SECONDS = 30.0
 _LEAVE_SECONDS = 2.0
 
 
+class SideWork(Protocol):
+    """What a partition does by itself, beside its records; the logic writes what comes of it."""
+
+    @property
+    def crash(self) -> BaseException | None:
+        """What ended it that should not: a bug, which ends the period."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Something is to be written."""
+        ...
+
+    @property
+    def read_to(self) -> int | None:
+        """What is committed beside the offset in the transaction at hand, for ``begin``."""
+        ...
+
+    def begin(self, known: int | None, wake: Callable[[], None], is_paused: Callable[[], bool]) -> None:
+        """Begin with what is committed; ``wake`` is called when something is ready."""
+        ...
+
+    async def stop(self) -> None:
+        """Cut it off: from here on what is committed counts."""
+        ...
+
+
 class RequestLogic(PartitionLogic, Protocol):
     """What such a lane does with its partition."""
 
     #: The records that wait.
     queues: ObjectQueues[Any, Any]
+
+    @property
+    def side_work(self) -> SideWork | None:
+        """What the partition does beside its records; None: nothing."""
+        ...
 
     @property
     def problem(self) -> str | None:
@@ -81,13 +113,24 @@ class RequestIntake:
         assert self._logic is not None  # made when the store was opened
         return self._logic.queues
 
+    @property
+    def _side_work(self) -> SideWork | None:
+        return None if self._logic is None else self._logic.side_work
+
+    @property
+    def _events_to(self) -> int | None:
+        return None if self._last is None else self._last.events_to
+
+    def _is_paused(self) -> bool:
+        return self._context.pauses.current is not None
+
     # -- taking over
 
     def new_logic(self) -> PartitionLogic:
         """The logic for a store that was just proven or restored."""
         self._logic = self._make_logic(self._context.number, self._lease)
         self._logic.queues.wake = self._queue.wake.set
-        self._logic.queues.attempts.is_paused = lambda: self._context.pauses.current is not None
+        self._logic.queues.attempts.is_paused = self._is_paused
         return self._logic
 
     async def committed_offset(self, partition: TopicPartition) -> int | None:
@@ -108,15 +151,20 @@ class RequestIntake:
         offset = self._queue.next_offsets[self._tp] if self._last is None else self._last.offset
         self._queue.next_offsets = {self._tp: offset}
         self._queues.begin(offset, self._last, self._end)
+        if self._side_work is not None:
+            self._side_work.begin(self._events_to, self._queue.wake.set, self._is_paused)
         self._begun = True
 
     # -- working
 
     async def wait_seconds(self) -> float:
         """How long to wait for something to do; 0.0 when something is to be written or read."""
-        queues = self._queues
-        if queues.crash is not None:
-            raise queues.crash
+        queues, beside = self._queues, self._side_work
+        for crash in (queues.crash, None if beside is None else beside.crash):
+            if crash is not None:
+                raise crash
+        if beside is not None and beside.ready:
+            return 0.0
         if self._lease is None:
             queues.start()
         renewal_in = self._renewal_in(queues)
@@ -156,7 +204,8 @@ class RequestIntake:
         """The first offset that is not done, with the others in its metadata."""
         queues, offset = self._queues, reached[self._tp]
         if self._begun:
-            self._offered = queues.progress(offset, leaving=self._tidy)
+            events_to = self._events_to if self._side_work is None else self._side_work.read_to
+            self._offered = queues.progress(offset, leaving=self._tidy, events_to=events_to)
         else:  # not begun yet: what was committed before
             self._offered = self._last or queues.unbegun(offset, self._end)
         return {self._tp: (self._offered.offset, self._offered.encode())}
@@ -171,6 +220,8 @@ class RequestIntake:
         """Wait a little for writes in flight; whether a last transaction has to name what may still take effect."""
         if not self._begun:
             return False
+        if self._side_work is not None:
+            await self._side_work.stop()
         await self._queues.leave(_LEAVE_SECONDS if self._lease is not None else 0.0)
         self._tidy = True
         return self._queues.busy
@@ -178,5 +229,7 @@ class RequestIntake:
     async def stop(self) -> None:
         """Cancel the requests in flight: from here on what is committed counts."""
         self._begun = self._tidy = False
+        if self._side_work is not None:
+            await self._side_work.stop()
         if self._logic is not None:
             await self._logic.queues.stop()

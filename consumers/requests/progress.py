@@ -7,7 +7,9 @@ metadata, in the same transaction. So a restart repeats nothing that is done and
 - the writer, and for how long after the writer's end its requests may take effect. A record that is not done may have been tried
   by the writer, because a record is named here before its request is written. A writer that left in order names those that were.
 
-Pure. No clock of another machine is trusted: only durations are kept. Kafka takes 4,096 bytes (``offset.metadata.max.bytes``).
+Pure. No clock of another machine is trusted: only durations are kept. One moment is kept, too, up to which the provider's list
+of events has been read (``consumers/webhooks/missed.py``): there an hour more or less does no harm. Kafka takes 4,096 bytes
+(``offset.metadata.max.bytes``).
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from collections.abc import Mapping
 import msgspec
 
 #: Records that are not done, at the committed offset and behind it. Each takes at most 11 bytes for its place, 9 for its age, 4
-#: for ``open``: 3.1 KB.
+#: for ``open``: 3.1 KB, and everything else 0.3 KB.
 PENDING_MAX = 128
 
 
@@ -32,6 +34,7 @@ class _Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
     #: Places in ``pending`` of what may still take effect; None: of any.
     open: tuple[int, ...] | None = None
     doubtful_below: int = 0
+    events_to: int | None = None
 
 
 class RequestProgress(msgspec.Struct, frozen=True):
@@ -49,6 +52,8 @@ class RequestProgress(msgspec.Struct, frozen=True):
     open: frozenset[int] | None = None
     #: Records below it that have not been read yet may have been tried by an earlier owner of whom nothing else is known.
     uncertain_below: int = 0
+    #: Up to this moment the provider's list of events has been read, in milliseconds; None: never, or by another partition.
+    events_to: int | None = None
 
     @property
     def offset(self) -> int:
@@ -69,6 +74,7 @@ class RequestProgress(msgspec.Struct, frozen=True):
                 if self.open is None
                 else tuple(place for place, offset in enumerate(offsets) if offset in self.open),
                 self.uncertain_below,
+                self.events_to,
             )
         ).decode()
 
@@ -91,4 +97,6 @@ def read_request_progress(offset: int, metadata: str) -> RequestProgress | None:
     opened = None if found.open is None else frozenset(offsets[place] for place in found.open if place < len(offsets))
     if min(pending, default=found.read_to) != offset:
         return None  # moved by an operator who kept the metadata
-    return RequestProgress(found.by, found.read_to, pending, found.wait_seconds, opened, found.doubtful_below)
+    return RequestProgress(
+        found.by, found.read_to, pending, found.wait_seconds, opened, found.doubtful_below, found.events_to
+    )

@@ -184,7 +184,7 @@ class ObjectQueues(Generic[Item, Answer]):
 
     # -- progress
 
-    def progress(self, reached: int, *, leaving: bool = False) -> RequestProgress:
+    def progress(self, reached: int, *, leaving: bool = False, events_to: int | None = None) -> RequestProgress:
         """The progress once all that was taken is committed; ``reached``: the next offset of the consumer."""
         now = self._requests.clock()
         pending = dict(self._inherited.expected)
@@ -208,6 +208,7 @@ class ObjectQueues(Generic[Item, Answer]):
             wait if tidy else max(self._wait_seconds, uncertain_for),
             frozenset(opened) if tidy else None,
             uncertain_below,
+            events_to,
         )
 
     def unbegun(self, offset: int, end: int | None) -> RequestProgress:

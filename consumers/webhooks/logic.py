@@ -23,14 +23,16 @@ from aiokafka import ConsumerRecord
 from consumers.ownership.logic import Batch
 from consumers.ownership.records import record_of
 from consumers.ownership.store import Overlay, Store
-from consumers.provider import MayWrite, Provider
+from consumers.provider import MayWrite, Provider, RecentEvent
 from consumers.requests.queues import ObjectQueues
 from consumers.requests.records import GaveUp, RequestOptions, Waiting
 from consumers.requests.retrying import RetryingRequests
+from consumers.webhooks.missed import MissedEvents
 from consumers.webhooks.order_cache import OrderCache
+from consumers.webhooks.skipped import SkippedTypes
 from producers.dead_letters import dead_letter, log_fields, redelivered_before
 from producers.encoding import encode_event
-from producers.outbox import Outbox
+from producers.outbox import HeaderList, Outbox
 from producers.sizes import Room, fits
 from producers.topics import Topic, prefixed
 from statemachine.errors import RecordError, Unroutable
@@ -81,14 +83,23 @@ class WebhookLogic:
         number: int = 0,
         incarnation: str = "",
         options: RequestOptions = _REQUESTS,
+        skipped: SkippedTypes | None = None,
+        missed: MissedEvents | None = None,
     ) -> None:
-        """``room`` is the producer's: it limits the size of a dead letter; ``number`` is the partition's."""
+        """``room`` is the producer's: it limits the size of a dead letter; ``number`` is the partition's.
+
+        ``skipped`` is the process'; ``missed``: events to be fed, None for a partition that does not look for them.
+        """
         self._room = room
         self._provider = provider
         self._verify = verify
         self._cache = cache
         self._requests = requests
+        #: Of the process, by type.
+        self.skipped = skipped or SkippedTypes()
+        self.side_work = missed
         self._inbox = prefixed(prefix, Topic.INBOX)
+        self._webhooks = prefixed(prefix, Topic.DR_WEBHOOKS)
         self._letters = prefixed(prefix, Topic.DEAD_LETTERS)
         #: Webhooks whose order is being looked up, by Digital River's id of it.
         self.queues: ObjectQueues[_OrderWebhook, _Found] = ObjectQueues(
@@ -114,6 +125,8 @@ class WebhookLogic:
     def committed(self, changes: Mapping[str, bytes | None]) -> None:
         """What was handed over is done."""
         self.queues.committed()
+        if self.side_work is not None:
+            self.side_work.committed()
 
     def next_due(self) -> datetime | None:
         """There are no deadlines."""
@@ -130,6 +143,19 @@ class WebhookLogic:
                 self._set_aside(*one, batch.now, outbox)
         for waiting, answer in self.queues.take():
             self._settle(waiting, answer, batch.now, outbox)
+        if self.side_work is not None:
+            for event in self.side_work.take():
+                self._feed(event, self.side_work.sign(event.body), outbox)
+
+    def _feed(self, event: RecentEvent, headers: HeaderList, outbox: Outbox) -> None:
+        """Write an event whose webhook never came, as the relay would have done: it comes in as every webhook does."""
+        key = None if event.about is None else event.about.encode()
+        if not fits(key, event.body, headers, self._room):
+            self.counts["fed.too_large"] += 1
+            log.warning("event_too_large", bytes=len(event.body))
+            return
+        self.counts["fed"] += 1
+        outbox.add_foreign(self._webhooks, key, event.body, headers)
 
     def _route(self, offset: int, webhook: _OrderWebhook, now: datetime, outbox: Outbox) -> None:
         """Hand a webhook over, behind those of its order that wait, or let it wait too."""
@@ -172,13 +198,14 @@ class WebhookLogic:
         """The fact in a record, or why there is none; None for types that do not concern orders."""
         record = record_of(consumed, Topic.DR_WEBHOOKS)
         try:
-            if not self._verify(record.value or b"", _signature(record.headers)):
+            if not self._verify(record.value or b"", signature_of(record.headers)):
                 raise RecordError("bad_signature", "the signature is missing or does not match the body")
             found = self._provider.read_webhook(record.value or b"")
         except RecordError as error:
             return record, error
         if found is None:
             self.counts["skipped"] += 1
+            self.skipped.note(record.value or b"")
             return None
         event_id, fact = found
         if fact.upstream_id is not None and fact.dr_order_id is not None:
@@ -219,7 +246,7 @@ class WebhookLogic:
         outbox.add_foreign(self._letters, letter.key, letter.value, letter.headers)
 
 
-def _signature(headers: Headers) -> bytes | None:
+def signature_of(headers: Headers) -> bytes | None:
     """The signature header's value: HTTP header names have no case, and relays change it."""
     for name, value in headers:
         if name.lower().encode() == SIGNATURE_HEADER:

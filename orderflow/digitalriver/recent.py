@@ -9,10 +9,12 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from consumers.provider import RecentEvent
 from orderflow.digitalriver import reading, wire
 from orderflow.digitalriver.connection import Connection
 from orderflow.digitalriver.decoding import Decoder
 from orderflow.digitalriver.lookups import PAGE_LIMIT
+from orderflow.digitalriver.webhook import key_of
 from statemachine.errors import OffContract, Throttled
 from statemachine.messages.facts import RemoteOrder
 
@@ -54,15 +56,6 @@ class Pace:
         raise AssertionError  # the last try returns or raises
 
 
-class RecentEvent(msgspec.Struct, frozen=True):
-    """An event as Digital River lists it; ``body`` is what its webhook contained."""
-
-    id: str
-    type: str
-    created: str | None
-    body: bytes
-
-
 class RecentReader:
     """Reads lists page by page, no faster than it was told."""
 
@@ -88,7 +81,7 @@ class RecentReader:
                 event = _events.decode(raw)
             except msgspec.DecodeError:
                 raise OffContract("GET /events: an event without id, type or object") from None
-            yield RecentEvent(event.id, event.type, event.created_time, raw)
+            yield RecentEvent(event.id, event.type, event.created_time, raw, key_of(raw))
 
     async def orders(self, since: datetime) -> AsyncIterator[RemoteOrder]:
         """The orders made since then, newest first.

@@ -13,6 +13,7 @@ import base64
 import hashlib
 import hmac
 import re
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -32,6 +33,11 @@ _SIGNATURES_MAX: Final = 8
 def sign(token: str, timestamp: str, body: bytes) -> str:
     """The value of the header for ``body``."""
     return f"{timestamp}, {_digest(token, timestamp.encode(), body).decode('ascii')}"
+
+
+def signature_headers(tokens: Sequence[str], body: bytes) -> tuple[tuple[str, bytes], ...]:
+    """The headers of a record in ``dr-webhooks`` that we feed: signed now, with the current token; none without a token."""
+    return ((SIGNATURE_HEADER, sign(tokens[0], str(int(time.time())), body).encode()),) if tokens else ()
 
 
 def verify(tokens: Sequence[str], header: str | bytes | None, body: bytes) -> bool:

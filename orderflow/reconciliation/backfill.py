@@ -6,33 +6,21 @@ harmless, so what is not known to have come is fed.
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
 import msgspec
 
-from consumers.group.scanning import Part, Progress, ReadRecord, Window, no_progress, scan
-from orderflow.digitalriver.recent import RecentEvent
-from orderflow.digitalriver.signature import SIGNATURE_HEADER, sign
-from orderflow.digitalriver.webhook import key_of, read_webhook
+from consumers.group.scanning import Progress, no_progress
+from consumers.provider import RecentEvent
+from consumers.webhooks.came import webhooks_since
+from orderflow.digitalriver.signature import signature_headers
+from orderflow.digitalriver.webhook import read_webhook
 from producers.connection import KafkaConnection
-from producers.outbox import HeaderList
 from producers.publisher import Publisher
 from producers.topic_setup import read_topics
 from producers.topics import Topic, prefixed
 from statemachine.errors import ConfigError, DecodeError
-
-#: A webhook is delivered after its event was made, and clocks differ: its record may seem to be older.
-_EARLIER: Final = timedelta(minutes=10)
-
-
-class _Identity(msgspec.Struct):
-    id: str
-
-
-_identities: Final = msgspec.json.Decoder(_Identity)
 
 
 class Missed(msgspec.Struct, frozen=True):
@@ -72,7 +60,11 @@ async def find_missed(
         BrokerUnavailable: Kafka cannot be reached or does not answer.
         DigitalRiverError: No usable answer.
     """
-    came, oldest = await _webhooks_since(connection, prefix, since - _EARLIER, progress)
+    state = (await read_topics(connection, prefix)).get(Topic.DR_WEBHOOKS)
+    if state is None:
+        name = prefixed(prefix, Topic.DR_WEBHOOKS)
+        raise ConfigError(f"topic {name} does not exist; run `orderflow topics create`")
+    came, oldest = await webhooks_since(connection, prefix, state.partitions, since, progress=progress)
     missed: list[RecentEvent] = []
     known = skipped = 0
     async for event in events:
@@ -93,30 +85,6 @@ def _concerns_orders(event: RecentEvent, read: Callable[[bytes], object | None])
         return True
 
 
-async def _webhooks_since(
-    connection: KafkaConnection, prefix: str, since: datetime, progress: Progress
-) -> tuple[set[str], int | None]:
-    state = (await read_topics(connection, prefix)).get(Topic.DR_WEBHOOKS)
-    if state is None:
-        name = prefixed(prefix, Topic.DR_WEBHOOKS)
-        raise ConfigError(f"topic {name} does not exist; run `orderflow topics create`")
-    parts = [Part(Topic.DR_WEBHOOKS, number) for number in range(state.partitions)]
-    came: set[str] = set()
-    oldest: int | None = None
-
-    def take(_: Topic, record: ReadRecord) -> None:
-        nonlocal oldest
-        oldest = record.timestamp if oldest is None else min(oldest, record.timestamp)
-        try:
-            came.add(_identities.decode(record.value or b"").id)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return  # not a webhook: the lane makes it a dead letter
-
-    window = Window(from_ms=max(0, round(since.timestamp() * 1000)))
-    await scan(connection, prefix, parts, take, windows=dict.fromkeys(parts, window), progress=progress)
-    return came, oldest
-
-
 async def feed(publisher: Publisher, prefix: str, tokens: Sequence[str], event: RecentEvent) -> None:
     """Write an event to ``dr-webhooks`` as the relay would have done, signed with the current token.
 
@@ -124,10 +92,5 @@ async def feed(publisher: Publisher, prefix: str, tokens: Sequence[str], event: 
         BrokerUnavailable: Not acknowledged within the limit; it may or may not be there, and may be fed again.
         RecordTooLarge: It does not fit into a record.
     """
-    key = key_of(event.body)
-    headers: HeaderList = ()
-    if tokens:
-        headers = ((SIGNATURE_HEADER, sign(tokens[0], str(int(time.time())), event.body).encode()),)
-    await publisher.send(
-        prefixed(prefix, Topic.DR_WEBHOOKS), None if key is None else key.encode(), event.body, headers
-    )
+    key = None if event.about is None else event.about.encode()
+    await publisher.send(prefixed(prefix, Topic.DR_WEBHOOKS), key, event.body, signature_headers(tokens, event.body))

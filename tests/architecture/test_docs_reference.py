@@ -85,7 +85,7 @@ def commands_page() -> str:
 
 
 def _written_by(spec: TopicSpec) -> str:
-    return "orderflow" if spec.ours else "you, or the relay" if spec.key == "any" else "you"
+    return "orderflow" if spec.ours else "you, the relay, or orderflow" if spec.key == "any" else "you"
 
 
 def topics_page() -> str:

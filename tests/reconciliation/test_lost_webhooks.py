@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,8 @@ from orderflow.demonstration.scenario_runner import run_all, start_runner
 from orderflow.providers import recent_of
 from orderflow.reconciliation.backfill import Missed, feed, find_missed
 from producers.publisher import Publisher
+from producers.topics import Topic
+from tests.lanes.kafka import read_all
 
 SCENARIOS: Final = {path.stem: load(path) for path in available()}
 
@@ -32,9 +35,10 @@ TOLD: Final = ("chargeback-in-part", "dispute-lost", "dispute-won", "reauth-fail
 
 
 @asynccontextmanager
-async def environment(*, looks: bool) -> AsyncIterator[DemoEnvironment]:
+async def environment(*, looks: bool = False, events: bool = False) -> AsyncIterator[DemoEnvironment]:
     """A worker and a simulator whose webhooks are all lost."""
     settings = {"reconcile_first_wait": "1s", "reconcile_longest_wait": "3s"} if looks else {}
+    settings |= {"events_backfill_wait": "500ms" if events else "0"}
     async with demo_environment(delay_seconds=0.3, settings=settings) as place:
         async with (
             aiohttp.ClientSession() as http,
@@ -79,9 +83,20 @@ async def feed_for_ever(place: DemoEnvironment) -> None:
 @pytest.mark.timeout(60)
 async def test_what_only_an_event_tells_comes_by_feeding_events_again() -> None:
     """Each event once: what was fed is known the next time."""
-    async with environment(looks=False) as place, start_runner(place) as runner:
+    async with environment() as place, start_runner(place) as runner:
         feeding = asyncio.create_task(feed_for_ever(place))
         assert await run_all(runner, chosen(TOLD)) == []
         feeding.cancel()
         left = await missed(place)
         assert (left.events, left.known > 0) == ((), True)
+
+
+@pytest.mark.timeout(60)
+async def test_what_only_an_event_tells_is_found_in_the_list_of_events_by_the_worker_itself() -> None:
+    """Without any webhook and without a person; what has come or was fed is not fed again."""
+    async with environment(events=True) as place, start_runner(place) as runner:
+        assert await run_all(runner, chosen(TOLD)) == []
+        await asyncio.sleep(1.0)
+        events = await read_all(place.settings.kafka_bootstrap, Topic.DR_WEBHOOKS.value)
+    ids = [json.loads(record.value)["id"] for record in events]
+    assert len(ids) == len(set(ids)) > 0

@@ -15,7 +15,7 @@ from orderflow.cli.parameters import MOMENT
 from orderflow.screen import counted
 
 if TYPE_CHECKING:
-    from orderflow.digitalriver.recent import RecentEvent
+    from consumers.provider import RecentEvent
     from orderflow.reconciliation.backfill import Missed
     from orderflow.settings import Settings
 
@@ -87,10 +87,7 @@ async def _backfill(settings: Settings, since: datetime, per_second: float, *, a
 
 
 def _document(event: RecentEvent, *, sent: bool) -> dict[str, object]:
-    from orderflow.digitalriver.webhook import key_of
-
-    about = key_of(event.body)
-    return {"id": event.id, "type": event.type, "created": event.created, "about": about, "sent": sent}
+    return {"id": event.id, "type": event.type, "created": event.created, "about": event.about, "sent": sent}
 
 
 def _say(missed: Missed, since: datetime, *, sent: bool) -> None:

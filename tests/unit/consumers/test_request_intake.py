@@ -19,7 +19,7 @@ from consumers.ownership.partition import OwnedPartition, with_deadlines
 from consumers.ownership.records import record_bytes
 from consumers.ownership.store import DictStore, Overlay, Store
 from consumers.provider import MayWrite
-from consumers.requests.intake import RequestIntake
+from consumers.requests.intake import RequestIntake, SideWork
 from consumers.requests.queues import ObjectQueues
 from consumers.requests.rate_limit import RateLimit
 from consumers.requests.records import RequestOptions
@@ -36,6 +36,7 @@ class Logic:
     """Of a lane that does nothing with its records."""
 
     problem: str | None = None
+    side_work: SideWork | None = None
 
     def __init__(self) -> None:
         async def ask(_key: str, item: str, _may_write: MayWrite) -> str:

@@ -12,6 +12,7 @@ PROGRESS = [
     RequestProgress("me", 900, {3: 0, 4: 61, 899: 0}, 12.5, frozenset({4, 899})),
     RequestProgress("me", 900, {3: 0}, 12.5, frozenset()),
     RequestProgress("me", 5, {3: 0}, 12.5, None, 40),
+    RequestProgress("me", 8, {}, events_to=1_930_000_000_000),
 ]
 
 
@@ -23,14 +24,14 @@ def test_what_is_written_is_read(progress: RequestProgress) -> None:
 
 def test_the_first_record_that_is_not_done_is_what_is_committed() -> None:
     """Reading begins there again; what is done behind it is passed."""
-    assert [progress.offset for progress in PROGRESS] == [7, 3, 3, 3, 3]
+    assert [progress.offset for progress in PROGRESS] == [7, 3, 3, 3, 3, 8]
 
 
 def test_the_largest_metadata_is_one_that_kafka_takes() -> None:
     """Every record far from the one before it, each an hour old, each open."""
     offsets = [10**12 + place * 10**9 for place in range(PENDING_MAX)]
     largest = RequestProgress(
-        "a" * 32, 2 * 10**12, dict.fromkeys(offsets, 3600), 9999.123456, frozenset(offsets), 2 * 10**12
+        "a" * 32, 2 * 10**12, dict.fromkeys(offsets, 3600), 9999.123456, frozenset(offsets), 2 * 10**12, 10**13
     )
     assert len(largest.encode().encode()) < 4096
     assert read_request_progress(largest.offset, largest.encode()) == largest

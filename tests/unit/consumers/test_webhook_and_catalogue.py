@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -17,10 +17,12 @@ from consumers.catalogue.logic import CatalogueLogic
 from consumers.ownership.lease import Lease
 from consumers.ownership.logic import Batch
 from consumers.ownership.store import DictStore, Overlay
+from consumers.provider import RecentEvent
 from consumers.requests.rate_limit import RateLimit
 from consumers.requests.records import RequestOptions
 from consumers.requests.retrying import RetryingRequests
 from consumers.webhooks.logic import WebhookLogic
+from consumers.webhooks.missed import MissedEvents, MissedOptions
 from consumers.webhooks.order_cache import OrderCache
 from producers.outbox import OutboundRecord, Outbox
 from producers.partitioner import partition_of
@@ -221,6 +223,43 @@ async def test_a_fact_that_does_not_fit_into_the_inbox_is_set_aside(lane: Lane) 
     assert len(written(outbox, "orderflow.inbox")) == 1
 
 
+async def test_a_missed_event_that_does_not_fit_into_its_topic_is_left_out_with_a_line(lane: Lane) -> None:
+    """Else its transaction would be refused for ever; the others are fed, signed and with their key."""
+
+    async def events(_since: datetime) -> AsyncIterator[RecentEvent]:
+        for name, size in (("long", 900), ("short", 9)):
+            yield RecentEvent(name, "order.dispute", None, webhook(name, upstream="A" * size), "DR1")
+
+    async def came(_since: datetime) -> set[str]:
+        return set()
+
+    async def at_once(_seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    options = MissedOptions(events, lambda _: (("DigitalRiver-Signature", b"good"),), timedelta(hours=1))
+    missed = MissedEvents(options, read=lane.river.read_webhook, came=came, clock=lambda: NOW, sleep=at_once)
+    lane.webhooks = WebhookLogic(
+        prefix="",
+        provider=lane.river,
+        verify=lane._verify,
+        cache=lane.cache,
+        requests=lane.requests,
+        room=Room(record_bytes_max=600),
+        missed=missed,
+    )
+    found = asyncio.Event()
+    missed.begin(None, found.set, lambda: False)
+    await found.wait()
+    outbox = Outbox({"dr-webhooks": 1}, home=0, home_count=0)
+    with capture_logs() as logs:
+        await lane.webhooks.step(Batch([], None, NOW), Overlay(lane.store), outbox)
+    await missed.stop()
+    [record] = written(outbox, "dr-webhooks")
+    assert (record.key, json.loads(record.value or b"")["id"]) == (b"DR1", "short")
+    assert list(record.headers) == [("DigitalRiver-Signature", b"good")]
+    assert [line["event"] for line in logs] == ["event_too_large"]
+
+
 async def test_the_signature_header_is_found_in_any_case(lane: Lane) -> None:
     """HTTP header names have no case, and relays change it."""
     lane.good = b"good"
@@ -267,6 +306,7 @@ async def test_types_that_orders_have_no_use_for_are_counted_and_skipped(lane: L
     """Digital River adds types at any time."""
     outbox = await lane.step(lane.webhooks, Consumed(webhook("e1", "other.thing")), Consumed(b"junk"))
     assert (outbox.count, lane.webhooks.counts["skipped"], reasons(outbox)) == (1, 1, ["undecodable"])
+    assert lane.webhooks.skipped.counts == {"other.thing": 1}
 
 
 ALL_FAIL: list[DigitalRiverError] = [
