@@ -42,7 +42,7 @@ def refunds_of_returns(order: Order) -> dict[str, tuple[Refund, ...]]:
     claims = [one for one in order.returns if one.state == "accepted" or is_accepting(order, one.return_id)]
     if not claims:
         return {}
-    left = [refund for refund in order.refunds if refund.part is None and refund.mark == mark_of(refund.refund_id)]
+    left = [refund for refund in order.refunds if refund.part is None and _is_made_there(refund)]
     left.sort(key=lambda refund: not is_live(refund))
     found: dict[str, list[Refund]] = {one.return_id: [] for one in claims}
     for fits in (_is_named, _is_same, _is_part):
@@ -123,6 +123,25 @@ def units_taken(order: Order, *, beside: str | None = None) -> UnitsTaken:
 def units_left(order: Order, line: Line, taken: UnitsTaken) -> int:
     """Shipped units of ``line`` that belong to no refund and no return."""
     return line.shipped - taken.refunded[line.line] - taken.returned[line.line]
+
+
+def _is_made_there(refund: Refund) -> bool:
+    """Whether the refund has Digital River's id, because it has none of ours."""
+    return refund.mark == mark_of(refund.refund_id)
+
+
+def refunds_not_requested(order: Order) -> list[str]:
+    """Ids of refunds that nobody here asked for, by hand or by another system, and that pay no accepted return back."""
+    made_there = [one for one in order.refunds if is_live(one) and _is_made_there(one)]
+    if not made_there:
+        return []
+    of_returns = {one.refund_id for refunds in refunds_of_returns(order).values() for one in refunds}
+    return [one.refund_id for one in made_there if one.refund_id not in of_returns]
+
+
+def returns_not_requested(order: Order) -> list[str]:
+    """Ids of returns that nobody here asked for."""
+    return [one.return_id for one in order.returns if one.return_id == one.remote_id]
 
 
 def not_paid_back(returned: Return) -> str:

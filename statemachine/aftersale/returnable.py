@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from statemachine.aftersale.prices import price_of, price_of_line
 from statemachine.aftersale.refundable import left_to_refund, line_left
-from statemachine.aftersale.repaid import is_accepting, units_taken
+from statemachine.aftersale.repaid import is_accepting, refunds_of_returns, units_taken
 from statemachine.drafts.draft import Draft
 from statemachine.messages.events import ReturnReceived, ReturnRequested
 from statemachine.messages.ids import LineId
@@ -132,3 +132,12 @@ def is_refund_to_come(order: Order, returned: Return) -> bool:
     price = price_of(order, [(units.line, units.asked) for units in returned.units])
     is_free = price == 0 and all(item.amount is not None for item in order.items)
     return not is_free and (order.amounts.captured == 0 or left_to_refund(order) > 0)
+
+
+def unpaid_returns(order: Order) -> list[Return]:
+    """Accepted returns whose refund is to come, also when it is overdue."""
+    accepted = [one for one in order.returns if one.state == "accepted"]
+    if not accepted:
+        return []
+    of_returns = refunds_of_returns(order)
+    return [one for one in accepted if not of_returns[one.return_id] and is_refund_to_come(order, one)]

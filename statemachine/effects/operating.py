@@ -15,7 +15,7 @@ from statemachine.messages.identity import without
 from statemachine.messages.ids import CommandId
 from statemachine.messages.operator_events import Acknowledged, DroppedEvent, EventName, MoveRequested, Released
 from statemachine.order.order import EVENT_FAILED, DeadlineName, Hold, OpenCommand, Order, failed_event
-from statemachine.waits.looking import deadlines_with_look
+from statemachine.waits.looking import LOOK, deadlines_with_look
 
 # Holding
 
@@ -75,7 +75,7 @@ def release(draft: Draft) -> None:
         if entry is not None:
             # its dead letter is written; forgotten, so that it can be sent again
             draft.put(queue=order.queue[1:], seen=without(order.seen, entry.mark))
-        else:
+        elif order.failed != LOOK:  # a look comes again by itself
             draft.call_attention(f"deadline {order.failed} was dropped: what it ends has no end of its own any more")
         draft.put(failed=None)
     elif order.failed != EVENT_FAILED:

@@ -1,4 +1,5 @@
-"""Reconciliation: where an order and Digital River's order disagree about money or units, attention names both figures.
+"""Reconciliation: where an order and Digital River's order disagree about money or units, attention names both figures; what
+Digital River has and nobody here asked for is named by its id.
 
 It is derived from the order after every decision, so that the same facts give the same reasons in any order, and a reason
 disappears with its cause. One minor unit for each line may be lost by rounding (docs/digital-river.md, "Money and rounding").
@@ -6,8 +7,10 @@ disappears with its cause. One minor unit for each line may be lost by rounding 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
+from statemachine.aftersale.repaid import refunds_not_requested, returns_not_requested
 from statemachine.drafts.draft import Draft
 from statemachine.drafts.fulfilling import FULFILLMENT_REFUSED, is_refusal_settled
 from statemachine.effects.absorbing import NOT_RENEWED
@@ -29,6 +32,10 @@ NOT_HELD: Final = "units are open whose authorisation has ended, captured is "
 MONEY_KEPT: Final = "the order has ended, and captured is more than was paid back: "
 UNITS_OPEN: Final = "Digital River closed its order with units open here: "
 CONTRADICTION: Final = "Digital River says that its order is "
+REFUND_NOT_REQUESTED: Final = "refunds at Digital River that orderflow did not request: "
+RETURN_NOT_REQUESTED: Final = "returns at Digital River that orderflow did not request: "
+#: Ids that one reason names.
+_NAMED_MAX: Final = 5
 
 
 def reconcile(draft: Draft) -> None:
@@ -38,8 +45,19 @@ def reconcile(draft: Draft) -> None:
         _compare_money(draft)
     if state == "submitted" and order.remote_state in CLOSED_THERE:
         draft.settle_attention(UNITS_OPEN, _units_open(order))
+    if order.refunds or order.returns or order.attention or order.acknowledged:
+        draft.settle_attention(REFUND_NOT_REQUESTED, _named(refunds_not_requested(draft.order)))
+        draft.settle_attention(RETURN_NOT_REQUESTED, _named(returns_not_requested(draft.order)))
     if order.attention or order.acknowledged:
         _forget_settled(draft)
+
+
+def _named(ids: Sequence[str]) -> str | None:
+    """The ids in a line, as many as a person reads; None when there are none."""
+    if not ids:
+        return None
+    more = f" and {len(ids) - _NAMED_MAX} more" if len(ids) > _NAMED_MAX else ""
+    return ", ".join(ids[:_NAMED_MAX]) + more
 
 
 def _compare_money(draft: Draft) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from statemachine.aftersale.returnable import unpaid_returns
 from statemachine.drafts.commanding import next_command_id, reread_of
 from statemachine.drafts.draft import Draft
 from statemachine.order.order import Deadline, Look, Order, Payment, RefundState, State
@@ -44,7 +45,7 @@ def pending_reports(order: Order, state: State, payment: Payment) -> int:
     if order.refunds:  # also those that are overdue: a person was called, and the report may still come
         pending += sum([one.due is not None or one.state in _UNPAID for one in order.refunds])
     if order.returns:
-        pending += sum([one.due is not None and one.state == "accepted" for one in order.returns])
+        pending += len(unpaid_returns(order))
     return pending
 
 

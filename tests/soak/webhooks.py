@@ -3,7 +3,8 @@
     python -m tests.soak.webhooks --orders 1000 --seed 7
 
 Two rounds on Apache Kafka: a fifth of the webhooks lost, a fifth doubled, a fifth reordered; then every webhook lost. In both,
-answers are lost and workers are killed. Exit code 0 when every order ended as it must within one sweep, whose waits are shortened
+answers are lost and workers are killed. At the end the bank disputes a tenth of the complete orders and takes a part back, which
+only an event tells. Exit code 0 when every order ended as it must within one sweep, whose waits are shortened
 by settings, and its books at Digital River are exact. ``--histories FILE`` plays recorded histories instead of generated ones:
 ``FILE`` as for ``orderflow events send``, with ``<name>.expected.json`` beside it.
 """
@@ -26,11 +27,13 @@ from pathlib import Path
 from typing import Final
 
 from tests.chaos.load import Line, Load, make_load
-from tests.chaos.stack import Stack, processes
+from tests.chaos.stack import Json, Stack, processes
 from tests.kafka.fixtures import KafkaChoice
 
 #: Waits between looks. The first is longer than the simulator's steps take, the sweep a few of them.
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(seconds=20)
+#: Between two reads of the list of events; 0: it is not read.
+EVENTS_WAIT = timedelta(seconds=20)
 PARTITIONS: Final = 8
 #: Between two kills, in seconds.
 _KILL_SECONDS: Final = 12.0
@@ -67,21 +70,66 @@ def generated(orders: int, seed: int) -> tuple[list[Line], Load]:
 
 async def play(running: Stack, lines: list[Line], load: Load, faults: dict[str, float], seed: int) -> list[str]:
     """One round: what is wrong at its end, a line each."""
-    waits = {"reconcile_first_wait": FIRST_WAIT, "reconcile_longest_wait": LONGEST_WAIT}
+    waits = {
+        "reconcile_first_wait": FIRST_WAIT,
+        "reconcile_longest_wait": LONGEST_WAIT,
+        "events_backfill_wait": EVENTS_WAIT,
+    }
     running.settings = running.settings.model_copy(update=waits)
     await running.ask("POST", "/_admin/faults", faults)
     for _ in range(2):
         await running.start()
-    killing = asyncio.create_task(_kill(running, random.Random(seed)))
+    killing, latest = asyncio.create_task(_kill(running, random.Random(seed))), [0.0]
+    watching = asyncio.create_task(watch_lateness(running, latest))
     try:
         await running.send(lines)
         await asyncio.sleep(_KILL_SECONDS)
-    finally:
         killing.cancel()
         await asyncio.gather(killing, return_exceptions=True)
-    await running.start()  # the killer may have been cut off between a kill and a start
-    await running.until(load.ends, _END_SECONDS)
-    return await running.faults(load)
+        await running.start()  # the killer may have been cut off between a kill and a start
+        await running.until(load.ends, _END_SECONDS)
+        found = await dispute(running, load) + await running.faults(load)
+    finally:
+        for task in (killing, watching):
+            task.cancel()
+        await asyncio.gather(killing, watching, return_exceptions=True)
+    settings = running.settings
+    limit = (settings.digitalriver_timeout + settings.late_effect_wait).total_seconds()
+    late = f"the simulator took {latest[0]:.1f} s for an answer at most; effects are waited for {limit:g} s"
+    return [*found, late] if found else []
+
+
+async def dispute(running: Stack, load: Load) -> list[str]:
+    """The bank disputes complete orders and takes a part back: what is wrong once they are disputed here, too."""
+    told = [order_id for order_id, state in load.ends.items() if state == "complete"][::10]
+    for order_id in told:
+        for act in ({"action": "open"}, {"action": "chargeback", "amount": "1.00"}):
+            await running.ask("POST", f"/_admin/orders/{order_id}/dispute", act)
+    await running.until(load.ends | dict.fromkeys(told, "disputed"), _END_SECONDS)
+    until = time.monotonic() + _END_SECONDS
+    while wrong := [one for one in told if _charged_back(await running.orders(), one) != "1.00"]:
+        if time.monotonic() > until:
+            return [f"{one}: a chargeback was not found" for one in wrong]
+        await asyncio.sleep(0.5)
+    return []
+
+
+def _charged_back(orders: dict[str, Json], order_id: str) -> object:
+    amounts = orders[order_id]["amounts"]
+    assert isinstance(amounts, dict)
+    return amounts["charged_back"]
+
+
+async def watch_lateness(running: Stack, latest: list[float]) -> None:
+    """Keep in ``latest`` how long the simulator took to answer at most, in seconds.
+
+    Beyond time-out and wait for late effects together, a command may rightly take effect twice: then the machine was too busy.
+    """
+    while True:
+        began = time.monotonic()
+        await running.ask("GET", "/_admin/gates")
+        latest[0] = max(latest[0], time.monotonic() - began)
+        await asyncio.sleep(0.5)
 
 
 async def _kill(running: Stack, chance: random.Random) -> None:

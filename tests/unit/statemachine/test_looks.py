@@ -10,7 +10,8 @@ import pytest
 
 from statemachine.holding import hold_failed
 from statemachine.messages.commands import name_of
-from statemachine.messages.facts import Fact, Outcome, RemoteDocument
+from statemachine.messages.facts import Fact, Outcome, RemoteDocument, RemoteRefund, RemoteRefundItem
+from statemachine.messages.ids import RemoteItemId, RemoteRefundId
 from statemachine.order.decision import Moved
 from statemachine.order.order import Look
 from statemachine.order.policy import Policy
@@ -243,6 +244,29 @@ def test_a_refund_whose_wait_is_over_is_still_looked_at() -> None:
     assert (story.order.look, story.attention) == (None, [])
 
 
+def test_a_return_whose_wait_for_its_refund_is_over_is_still_looked_at() -> None:
+    """A person was called, and Digital River pays it back after all, without a webhook."""
+    story = Story().to_complete()
+    story.river.pays_back_returns = False
+    story.tell("order.return_requested", return_id="t-1", items=units(l1=1))
+    story.answer()
+    story.tell("fulfillment.return_received", return_id="t-1", receipt_id="w-1", items=units(l1=1))
+    story.answer()
+    lose(story)
+    story.fire("return")
+    assert story.attention
+    look(story)
+    assert story.attention, "not paid back yet"
+    item = RemoteRefundItem(RemoteItemId("70050030031"), 1, 1100)
+    late = RemoteRefund(RemoteRefundId("re_1"), "pending", story.dr_order_id, items=(item,))
+    story.river.report_refund(story.river.orders[story.dr_order_id], late, "refund.pending")
+    story.river.pay_back()
+    look(story)
+    assert story.order is not None
+    assert [one.state for one in story.order.refunds] == ["succeeded"]
+    assert (story.order.look, story.attention) == (None, [])
+
+
 def test_a_void_in_an_open_order_is_looked_at_soon() -> None:
     """Part of an order was cancelled, and the other part is still to be shipped."""
     story = lose(Story().to_placed(("1", 2, "10.00"), ("2", 1, "5.00")))
@@ -267,4 +291,5 @@ def test_a_look_that_failed_can_be_dropped() -> None:
     story._keep(story.order, held)
     story.act("released", drop={"id": event.id, "source": event.source})
     assert story.last["dropped"] == "reconcile"
+    assert story.attention == [], "it comes again by itself: nobody has anything to do"
     assert look_of(story).due - story.now == LONGEST

@@ -17,6 +17,8 @@ from statemachine.order.order import Order
 from statemachine.order.snapshot import encode_snapshot
 from tests.unit.statemachine.story import Story, units
 
+NOT_REQUESTED = "refunds at Digital River that orderflow did not request: "
+
 
 def refunds(story: Story) -> dict[str, tuple[str, str | None]]:
     """State and amount of each refund, as the public snapshot has them."""
@@ -328,9 +330,10 @@ def test_a_refund_said_to_have_failed_and_succeeded_calls_a_person(first: str) -
             )
             story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=reported))
         assert refunds(story) == {"re_1": ("succeeded", "5.00")}
-        assert story.attention == [
-            "refund re_1 is 5.00 at Digital River, 5.10 was requested",
+        assert sorted(story.attention) == [
             "Digital River reported refund re_1 both as succeeded and as failed",
+            "refund re_1 is 5.00 at Digital River, 5.10 was requested",
+            "refunds at Digital River that orderflow did not request: re_1",
         ]
 
 
@@ -340,14 +343,17 @@ def test_a_refund_in_an_unknown_state_calls_a_person() -> None:
     reported = RemoteRefund(RemoteRefundId("re_1"), "thinking", story.dr_order_id, 500)
     story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=reported))
     assert refunds(story) == {"re_1": ("pending", "5.00")}
-    assert story.attention == ["Digital River reports an unknown state of refund re_1"]
+    assert story.attention == ["Digital River reports an unknown state of refund re_1", f"{NOT_REQUESTED}re_1"]
     assert story.order is not None
     assert [one.name for one in story.order.deadlines] == ["refund"]
     known = msgspec.structs.replace(reported, dr_refund_id="re_2", state="pending")
     story.fact(Fact(type="refund.pending", dr_order_id=story.dr_order_id, refund=known))
     again = msgspec.structs.replace(known, state="thinking")
     story.fact(Fact(type="refund.updated", dr_order_id=story.dr_order_id, refund=again))
-    assert story.attention[1:] == ["Digital River reports an unknown state of refund re_2"]
+    assert story.attention[1:] == [
+        f"{NOT_REQUESTED}re_1, re_2",
+        "Digital River reports an unknown state of refund re_2",
+    ]
 
 
 def test_two_refunds_at_digital_river_for_one_of_ours_call_a_person() -> None:
@@ -358,7 +364,7 @@ def test_two_refunds_at_digital_river_for_one_of_ours_call_a_person() -> None:
     twin = RemoteRefund(RemoteRefundId("re_twin"), "pending", story.dr_order_id, 500, refund_id="r-1")
     story.fact(Fact(type="refund.pending", dr_order_id=story.dr_order_id, refund=twin))
     assert refunds(story) == {"r-1": ("pending", "5.00"), "re_twin": ("pending", "5.00")}
-    assert story.attention == ["Digital River has more than one refund for r-1"]
+    assert story.attention == ["Digital River has more than one refund for r-1", f"{NOT_REQUESTED}re_twin"]
 
 
 def test_more_back_than_captured_is_reported_with_its_figures_and_settles() -> None:
@@ -368,10 +374,11 @@ def test_more_back_than_captured_is_reported_with_its_figures_and_settles() -> N
     story.answer()
     early = RemoteRefund(RemoteRefundId("re_1"), "succeeded", story.dr_order_id, 2200, refunded=2200)
     story.fact(Fact(type="refund.complete", dr_order_id=story.dr_order_id, refund=early))
-    assert story.attention == ["more went back than was captured: 22.00 refunded and 0.00 charged back of 0.00"]
+    above = "more went back than was captured: 22.00 refunded and 0.00 charged back of 0.00"
+    assert story.attention == [above, f"{NOT_REQUESTED}re_1"]
     story.river.tick()
     story.report()
-    assert story.attention == []
+    assert story.attention == [f"{NOT_REQUESTED}re_1"]
     assert (amount(story, "refunded"), amount(story, "captured")) == ("22.00", "22.00")
 
 
@@ -479,7 +486,8 @@ def test_a_refund_may_first_be_heard_of_in_any_state(state: str, due: str | None
     assert refunds(story) == {"re_1": (state, "5.00")}
     assert story.order is not None
     assert [one.name for one in story.order.deadlines] == ([] if due is None else [due])
-    assert story.attention == ([] if due else ["a refund failed: re_1; ask again under a new refund_id"])
+    failed = "a refund failed: re_1; ask again under a new refund_id"
+    assert story.attention == [f"{NOT_REQUESTED}re_1" if due else failed]
 
 
 def test_a_refund_that_expires_waits_no_longer() -> None:
@@ -501,7 +509,8 @@ def test_each_refund_is_overdue_for_itself() -> None:
         )
         story.fact(Fact(type="refund.pending_information", dr_order_id=story.dr_order_id, refund=reported))
     story.fire("refund")
-    assert story.attention == ["refund re_0 is overdue: pending_information for longer than expected"]
+    overdue = "refund re_0 is overdue: pending_information for longer than expected"
+    assert story.attention == [f"{NOT_REQUESTED}re_0, re_1", overdue]
     assert story.order is not None
     assert [one.due.month for one in story.order.deadlines] == [6]
 

@@ -113,7 +113,7 @@ def test_money_of_a_returned_line_that_was_paid_back_meanwhile_calls_a_person() 
     )
     pay(story, "re_1", ("1", 0, 900), state="succeeded")
     receive(story, l1=2)
-    assert story.attention == [CONTESTED]
+    assert story.attention == ["refunds at Digital River that orderflow did not request: re_1", CONTESTED]
 
 
 def test_a_refund_before_the_return_does_not_keep_the_other_units_from_coming_back() -> None:

@@ -206,7 +206,10 @@ def test_a_return_in_an_unknown_state_calls_a_person() -> None:
     )
     story.fact(Fact(type="return.updated", dr_order_id=story.dr_order_id, returned=reported))
     assert returns(story) == {"ret_1": "requested"}
-    assert story.attention == ["Digital River reports an unknown state of return ret_1"]
+    assert story.attention == [
+        "Digital River reports an unknown state of return ret_1",
+        "returns at Digital River that orderflow did not request: ret_1",
+    ]
     assert story.order is not None
     assert [one.name for one in story.order.deadlines] == ["return"]
     story.refuses(story.tell("order.return_requested", return_id="t-1", items=units(l1=1)), "already being returned")
