@@ -86,6 +86,8 @@ class RecentEvent(msgspec.Struct, frozen=True):
     body: bytes
     #: The key of its record in ``dr-webhooks``: what it is about. Events of one order have the same.
     about: str | None = None
+    #: False: other events tell the same, so that its webhook need not be subscribed to. When it did not come, nobody misses it.
+    needed: bool = True
 
 
 class Recent(Protocol):

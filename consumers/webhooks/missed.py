@@ -167,7 +167,7 @@ class MissedEvents:
         came = await self._came(since)
         fed = 0
         async for event in self._events(since):
-            if event.id not in came and self._is_missed(event, began):
+            if event.needed and event.id not in came and self._is_missed(event, began):
                 came.add(event.id)
                 fed += 1
                 self._found.append(event)

@@ -14,7 +14,7 @@ from orderflow.digitalriver import reading, wire
 from orderflow.digitalriver.connection import Connection
 from orderflow.digitalriver.decoding import Decoder
 from orderflow.digitalriver.lookups import PAGE_LIMIT
-from orderflow.digitalriver.webhook import key_of
+from orderflow.digitalriver.webhook import NEEDED_TYPES, key_of
 from statemachine.errors import OffContract, Throttled
 from statemachine.messages.facts import RemoteOrder
 
@@ -81,7 +81,7 @@ class RecentReader:
                 event = _events.decode(raw)
             except msgspec.DecodeError:
                 raise OffContract("GET /events: an event without id, type or object") from None
-            yield RecentEvent(event.id, event.type, event.created_time, raw, key_of(raw))
+            yield RecentEvent(event.id, event.type, event.created_time, raw, key_of(raw), event.type in NEEDED_TYPES)
 
     async def orders(self, since: datetime) -> AsyncIterator[RemoteOrder]:
         """The orders made since then, newest first.

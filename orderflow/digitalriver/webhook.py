@@ -80,6 +80,22 @@ KNOWN_TYPES: Final = (
     _ORDER_TYPES | _CHARGE_TYPES | _DOCUMENT_TYPES | _FULFILLMENT_TYPES | _REFUND_TYPES | _RETURN_TYPES | {_CHARGEBACK}
 )
 
+#: Those whose webhooks orderflow needs: Digital River's own core subscription, and the rest that tells what no other event does.
+NEEDED_TYPES: Final = frozenset(
+    {
+        *(f"order.{name}" for name in ["accepted", "blocked", "cancelled", "complete", "fulfilled", "pending_payment"]),
+        *("order.review_opened", "order.refunded", "order.dispute", "order.dispute.resolved", _CHARGEBACK),
+        *("order.charge.failed", "order.charge.reauth.failed"),
+        *(f"order.charge.capture.{name}" for name in ["complete", "completed", "failed"]),
+        *(f"order.charge.cancel.{name}" for name in ["complete", "failed"]),
+        *(f"order.charge.refund.{name}" for name in ["complete", "completed", "failed"]),
+        *(f"refund.{name}" for name in ["pending", "pending_information", "complete", "succeeded", "failed"]),
+        "return.accepted",
+        *_DOCUMENT_TYPES,
+        *_FULFILLMENT_TYPES,
+    }
+)
+
 #: Families of documented types that are about no order of ours, skipped by name. A type of no list is new, and skipped too.
 SKIPPED_FAMILIES: Final = (
     "account.", "checkout.", "checkout_session.", "customer.", "fee.", "fileLink.", "fulfiller.",

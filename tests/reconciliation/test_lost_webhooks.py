@@ -18,6 +18,7 @@ from orderflow.demonstration.scenario import Scenario, available, load
 from orderflow.demonstration.scenario_runner import run_all, start_runner
 from orderflow.providers import recent_of
 from orderflow.reconciliation.backfill import Missed, feed, find_missed
+from orderflow.simulator.webhooks import CORE_TYPES
 from producers.publisher import Publisher
 from producers.topics import Topic
 from tests.lanes.kafka import read_all
@@ -100,3 +101,4 @@ async def test_what_only_an_event_tells_is_found_in_the_list_of_events_by_the_wo
         events = await read_all(place.settings.kafka_bootstrap, Topic.DR_WEBHOOKS.value)
     ids = [json.loads(record.value)["id"] for record in events]
     assert len(ids) == len(set(ids)) > 0
+    assert {json.loads(record.value)["type"] for record in events} <= CORE_TYPES, "others are not subscribed to"

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orderflow.digitalriver.webhook import key_of, read_webhook
+from orderflow.digitalriver.webhook import KNOWN_TYPES, NEEDED_TYPES, key_of, read_webhook
+from orderflow.simulator.webhooks import CORE_TYPES
 from statemachine.errors import DecodeError
 from statemachine.messages.facts import Fact
 
@@ -152,3 +153,15 @@ def test_a_webhook_that_is_nested_too_deeply_is_not_an_event() -> None:
         with pytest.raises(DecodeError):
             read_webhook(body)
         assert key_of(body) is None
+
+
+def test_the_needed_types_are_those_of_the_core_subscription_with_their_other_spellings() -> None:
+    """What is needed is read, and a usual account has webhooks of it."""
+    spellings = {
+        "fulfillment.create",
+        "order.charge.capture.completed",
+        "order.charge.refund.completed",
+        "refund.succeeded",
+    }
+    assert NEEDED_TYPES <= KNOWN_TYPES
+    assert CORE_TYPES | spellings == NEEDED_TYPES
