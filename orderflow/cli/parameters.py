@@ -31,6 +31,16 @@ class DurationType(click.ParamType[timedelta]):
 DURATION = DurationType()
 
 
+def duration_with_unit(value: object) -> timedelta | None:
+    """How long ago ``2h`` was; None for text that is no duration, and for a bare number: nobody says of what."""
+    if str(value).strip()[-1:].isdecimal():
+        return None
+    try:
+        return parse_duration(value)
+    except (ValueError, OverflowError):
+        return None
+
+
 class MomentType(click.ParamType[datetime]):
     """A time such as ``2031-03-04T10:11:12Z``, in UTC without an offset, or how long ago it was, such as ``2h``."""
 
@@ -42,10 +52,11 @@ class MomentType(click.ParamType[datetime]):
 
         if isinstance(value, datetime):
             return value
+        ago = duration_with_unit(value)
         try:
-            return datetime.now(UTC) - parse_duration(value)
-        except (ValueError, OverflowError):
-            found = read_time(value) or read_time(f"{value}Z")
+            found = read_time(value) or read_time(f"{value}Z") if ago is None else datetime.now(UTC) - ago
+        except OverflowError:
+            found = None
         if found is None:
             self.fail("must be a time such as 2031-03-04T10:11:12Z, or how long ago, such as 2h", param, ctx)
         return found

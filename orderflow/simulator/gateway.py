@@ -8,12 +8,15 @@ switches, takes its effect back.
 from __future__ import annotations
 
 import asyncio
+import base64
 import hmac
 import json
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
 from typing import Final, cast
+from urllib.parse import quote
 
 import msgspec
 from aiohttp import hdrs, web
@@ -38,6 +41,9 @@ _FAULTS: Final = "faults"
 
 #: A request that is never answered is held so long, in real seconds, then its connection is closed. Above any client's limit.
 HELD_SECONDS_MAX: Final = 300.0
+
+#: A host with or without a port, as clients send it.
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]+(:\d+)?|\[[0-9A-Fa-f:.]+\](:\d+)?")
 
 #: No number of a request has more digits before or behind the point.
 DIGITS_MAX: Final = 15
@@ -87,8 +93,11 @@ class Gateway:
         self._routes[route.method, route.path] = route
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            content = await request.read()
-            refusal = await self._before(request)
+            try:
+                content = await _content_of(route, request)
+            except ValueError:
+                return answer_of(ApiError(400, "invalid_format", "The form cannot be read.").body(), 400)
+            refusal = await self._before(route, request)
             if refusal is not None:
                 return refusal
             await self.gates.pass_through(request.method, request.path, "before")
@@ -119,12 +128,12 @@ class Gateway:
             response.headers["x-dr-requestid"] = uuid.uuid4().hex
         return response
 
-    async def _before(self, request: web.Request) -> web.Response | None:
+    async def _before(self, route: Route, request: web.Request) -> web.Response | None:
         """All that can refuse a request before it has an effect."""
         if self.faults.down:
             return _dropped(request)
         sent = request.headers.get(hdrs.AUTHORIZATION, "").encode("utf-8", "surrogateescape")
-        if not hmac.compare_digest(sent, self._authorization):
+        if not (route.is_public or hmac.compare_digest(sent, self._authorization)):
             return answer_of({"type": TYPES[401], "errors": [{"message": "The API key is not valid."}]}, 401)
         if not self._limit.take() or self._hit(self.faults.too_many_requests):
             body = ApiError(429, "too_many_requests", "Too many requests.").body()
@@ -171,7 +180,9 @@ class Gateway:
         return _dropped(request)
 
     def _effect(self, route: Route, request: web.Request, content: bytes) -> web.Response:
-        """Run the resource for a request that is there."""
+        """Run the resource for a request that is there, which says where this simulator is reached."""
+        if self.world.options.public_url is None and _HOST.fullmatch(request.host):
+            self.world.base_url = f"{request.scheme}://{request.host}"
         return self._carry_out(route, request.match_info, query_of(request.query.items()), content)
 
     def _carry_out(self, route: Route, ids: Mapping[str, str], query: Query, content: bytes) -> web.Response:
@@ -181,7 +192,10 @@ class Gateway:
             call = Call(ids, query, cast("Json", route.takes(_parsed(content), "")))
             reply = route.serve(self.world, call)
             if reply.content is not None:
-                return web.Response(status=reply.status, body=reply.content, content_type="application/pdf")
+                headers = {hdrs.CONTENT_DISPOSITION: f'attachment; filename="{quote(reply.file_name)}"'}
+                return web.Response(
+                    status=reply.status, body=reply.content, content_type=reply.content_type, headers=headers
+                )
             return answer_of(reply.body, reply.status)
         except ApiError as refused:
             if refused.status == 404 and not route.may_be_missing:
@@ -201,6 +215,24 @@ class Gateway:
 
     def _hit(self, rate: float) -> bool:
         return rate > 0 and self.world.random.random() < rate
+
+
+async def _content_of(route: Route, request: web.Request) -> bytes:
+    """The body; a form, where one is taken, as JSON with its file in Base64.
+
+    Raises:
+        ValueError: The form cannot be read.
+    """
+    if not (route.takes_form and request.content_type == "multipart/form-data"):
+        return await request.read()
+    members: Json = {}
+    for name, value in (await request.post()).items():
+        if isinstance(value, web.FileField):
+            members[name] = base64.b64encode(value.file.read()).decode()
+            members.setdefault("fileName", value.filename)
+        else:
+            members[name] = str(value)
+    return _encoder.encode(members)
 
 
 def answer_of(body: Json | list[Json] | None, status: int) -> web.Response:

@@ -75,7 +75,7 @@ def _rendered(world: World, kind: str, order: Order) -> Json:
                 "orderId": order.id,
                 "type": "fraud_chargeback",
                 "currency": order.checkout.price.currency,
-                "amount": major(order.checkout.price.total, order.checkout.price.digits),
+                "amount": major(_taken_back(order), order.checkout.price.digits),
             }
         case ["order", "charge", *_] if kind not in _ORDER_SHAPED:
             if order.charge is None:
@@ -85,6 +85,15 @@ def _rendered(world: World, kind: str, order: Order) -> Json:
             return order_json(order)
         case _:
             raise NothingToTell("events of this type are not about an order")
+
+
+def _taken_back(order: Order) -> int:
+    """What a bank would take back: what is captured and not paid back yet, or the total of an order without a capture."""
+    if not order.sum_of("captures", "complete"):
+        return order.checkout.price.total
+    if not order.available:
+        raise NothingToTell("nothing is left to take back: all of it is refunded or charged back")
+    return order.available
 
 
 def _newest(made: list[Any], word: str) -> Any:

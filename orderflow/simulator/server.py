@@ -38,7 +38,7 @@ ROUTES: Final = (
     *files.ROUTES,
 )
 
-#: The largest body that is read: a cart of 500 lines is well below it.
+#: The largest body that is read: a cart of 500 lines is well below it, a file may be so large.
 BODY_BYTES_MAX: Final = 4 * 1024 * 1024
 
 #: Why the simulator cannot go on, in a line.
@@ -60,6 +60,7 @@ def make_simulator(options: SimulatorOptions) -> web.Application:
     app = web.Application(middlewares=[gateway.errors], client_max_size=BODY_BYTES_MAX)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, gateway.serve(route))
+    app.router.add_route(files.LINKED.method, files.LINKED.path, gateway.serve(files.LINKED))
     sender = WebhookSender(world, lambda: gateway.faults)
     Admin(gateway).add_to(app)
     EventAdmin(gateway, sender).add_to(app)

@@ -130,10 +130,10 @@ def _kept(spec: TopicSpec) -> str:
 #: What Digital River's OpenAPI document of 2024-05-09 has, and the parts of it that the simulator does not serve.
 DOCUMENTED_OPERATIONS: Final = 129
 NOT_SERVED: Final = (
-    "checkout links and sessions (`/drop-in`), country specifications, fees, uploads and contents of files, fulfilment",
-    "orders and their cancellations and returns, inventory, invoices, logistics returns, payouts, plans, reservations,",
-    "sales summaries and transactions, shipments, shipping labels and quotes, SKU groups, store credit, subscriptions and",
-    "tax identifiers",
+    "checkout links and sessions (`/drop-in`), country specifications, fees, fulfilment orders and their cancellations",
+    "and returns, inventory, invoices, logistics returns, payouts, plans, reservations, sales summaries and transactions,",
+    "shipments, shipping labels and quotes, store credit, subscriptions and tax identifiers; new sources (`POST /sources`),",
+    "the saved sources of customers, and the tracking and tax details of orders",
 )
 
 

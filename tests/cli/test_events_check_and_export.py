@@ -188,6 +188,7 @@ def test_an_export_takes_a_key_and_a_time(orderflow: Command) -> None:
     assert orderflow("events", "send", "-", stdin=GOOD + other).exit_code == 0
     told = orderflow("events", "export", "--key", "A-2")
     assert [json.loads(line)["key"] for line in told.stdout.splitlines()] == ["A-2"]
+    assert orderflow("events", "export", "--key", "A-2", "--json").stdout == told.stdout
     assert orderflow("events", "export", "--key", "A-9").exit_code == 3
     assert len(orderflow("events", "export", "--from", "1h").stdout.splitlines()) == 2
     nothing = orderflow("events", "export", "--to", "1h")

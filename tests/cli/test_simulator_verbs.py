@@ -134,10 +134,11 @@ def test_faults_are_shown_set_and_cleared(orderflow: Command, url: str) -> None:
     )
     text = orderflow("simulator", "faults", "--help").stdout
     assert [name for name in Faults.__struct_fields__ if name not in text] == []
-    for words in (["lose_webhook=1"], ["lose_webhooks"], ["lose_webhooks=much"]):
+    for words in (["lose_webhook=1"], ["lose_webhooks"], ["lose_webhooks=much"], ["down=0.5"], ["slow_ms=-1"]):
         assert orderflow("simulator", "faults", *words).exit_code == 2
-    refused = orderflow("simulator", "faults", "lose_webhooks=2")
-    assert (refused.exit_code, "must be from 0 to 1" in refused.stderr) == (1, True)
+    # also where no simulator answers: nobody needs to be asked
+    refused = orderflow("simulator", "faults", "lose_webhooks=7", "--url", "http://127.0.0.1:9")
+    assert (refused.exit_code, "must be from 0 to 1" in refused.stderr) == (2, True)
 
 
 def test_books_are_those_of_the_simulator(orderflow: Command, url: str) -> None:
@@ -146,7 +147,10 @@ def test_books_are_those_of_the_simulator(orderflow: Command, url: str) -> None:
     assert _json(orderflow, "books") == request(url, "GET", "/_admin/books")
     table = orderflow("simulator", "books", "A-1")
     assert ("A-1" in table.stdout, table.exit_code) == (True, 0)
-    assert orderflow("simulator", "books", "A-9").exit_code == 3
+    missing = orderflow("simulator", "books", "A-9")
+    assert (missing.exit_code, missing.stdout) == (3, "")
+    partly = orderflow("simulator", "books", "A-1", "A-9")
+    assert (partly.exit_code, partly.stdout) == (3, table.stdout)
 
 
 def test_webhooks_are_sent_again(orderflow: Command, url: str, received: tuple[str, Received]) -> None:
@@ -170,6 +174,7 @@ def test_webhooks_are_sent_again(orderflow: Command, url: str, received: tuple[s
         orderflow("simulator", "resend", "--since", "2000-01-01T00:00:00Z", "--type", "order.accepted").exit_code == 0
     )
     assert orderflow("simulator", "resend").exit_code == 2
+    assert orderflow("simulator", "resend", "--since", "40").exit_code == 2
     assert orderflow("simulator", "resend", "--since", "soon").exit_code == 2
 
 

@@ -33,6 +33,7 @@ _DEFAULT = (Topic.CHECKOUT_EVENTS, Topic.ORDER_EVENTS, Topic.FULFILLMENT_EVENTS,
 )
 @click.option("--from", "begin", type=MOMENT, help="Only records from this time on: 2031-03-04T10:11:12Z, or 2h.")
 @click.option("--to", "end", type=MOMENT, help="Only records before this time.")
+@click.option("--json", is_flag=True, expose_value=False, help="One JSON document a line, which it is without it, too.")
 def export(keys: tuple[str, ...], topics: tuple[str, ...], begin: datetime | None, end: datetime | None) -> None:
     """Write records of the input topics to stdout, as lines that `orderflow events send` takes.
 

@@ -10,9 +10,8 @@ from click.shell_completion import CompletionItem
 
 from orderflow.cli.outcome import NotFound
 from orderflow.cli.output import print_json, print_table
-from orderflow.cli.parameters import DURATION
+from orderflow.cli.parameters import DURATION, duration_with_unit
 from orderflow.cli.simulator.asking import ask, asking_options, tell
-from orderflow.durations import parse_duration
 from orderflow.screen import counted
 
 
@@ -84,6 +83,8 @@ def faults(changes: tuple[tuple[str, float | bool], ...], clear: bool, url: str 
       slow_ms                milliseconds before each request
       down                   true: every connection is closed
     """
+    import msgspec
+
     from orderflow.simulator.faults import Faults
 
     known = Faults()
@@ -91,6 +92,10 @@ def faults(changes: tuple[tuple[str, float | bool], ...], clear: bool, url: str 
     for name, value in changes:
         if name not in Faults.__struct_fields__:
             raise click.BadParameter(f"{name} is not one of {', '.join(Faults.__struct_fields__)}")
+        try:
+            known.merged(msgspec.json.encode({name: value}))
+        except msgspec.ValidationError as error:
+            raise click.BadParameter(f"{name}={str(value).lower()}: {error}") from error
         wanted[name] = value
     answer = ask(url, "POST", "faults", wanted) if wanted else ask(url, "GET", "faults")
     if as_json:
@@ -110,7 +115,7 @@ def books(orders: tuple[str, ...], url: str | None, as_json: bool) -> None:
     answer = ask(url, "GET", f"books{query}")
     if as_json:
         print_json(answer)
-    else:
+    elif answer or not orders:
         names = ("checkouts", "orders", "captures", "cancels", "refunds", "returns")
         sums = ("authorized", "captured", "cancelled", "refunded")
         print_table(
@@ -139,10 +144,10 @@ class SinceType(click.ParamType[dict[str, float]]):
 
         if isinstance(value, dict):
             return value
-        try:
-            return {"since_s": parse_duration(value).total_seconds()}
-        except (ValueError, OverflowError):
-            found = read_time(value) or read_time(f"{value}Z")
+        ago = duration_with_unit(value)
+        if ago is not None:
+            return {"since_s": ago.total_seconds()}
+        found = read_time(value) or read_time(f"{value}Z")
         if found is None:
             self.fail("must be a time such as 2031-03-04T10:11:12Z, or how long ago, such as 2h", param, ctx)
         return {"since": found.timestamp()}

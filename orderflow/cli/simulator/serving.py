@@ -61,7 +61,7 @@ def _check_url(_ctx: click.Context, _param: click.Parameter, value: str | None) 
 @click.option(
     "--webhook-retries",
     type=click.Choice(["test", "live"]),
-    help="Webhooks that are not taken come again three times (test) or for 72 h (live).  [default: by the kind of key]",
+    help="Webhooks that are not taken are retried three times (test) or for 72 h (live).  [default: by the kind of key]",
 )
 @click.option(
     "--fraud-code",
@@ -69,6 +69,16 @@ def _check_url(_ctx: click.Context, _param: click.Parameter, value: str | None) 
     default="order-fraud-failure",
     show_default=True,
     help="The code that comes first when an order is refused for fraud.",
+)
+@click.option(
+    "--public-url",
+    callback=_check_url,
+    help="Address in the links to files that are given out.  [default: the address that was asked last]",
+)
+@click.option(
+    "--order-fulfillment-ids",
+    is_flag=True,
+    help="Captures and cancels inside orders have a fulfillmentId, which they have in no sample of Digital River.",
 )
 @click.option(
     "--state",
@@ -89,6 +99,8 @@ def simulator(
     rate: int | None,
     webhook_retries: Retries | None,
     fraud_code: FraudCode,
+    public_url: str | None,
+    order_fulfillment_ids: bool,
     state: Path | None,
 ) -> None:
     """Simulate Digital River: its API, its webhooks, its books. Prints one line when ready.
@@ -119,6 +131,8 @@ def simulator(
         refund_delay=refund_delay,
         webhook_retries=webhook_retries,
         fraud_code=fraud_code,
+        public_url=public_url,
+        order_fulfillment_ids=order_fulfillment_ids,
         state=state,
     )
     serve(settings, run_simulator(options))

@@ -106,6 +106,9 @@ def _types(body: Json) -> list[str] | None:
         return None
     if not isinstance(types, list) or not types or not all(isinstance(one, str) and one for one in types):
         raise invalid("types")
+    if pattern := next((one for one in types if "*" in one), None):
+        # Documented: each element is the name of a type; a wildcard is for the filter of the list only.
+        raise invalid("types", f"'{pattern}' is not an event type.")
     return list(dict.fromkeys(types))
 
 

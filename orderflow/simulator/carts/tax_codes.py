@@ -1,7 +1,7 @@
 """Digital River's tax codes, which decide whether goods are physical. Facts of its documentation; no names, no rates.
 
-The first list of each is the one that is documented last ("Supported tax codes", 58 codes), the second one the codes that its
-samples and its connectors have used before.
+The first list of each is the one that is documented last ("Supported tax codes", 58 codes), the one ``_BEFORE`` has the codes
+that its samples and its connectors have used before.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ DIGITAL: Final = frozenset(
         "ST087634", "ST158020", "SW052021",
     ]
 )
+#: Apparel, in release notes of February 2024 and in no table.
+PHYSICAL_LATER: Final = frozenset(["PC040128", "PC040133"])
 PHYSICAL_BEFORE: Final = frozenset(
     [
         "4323.310_A", "4323.310_B", "4323.310_C", "4323.310_D", "4323.310_E", "51191905", "5124", "47", "50",
@@ -49,6 +51,6 @@ DIGITAL_BEFORE: Final = frozenset(
 
 def is_physical(tax_code: str | None) -> bool | None:
     """Whether goods of a tax code are physical; None for a code that is not documented."""
-    if tax_code in PHYSICAL or tax_code in PHYSICAL_BEFORE:
+    if tax_code in PHYSICAL or tax_code in PHYSICAL_LATER or tax_code in PHYSICAL_BEFORE:
         return True
     return False if tax_code in DIGITAL or tax_code in DIGITAL_BEFORE else None

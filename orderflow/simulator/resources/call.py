@@ -22,11 +22,13 @@ class Call:
 
 
 class Reply(NamedTuple):
-    """An answer; no body with 204. ``content`` is a PDF in place of a body."""
+    """An answer; no body with 204. ``content`` is a file in place of a body, with its name and type."""
 
     status: int
     body: Json | list[Json] | None = None
     content: bytes | None = None
+    file_name: str = ""
+    content_type: str = "application/pdf"
 
 
 class Route(NamedTuple):
@@ -37,6 +39,10 @@ class Route(NamedTuple):
     serve: Callable[[World, Call], Reply]
     parameters: tuple[Parameter, ...] = ()
     takes: Kind = members({}, others=True)
+    #: Anybody may ask, without a key.
+    is_public: bool = False
+    #: The body may be a form with a file, which the resource gets as Base64.
+    takes_form: bool = False
 
     @property
     def may_be_missing(self) -> bool:

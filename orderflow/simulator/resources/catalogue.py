@@ -1,4 +1,4 @@
-"""``/skus`` and ``/customers``."""
+"""``/skus``, ``/sku-groups`` and ``/customers``."""
 
 from __future__ import annotations
 
@@ -68,6 +68,13 @@ def list_skus(world: World, call: Call) -> Reply:
     """``GET /skus``."""
     found = reversed(world.skus.values())
     return Reply(200, listing.page(found, call.query, lists.SKUS, id_of=lambda sku: sku.id, render=sku_json))
+
+
+def list_groups(world: World, call: Call) -> Reply:
+    """``GET /sku-groups``: those that SKUs are in. Only Digital River makes groups, and any is there (assumption)."""
+    found = dict.fromkeys(str(sku.body["skuGroupId"]) for sku in world.skus.values() if sku.body.get("skuGroupId"))
+    body = listing.page(reversed(found), call.query, lists.SKU_GROUPS, id_of=str, render=_group_json)
+    return Reply(200, body)
 
 
 def post_customer(world: World, call: Call) -> Reply:
@@ -143,6 +150,10 @@ def _plain(body: Json) -> Json:
     }
 
 
+def _group_json(group_id: str) -> Json:
+    return {"id": group_id, "alias": group_id.replace("-", " ")}
+
+
 def _sku(world: World, sku_id: str) -> Sku:
     sku = world.skus.get(sku_id)
     if sku is None:
@@ -164,6 +175,7 @@ ROUTES: Final = (
     Route("POST", "/skus/{id}", update_sku, takes=kinds.SKU),
     Route("GET", "/skus/{id}", get_sku),
     Route("DELETE", "/skus/{id}", delete_sku),
+    Route("GET", "/sku-groups", list_groups, (*PAGE, *lists.SKU_GROUPS)),
     Route("POST", "/customers", post_customer, takes=kinds.CUSTOMER),
     Route("GET", "/customers", list_customers, (*PAGE, *lists.CUSTOMERS)),
     Route("POST", "/customers/{id}", update_customer, takes=kinds.CUSTOMER),

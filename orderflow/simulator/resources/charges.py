@@ -194,7 +194,7 @@ def document(world: World, order: Order, kind: str, purpose: str) -> None:
         "fileId": file_id,
         "orderId": order.id,
         "purpose": purpose,
-        "invoiceURL": f"https://api.digitalriver.com/files/{file_id}/content",
+        "invoiceURL": f"{world.base_url}/files/{file_id}/content",
     }
     world.emit(kind, descriptor, order.id)
 

@@ -22,6 +22,9 @@ from orderflow.simulator.state.refusal import ApiError, invalid, not_found
 from orderflow.simulator.state.world import World
 from statemachine.messages.money import currency_digits, is_currency
 
+#: Digital River's documented example of a currency that it does not sell in.
+UNACTIVATED_CURRENCY: Final = "PAB"
+
 _CUSTOMER_TYPES: Final = ("individual", "business")
 
 
@@ -202,12 +205,14 @@ def _currency_of(body: Json) -> str:
     """The currency of a cart.
 
     Raises:
-        ApiError: 409 for one that is none, with the type of another status (documented).
+        ApiError: 409 for one that is none, with the type of another status, and for one that is not sold in (documented).
     """
     currency = fields.required_text(body, "currency").upper()
     if not is_currency(currency):
         detail = f"'{currency}' is not a valid currency."
         raise ApiError(409, "invalid_parameter", detail, "currency", kind="bad_request")
+    if currency == UNACTIVATED_CURRENCY:
+        raise ApiError(409, "currency_unactivated", f"Currency '{currency}' is not activated.", "currency")
     return currency
 
 

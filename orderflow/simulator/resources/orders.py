@@ -242,6 +242,7 @@ def _make_order(world: World, checkout: Checkout) -> Order:
         updated=now,
         upstream_id=checkout.upstream_id,
         metadata=dict(cast("Json", checkout.body.get("metadata") or {})),
+        names_fulfillments=world.options.order_fulfillment_ids,
     )
 
 

@@ -67,8 +67,10 @@ def get_refund(world: World, call: Call) -> Reply:
 
 
 def update_refund(world: World, call: Call) -> Reply:
-    """``POST /refunds/{id}``: the metadata (documented)."""
+    """``POST /refunds/{id}``: the metadata and nothing else (documented)."""
     refund = _refund(world, call)
+    if other := next((name for name in call.body if name != "metadata"), None):
+        raise ApiError(400, "unknown_parameter", f"'{other}' cannot be changed.", other)
     refund.metadata = {**refund.metadata, **fields.metadata(call.body)}
     world.emit("refund.updated", refund_json(refund), refund.order.id)
     return Reply(200, refund_json(refund))

@@ -149,9 +149,9 @@ def order_json(order: Order, *, with_payment: bool = True) -> Json:
 def charge_json(charge: Charge, order: Order, *, inside_order: bool = False) -> Json:
     """A charge. ``captured`` and ``refunded`` turn true by what failed, too: a documented trap. Its refunds have no ids.
 
-    Only a charge by itself says which fulfilment a capture is for: inside an order no sample does.
+    A charge by itself says which fulfilment a capture is for. Inside an order no sample does, and a switch makes it do so.
     """
-    digits = order.checkout.price.digits
+    digits, named = order.checkout.price.digits, order.names_fulfillments or not inside_order
     body: Json = {
         "id": charge.id,
         "createdTime": stamp(charge.created),
@@ -169,9 +169,9 @@ def charge_json(charge: Charge, order: Order, *, inside_order: bool = False) -> 
     if charge.failure_code is not None:
         body["failureCode"] = charge.failure_code
     if charge.captures:
-        body["captures"] = [_operation_json(one, digits, named=not inside_order) for one in charge.captures]
+        body["captures"] = [_operation_json(one, digits, named=named) for one in charge.captures]
     if charge.cancels:
-        body["cancels"] = [_operation_json(one, digits, named=not inside_order) for one in charge.cancels]
+        body["cancels"] = [_operation_json(one, digits, named=named) for one in charge.cancels]
     if charge.refunds:
         body["refunds"] = [charge_refund_json(operation, digits) for operation in charge.refunds]
     return body

@@ -79,6 +79,9 @@ SKUS: Final[Filters[Sku]] = (
     *_purchase(lambda sku: sku.body, "eccn", "partNumber", "hsCode", "taxCode", "skuGroupId"),
 )
 
+#: Of their ids.
+SKU_GROUPS: Final[Filters[str]] = (Filter("ids", Kind.NAMES, lambda group_id: group_id),)
+
 CUSTOMERS: Final[Filters[Customer]] = (
     _time("createdTime", lambda customer: customer.created),
     _time("updatedTime", lambda customer: customer.updated),

@@ -23,7 +23,9 @@ class SimulatorOptions:
 
     ``rate`` is in requests per second, 0 for none; ``rate`` and ``webhook_retries`` of None are Digital River's for the kind of
     key. ``seed`` makes faults and ids repeatable. ``webhook_types`` of None sends the types that Digital River calls its core
-    events. ``fraud_code`` comes first in a refusal for fraud, of the two codes that there are for it.
+    events. ``fraud_code`` comes first in a refusal for fraud, of the two codes that there are for it. ``public_url`` is where
+    clients reach the simulator, for the addresses that it gives out; None: the address that the last request was sent to.
+    ``order_fulfillment_ids``: orders that are placed name the fulfilment of each capture and cancel, which no sample does.
     """
 
     port: int = 8400
@@ -43,6 +45,14 @@ class SimulatorOptions:
     #: Where the state is kept; None: it ends with the process.
     state: Path | None = None
     fraud_code: FraudCode = "order-fraud-failure"
+    public_url: str | None = None
+    order_fulfillment_ids: bool = False
+
+    @property
+    def base_url(self) -> str:
+        """Where the simulator is reached, as long as no request has said otherwise; without a slash at the end."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104 - it listens on all of them
+        return (self.public_url or f"http://{f'[{host}]' if ':' in host else host}:{self.port}").rstrip("/")
 
     @property
     def is_test(self) -> bool:

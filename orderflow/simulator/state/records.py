@@ -176,6 +176,8 @@ class Order:
     disputed_from: str | None = None
     #: Made without a checkout that anybody could see.
     direct: bool = False
+    #: Captures and cancels inside the order name their fulfilment.
+    names_fulfillments: bool = False
 
     @property
     def method(self) -> Method:
@@ -314,12 +316,15 @@ class Return:
 
 @dataclass(slots=True)
 class File:
-    """An invoice or a credit memo."""
+    """An invoice or a credit memo of an order, or what a client has uploaded: that has a ``content`` and no order."""
 
     id: str
     order_id: str
     purpose: str
     created: float
+    name: str | None = None
+    title: str | None = None
+    content: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -346,6 +351,10 @@ class Endpoint:
     enabled: bool = True
     transport: str = "HTTP"
     access: Json | None = None
+
+    def takes(self, kind: str) -> bool:
+        """Whether events of a type are sent there."""
+        return self.enabled and kind in self.types
 
 
 @dataclass(slots=True)

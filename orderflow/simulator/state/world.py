@@ -64,6 +64,8 @@ class World:
 
     def __init__(self, options: SimulatorOptions) -> None:
         self.options = options
+        #: Where the simulator is reached, for the addresses that it gives out.
+        self.base_url = options.base_url
         self.clock = Clock()
         self.random = random.Random(options.seed)
         self.skus: dict[str, Sku] = {}
@@ -170,8 +172,8 @@ class World:
             "data": {"object": body},
             "liveMode": False,
             "createdTime": fine_stamp(now),
-            # The OpenAPI document requires it; how many endpoints wait for this event when it is made.
-            "pendingWebhooks": 0 if self.listener is None else 1,
+            # The OpenAPI document requires it: how many endpoints are to be notified when it is made.
+            "pendingWebhooks": sum(endpoint.takes(kind) for endpoint in self.endpoints.values()),
             "digitalriverVersion": "2021-12-13",
         }
         event = Event(event_id, kind, now, msgspec.json.encode(envelope), order_id)

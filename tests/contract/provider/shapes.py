@@ -557,12 +557,18 @@ class FileObject(Shape, kw_only=True):
     id: Text
     created_time: Time
     file_name: Text
-    purpose: Literal["customer_invoice", "customer_credit_memo"]
+    purpose: Literal["customer_invoice", "customer_credit_memo", "tax_document_customer_upload"]
+    title: str = ""
     size: Units
-    type: Literal["pdf"]
+    type: Literal["csv", "jpeg", "jpg", "pdf", "png"]
     url: Text
-    links: list[FileLink]
+    links: Annotated[list[FileLink], msgspec.Meta(min_length=1)] | msgspec.UnsetType = msgspec.UNSET
     live_mode: Literal[False] = False
+
+
+class SkuGroup(Shape, kw_only=True):
+    id: Text
+    alias: str = ""
 
 
 class FileLink(Shape, kw_only=True):
@@ -616,6 +622,7 @@ _RESOURCES: Final[dict[str, type[Shape]]] = {
     "webhooks": Webhook,
     "file-links": FileLink,
     "files": FileObject,
+    "sku-groups": SkuGroup,
 }
 
 #: What an event of a type is about; the longest beginning counts.
@@ -646,9 +653,9 @@ def problems(answer: GivenAnswer) -> Iterator[str]:
         if answer.content:
             yield f"{where}: a body where there is none"
         return
-    if answer.path == "/files/{id}/content" and answer.status == 200:
-        if not answer.content.startswith(b"%PDF-"):
-            yield f"{where}: not a PDF"
+    if answer.path in ("/files/{id}/content", "/links/{id}") and answer.status == 200:
+        if not answer.content:
+            yield f"{where}: an empty file"
         return
     shape = Refusal if answer.status >= 400 else _shape_of(answer)
     try:

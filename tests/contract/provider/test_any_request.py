@@ -117,6 +117,17 @@ async def _all_are_answered(bench: Bench, method: str, path: str, body: object) 
             "/refunds",
             {"orderId": "ORDER", "currency": "USD", "items": [{"itemId": "ITEM", "quantity": 1, "percent": 0.5}]},
         ),
+        (
+            "POST",
+            "/files",
+            {
+                "file": "eA==",
+                "fileName": "a.pdf",
+                "purpose": "customer_invoice",
+                "title": "t",
+                "linkExpiresTime": "2099-01-01T00:00:00Z",
+            },
+        ),
         ("POST", "/returns", {"orderId": "ORDER", "items": [{"itemId": "ITEM", "quantity": 1}], "reason": "r"}),
         (
             "POST",

@@ -52,10 +52,13 @@ async def test_the_shipping_of_a_line_is_paid_back_apart(bench: Bench) -> None:
 
 
 async def test_the_metadata_of_a_refund_can_be_changed(bench: Bench) -> None:
-    """Law: merged, told, and nothing else of it changes."""
+    """Law: merged and told; what else is named is refused, and changes nothing."""
     order = await captured(bench)
     refund = await made(bench, "/refunds", of(order, percent=100, metadata={"a": "1"}))
-    status, changed = await ask(bench, "POST", f"/refunds/{refund['id']}", {"metadata": {"b": "2"}, "amount": 9})
+    both = {"metadata": {"c": "3"}, "amount": 9}
+    found = await refused(bench, "POST", f"/refunds/{refund['id']}", both)
+    assert found[:3] == (400, "unknown_parameter", "amount")
+    status, changed = await ask(bench, "POST", f"/refunds/{refund['id']}", {"metadata": {"b": "2"}})
     assert (status, changed) == (200, {**refund, "metadata": {"a": "1", "b": "2"}})
     assert [event["data"]["object"] for event in await events(bench, "refund.updated")] == [changed]  # type: ignore[index]  # JSON
     found = await refused(bench, "POST", "/refunds/re_x", {"metadata": {}})
@@ -163,3 +166,19 @@ async def test_a_refund_is_refused_in_the_documented_words(bench: Bench, members
     order = await captured(bench)
     found = await refused(bench, "POST", "/refunds", of(order, **members))
     assert found == (400, "invalid_parameter", *expected)
+
+
+@pytest.mark.parametrize("percent", [None, 40, 100])
+async def test_a_chargeback_that_is_triggered_takes_what_is_left(bench: Bench, percent: int | None) -> None:
+    """Law: an event without an amount has what is captured and not paid back; with nothing left there is no such event."""
+    order = await captured(bench)
+    left = order["totalAmount"]
+    if percent is not None:
+        left -= (await made(bench, "/refunds", of(order, percent=percent)))["amount"]
+    asked = {"type": "order.chargeback", "send": False}
+    async with bench.session.post(f"{bench.url}/_admin/events", json=asked) as answer:
+        shown = await answer.json()
+    if left:
+        assert shown["event"]["data"]["object"]["amount"] == pytest.approx(left)
+    else:
+        assert (answer.status, "nothing is left" in shown["error"]) == (400, True)

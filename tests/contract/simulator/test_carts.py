@@ -109,6 +109,8 @@ async def test_a_sku_in_a_group_needs_only_a_name(bench: Bench) -> None:
     assert (await ask(bench, "PUT", "/skus/g-2", {"name": "n"}))[0] == 400
     checkout = await made(bench, "/checkouts", cart(items=[{"skuId": "g-1", "quantity": 1, "price": 1}]))
     assert checkout["items"][0]["productDetails"] == {"id": "g-1", "skuGroupId": "g", "name": "n"}
+    for query, found in (("", [{"id": "g", "alias": "g"}]), ("?ids=g,h", [{"id": "g", "alias": "g"}]), ("?ids=h", [])):
+        assert (await ask(bench, "GET", f"/sku-groups{query}"))[1]["data"] == found
 
 
 def test_there_are_58_documented_tax_codes() -> None:
@@ -122,6 +124,7 @@ def test_there_are_58_documented_tax_codes() -> None:
     [
         ({"taxCode": "4323.310_A"}, True),
         ({"taxCode": "P0000000"}, True),
+        ({"taxCode": "PC040133"}, True),
         ({"taxCode": "DC020500", "weight": 1}, False),
         ({"taxCode": "4512.100"}, False),
         ({"taxCode": "unheard of"}, False),
@@ -241,6 +244,8 @@ async def test_an_update_takes_a_currency(bench: Bench) -> None:
     assert (changed["currency"], changed["totalAmount"]) == ("JPY", 37.0)
     found = await refused(bench, "POST", f"/checkouts/{checkout['id']}", {"currency": "YEM"})
     assert found == (409, "invalid_parameter", "currency", "'YEM' is not a valid currency.")
+    found = await refused(bench, "POST", f"/checkouts/{checkout['id']}", {"currency": "PAB"})
+    assert found == (409, "currency_unactivated", "currency", "Currency 'PAB' is not activated.")
 
 
 async def test_what_is_not_sold_is_a_conflict(bench: Bench) -> None:

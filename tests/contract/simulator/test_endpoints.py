@@ -103,6 +103,8 @@ async def test_an_endpoint_is_made_changed_and_removed(bench: Bench) -> None:
         (endpoint("ftp://a.example.com", "x"), "invalid_parameter", "address"),
         (endpoint("http://[", "x"), "invalid_parameter", "address"),
         (endpoint("https://a.example.com"), "invalid_parameter", "types"),
+        (endpoint("https://a.example.com", "*"), "invalid_parameter", "types"),
+        (endpoint("https://a.example.com", "order.accepted", "order.*"), "invalid_parameter", "types"),
         (endpoint("https://a.example.com", "x", apiVersion="newest"), "invalid_parameter", "apiVersion"),
         (endpoint("https://a.example.com", "x", enabled="yes"), "invalid_boolean", "enabled"),
         (endpoint("https://a.example.com", "x", transportType="SMTP"), "invalid_parameter", "transportType"),
@@ -144,7 +146,7 @@ async def test_each_endpoint_gets_its_own_types_with_its_own_credentials() -> No
     [({}, 4), ({"webhook_retries": "live"}, 8), ({"key": "sk_test_simulator", "webhook_retries": "test"}, 4)],
 )
 async def test_a_webhook_is_tried_again_three_times_in_test_mode(options: Json, tries: int) -> None:
-    """Law: three times over a few hours, then never; in live mode it goes on."""
+    """Law: the first attempt and three retries over a few hours, then never; in live mode it goes on."""
     async with receiving(webhook_url=..., webhook_types=frozenset({"order.accepted"}), **options) as (bench, receiver):
         receiver.status = 500
         await ordered(bench)
@@ -171,3 +173,14 @@ async def test_what_an_endpoint_that_was_removed_did_not_take_is_not_tried_again
         await bench.advance(3 * 3600)
         await asyncio.sleep(0.1)
     assert len(receiver.took) == 1
+
+
+async def test_an_event_says_how_many_webhooks_are_pending() -> None:
+    """Law: as many as endpoints that are enabled take its type when it is made; none without one."""
+    async with receiving() as (bench, receiver):
+        for name, members in (("a", {}), ("b", {}), ("off", {"enabled": False})):
+            await made(bench, "/webhooks", endpoint(f"{receiver.url}/{name}", "order.accepted", **members))
+        await ordered(bench)
+        found = (await ask(bench, "GET", "/events"))[1]["data"]
+    pending = {event["type"]: event["pendingWebhooks"] for event in found}
+    assert (pending["order.accepted"], pending["checkout.created"]) == (2, 0)

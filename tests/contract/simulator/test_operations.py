@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from orderflow.simulator import SimulatorOptions
 from statemachine.messages.commands import RereadOrder
 from statemachine.messages.ids import CommandId, OrderId, RemoteOrderId
-from tests.contract.provider.bench import Bench, events, facts
+from tests.contract.provider.bench import Bench, events, facts, open_bench
 from tests.contract.simulator.asking import Json, ask, cart, made, ordered
 
 LINES = [
@@ -75,6 +76,15 @@ async def test_only_a_charge_by_itself_names_the_fulfilment(bench: Bench) -> Non
     told = await events(bench, "fulfillment.created", "order.charge.capture.pending")
     assert [event["type"] for event in told] == ["fulfillment.created", *["order.charge.capture.pending"] * 2]
     assert told[0]["data"]["object"]["chargeOperationIds"] == whole["chargeOperationIds"]  # type: ignore[index]  # JSON
+
+
+async def test_a_switch_names_the_fulfilment_inside_an_order_too() -> None:
+    """Law: off unless it is asked for; an order keeps what held when it was placed."""
+    async with open_bench(SimulatorOptions(port=0, rate=0, capture_delay=60.0, order_fulfillment_ids=True)) as bench:
+        order = await ordered(bench, cart(items=LINES))
+        fulfilment = await fulfil(bench, order, (0, 1, 1), (1, 2, 0))
+        inside = (await ask(bench, "GET", f"/orders/{order['id']}"))[1]["payment"]["charges"][0]
+        assert {one["fulfillmentId"] for one in (*inside["captures"], *inside["cancels"])} == {fulfilment["id"]}
 
 
 async def test_a_fulfilment_is_captured_in_the_books_once_all_its_lines_are(bench: Bench) -> None:

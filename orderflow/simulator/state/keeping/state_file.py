@@ -32,7 +32,7 @@ APPLICATION_ID: Final = 0x6472736D
 STATE_VERSION: Final = 1
 
 #: Parts of a world that are not its state.
-_NOT_STATE: Final = frozenset({"options", "clock", "random", "listener", "carry_out_late", "keeper"})
+_NOT_STATE: Final = frozenset({"options", "base_url", "clock", "random", "listener", "carry_out_late", "keeper"})
 
 _SCHEMA: Final = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, content TEXT NOT NULL) WITHOUT ROWID;
