@@ -27,6 +27,16 @@ _SHIPPING: Final = 495
 _LINE: Final = "1"
 _QUANTITY: Final = 2
 
+#: Whom the default cart bills and ships to.
+ADDRESS: Final[Mapping[str, str]] = {
+    "name": "Pat Doe",
+    "line1": "1 Test Rd",
+    "city": "Minneapolis",
+    "state": "MN",
+    "postal_code": "55401",
+    "country": "US",
+}
+
 TOPIC_OF: Final[Mapping[str, str]] = {kind: topic for topic, kinds in REGISTRY.items() for kind in kinds}
 
 #: Types whose key is a SKU id.
@@ -130,14 +140,6 @@ def _cart(order: Order | None) -> dict[str, Any]:
     """Two mugs, to the United States; an order keeps its currency."""
     currency = order.amounts.currency if order is not None and order.amounts.currency else "USD"
     digits = currency_digits(currency)
-    address = {
-        "name": "Pat Doe",
-        "line1": "1 Test Rd",
-        "city": "Minneapolis",
-        "state": "MN",
-        "postal_code": "55401",
-        "country": "US",
-    }
 
     def money(minor: int) -> str:
         return format_money(minor * 10**digits // 100, currency)
@@ -147,8 +149,8 @@ def _cart(order: Order | None) -> dict[str, Any]:
         "locale": "en_US",
         "email": "pat@example.org",
         "customer": {"kind": "guest"},
-        "bill_to": dict(address),
-        "ship_to": dict(address),
+        "bill_to": dict(ADDRESS),
+        "ship_to": dict(ADDRESS),
         "ship_from": {"country": "US", "city": "Austin", "state": "TX", "postal_code": "78701"},
         "shipping": {"amount": money(_SHIPPING), "description": "parcel", "service_level": "SG"},
         "items": [{"line": _LINE, "sku_id": SKU, "quantity": _QUANTITY, "price": money(_PRICE)}],

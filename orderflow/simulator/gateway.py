@@ -180,8 +180,8 @@ class Gateway:
         return _dropped(request)
 
     def _effect(self, route: Route, request: web.Request, content: bytes) -> web.Response:
-        """Run the resource for a request that is there, which says where this simulator is reached."""
-        if self.world.options.public_url is None and _HOST.fullmatch(request.host):
+        """Run the resource for a request that is there; one with the key says where this simulator is reached."""
+        if self.world.options.public_url is None and not route.is_public and _HOST.fullmatch(request.host):
             self.world.base_url = f"{request.scheme}://{request.host}"
         return self._carry_out(route, request.match_info, query_of(request.query.items()), content)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,63 +12,19 @@ import pytest
 from producers.topics import Topic
 from statemachine.order.snapshot import encode_snapshot
 from tests.cli.command import Command
-from tests.orders.lane import Given, Lane, given, key_on, make_topics, order_lane, write
+from tests.cli.shop import Shop, order_shop
+from tests.orders.lane import Given, key_on, make_topics, write
 from tests.unit.statemachine.story import Story, cart
 
 ORDER = key_on(0, "R")
 
 
-class Shop:
-    """The order lane in a thread of its own, fed from the test."""
-
-    def __init__(self, bootstrap: str, prefix: str) -> None:
-        self.prefix = prefix
-        self._loop = asyncio.new_event_loop()
-        self._ready, self._ended = threading.Event(), asyncio.Event()
-        self._bootstrap = bootstrap
-        self._lane: Lane | None = None
-        self._thread = threading.Thread(target=self._work)
-
-    def start(self) -> None:
-        """Run until it takes events."""
-        self._thread.start()
-        assert self._ready.wait(20)
-
-    def stop(self) -> None:
-        """End it."""
-        self._loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join(20)
-
-    def _work(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._serve())
-
-    async def _serve(self) -> None:
-        await make_topics(self._bootstrap, self.prefix)
-        async with order_lane(self._bootstrap, self.prefix) as lane:
-            self._lane = lane
-            self._ready.set()
-            await self._ended.wait()
-
-    def send(self, kind: str, order_id: str, data: object, *, state: str) -> None:
-        """An event comes in; returns when its order is in ``state``."""
-
-        async def sent() -> None:
-            assert self._lane is not None
-            await self._lane.send(given(kind, order_id, data))
-            await self._lane.until_state(state, order_id)
-
-        asyncio.run_coroutine_threadsafe(sent(), self._loop).result(20)
-
-
 @pytest.fixture(scope="module")
 def shop(embedded: str) -> Iterator[Shop]:
     """One with an order that waits for its shopper."""
-    shop = Shop(embedded, "repairs-")
-    shop.start()
-    shop.send("checkout.requested", ORDER, cart(), state="checkout_open")
-    yield shop
-    shop.stop()
+    with order_shop(embedded, "repairs-") as shop:
+        shop.send("checkout.requested", ORDER, cart(), state="checkout_open")
+        yield shop
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import aiohttp
@@ -17,6 +17,7 @@ from orderflow.demonstration.scenario import named
 from orderflow.demonstration.scenario_runner import ScenarioRunner, start_runner
 from orderflow.event_lines import EventLine
 from tests.cli.command import Command
+from tests.cli.in_thread import in_thread
 from tests.eventually import eventually
 
 T = TypeVar("T")
@@ -26,36 +27,12 @@ ORDER = "S-card"
 class Shop:
     """The whole stack in a thread of its own; its webhooks can be lost."""
 
-    def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.place: DemoEnvironment
-        self.runner: ScenarioRunner
-        self._ready, self._ended = threading.Event(), asyncio.Event()
-        self._thread = threading.Thread(target=self._work)
-
-    def _work(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
-            runner.run(self._serve())
-
-    async def _serve(self) -> None:
-        async with demo_environment(delay_seconds=0.2) as place, start_runner(place) as runner:
-            self.place, self.runner = place, runner
-            self._ready.set()
-            await self._ended.wait()
-
-    def start(self) -> None:
-        """Run until it takes events."""
-        self._thread.start()
-        assert self._ready.wait(20)
-
-    def stop(self) -> None:
-        """End it."""
-        self.loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join(20)
+    def __init__(self, place: DemoEnvironment, runner: ScenarioRunner, loop: asyncio.AbstractEventLoop) -> None:
+        self.place, self.runner, self._loop = place, runner, loop
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the shop's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
     async def ask(self, path: str, body: dict[str, object]) -> None:
         """Ask the simulator's administration, or place an order at it that nobody here knows."""
@@ -86,16 +63,19 @@ async def _play(shop: Shop) -> None:
     await asyncio.sleep(0.5)
 
 
+@asynccontextmanager
+async def _opened() -> AsyncIterator[tuple[DemoEnvironment, ScenarioRunner]]:
+    async with demo_environment(delay_seconds=0.2) as place, start_runner(place) as runner:
+        yield place, runner
+
+
 @pytest.fixture
 def shop() -> Iterator[Shop]:
     """A shop whose only order waits for a report that was lost."""
-    made = Shop()
-    made.start()
-    try:
+    with in_thread(_opened, seconds=20.0) as ((place, runner), loop):
+        made = Shop(place, runner, loop)
         made.do(_play(made))
         yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture

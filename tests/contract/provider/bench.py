@@ -12,6 +12,7 @@ import msgspec
 
 from orderflow.digitalriver.provider import DigitalRiverProvider
 from orderflow.digitalriver.webhook import read_webhook
+from orderflow.sandbox.defaults import ADDRESS
 from orderflow.simulator import SimulatorOptions, serve_simulator
 from statemachine.messages.commands import (
     AttachSource,
@@ -25,15 +26,6 @@ from statemachine.messages.commands import (
 )
 from statemachine.messages.facts import Fact, Outcome, RemoteCheckout, RemoteOrder
 from statemachine.messages.ids import CheckoutId, CommandId, LineId, OrderId
-
-ADDRESS: Mapping[str, object] = {
-    "name": "Pat Doe",
-    "line1": "1 Test Rd",
-    "city": "Minneapolis",
-    "state": "MN",
-    "postal_code": "55401",
-    "country": "US",
-}
 
 #: Three units of 10.00 to 55401 with 5.00 shipping: 37.81 with the documented rate.
 CART: Mapping[str, object] = {

@@ -7,13 +7,13 @@ from typing import Final, NamedTuple
 import msgspec
 import pytest
 
+from orderflow.sandbox.defaults import ADDRESS
 from orderflow.simulator.resources.orders import FUNDS_WAIT_SECONDS
 from orderflow.simulator.state.methods import CARDS, LAST_NAMES
 from statemachine.messages.commands import RefreshOrder
 from statemachine.messages.facts import Outcome, RemoteOrder
 from statemachine.messages.ids import CommandId, OrderId
 from tests.contract.provider.bench import (
-    ADDRESS,
     Bench,
     attach,
     cart_with,

@@ -9,10 +9,11 @@ import msgspec
 import pytest
 
 from orderflow.digitalriver import writing
+from orderflow.sandbox.defaults import ADDRESS
 from statemachine.errors import DecodeError
 from statemachine.messages.commands import CreateFulfillment, CreateRefund, FulfillmentItem, RefundCommandItem, Tracking
 from statemachine.messages.ids import CommandId, LineId, OrderId, RemoteItemId, RemoteOrderId
-from tests.contract.provider.bench import ADDRESS, cart_with, create
+from tests.contract.provider.bench import cart_with, create
 
 
 def _body(cart: Mapping[str, object]) -> str:
