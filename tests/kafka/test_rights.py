@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import re
+import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, NamedTuple
@@ -30,7 +33,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
 PREFIX: Final = "shop."
 TOKEN: Final = "whsec_rights"  # of a simulator that is gone afterwards
-_WHO: Final = re.compile(r"worker, lane `(\w+)`|relay|sender")
+_WHO: Final = re.compile(r"worker, lane `(\w+)`|operator, `(\w+)`.*|relay|sender")
 _RIGHTS: Final = re.compile(r"(RW|R|W) ((?:`[\w.-]+`(?:, )?)+)")
 #: Numbers of Kafka's protocol.
 _TOPIC, _GROUP, _TRANSACTIONAL_ID = 2, 3, 5
@@ -69,7 +72,7 @@ def _listed() -> dict[str, list[Right]]:
             # the bullet under the table: every worker looks at all topics when it starts
             for operation in (_DESCRIBE, _DESCRIBE_CONFIGS):
                 rights += [Right(_TOPIC, prefixed(PREFIX, topic), _LITERAL, operation) for topic in Topic]
-        found[who[1] or who[0]] = rights
+        found[who[1] or who[2] or who[0]] = rights
     found["sender"] = [Right(_TOPIC, prefixed(PREFIX, Topic.CHECKOUT_EVENTS), _LITERAL, _WRITE)]
     return found
 
@@ -153,7 +156,7 @@ def _cart() -> dict[str, object]:
 async def test_the_rights_on_the_page_are_enough(strict_kafka: KafkaServer) -> None:
     """A SKU and an order go all their way, webhooks included, and what the page does not grant is refused."""
     server, listed = strict_kafka, _listed()
-    assert set(listed) == {*(lane.value for lane in Lane), "relay", "sender"}
+    assert set(listed) == {*(lane.value for lane in Lane), "relay", "sender", "letters", "pause"}
     admin = _settings(server, "admin").connection()
     await create_topics(admin, PREFIX, partitions=2)
     for user, rights in listed.items():
@@ -175,7 +178,8 @@ async def test_the_rights_on_the_page_are_enough(strict_kafka: KafkaServer) -> N
             with pytest.raises(BrokerUnavailable):
                 await sender.send(prefixed(PREFIX, Topic.ORDERS), b"A-1", b"{}")
         async with Publisher(admin) as sender:
-            for line in (*steps, _event(Topic.CATALOG_EVENTS, "sku.upserted", sku, "sku-1")):
+            refused = _event(Topic.CHECKOUT_EVENTS, "checkout.requested", {**_cart(), "currency": "usd"}, "A-2")
+            for line in (*steps, refused, _event(Topic.CATALOG_EVENTS, "sku.upserted", sku, "sku-1")):
                 await sender.send(prefixed(PREFIX, line.topic), line.encoded_key(), line.encoded())
         async with asyncio.timeout(25):
             while True:
@@ -183,5 +187,46 @@ async def test_the_rights_on_the_page_are_enough(strict_kafka: KafkaServer) -> N
                 orders = await read_table(admin, PREFIX, Topic.ORDERS, key=None)
                 skus = await read_table(admin, PREFIX, Topic.SKUS, key=None)
                 if skus and b'"state":"complete"' in str(orders).encode():
-                    return
+                    break
                 await asyncio.sleep(0.5)
+        await _operate(server)
+
+
+async def _operate(server: KafkaServer) -> None:
+    """An operator with the rights for letters lists and retries one; another with those for pauses pauses a lane."""
+    listed = await _command(server, "letters", "letters", "list", "--json")
+    letter = json.loads(listed.splitlines()[0])
+    assert (letter["key"], letter["status"]) == ("A-2", "open")
+    because = ("--reason", "a test", "--apply")
+    # as bad as before: it is a letter again
+    told = await _command(server, "letters", "letters", "retry", letter["letter"], *because, "--json", code=1)
+    again = json.loads(told.splitlines()[-1])
+    assert (again["state"], again["selected"], again["left"]) == ("done", 1, 0)
+    await _command(server, "pause", "pause", "lane/webhooks", *because)
+    await _command(server, "pause", "resume", "lane/webhooks", *because)
+    # a topic that may not be described does not exist for whoever asks
+    assert "does not exist" in await _command(server, "pause", "letters", "list", code=1)
+
+
+async def _command(server: KafkaServer, user: str, *words: str, code: int = 0) -> str:
+    """What a command of a user prints; it ends with ``code``."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("ORDERFLOW_")}
+    given = {
+        "KAFKA_BOOTSTRAP": server.bootstrap,
+        "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "KAFKA_SASL_USERNAME": user,
+        "KAFKA_SASL_PASSWORD": user,
+        "TOPIC_PREFIX": PREFIX,
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "orderflow",
+        *words,
+        env={**kept, **{f"ORDERFLOW_{name}": value for name, value in given.items()}},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = (part.decode() for part in await process.communicate())
+    assert process.returncode == code, f"{words}: {process.returncode} {out} {err}"
+    return out or err
