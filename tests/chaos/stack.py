@@ -214,7 +214,8 @@ async def stack(
             more = settings.model_copy(update={"digitalriver_url": simulator.url})
             made = Stack(more, simulator.url, folder / "armed", partitions)
             try:
-                yield made
+                async with _watched(made):
+                    yield made
             finally:
                 await asyncio.gather(*(worker.end() for worker in made.workers))
 
@@ -236,15 +237,24 @@ async def processes(
         children.append(river)
         url = _address(await river.line())
         running = Stack(settings.model_copy(update={"digitalriver_url": url}), url, folder / "armed", partitions)
-        watching = asyncio.create_task(running.watch())
         try:
-            yield running
+            async with _watched(running):
+                yield running
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
             children += running.workers
     finally:
         await asyncio.gather(*(child.end() for child in children))
+
+
+@contextlib.asynccontextmanager
+async def _watched(running: Stack) -> AsyncIterator[None]:
+    """Watch how long the simulator takes to answer."""
+    watching = asyncio.create_task(running.watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
 
 
 def _address(line: str) -> str:

@@ -79,8 +79,7 @@ async def play(running: Stack, lines: list[Line], load: Load, faults: dict[str, 
     await running.ask("POST", "/_admin/faults", faults)
     for _ in range(2):
         await running.start()
-    killing, latest = asyncio.create_task(_kill(running, random.Random(seed))), [0.0]
-    watching = asyncio.create_task(watch_lateness(running, latest))
+    killing = asyncio.create_task(_kill(running, random.Random(seed)))
     try:
         await running.send(lines)
         await asyncio.sleep(_KILL_SECONDS)
@@ -88,15 +87,10 @@ async def play(running: Stack, lines: list[Line], load: Load, faults: dict[str, 
         await asyncio.gather(killing, return_exceptions=True)
         await running.start()  # the killer may have been cut off between a kill and a start
         await running.until(load.ends, _END_SECONDS)
-        found = await dispute(running, load) + await running.faults(load)
+        return await dispute(running, load) + await running.faults(load)
     finally:
-        for task in (killing, watching):
-            task.cancel()
-        await asyncio.gather(killing, watching, return_exceptions=True)
-    settings = running.settings
-    limit = (settings.digitalriver_timeout + settings.late_effect_wait).total_seconds()
-    late = f"the simulator took {latest[0]:.1f} s for an answer at most; effects are waited for {limit:g} s"
-    return [*found, late] if found else []
+        killing.cancel()
+        await asyncio.gather(killing, return_exceptions=True)
 
 
 async def dispute(running: Stack, load: Load) -> list[str]:
@@ -118,18 +112,6 @@ def _charged_back(orders: dict[str, Json], order_id: str) -> object:
     amounts = orders[order_id]["amounts"]
     assert isinstance(amounts, dict)
     return amounts["charged_back"]
-
-
-async def watch_lateness(running: Stack, latest: list[float]) -> None:
-    """Keep in ``latest`` how long the simulator took to answer at most, in seconds.
-
-    Beyond time-out and wait for late effects together, a command may rightly take effect twice: then the machine was too busy.
-    """
-    while True:
-        began = time.monotonic()
-        await running.ask("GET", "/_admin/gates")
-        latest[0] = max(latest[0], time.monotonic() - began)
-        await asyncio.sleep(0.5)
 
 
 async def _kill(running: Stack, chance: random.Random) -> None:
