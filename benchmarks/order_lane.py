@@ -22,7 +22,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.workload import EVENTS_PER_ORDER, OneOrder, generate
+from benchmarks.workload import CHANGES_PER_ORDER, EVENTS_PER_ORDER, OneOrder, generate
 from producers.partitioner import partition_of
 from producers.topics import TOPICS, prefixed
 
@@ -90,7 +90,7 @@ async def saturated(kind: str, bootstrap: str, orders: int, cpu: int | None) -> 
 
 
 async def paced(bootstrap: str, rate: int, seconds: float, cpu: int | None) -> list[float]:
-    """Latency in ms of each event at ``rate`` events a second, from its send to a read_committed reader of its change."""
+    """Latency in ms of events with news, at ``rate`` events a second, from the send to a read_committed reader of the change."""
     prefix = f"bench-{uuid.uuid4().hex[:8]}."
     await make_topics(bootstrap, prefix)
     total = int(rate * seconds) // EVENTS_PER_ORDER * EVENTS_PER_ORDER
@@ -104,7 +104,7 @@ async def paced(bootstrap: str, rate: int, seconds: float, cpu: int | None) -> l
     await asyncio.sleep(3)
     sending = asyncio.create_task(_send_paced(bootstrap, prefix, rate, total))
     latencies: list[float] = []
-    while len(latencies) < total:
+    while len(latencies) < total // EVENTS_PER_ORDER * CHANGES_PER_ORDER:
         for records in (await consumer.getmany(timeout_ms=100)).values():
             now = time.time()
             for record in records:

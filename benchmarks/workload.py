@@ -36,6 +36,8 @@ from statemachine.order.order import Order
 from statemachine.order.snapshot import encode_snapshot
 
 EVENTS_PER_ORDER = 6
+#: A source that is provided asks a command and has no news.
+CHANGES_PER_ORDER = 5
 WINDOW = 2_000
 START = datetime(2031, 3, 4, 10, 11, 12, tzinfo=UTC)
 

@@ -117,7 +117,7 @@ class HistoryReplay:
             case Refused(detail=detail):
                 yield ReplayStep(number, order_id, event.type, "refused", state, state, detail)
             case Moved():
-                yield from _moves(number, order_id, decision)
+                yield from _moves(number, order_id, decision, event.type, state)
 
 
 def _with_waits(step: ReplayStep, order: Order) -> ReplayStep:
@@ -133,9 +133,11 @@ def _with_waits(step: ReplayStep, order: Order) -> ReplayStep:
     return msgspec.structs.replace(step, payment=order.payment, amounts=amounts, attention=order.attention, waits=waits)
 
 
-def _moves(number: int, order_id: OrderId, moved: Moved) -> Iterator[ReplayStep]:
-    """A step for each change: the event's own, then those of parked events that it woke."""
+def _moves(number: int, order_id: OrderId, moved: Moved, event_type: str, state: str | None) -> Iterator[ReplayStep]:
+    """A step for each change: the event's own, then those of parked events that it woke. An event without news has one, too."""
     steps: list[dict[str, Any]] = []
+    if not moved.effects or not isinstance(moved.effects[0], StateChange | SetAside):
+        steps.append({"quiet": event_type, "commands": []})
     for effect in moved.effects:
         if isinstance(effect, StateChange):
             steps.append({"change": _data.decode(effect.data), "commands": []})
@@ -145,7 +147,9 @@ def _moves(number: int, order_id: OrderId, moved: Moved) -> Iterator[ReplayStep]
             steps[-1]["commands"].append({"command": name_of(effect), "command_id": effect.command_id})
     for step in steps:
         aside, change = step.get("aside"), step.get("change")
-        if aside is not None:
+        if "quiet" in step:
+            yield ReplayStep(number, order_id, event_type, "noted", state, state, commands=tuple(step["commands"]))
+        elif aside is not None:
             yield ReplayStep(number, order_id, aside.cause.type, f"dead letter {aside.reason}", reason=aside.detail)
         elif change is not None:
             problem = change.get("problem") or {}

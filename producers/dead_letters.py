@@ -35,6 +35,11 @@ OUR_HEADERS: Final = (
 REDELIVERED_HEADER: Final = "orderflow-redelivered"
 
 
+def one_line(detail: str) -> str:
+    """``detail`` in a line of bounded length."""
+    return " ".join(detail.split())[:DETAIL_CHARACTERS_MAX]
+
+
 def redelivered_before(headers: Headers) -> int:
     """How often the record with these headers was delivered again before; 0 when they do not say."""
     found = next((content for name, content in headers if name == REDELIVERED_HEADER), None) or b""
@@ -62,7 +67,7 @@ def dead_letter(
     A record that was compressed well may not fit into our topic, within the ``room`` of the letter's writer. Then the value, the
     headers or the key are left out, and the detail says so: a letter that cannot be written would stop the partition for good.
     """
-    line = " ".join(detail.split())[:DETAIL_CHARACTERS_MAX]
+    line = one_line(detail)
     place: Headers = (
         ("orderflow-topic", record.topic.encode()),
         ("orderflow-partition", str(record.partition).encode()),

@@ -41,6 +41,7 @@ class Topic(StrEnum):
     DR_WEBHOOKS = "dr-webhooks"
     ORDERS = "orders"
     ORDER_STATE_CHANGES = "order-state-changes"
+    ORDER_EVENT_REFUSALS = "order-event-refusals"
     SKUS = "skus"
     DEAD_LETTERS = "orderflow.dead-letters"
     DR_COMMANDS = "dr-commands"
@@ -75,7 +76,7 @@ class TopicSpec(msgspec.Struct, frozen=True):
     cleanup: Cleanup
     #: It holds e-mail, names, addresses or IP, so it is kept for ``Retention.personal_ms`` only.
     personal: bool = False
-    #: A replay reads it, and it has no personal data: it is kept for ``Retention.history_ms``, uncompacted if it is compacted.
+    #: It tells what happened, and has no personal data: it is kept for ``Retention.history_ms``, uncompacted if it is compacted.
     history: bool = False
     #: Lanes of ours write it, so it must take records larger than the largest input.
     ours: bool = False
@@ -112,6 +113,7 @@ TOPICS: Final[Mapping[Topic, TopicSpec]] = {
         TopicSpec(Topic.DR_WEBHOOKS, "any", Cleanup.DELETE, personal=True, read_by=Lane.WEBHOOKS),
         TopicSpec(Topic.ORDERS, _ORDER, Cleanup.COMPACT, ours=True, aligned=True),
         TopicSpec(Topic.ORDER_STATE_CHANGES, _ORDER, Cleanup.DELETE, history=True, ours=True),
+        TopicSpec(Topic.ORDER_EVENT_REFUSALS, _ORDER, Cleanup.DELETE, history=True, ours=True),
         TopicSpec(Topic.SKUS, _SKU, Cleanup.COMPACT, ours=True),
         TopicSpec(Topic.DEAD_LETTERS, "as the record", Cleanup.DELETE, personal=True, ours=True),
         TopicSpec(

@@ -36,10 +36,21 @@ def _names(defined: Defined) -> Iterator[str]:
             yield f"{rule.trigger}: nothing fires this trigger"
         if rule.verdict == "refuse" and not rule.detail:
             yield f"{rule.trigger}: a refusal without a reason"
+        if rule.verdict == "refuse" and not rule.code:
+            yield f"{rule.trigger}: a refusal without a code"
         if rule.trigger == OPERATOR_MOVE and rule.verdict == "move" and not rule.detail:
             yield f"{rule.trigger}: an edge for operators to {rule.target} without a reason"
+    yield from _codes(machine)
     used = {name for rule in machine.rules for name in (*rule.when, *rule.do)}
     yield from (f"{name}: no rule uses it" for name in (*guards, *effects) if name not in used)
+
+
+def _codes(machine: Machine[Any]) -> Iterator[str]:
+    """A code of a refusal stands for one reason only."""
+    reasons: dict[str, str] = {}
+    for rule in machine.rules:
+        if rule.code and reasons.setdefault(rule.code, rule.detail) != rule.detail:
+            yield f"{rule.trigger}: the code {rule.code} has other words elsewhere"
 
 
 def _matrix(machine: Machine[Any]) -> Iterator[str]:

@@ -15,11 +15,12 @@ from msgspec.structs import replace
 
 from statemachine.drafts.draft import Draft
 from statemachine.drafts.parked import cause_of_parked
-from statemachine.effects.changes import Beside, state_change
+from statemachine.effects.changes import Beside, published, unpublished
 from statemachine.effects.charges import has_lasting_changes
 from statemachine.effects.effects import EFFECTS
 from statemachine.effects.guards import GUARDS
 from statemachine.effects.payment import payment_of
+from statemachine.effects.problems import keep_problem
 from statemachine.effects.reconciling import reconcile
 from statemachine.errors import DecodeError, InvariantBroken, OrderflowError
 from statemachine.holding import NO_ROOM, held_bytes, hold_failed_entry, marks_of, park_event, queued, waits_for_release
@@ -33,6 +34,7 @@ from statemachine.order.decision import Decision, Effect, Moved, Parked, Refused
 from statemachine.order.order import Order, ParkedEvent, State, new_order
 from statemachine.order.policy import Policy
 from statemachine.order.states import ALL, PAYING, SHOPPING
+from statemachine.refusals import FAILED
 from statemachine.tables.machine import build_machine
 from statemachine.tables.rules import IMPLIED, REMOTE_RANKS, cells
 from statemachine.triggers import trigger_of
@@ -105,7 +107,7 @@ def _decide_now(order: Order, event: Event, marks: bytes, now: datetime, policy:
     if verdict == "refuse":
         return _refused(draft)
     if type(event.data) is Cart and held_bytes(draft.order) > policy.held_bytes_max:
-        return Refused("too_large", NO_ROOM)
+        return Refused("too_large", NO_ROOM, "order.no_room")
     effects: list[Effect] = []
     moved = _finish(order, draft, effects, mark=marks)
     if moved.state == "checkout_open":
@@ -135,14 +137,14 @@ def _decide_queued(order: Order, entry: ParkedEvent, effects: list[Effect], now:
         event = decode(entry.record)
         decision = _decide_now(rest, event, entry.mark, now, policy)
     except DecodeError as error:  # another version took it
-        effects.append(SetAside(entry.record, cause_of_parked(entry), error.reason, error.detail))
+        effects.append(SetAside(entry.record, cause_of_parked(entry), error.reason, error.detail, error.code))
         return rest
     except Exception as error:  # noqa: BLE001  # what was decided about the events before it must stand
         return _hold_again(rest, entry, error, effects, now, policy, known=order.failed is not None)
     if isinstance(decision, Repeated):
         return replace(rest, seen=rest.seen + entry.mark)
     if isinstance(decision, Refused):
-        effects.append(SetAside(entry.record, event.cause, decision.reason, decision.detail))
+        effects.append(SetAside(entry.record, event.cause, decision.reason, decision.detail, decision.code))
     if not isinstance(decision, Parked):
         effects.extend(decision.effects)
     return rest if decision.order is None else decision.order
@@ -161,7 +163,7 @@ def _hold_again(
     """The order without ``entry``, which failed: held, with it first in the queue. ``known``: its dead letter is written."""
     detail = str(error) if isinstance(error, OrderflowError) else type(error).__name__
     if not known:
-        effects.append(SetAside(entry.record, cause_of_parked(entry), "failed", detail))
+        effects.append(SetAside(entry.record, cause_of_parked(entry), "failed", detail, FAILED))
     held = hold_failed_entry(order, entry, detail, now=now, policy=policy)
     effects.extend(held.effects)
     return held.order
@@ -192,6 +194,8 @@ def _run(draft: Draft) -> str:
     draft.rule = decided
     if draft.order.charges or draft.order.attention or draft.order.remote_state is not None:
         reconcile(draft)
+    if draft.problem is not None or draft.order.problem is not None:
+        keep_problem(before, draft)
     return _news(before, draft)
 
 
@@ -250,7 +254,8 @@ def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, 
     moved = replace(
         order,
         state=state,
-        sequence=before.sequence if expiring else before.sequence + 1,
+        sequence=before.sequence + 1,
+        quiet=0,
         payment=payment,
         deadlines=deadlines_of(before, draft),
         look=look_after(before, draft, payment),
@@ -258,8 +263,12 @@ def _finish(before: Order, draft: Draft, effects: list[Effect], *, mark: bytes, 
         updated=draft.now,
     )
     _check(moved)
-    if not expiring:  # an order that was never requested and only loses parked events has no change to publish
-        effects.append(state_change(before, moved, draft, beside=beside))
+    if expiring:  # an order that was never requested and only loses parked events has no change to publish
+        moved, change = unpublished(before, moved), None
+    else:
+        moved, change = published(before, moved, draft, beside=beside)
+    if change is not None:
+        effects.append(change)
     effects.extend(draft.effects)
     return moved
 
@@ -283,14 +292,14 @@ def _refused(draft: Draft) -> Refused:
         strays = (
             draft.state == "awaited" and type(draft.event.data) is Fact
         )  # a webhook about an order that is not ours
-        return Refused("unroutable" if strays else "refused", rule.detail)
+        return Refused("unroutable" if strays else "refused", rule.detail, rule.code)
     before = draft.order
     draft.call_attention(_attention(draft))
     if draft.order is before:  # the reason is there already
-        return Refused("refused", rule.detail)
+        return Refused("refused", rule.detail, rule.code)
     effects: list[Effect] = []
     order = _finish(before, draft, effects, mark=b"", beside="refused")
-    return Refused("refused", rule.detail, order, tuple(effects))
+    return Refused("refused", rule.detail, rule.code, order, tuple(effects))
 
 
 def _attention(draft: Draft) -> str:
@@ -346,7 +355,7 @@ def _carry_out(
         return with_expiry(replace(draft.order, parked=parked), policy), effects
     rule = draft.rule
     assert rule is not None
-    effects.append(SetAside(entry.record, draft.event.cause, "refused", rule.detail))
+    effects.append(SetAside(entry.record, draft.event.cause, "refused", rule.detail, rule.code))
     # Refused events are not remembered, so that they can be sent again once the reason is gone.
     draft.put(parked=parked, seen=without(order.seen, entry.mark))
     before = draft.order

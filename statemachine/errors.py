@@ -38,6 +38,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar, Final, Literal
 
+from statemachine.refusals import OwnCode
+
 
 class Disposition(StrEnum):
     """What the loop that catches the error does next."""
@@ -82,14 +84,15 @@ class ClientBroken(OrderflowError):
 
 
 class RecordError(OrderflowError):
-    """One record cannot be used. DEAD_LETTER, with its ``reason`` and a ``detail``: one line for a person, without any value."""
+    """One record cannot be used. DEAD_LETTER, with a ``reason``, a ``code`` and a ``detail``: one line for a person, no value."""
 
     disposition = Disposition.DEAD_LETTER
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: Reason, detail: str, code: OwnCode) -> None:
         super().__init__(detail)
         self.reason: Reason = reason
         self.detail = detail
+        self.code: OwnCode = code
 
 
 class DecodeError(RecordError):
@@ -100,14 +103,14 @@ class Unroutable(RecordError):
     """No order can be found for a Digital River object. DEAD_LETTER. Remedy: retry the letter once the order id is known."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__("unroutable", detail)
+        super().__init__("unroutable", detail, "digitalriver.order_not_found")
 
 
 class RecordTooLarge(RecordError):
     """The record is larger than its topic allows. DEAD_LETTER. Remedy: send less, or raise the topic's ``max.message.bytes``."""
 
     def __init__(self, detail: str) -> None:
-        super().__init__("too_large", detail)
+        super().__init__("too_large", detail, "record.too_large")
 
 
 class BrokerError(OrderflowError):

@@ -15,15 +15,17 @@ from msgspec.structs import replace
 from statemachine.drafts.draft import Draft
 from statemachine.drafts.parked import cause_of_parked
 from statemachine.effects.attention import mark_too_large
-from statemachine.effects.changes import state_change
+from statemachine.effects.changes import published
 from statemachine.errors import DecodeError, InvariantBroken
 from statemachine.messages.decoding import decode
 from statemachine.messages.events import DeadlineDue, Event, Shipped
 from statemachine.messages.facts import Fact, Outcome
 from statemachine.messages.identity import MARK_BYTES, holds, mark_of
 from statemachine.order.decision import Decision, Moved, Parked, Refused
-from statemachine.order.order import EVENT_FAILED, Hold, Order, ParkedEvent, new_order
+from statemachine.order.order import EVENT_FAILED, Order, ParkedEvent, new_order
 from statemachine.order.policy import Policy
+from statemachine.order.standing import Hold
+from statemachine.refusals import OwnCode
 from statemachine.waits.expiring import with_expiry
 
 #: Acts that are decided although the order is held. They ask no command; a redelivered one is queued like any other record.
@@ -75,20 +77,21 @@ def queued(
         raise InvariantBroken("an event without a record cannot be queued")
     answers = isinstance(event.data, Outcome | Fact)
     if not answers and len(order.parked) + len(order.queue) >= policy.parked_max:
-        return _refused(order, event, f"the order is held and already has {policy.parked_max} events waiting", now)
+        detail = f"the order is held and already has {policy.parked_max} events waiting"
+        return _refused(order, event, detail, "order.queue_max", now)
     entry = ParkedEvent(event.type, now, marks[0], record)
     kept = replace(order, queue=(*order.queue, entry), seen=order.seen + marks[0] + marks[1], updated=now)
     most = policy.held_bytes_max if answers else policy.held_bytes_max - policy.answers_bytes
     if held_bytes(kept) > most:
-        return _refused(order, event, NO_ROOM, now)
+        return _refused(order, event, NO_ROOM, "order.no_room", now)
     return Parked(kept)
 
 
-def _refused(order: Order, event: Event, detail: str, now: datetime) -> Refused:
+def _refused(order: Order, event: Event, detail: str, code: OwnCode, now: datetime) -> Refused:
     marked = mark_too_large(order, event, detail, now=now)
     if marked is None:
-        return Refused("too_large", detail)
-    return Refused("too_large", detail, marked.order, marked.effects)
+        return Refused("too_large", detail, code)
+    return Refused("too_large", detail, code, marked.order, marked.effects)
 
 
 def park_event(order: Order, event: Event, marks: bytes, now: datetime, policy: Policy) -> Decision:
@@ -97,23 +100,21 @@ def park_event(order: Order, event: Event, marks: bytes, now: datetime, policy: 
     if record is None:
         raise InvariantBroken("an event without a record cannot be parked")
     if len(order.parked) >= policy.parked_max:
-        return _too_large(order, event, f"the order already has {policy.parked_max} parked events", now)
+        detail = f"the order already has {policy.parked_max} parked events"
+        return _too_large(order, event, detail, "order.parked_max", now)
     entry = ParkedEvent(event.type, now, marks[:MARK_BYTES], record)
     kept = replace(order, parked=(*order.parked, entry), seen=order.seen + marks, updated=now)
     if held_bytes(kept) > policy.held_bytes_max:
-        return _too_large(order, event, NO_ROOM, now)
+        return _too_large(order, event, NO_ROOM, "order.no_room", now)
     waits = any(deadline.name == "expire" for deadline in kept.deadlines)  # it is that of the oldest event
     return Parked(kept if waits else with_expiry(kept, policy))
 
 
-def _too_large(order: Order, event: Event, detail: str, now: datetime) -> Refused:
+def _too_large(order: Order, event: Event, detail: str, code: OwnCode, now: datetime) -> Refused:
     """There is no room to park the event. Raises attention; in an order that was never requested, only for shipments."""
-    marked = None
-    if order.state != "awaited" or type(event.data) is Shipped:
-        marked = mark_too_large(order, event, detail, now=now)
-    return (
-        Refused("too_large", detail) if marked is None else Refused("too_large", detail, marked.order, marked.effects)
-    )
+    if order.state == "awaited" and type(event.data) is not Shipped:
+        return Refused("too_large", detail, code)
+    return _refused(order, event, detail, code, now)
 
 
 def held_bytes(order: Order) -> int:
@@ -189,5 +190,6 @@ def _with_first(
 
 
 def _marked(before: Order, draft: Draft) -> Moved:
-    order = replace(draft.order, sequence=before.sequence + 1, updated=draft.now)
-    return Moved(order, (state_change(before, order, draft, beside="refused"),))
+    order = replace(draft.order, sequence=before.sequence + 1, quiet=0, updated=draft.now)
+    order, change = published(before, order, draft, beside="refused")
+    return Moved(order, () if change is None else (change,))

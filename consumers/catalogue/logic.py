@@ -159,7 +159,9 @@ class CatalogueLogic:
             return
         if isinstance(answer, GaveUp):
             problem = _given_up(answer)
-            self._set_aside(waiting.item.record, RecordError("expired", problem.message or ""), now, outbox)
+            self._set_aside(
+                waiting.item.record, RecordError("expired", problem.message or "", "sku.unanswered"), now, outbox
+            )
             answer = SkuAnswer(problem)
         sku_id, snapshot = event.order_id, overlay.get(event.order_id)
         sku: Sku | None = None if snapshot is None else _read_sku(sku_id, snapshot)

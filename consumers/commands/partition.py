@@ -64,7 +64,7 @@ def make_producer(
         connection,
         group=group,
         partition=number,
-        topics=(topics.inbox, topics.letters),
+        topics=(topics.inbox, topics.letters, topics.refusals),
         transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
         probe=probe,
     )

@@ -24,11 +24,13 @@ class CommandTopics(NamedTuple):
     commands: str
     inbox: str
     letters: str
+    refusals: str
 
 
 def command_topics(prefix: str) -> CommandTopics:
     """The lane's topics under a prefix."""
-    return CommandTopics(*(prefixed(prefix, topic) for topic in (Topic.DR_COMMANDS, Topic.INBOX, Topic.DEAD_LETTERS)))
+    topics = (Topic.DR_COMMANDS, Topic.INBOX, Topic.DEAD_LETTERS, Topic.ORDER_EVENT_REFUSALS)
+    return CommandTopics(*(prefixed(prefix, topic) for topic in topics))
 
 
 class CommandReader(OffsetReader):

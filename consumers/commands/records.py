@@ -108,11 +108,13 @@ def read_command(record: Record) -> Command:
         if isinstance(command, Inquire):
             decode_command(command.about)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise DecodeError("undecodable", "the record holds no command that this version knows") from None
+        raise DecodeError(
+            "undecodable", "the record holds no command that this version knows", "command.undecodable"
+        ) from None
     if event.type != f"command.{name_of(command)}":
-        raise DecodeError("invalid", "type: is not that of the command in data")
+        raise DecodeError("invalid", "type: is not that of the command in data", "command.type_differs")
     if record.key != command.order_id.encode():
-        raise DecodeError("invalid", "key: is not the order id of the command")
+        raise DecodeError("invalid", "key: is not the order id of the command", "command.key_differs")
     return command
 
 

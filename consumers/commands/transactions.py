@@ -20,10 +20,12 @@ from consumers.commands.records import PendingCommand, outcome_record
 from consumers.commands.uncertain import CallHistory
 from consumers.requests.permit import CallPermit
 from producers.dead_letters import dead_letter, log_fields
+from producers.encoding import Refusal, event_refused
 from producers.outbox import OutboundRecord, Outbox
 from producers.sizes import Room
 from producers.transaction import TransactionalProducer
 from statemachine.errors import DecodeError
+from statemachine.messages.decoding import cause_of
 from statemachine.messages.envelope import Record
 from statemachine.messages.facts import Outcome
 
@@ -36,6 +38,8 @@ class Finished(NamedTuple):
     offset: int
     topic: str
     record: OutboundRecord
+    #: What else is written in the same transaction, by topic.
+    beside: tuple[tuple[str, OutboundRecord], ...] = ()
 
 
 class FinishedCommands:
@@ -66,10 +70,13 @@ class FinishedCommands:
         return outcome
 
     def add_dead_letter(self, record: Record, error: DecodeError) -> None:
-        """Queue a dead letter for a record that holds no command: without it the lane would be stuck."""
+        """Queue a dead letter, and an ``order.event_refused``, for a record without a command: else the lane would be stuck."""
         log.warning("dead_letter", **log_fields(record, error.reason, error.detail))
-        letter = dead_letter(record, error.reason, error.detail, at=self._clock(), room=self._room)
-        self.waiting.append(Finished(record.offset, self._topics.letters, letter))
+        now = self._clock()
+        letter = dead_letter(record, error.reason, error.detail, at=now, room=self._room)
+        told = event_refused(record, cause_of(record), Refusal(error.reason, error.code, error.detail), time=now)
+        beside = () if told is None else ((self._topics.refusals, told),)
+        self.waiting.append(Finished(record.offset, self._topics.letters, letter, beside))
 
     def written(self, count: int) -> None:
         """The first ``count`` records are committed."""
@@ -153,6 +160,8 @@ class CommandTransactions:
         outbox = Outbox(producer.counts, home=self._partition.partition, home_count=0)
         for item in batch:
             outbox.add_foreign(item.topic, *item.record)
+            for topic, record in item.beside:
+                outbox.add_foreign(topic, *record)
         self._count += 1
         footprint = Footprint(self._incarnation, self._count)
         doubt = InDoubt(footprint, len(batch), [item.offset for item in batch])

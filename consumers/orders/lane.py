@@ -14,7 +14,14 @@ from consumers.ownership.store import Store
 from producers.topics import ORDER_INPUTS, Lane, Topic, prefixed
 from statemachine.order.policy import Policy
 
-_OUTPUTS = (Topic.ORDER_STATE_CHANGES, Topic.DR_COMMANDS, Topic.DEAD_LETTERS, Topic.INBOX, Topic.INDEX)
+_OUTPUTS = (
+    Topic.ORDER_STATE_CHANGES,
+    Topic.ORDER_EVENT_REFUSALS,
+    Topic.DR_COMMANDS,
+    Topic.DEAD_LETTERS,
+    Topic.INBOX,
+    Topic.INDEX,
+)
 
 
 def order_topics(prefix: str) -> LaneTopics:

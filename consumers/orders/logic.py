@@ -39,6 +39,7 @@ from statemachine.order.decision import Decision, Moved, Parked, Refused, Repeat
 from statemachine.order.order import DEFINITION, Look
 from statemachine.order.policy import Policy
 from statemachine.order.snapshot import decode_snapshot, newer_snapshot
+from statemachine.refusals import FAILED
 
 log = structlog.get_logger(__name__)
 
@@ -215,8 +216,7 @@ class OrderLogic:
         try:
             return decode(record)
         except DecodeError as error:
-            cause = cause_of(record) if error.reason in {"refused", "invalid"} else None
-            transaction.set_aside(record, cause, error.reason, error.detail)
+            transaction.set_aside(record, cause_of(record), error.reason, error.detail, error.code)
             return None
 
     def _order_of(self, event: Event, record: Record, orders: WorkingOrders) -> WorkingOrder | None:
@@ -240,7 +240,7 @@ class OrderLogic:
             came = record if is_our_own(event.cause) else as_first_received(record, event.cause)
             place = {"topic": came.topic, "partition": came.partition, "offset": came.offset}
             log.exception("decide_failed", order_id=event.order_id, type=event.type, **place)
-            orders.transaction.set_aside(record, event.cause, "failed", failure(error))
+            orders.transaction.set_aside(record, event.cause, "failed", failure(error), FAILED)
             orders.hold_failed(working, event, record, failure(error))
             return None
 
@@ -259,8 +259,8 @@ class OrderLogic:
                     self.counts["parked"] += 1
             case Repeated():
                 self.counts["repeated"] += 1
-            case Refused(reason, detail, order, effects):
-                transaction.set_aside(record, event.cause, reason, detail)
+            case Refused(reason, detail, code, order, effects):
+                transaction.set_aside(record, event.cause, reason, detail, code)
                 if order is not None:
                     working.change(order)
                 transaction.add(effects)

@@ -12,14 +12,20 @@ from datetime import datetime
 import structlog
 
 from producers.dead_letters import dead_letter, log_fields, redelivered_before
-from producers.encoding import encode_command, encode_event_refused, encode_index_entry, encode_state_change
+from producers.encoding import (
+    ALWAYS_TOLD,
+    Refusal,
+    encode_command,
+    encode_index_entry,
+    encode_state_change,
+    event_refused,
+)
 from producers.outbox import Outbox
 from producers.sizes import Room, fits
 from producers.topics import Topic, prefixed
 from statemachine.errors import Reason
 from statemachine.messages.decoding import ORIGIN_HEADER, cause_of, redelivered_in
 from statemachine.messages.envelope import Cause, Headers, Record
-from statemachine.messages.ids import OrderId
 from statemachine.order.decision import Effect, IndexEntry, SetAside, StateChange
 
 log = structlog.get_logger(__name__)
@@ -32,6 +38,7 @@ class OrderOutputs:
     changes: str
     commands: str
     letters: str
+    refusals: str
     inbox: str
     index: str
     #: Of the producer that writes: it decides what fits into a record.
@@ -44,6 +51,7 @@ def order_outputs(prefix: str, room: Room) -> OrderOutputs:
         changes=prefixed(prefix, Topic.ORDER_STATE_CHANGES),
         commands=prefixed(prefix, Topic.DR_COMMANDS),
         letters=prefixed(prefix, Topic.DEAD_LETTERS),
+        refusals=prefixed(prefix, Topic.ORDER_EVENT_REFUSALS),
         inbox=prefixed(prefix, Topic.INBOX),
         index=prefixed(prefix, Topic.INDEX),
         room=room,
@@ -67,7 +75,7 @@ class OrderTransaction:
                 self.counts["changes"] += 1
                 self._outbox.add(self._outputs.changes, effect.order_id.encode(), encode_state_change(effect))
             elif isinstance(effect, SetAside):
-                self.set_aside(effect.record, effect.cause, effect.reason, effect.detail)
+                self.set_aside(effect.record, effect.cause, effect.reason, effect.detail, effect.code)
             elif isinstance(effect, IndexEntry):
                 self._outbox.add_foreign(self._outputs.index, effect.dr_id.encode(), encode_index_entry(effect))
             else:
@@ -75,8 +83,8 @@ class OrderTransaction:
                 value = encode_command(effect, time=self.now)
                 self._outbox.add(self._outputs.commands, effect.order_id.encode(), value)
 
-    def set_aside(self, record: Record, cause: Cause | None, reason: Reason, detail: str) -> None:
-        """Add a dead letter; and for the sender of a public event, a change that says that it was refused.
+    def set_aside(self, record: Record, cause: Cause | None, reason: Reason, detail: str, code: str) -> None:
+        """Add a dead letter, and an ``order.event_refused`` for the sender. ``cause`` None: the event cannot be identified.
 
         The letter of a record that was delivered again is that of the record in it, and says how often that was.
         """
@@ -93,22 +101,23 @@ class OrderTransaction:
         letter = dead_letter(record, reason, detail, at=self.now, room=self._outputs.room, redelivered=redelivered)
         self._outbox.add_foreign(self._outputs.letters, letter.key, letter.value, letter.headers)
         log.warning("dead_letter", **log_fields(record, reason, detail))
-        if cause is not None and record.key is not None and not is_our_own(cause):
-            place = cause if again is None else came
-            value = encode_event_refused(OrderId(record.key.decode()), cause, detail, place=place, time=self.now)
-            self._outbox.add_foreign(self._outputs.changes, record.key, value)
+        if reason in ALWAYS_TOLD or (cause is not None and not is_our_own(cause)):
+            refusal = Refusal(reason, code, detail)
+            told = event_refused(record, cause, refusal, time=self.now, place=None if again is None else came)
+            if told is not None:
+                self._outbox.add_foreign(self._outputs.refusals, *told)
 
     def forward(self, record: Record) -> None:
         """Send a record whose key does not hash here to its own partition through the inbox, unchanged. It is forwarded once."""
         if record.topic == Topic.INBOX:
             detail = "the key does not hash to this partition of the inbox; writers of the inbox must use murmur2"
-            self.set_aside(record, None, "misrouted", detail)
+            self.set_aside(record, None, "misrouted", detail, "record.misrouted")
             return
         origin = f"{record.topic}/{record.partition}/{record.offset}".encode()
         headers = (*record.headers, (ORIGIN_HEADER, origin))
         if not fits(record.key, record.value, headers, self._outputs.room):
             detail = "the key does not hash to this partition, and the record is too large to be forwarded to its own"
-            self.set_aside(record, cause_of(record), "too_large", detail)
+            self.set_aside(record, cause_of(record), "too_large", detail, "record.too_large")
             return
         self.counts["forwarded"] += 1
         self._outbox.add_foreign(self._outputs.inbox, record.key, record.value, headers)

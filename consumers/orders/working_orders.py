@@ -99,7 +99,7 @@ class WorkingOrders:
             most = self._bytes_max - _ATTENTION_BYTES
             if bound > most:
                 detail = f"the order would take {bound} bytes, more than the {most} that one may take"
-                self.transaction.set_aside(record, event.cause, "too_large", detail)
+                self.transaction.set_aside(record, event.cause, "too_large", detail, "order.no_room")
                 self._mark(working, event, mark_too_large, "the order has no room for it")
                 return False
         working.change(order)

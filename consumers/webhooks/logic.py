@@ -199,7 +199,9 @@ class WebhookLogic:
         record = record_of(consumed, Topic.DR_WEBHOOKS)
         try:
             if not self._verify(record.value or b"", signature_of(record.headers)):
-                raise RecordError("bad_signature", "the signature is missing or does not match the body")
+                raise RecordError(
+                    "bad_signature", "the signature is missing or does not match the body", "digitalriver.bad_signature"
+                )
             found = self._provider.read_webhook(record.value or b"")
         except RecordError as error:
             return record, error
@@ -233,7 +235,7 @@ class WebhookLogic:
         headers = ((ORIGIN_HEADER, f"{origin.topic}/{origin.partition}/{origin.offset}".encode()),)
         if not fits(order_id.encode(), value, headers, self._room):
             detail = "its content does not fit into a record of the inbox"
-            self._set_aside(webhook.record, RecordError("too_large", detail), now, outbox)
+            self._set_aside(webhook.record, RecordError("too_large", detail, "digitalriver.too_large"), now, outbox)
             return
         self.counts["facts"] += 1
         outbox.add_foreign(self._inbox, order_id.encode(), value, headers)

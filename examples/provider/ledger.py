@@ -115,7 +115,7 @@ class Ledger:
             fact = _fact(event.type, msgspec.json.decode(event.order, type=RemoteOrder))
             return event.id, fact if event.refund is None else replace(fact, order=None, refund=event.refund)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            raise DecodeError("invalid", "not an event of the ledger") from None
+            raise DecodeError("invalid", "not an event of the ledger", "digitalriver.data_unsound") from None
 
     def webhooks(self) -> list[bytes]:
         """The bodies of all webhooks, the oldest first: whoever delivers them signs them as the relay expects."""

@@ -1,4 +1,4 @@
-"""Follows orders by what anyone can read: changes, dead letters and, where requested, snapshots and SKUs."""
+"""Follows orders by what anyone can read: changes, refusals, dead letters and, where requested, snapshots and SKUs."""
 
 from __future__ import annotations
 
@@ -64,13 +64,9 @@ class OrderWatch:
         return Counter(changes[-1].state for changes in self.changes.values())
 
     def add_change(self, record: ConsumerRecord) -> ObservedChange | None:
-        """Add one record of ``order-state-changes``; returns None for a refused event."""
+        """Add one record of ``order-state-changes``; returns None for an event of another type."""
         event = msgspec.json.decode(record.value)
         if event["type"] != "order.state_changed":
-            data = event["data"]
-            after = len(self.changes.get(data["order_id"], ()))
-            refusal = ObservedRefusal(after, f"{data['cause']['type']}: {data['reason']}")
-            self.refused.setdefault(data["order_id"], []).append(refusal)
             return None
         change = ObservedChange(time.monotonic(), event["data"])
         order_id = change.data["order_id"]
@@ -81,9 +77,11 @@ class OrderWatch:
         return change
 
     def add_other(self, topic: str, record: ConsumerRecord) -> None:
-        """Add one record of another topic: a dead letter, a snapshot or a SKU."""
+        """Add one record of another topic: a dead letter, a refusal, a snapshot or a SKU."""
         if topic.endswith(Topic.DEAD_LETTERS):
             self.dead_letters += 1
+        elif topic.endswith(Topic.ORDER_EVENT_REFUSALS):
+            self._add_refusal(msgspec.json.decode(record.value)["data"])
         elif record.value is not None:
             data, key = msgspec.json.decode(record.value), (record.key or b"").decode()
             if topic.endswith(Topic.SKUS):
@@ -91,10 +89,15 @@ class OrderWatch:
             else:
                 self.parked[key] = [entry["type"] for entry in data["parked"]]
 
+    def _add_refusal(self, data: dict[str, Any]) -> None:
+        after = len(self.changes.get(data["order_id"], ()))
+        refusal = ObservedRefusal(after, f"{data['cause'].get('type', 'event')}: {data['detail']}")
+        self.refused.setdefault(data["order_id"], []).append(refusal)
+
 
 async def follow(connection: KafkaConnection, prefix: str, partitions: int, *others: Topic) -> AIOKafkaConsumer:
-    """A consumer without a group, at the beginning of changes, dead letters and ``others``; the caller stops it."""
-    topics = (Topic.ORDER_STATE_CHANGES, Topic.DEAD_LETTERS, *others)
+    """A consumer without a group, at the beginning of changes, refusals, dead letters and ``others``; the caller stops it."""
+    topics = (Topic.ORDER_STATE_CHANGES, Topic.ORDER_EVENT_REFUSALS, Topic.DEAD_LETTERS, *others)
     consumer = AIOKafkaConsumer(
         **connection.client_options(),
         group_id=None,

@@ -156,7 +156,9 @@ class DigitalRiverProvider:
         try:
             about = decode_command(command.about)
         except msgspec.DecodeError:
-            raise DecodeError("invalid", "an inquire about something that is not a command") from None
+            raise DecodeError(
+                "invalid", "an inquire about something that is not a command", "command.content_unsound"
+            ) from None
         found = await self.look(about)
         if found is None:
             found = Outcome(command_id=about.command_id, command=name_of(about), attempt=about.attempt, result="absent")

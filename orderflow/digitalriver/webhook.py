@@ -130,12 +130,14 @@ def read_webhook(body: bytes) -> tuple[str, Fact] | None:
         event = _events.decode(body)
     except msgspec.ValidationError:
         raise DecodeError(
-            "invalid", "not a Digital River event: id, type or data.object is missing or of a wrong kind"
+            "invalid",
+            "not a Digital River event: id, type or data.object is missing or of a wrong kind",
+            "digitalriver.data_unsound",
         ) from None
     except RecursionError:
-        raise DecodeError("undecodable", "nested too deeply") from None
+        raise DecodeError("undecodable", "nested too deeply", "digitalriver.data_unsound") from None
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise DecodeError("undecodable", "not JSON") from None
+        raise DecodeError("undecodable", "not JSON", "digitalriver.data_unsound") from None
     if event.type not in KNOWN_TYPES:
         return None
     try:
@@ -144,7 +146,8 @@ def read_webhook(body: bytes) -> tuple[str, Fact] | None:
         return event.id, fact if created is None else msgspec.structs.replace(fact, created=created)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OffContract) as error:
         reason = str(error) if isinstance(error, OffContract) else "a member is missing or of a wrong kind"
-        raise DecodeError("invalid", f"the object of {event.type} cannot be read: {reason}") from None
+        detail = f"the object of {event.type} cannot be read: {reason}"
+        raise DecodeError("invalid", detail, "digitalriver.data_unsound") from None
 
 
 def key_of(body: bytes) -> str | None:

@@ -55,7 +55,9 @@ def cart_of(command: CreateCheckout) -> Cart:
     try:
         return Cart.model_validate_json(bytes(command.cart))
     except ValidationError:
-        raise DecodeError("invalid", "the cart of a create_checkout command is not a cart") from None
+        raise DecodeError(
+            "invalid", "the cart of a create_checkout command is not a cart", "command.content_unsound"
+        ) from None
 
 
 def customer_body(cart: Cart, customer_id: str, command_id: str) -> Json:

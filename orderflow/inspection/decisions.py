@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias, get_args
+from itertools import product
+from typing import Final, TypeAlias, get_args
 
 from orderflow.inspection.entries import Entry, Letter, Place
 from statemachine.messages.events import DEADLINE_SOURCE
@@ -14,6 +15,9 @@ from statemachine.order.order import DeadlineName
 
 #: What the transactions of a time read, topic and offset of each record, by the time of their decisions in milliseconds.
 Transactions: TypeAlias = Mapping[int, Collection[tuple[str, int]]]
+
+#: So many decisions without a change in a row are looked through for the deadline that asked a command again.
+_QUIET_MAX: Final = 40
 
 
 @dataclass(slots=True)
@@ -38,6 +42,8 @@ class Decisions:
         self.groups: list[Group] = []
         #: When the records of events were written, by the name of the event.
         self.written: dict[str, datetime] = {}
+        #: When commands were asked first, by the name of the event that asked them: all that shows of one without a change.
+        self.asked: dict[str, datetime] = {}
         #: By the name that ids of changes and commands are derived from, and the time.
         self.by_cause: dict[tuple[str, datetime], Group] = {}
 
@@ -57,19 +63,22 @@ class Decisions:
         """A decision that no other record belongs to."""
         self.groups.append(group)
 
-    def again(self, cause: str, at: datetime, known: int) -> str:
-        """The cause of a command that was asked at a time, whichever decision first named it; ``known``: the last sequence."""
+    def again(self, cause: str, at: datetime, known: int, *, first: bool) -> str:
+        """The cause of a command that was asked at a time, whichever decision first named it.
+
+        ``known``: the last sequence; ``first``: the command was asked for the first time, so by the decision that named it.
+        """
         names = [name for name, when in self.by_cause if when == at]
-        if len(names) == 1:
+        if len(names) == 1 and not first:
             return names[0]
         for deadline in get_args(DeadlineName):
-            for sequence in range(known + 1):
-                event_id = f"{deadline}:{sequence}"
+            for sequence, quiet in product(range(known + 1), range(_QUIET_MAX)):
+                event_id = f"{deadline}:{sequence}.{quiet}" if quiet else f"{deadline}:{sequence}"
                 if self.name(DEADLINE_SOURCE, event_id) == cause:
                     group = self.group(cause, at)
                     group.entries.append(Entry(at, "deadline", name=deadline, id=event_id))
                     return cause
-        return f"{cause} again"
+        return names[0] if len(names) == 1 else f"{cause} again"
 
     def became(self, name: str, place: Place, read: Place, written: datetime) -> tuple[datetime, str]:
         """When an event was decided first, and what became of it then.
@@ -77,7 +86,7 @@ class Decisions:
         Its first trace, a change or a letter, may be from later than that: then it was parked. The transaction of that time says
         whether it read the event, whose record is at ``read``; where it is not known, the order of the changes is looked at.
         """
-        decided = min((at for cause, at in self.by_cause if cause == name), default=None)
+        decided = min((at for cause, at in self.by_cause if cause == name), default=self.asked.get(name))
         letter = next((one for one in self._letters if one.place == place), None)
         if letter is not None and (decided is None or is_same_time(decided, letter.at)):
             traced, word = decided or letter.at, f"set aside: {letter.reason}"
@@ -104,7 +113,8 @@ class Decisions:
 
     def _is_woken(self, name: str, decided: datetime, written: datetime) -> bool:
         """Whether an event was carried out in the decision about another one, which came later than it."""
-        mine = self.by_cause[name, decided].sequence
+        own = self.by_cause.get((name, decided))
+        mine = None if own is None else own.sequence
         return mine is not None and any(
             at == decided
             and group.sequence is not None

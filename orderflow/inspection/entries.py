@@ -132,7 +132,10 @@ def letters(records: Iterable[KeptRecord]) -> Iterator[Letter]:
 
 
 def refusals(records: Iterable[KeptRecord], known: Iterable[Letter]) -> Iterator[Letter]:
-    """The refusals that senders were told of and whose dead letters are gone: those are kept for a shorter time."""
+    """The refusals that senders were told of and whose dead letters are gone: those are kept for a shorter time.
+
+    ``records``: of ``order-event-refusals``, and of ``order-state-changes``, where they were before.
+    """
     places = {letter.place for letter in known}
     for event in envelopes(records):
         cause = event.data.get("cause") if isinstance(event.data, dict) else None
@@ -140,4 +143,7 @@ def refusals(records: Iterable[KeptRecord], known: Iterable[Letter]) -> Iterator
             continue
         place = (str(cause["topic"]), int(cause.get("partition") or 0), int(cause.get("offset") or 0))
         if place not in places:
-            yield Letter(place, event.time, "refused", str(event.data.get("reason")), "")
+            # before there was a topic for them, the line for a person was in ``reason``
+            told = event.data.get("detail")
+            word = str(event.data.get("reason")) if told else "refused"
+            yield Letter(place, event.time, word, str(told or event.data.get("reason")), "")

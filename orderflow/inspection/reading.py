@@ -30,6 +30,7 @@ STORY_TOPICS: Final = (
     *ORDER_INPUTS,
     Topic.ORDERS,
     Topic.ORDER_STATE_CHANGES,
+    Topic.ORDER_EVENT_REFUSALS,
     Topic.DR_COMMANDS,
     Topic.DEAD_LETTERS,
 )

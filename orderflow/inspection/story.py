@@ -74,7 +74,8 @@ class _Teller:
         self._parked = parked
         self._secrets = secrets
         self._letters = list(letters(records.get(Topic.DEAD_LETTERS, ())))
-        self._letters += refusals(records.get(Topic.ORDER_STATE_CHANGES, ()), self._letters)
+        for topic in (Topic.ORDER_EVENT_REFUSALS, Topic.ORDER_STATE_CHANGES):
+            self._letters += refusals(records.get(topic, ()), self._letters)
         self._changes = [
             (one.time, one.data)
             for one in envelopes(records.get(Topic.ORDER_STATE_CHANGES, ()))
@@ -147,7 +148,8 @@ class _Teller:
         group = decisions.by_cause.get((cause, at))
         known = max((change.get("sequence") or 0 for _, change in self._changes), default=0)
         if group is None:  # asked again, or asked by what made no change
-            group = self._decisions.group(decisions.again(cause, at, known), at)
+            first = int(command.get("attempt") or 1) == 1
+            group = self._decisions.group(decisions.again(cause, at, known, first=first), at)
         group.entries.append(
             Entry(
                 at,
@@ -162,6 +164,8 @@ class _Teller:
     # What came in
 
     def _add_inputs(self) -> None:
+        for at, command in self._commands:
+            self._decisions.asked.setdefault(str(command.get("command_id")).rpartition(".")[0], at)
         events: list[tuple[KeptRecord, Event]] = []
         for topic in ORDER_INPUTS:
             for kept in self._records.get(topic, ()):

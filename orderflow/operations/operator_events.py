@@ -38,6 +38,9 @@ OPERATOR_SOURCE: Final = "orderflow/operator"
 #: Between two looks at how far the order lane has come, in seconds.
 _LOOK_SECONDS: Final = 0.2
 
+#: Where the result of an act appears.
+_RESULTS: Final = (Topic.ORDER_STATE_CHANGES, Topic.ORDER_EVENT_REFUSALS)
+
 #: What became of an act. ``same``: it changed nothing. ``waiting``: the order is held, and it waits for the release.
 #: ``pending``: the order lane has not come to it yet.
 Verdict = Literal["changed", "same", "waiting", "refused", "pending"]
@@ -52,14 +55,13 @@ class Act(msgspec.Struct, frozen=True):
 
 
 class Sent(msgspec.Struct, frozen=True):
-    """An act in the inbox, and from where on its result may appear in the partition of the changes."""
+    """An act in the inbox, and from where on its result may appear: the partitions of its order's changes and refusals."""
 
     event_id: str
     order_id: str
     partition: int
     offset: int
-    changes_partition: int
-    changes_from: int
+    results: Mapping[TopicPartition, int]
 
 
 class ActResult(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -155,24 +157,24 @@ async def send_act(
         RecordTooLarge: It does not fit into a record; nothing was sent.
     """
     topics = await read_topics(connection, prefix)
-    inbox, changes = topics.get(Topic.INBOX), topics.get(Topic.ORDER_STATE_CHANGES)
-    if inbox is None or changes is None:
+    inbox = topics.get(Topic.INBOX)
+    if inbox is None or any(topic not in topics for topic in _RESULTS):
         raise ConfigError("topics are missing; run `orderflow topics create`")
     key = act.order_id.encode()
-    home = TopicPartition(prefixed(prefix, Topic.ORDER_STATE_CHANGES), partition_of(key, changes.partitions))
-    begin = await _end_of(connection, home)
+    homes = [TopicPartition(prefixed(prefix, topic), partition_of(key, topics[topic].partitions)) for topic in _RESULTS]
+    begins = await _ends_of(connection, homes)
     event_id = str(uuid.uuid4())
     value = encode_act(act, actor=actor, reason=reason, event_id=event_id, now=datetime.now(UTC))
     offset = await publisher.send(prefixed(prefix, Topic.INBOX), key, value)
-    return Sent(event_id, act.order_id, partition_of(key, inbox.partitions), offset, home.partition, begin)
+    return Sent(event_id, act.order_id, partition_of(key, inbox.partitions), offset, begins)
 
 
-async def _end_of(connection: KafkaConnection, partition: TopicPartition) -> int:
-    """The last stable offset of a partition."""
+async def _ends_of(connection: KafkaConnection, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+    """The last stable offsets of partitions."""
     async with open_reader(connection) as consumer:
         limit = connection.limits.operation_seconds
-        ends = await within(limit, consumer.end_offsets([partition]), "a request for end offsets")
-        return int(ends[partition])
+        ends = await within(limit, consumer.end_offsets(partitions), "a request for end offsets")
+        return {partition: int(end) for partition, end in ends.items()}
 
 
 async def follow_act(connection: KafkaConnection, prefix: str, sent: Sent, *, kind: str, seconds: float) -> ActResult:
@@ -196,12 +198,12 @@ async def follow_act(connection: KafkaConnection, prefix: str, sent: Sent, *, ki
             if time.monotonic() > until:
                 return ActResult(sent.order_id, event, "pending", applied=True, event_id=sent.event_id)
             await asyncio.sleep(_LOOK_SECONDS)
-    documents = await _read_result(connection, prefix, sent)
+    documents = await _read_result(connection, sent)
     changes = tuple(one["data"] for one in documents if one["type"] == "order.state_changed")
     refusals = [one["data"] for one in documents if one["type"] == "order.event_refused"]
     own = [one for one in changes if one["cause"]["id"] == sent.event_id]
-    if any(one["cause"]["id"] == sent.event_id for one in refusals):
-        reason = next(one["reason"] for one in refusals if one["cause"]["id"] == sent.event_id)
+    if any(one["cause"].get("id") == sent.event_id for one in refusals):
+        reason = next(one["detail"] for one in refusals if one["cause"].get("id") == sent.event_id)
         return ActResult(sent.order_id, event, "refused", applied=True, event_id=sent.event_id, detail=reason)
     if own:
         return ActResult(
@@ -227,17 +229,16 @@ async def follow_act(connection: KafkaConnection, prefix: str, sent: Sent, *, ki
     )
 
 
-async def _read_result(connection: KafkaConnection, prefix: str, sent: Sent) -> list[dict[str, Any]]:
+async def _read_result(connection: KafkaConnection, sent: Sent) -> list[dict[str, Any]]:
     """The order's changes and refusals from the act's own on."""
-    home = TopicPartition(prefixed(prefix, Topic.ORDER_STATE_CHANGES), sent.changes_partition)
     key = sent.order_id.encode()
     found: list[dict[str, Any]] = []
 
     def take(record: ReadRecord) -> None:
         if record.key == key:
             document = msgspec.json.decode(record.value or b"null")
-            if found or document["data"]["cause"]["id"] == sent.event_id:
+            if found or document["data"]["cause"].get("id") == sent.event_id:
                 found.append(document)
 
-    await scan_partitions(connection, [home], take, starts={home: sent.changes_from})
+    await scan_partitions(connection, list(sent.results), take, starts=sent.results)
     return found

@@ -10,11 +10,12 @@ from aiokafka import ConsumerRecord
 
 from orderflow.replay.comparing import Found, Outputs, Written, data_of, detail_of, refusal_of, sequence_of
 from orderflow.replay.findings import Difference, Task
-from orderflow.replay.lane import ReplayedLane, ReplayedTransaction
+from orderflow.replay.lane import ReplayedLane, ReplayedTransaction, order_in
 from producers.topics import Topic, prefixed
 from statemachine.errors import DecodeError
 from statemachine.messages.decoding import decode
 from statemachine.messages.envelope import Cause, Record
+from statemachine.messages.identity import name_id
 
 
 async def difference_of(
@@ -51,8 +52,26 @@ async def difference_of(
             event = next((one["cause"] for one in shown if one is not None), None)
         else:
             sequence = sequence_of(told.changes[-1].value) if told.changes else sequence
-            event = await _event_of_command(name, told, group, before, task=task, lane=lane)
+            event = _event_that_asked(found, name, group, before, task.prefix)
+            event = event or await _event_of_command(name, told, group, before, task=task, lane=lane)
     return Difference(name, sequence, found.kind, shown[0], shown[1], event, group[0].batch.now, task.partition)
+
+
+def _event_that_asked(
+    found: Found, name: str, group: Sequence[ReplayedTransaction], before: bytes | None, prefix: str
+) -> dict[str, Any] | None:
+    """The event whose decision asked the command: the command's id is made from it. None for one that is asked again.
+
+    It came in with the transactions, or was parked in the order ``before`` them.
+    """
+    written = found.recorded or found.replayed
+    command = None if written is None else data_of(written.value)
+    asked_by = "" if command is None else str(command.get("command_id")).rpartition(".")[0]
+    records = [one for transaction in group for one in transaction.batch.records if one.key == found.key]
+    order = None if before is None else order_in(before)
+    parked = () if order is None else (*order.parked, *order.queue)
+    events = [_event_of(one, name, prefix) for one in records] + [_cause(one.record) for one in parked]
+    return next((one for one in events if name_id(name, one["source"], one["id"]) == asked_by), None)
 
 
 async def _event_of_command(

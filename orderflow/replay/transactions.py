@@ -1,6 +1,7 @@
 """The transactions of one partition's history, read from its position records, and where that history has holes.
 
-A transaction that does not say what it decided is a gap: an older version wrote it, or an operator repaired the offsets. After a
+A transaction that does not say what it decided, or was decided under a definition that numbers changes otherwise, is a gap: an
+older version wrote it, or an operator repaired the offsets. After a
 gap nothing is known of the orders before it. Position records that are not there at all shorten the history.
 """
 
@@ -17,6 +18,12 @@ from statemachine.errors import UnreadableTable
 
 #: The header of a position record that repaired the offsets.
 REASON_HEADER: Final = "orderflow-reason"
+
+
+#: The first definition whose changes and deadlines are numbered as they are now. Before it a decision without news took a
+#: sequence number, so that what was decided after one has other numbers, and deadlines other ids, than this version gives.
+COMPARABLE: Final = 6
+_NUMBERED_OTHERWISE: Final = "where changes without news took sequence numbers: this version cannot compare it"
 
 
 class PositionRead(Protocol):
@@ -91,6 +98,9 @@ def transactions_of(
         history, gap = position.history, None
         if history is None:
             gap = _why(record, position)
+        elif history.definition < COMPARABLE:
+            gap = f"decided under definition {history.definition}, {_NUMBERED_OTHERWISE}"
+            history = None
         hole = number is not None and position.transaction != number + 1
         found.append(
             Transaction(

@@ -15,7 +15,14 @@ from statemachine.aftersale.paid_back import compare_refunded
 from statemachine.aftersale.returns import count_returned
 from statemachine.drafts.commanding import close_command
 from statemachine.drafts.draft import Draft
-from statemachine.effects.charges import EARLIER_ORDER, absorb_charges, absorb_operations, capture_of, has_captured
+from statemachine.effects.charges import (
+    EARLIER_ORDER,
+    absorb_charges,
+    absorb_operations,
+    capture_of,
+    captured_of,
+    has_captured,
+)
 from statemachine.effects.disputes import follow_dispute
 from statemachine.messages.facts import Fact, RemoteDocument, RemoteFulfillment, RemoteItem, RemoteOrder
 from statemachine.messages.identity import holds, mark_of, with_sorted
@@ -221,7 +228,8 @@ def absorb_fulfillment(draft: Draft) -> None:
     else:
         shipment_id = remote.shipment_id or (command.shipment_id if command is not None else None)
         capture = capture_of(draft.order, remote.fulfillment_id)
-        parcel = Shipment(shipment_id, remote.fulfillment_id, capture)
+        captured = captured_of(draft.order, remote.fulfillment_id)
+        parcel = Shipment(shipment_id, remote.fulfillment_id, capture, captured)
         # The same bytes in whatever order the reports arrive.
         draft.put(shipments=tuple(sorted((*draft.order.shipments, parcel), key=lambda one: one.fulfillment_id)))
         draft.effects.append(IndexEntry(remote.fulfillment_id, "fulfillment", order.order_id))

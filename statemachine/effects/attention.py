@@ -7,7 +7,7 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from statemachine.drafts.draft import Draft
-from statemachine.effects.changes import state_change
+from statemachine.effects.changes import published
 from statemachine.messages.events import Event
 from statemachine.order.decision import Moved
 from statemachine.order.order import Order
@@ -33,5 +33,7 @@ def _marked(order: Order, event: Event, reason: str, now: datetime) -> Moved | N
     draft.call_attention(reason)
     if draft.order is order:
         return None
-    marked = replace(draft.order, sequence=order.sequence + 1, updated=now)
-    return Moved(marked, (state_change(order, marked, draft, beside="refused"),))
+    marked = replace(draft.order, sequence=order.sequence + 1, quiet=0, updated=now)
+    marked, change = published(order, marked, draft, beside="refused")
+    assert change is not None  # attention is news
+    return Moved(marked, (change,))

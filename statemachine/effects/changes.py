@@ -1,7 +1,7 @@
 """``order.state_changed``: the public record of one change of one order, encoded.
 
-``changed`` names the public fields that changed; each name is a key with the new value. It names ``open_commands`` when only the
-open commands changed, and nothing when only internal fields did.
+``changed`` names the public fields that changed; each name is a key with the new value. A change has news for a reader: what only
+the worker needs (open commands, deadlines, what is parked) makes none, and takes no sequence number.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from statemachine.drafts.draft import Draft
+from statemachine.effects.problems import PROBLEM_MAX
 from statemachine.messages.envelope import Cause
 from statemachine.messages.facts import NextAction, Problem, RemoteCheckout
 from statemachine.messages.identity import name_id
@@ -22,7 +23,6 @@ from statemachine.order.amounts import AmountsText, amounts_text
 from statemachine.order.decision import StateChange
 from statemachine.order.order import (
     Document,
-    Hold,
     Line,
     Order,
     Payment,
@@ -32,6 +32,7 @@ from statemachine.order.order import (
     State,
 )
 from statemachine.order.snapshot_parts import ReturnView, refund_text
+from statemachine.order.standing import Hold
 
 Unset = msgspec.UnsetType
 UNSET: Final = msgspec.UNSET
@@ -85,13 +86,6 @@ class ShownProblem(msgspec.Struct, frozen=True):
     message: str | None
 
 
-class OpenCommandView(msgspec.Struct, frozen=True):
-    """An open command, in public."""
-
-    name: str
-    attempt: int
-
-
 class RefundChange(msgspec.Struct, frozen=True, omit_defaults=True):
     """A refund in a change. ``token``, with which the shopper names an account, is only in the change and never kept."""
 
@@ -121,7 +115,6 @@ class Change(msgspec.Struct, frozen=True, rename={"from_": "from"}):
     refunds: tuple[RefundChange, ...] | Unset = msgspec.UNSET
     returns: tuple[ReturnView, ...] | Unset = msgspec.UNSET
     documents: tuple[Document, ...] | Unset = msgspec.UNSET
-    open_commands: tuple[OpenCommandView, ...] | Unset = msgspec.UNSET
     quote: Quote | Unset = msgspec.UNSET
     payment_session: PaymentSession | Unset = msgspec.UNSET
     next_action: NextAction | Unset = msgspec.UNSET
@@ -141,12 +134,11 @@ _encoder = msgspec.json.Encoder()
 #: Why a change has an id other than that of its event.
 Beside = Literal["refused", "following"]
 
-#: Characters of a text of Digital River that a change includes.
-PROBLEM_MAX = 500
 
+def state_change(before: Order, after: Order, draft: Draft, *, beside: Beside | None = None) -> StateChange | None:
+    """The change from ``before`` to ``after``, made by ``draft``; None when it has no news for a reader.
 
-def state_change(before: Order, after: Order, draft: Draft, *, beside: Beside | None = None) -> StateChange:
-    """The change from ``before`` to ``after``, made by ``draft``.
+    What an operator does is news in any case: who did it, and why.
 
     ``beside``: the change is not the event's own, so its id has a further part. Either the event was ``refused`` and only
     ``attention`` changed, so that it may still be applied later; or this change is ``following`` the event's own.
@@ -156,9 +148,26 @@ def state_change(before: Order, after: Order, draft: Draft, *, beside: Beside | 
     change = _change(before, after, draft)
     if draft.event.act is not None or before.held is not after.held:
         change = _by_hand(change, before, after, draft)
+    elif not change.changed and draft.quote is None and draft.next_action is None:
+        return None
     if beside is not None:
         event_id = name_id(after.order_id, cause.source, cause.id, f"{beside} {after.sequence}")
     return StateChange(event_id, after.order_id, draft.now, _encoder.encode(change))
+
+
+def published(
+    before: Order, after: Order, draft: Draft, *, beside: Beside | None = None
+) -> tuple[Order, StateChange | None]:
+    """``after``, which has the next sequence, and its change; without news None, and ``after`` keeps the sequence."""
+    change = state_change(before, after, draft, beside=beside)
+    if change is None:
+        after = unpublished(before, after)
+    return after, change
+
+
+def unpublished(before: Order, after: Order) -> Order:
+    """``after`` when it makes no change: the sequence stays, and what was decided since is counted."""
+    return replace(after, sequence=before.sequence, quiet=before.quiet + 1)
 
 
 def _change(before: Order, after: Order, draft: Draft) -> Change:
@@ -171,7 +180,6 @@ def _change(before: Order, after: Order, draft: Draft) -> Change:
     refunds: tuple[RefundChange, ...] | Unset = UNSET
     returns: tuple[ReturnView, ...] | Unset = UNSET
     documents: tuple[Document, ...] | Unset = UNSET
-    commands: tuple[OpenCommandView, ...] | Unset = UNSET
     if before.state != after.state:
         changed.append("state")
         state = after.state
@@ -196,9 +204,10 @@ def _change(before: Order, after: Order, draft: Draft) -> Change:
         documents = after.documents
     if before.attention is not after.attention and before.attention != after.attention:
         changed.append("attention")
-    if not changed and before.commands is not after.commands and (asked := _open(after)) != _open(before):
-        changed.append("open_commands")
-        commands = asked
+    if before.digital_river is not after.digital_river and before.digital_river != after.digital_river:
+        changed.append("digital_river")
+    if draft.problem is not None:
+        changed.append("problem")
     return Change(
         after.order_id,
         after.sequence,
@@ -216,7 +225,6 @@ def _change(before: Order, after: Order, draft: Draft) -> Change:
         refunds,
         returns,
         documents,
-        commands,
         UNSET if draft.quote is None else _quote(draft.quote),
         UNSET if draft.quote is None else _session(draft.quote),
         UNSET if draft.next_action is None else draft.next_action,
@@ -236,10 +244,6 @@ def _by_hand(change: Change, before: Order, after: Order, draft: Draft) -> Chang
         redelivered=UNSET if act is None or act.redelivered is None else act.redelivered,
         dropped=UNSET if draft.dropped is None else draft.dropped,
     )
-
-
-def _open(order: Order) -> tuple[OpenCommandView, ...]:
-    return tuple([OpenCommandView(one.name, one.attempt) for one in order.commands])
 
 
 def _returns(order: Order) -> tuple[ReturnView, ...]:

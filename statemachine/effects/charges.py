@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
 from msgspec.structs import replace
 
 from statemachine.aftersale.paid_back import recount
@@ -16,6 +17,7 @@ from statemachine.drafts.draft import Draft
 from statemachine.messages.facts import ChargeOperation, Fact, Problem, RemoteCharge
 from statemachine.messages.identity import mark_of
 from statemachine.messages.ids import FulfillmentId, LineId
+from statemachine.order.amounts import captured_text
 from statemachine.order.order import CaptureState, Charge, Operation, Order
 
 #: Digital River repeats a failed capture; a complete one never fails.
@@ -115,7 +117,14 @@ def absorb_operations(draft: Draft) -> None:
     if (captured, cancelled) != (order.amounts.captured, order.amounts.cancelled):
         draft.put(amounts=replace(order.amounts, captured=captured, cancelled=cancelled))
     shipments = tuple(
-        [replace(shipment, capture=capture_of(order, shipment.fulfillment_id)) for shipment in order.shipments]
+        [
+            replace(
+                shipment,
+                capture=capture_of(order, shipment.fulfillment_id),
+                captured=captured_text(captures, shipment.fulfillment_id, order.amounts.currency),
+            )
+            for shipment in order.shipments
+        ]
     )
     if shipments != order.shipments:
         draft.put(shipments=shipments)
@@ -256,6 +265,12 @@ def is_voided(order: Order) -> bool:
     return bool(order.charges) and all(
         charge.state in ("cancelled", "complete") or _is_used_up(charge, len(order.lines)) for charge in order.charges
     )
+
+
+def captured_of(order: Order, fulfillment_id: FulfillmentId) -> str | msgspec.UnsetType:
+    """What was captured of a shipment."""
+    captures = [capture for charge in order.charges for capture in charge.captures]
+    return captured_text(captures, fulfillment_id, order.amounts.currency)
 
 
 def _is_used_up(charge: Charge, slack: int) -> bool:

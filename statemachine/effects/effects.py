@@ -51,7 +51,7 @@ def take_cart(draft: Draft) -> None:
     cart = draft.data_as(Cart)
     lines = tuple([Line(item.line, item.sku_id, item.quantity) for item in cart.items])
     if not draft.order.lines:  # the first cart: nothing stands yet
-        draft.order = replace(draft.order, lines=lines, amounts=Amounts(cart.currency))
+        draft.order = replace(draft.order, lines=lines, amounts=Amounts(cart.currency), requested_at=draft.now)
         return
     contradicted = any(reason.startswith((CONTRADICTION, MONEY_KEPT)) for reason in draft.order.attention)
     if contradicted or charges.is_money_there(draft.order):
@@ -67,6 +67,8 @@ def take_cart(draft: Draft) -> None:
         charges=(),
         voids=(),
         placed=False,
+        placed_at=None,
+        problem=None,
         source_id=None,
         remote_state=None,
         remote_refunded=0,
@@ -137,7 +139,7 @@ def ask_place_order(draft: Draft) -> None:
     checkout_id = draft.order.digital_river.checkout_id
     if checkout_id is None:
         raise InvariantBroken("a checkout is ready but has no id")
-    draft.put(placed=True)
+    draft.put(placed=True, placed_at=draft.now)
     ask(
         draft,
         PlaceOrder(

@@ -14,7 +14,8 @@ from statemachine.messages.facts import Fact
 from statemachine.messages.identity import without
 from statemachine.messages.ids import CommandId
 from statemachine.messages.operator_events import Acknowledged, DroppedEvent, EventName, MoveRequested, Released
-from statemachine.order.order import EVENT_FAILED, DeadlineName, Hold, OpenCommand, Order, failed_event
+from statemachine.order.order import EVENT_FAILED, DeadlineName, OpenCommand, Order, failed_event
+from statemachine.order.standing import Hold
 from statemachine.waits.looking import LOOK, deadlines_with_look
 
 # Holding

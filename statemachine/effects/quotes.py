@@ -6,6 +6,7 @@ the payer's address, which decides the tax), and then a placement that was parke
 
 from __future__ import annotations
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from statemachine.drafts.draft import Draft
@@ -17,9 +18,10 @@ from statemachine.messages.events import OrderPlaced
 from statemachine.messages.facts import Problem, RemoteCheckout
 from statemachine.messages.identity import without
 from statemachine.messages.ids import CheckoutId
+from statemachine.messages.money import format_money
 from statemachine.order.decision import IndexEntry, SetAside
-from statemachine.order.order import ParkedEvent, RemoteIds
-from statemachine.tables.life_cycle import PRICE_CHANGED
+from statemachine.order.order import Line, Order, ParkedEvent, RemoteIds
+from statemachine.tables.life_cycle import PRICE_CHANGED, TOTAL_CHANGED
 
 
 def take_checkout(draft: Draft) -> None:
@@ -29,7 +31,7 @@ def take_checkout(draft: Draft) -> None:
     quote = draft.quote = outcome.checkout
     ids = RemoteIds(quote.checkout_id, None, outcome.customer_id or quote.customer_id)
     amounts = replace(order.amounts, total=quote.total, tax=quote.tax)
-    draft.order = replace(order, digital_river=ids, amounts=amounts)
+    draft.order = replace(order, digital_river=ids, amounts=amounts, lines=_priced(order, quote))
     draft.effects.append(IndexEntry(quote.checkout_id, "checkout", order.order_id))
 
 
@@ -53,9 +55,22 @@ def _tell(draft: Draft, quote: RemoteCheckout) -> None:
     """Put the quote into the change; placements that accepted another total are refused."""
     before = draft.order.amounts
     draft.quote = quote
-    draft.put(amounts=replace(before, total=quote.total, tax=quote.tax))
+    draft.put(amounts=replace(before, total=quote.total, tax=quote.tax), lines=_priced(draft.order, quote))
     if quote.total != before.total:
         _refuse_acceptances(draft)
+
+
+def _priced(order: Order, quote: RemoteCheckout) -> tuple[Line, ...]:
+    """The lines with their prices in the quote; one that it does not have loses its price."""
+    quoted, currency = {one.line: one for one in quote.lines}, quote.currency
+    return tuple(
+        [
+            replace(line, amount=UNSET, tax=UNSET)
+            if (one := quoted.get(line.line)) is None
+            else replace(line, amount=format_money(one.amount, currency), tax=format_money(one.tax, currency))
+            for line in order.lines
+        ]
+    )
 
 
 def _refuse_acceptances(draft: Draft) -> None:
@@ -68,7 +83,7 @@ def _refuse_acceptances(draft: Draft) -> None:
             continue
         seen = without(seen, entry.mark)
         facts += acceptance_mark(entry.mark) * 2
-        draft.effects.append(SetAside(entry.record, cause_of_parked(entry), "refused", PRICE_CHANGED))
+        draft.effects.append(SetAside(entry.record, cause_of_parked(entry), "refused", PRICE_CHANGED, TOTAL_CHANGED))
     if len(kept) < len(order.parked):
         draft.put(parked=tuple(kept), seen=seen, facts=facts)
 

@@ -25,6 +25,7 @@ from statemachine.messages.ids import OrderId
 from statemachine.messages.json_faults import json_fault
 from statemachine.messages.operator_events import OPERATOR_EVENTS, REDELIVERED, Act, EventName, OperatorAct, Redelivered
 from statemachine.messages.times import read_time
+from statemachine.refusals import OwnCode
 
 #: Header that the lane adds when it forwards a record through the inbox: topic/partition/offset of its first arrival.
 ORIGIN_HEADER: Final = "orderflow-origin"
@@ -93,20 +94,21 @@ def decode(record: Record) -> Event:
         DecodeError: ``undecodable`` when there is no CloudEvent in it, ``refused`` for a type that the topic does not have,
             ``invalid`` when a key, an attribute or the data breaks the contract.
     """
-    key = record.key
-    if key is None or not _KEY.match(key):
-        raise DecodeError("invalid", "key: must be 1 to 128 bytes of A-Z a-z 0-9 . _ -")
+    order_id = order_id_in(record)
+    if order_id is None:
+        raise DecodeError("invalid", "key: must be 1 to 128 bytes of A-Z a-z 0-9 . _ -", "record.key_unsound")
     envelope = _envelope_of(record)
-    order_id = OrderId(key.decode("ascii"))
     kind, event_id, source = _attributes(envelope)
     _check_context(envelope, order_id)
     topic, cause = _origin(record, kind, event_id, source)
     if topic == CATALOGUE and order_id in (".", ".."):
-        raise DecodeError("invalid", "key: must not be . or .., which are relative paths in a URL")
+        raise DecodeError(
+            "invalid", "key: must not be . or .., which are relative paths in a URL", "record.key_unsound"
+        )
     payload = _payload(envelope)
     if payload is None:
         if kind not in NEED_NO_DATA:
-            raise DecodeError("invalid", "data: is missing; send {} to mean the whole order")
+            raise DecodeError("invalid", "data: is missing; send {} to mean the whole order", "record.data_missing")
         payload = _NOTHING
     event = Event(
         type=kind,
@@ -136,11 +138,15 @@ def _with_act(event: Event) -> Event:
 def _redelivered_record(data: Redelivered, order_id: OrderId) -> Record:
     record = data.inner()
     if record.topic not in _REDELIVERABLE:
-        raise DecodeError("invalid", f"data.topic: must be one of {', '.join(_REDELIVERABLE)}")
+        raise DecodeError(
+            "invalid", f"data.topic: must be one of {', '.join(_REDELIVERABLE)}", "redelivery.topic_unsound"
+        )
     if record.key != order_id.encode():
-        raise DecodeError("invalid", "data.key: must be the record's key")
+        raise DecodeError("invalid", "data.key: must be the record's key", "redelivery.key_differs")
     if record.topic == INBOX and _type_in(record) == REDELIVERED:
-        raise DecodeError("invalid", "data.value: is itself a record that was delivered again")
+        raise DecodeError(
+            "invalid", "data.value: is itself a record that was delivered again", "redelivery.redelivered_twice"
+        )
     return record
 
 
@@ -166,9 +172,15 @@ def redelivered_in(record: Record) -> tuple[Record, Act] | None:
         return None
 
 
+def order_id_in(record: Record) -> OrderId | None:
+    """The order id that is the record's key; None when it is not one."""
+    key = record.key
+    return OrderId(key.decode("ascii")) if key is not None and _KEY.match(key) else None
+
+
 def cause_of(record: Record) -> Cause | None:
     """The event in a record that ``decode`` refused, to report it to its sender; None when it cannot be identified."""
-    if record.key is None or not _KEY.match(record.key):
+    if order_id_in(record) is None:
         return None
     try:
         kind, event_id, source = _attributes(_envelope_of(record))
@@ -185,15 +197,17 @@ def _envelope_of(record: Record) -> _Envelope:
     if record.headers and _is_binary(record.headers):
         return _binary_envelope(record, value or b"")
     if value is None:
-        raise DecodeError("undecodable", "value: is empty")
+        raise DecodeError("undecodable", "value: is empty", "record.empty")
     try:
         return _envelope_decoder.decode(value)
     except msgspec.ValidationError as error:
-        raise DecodeError("undecodable", f"not a CloudEvent: {json_fault(error, value)}") from None
+        raise DecodeError(
+            "undecodable", f"not a CloudEvent: {json_fault(error, value)}", "record.not_a_cloudevent"
+        ) from None
     except RecursionError:
-        raise DecodeError("undecodable", "value: is nested too deeply") from None
+        raise DecodeError("undecodable", "value: is nested too deeply", "record.nested_too_deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DecodeError("undecodable", f"value: {json_fault(error, value)}") from None
+        raise DecodeError("undecodable", f"value: {json_fault(error, value)}", _json_code(value)) from None
 
 
 def _payload(envelope: _Envelope) -> msgspec.Raw | None:
@@ -202,7 +216,7 @@ def _payload(envelope: _Envelope) -> msgspec.Raw | None:
     encoded = envelope.data_base64
     if encoded is not None:
         if data is not None:
-            raise DecodeError("undecodable", "data and data_base64: an event has only one of them")
+            raise DecodeError("undecodable", "data and data_base64: an event has only one of them", "record.data_twice")
         data = _decoded_payload(encoded)
     return None if data is None or bytes(data) in _EMPTY else data
 
@@ -212,7 +226,7 @@ def _decoded_payload(encoded: object) -> msgspec.Raw | None:
     try:
         value = b64decode(encoded if isinstance(encoded, str) else "?", validate=True)
     except ValueError:
-        raise DecodeError("undecodable", "data_base64: is not Base64") from None
+        raise DecodeError("undecodable", "data_base64: is not Base64", "record.data_base64_unsound") from None
     _check_utf8(value, "data_base64")
     return _json_of(value, "data_base64")
 
@@ -222,9 +236,20 @@ def _json_of(value: bytes, place: str) -> msgspec.Raw | None:
     try:
         return msgspec.json.decode(value, type=msgspec.Raw) if value else None
     except RecursionError:
-        raise DecodeError("undecodable", f"{place}: is nested too deeply") from None
+        raise DecodeError("undecodable", f"{place}: is nested too deeply", "record.nested_too_deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DecodeError("undecodable", f"{place}: {json_fault(error, value)}") from None
+        raise DecodeError("undecodable", f"{place}: {json_fault(error, value)}", _json_code(value)) from None
+
+
+def _json_code(value: bytes) -> OwnCode:
+    """The code for bytes that are not JSON."""
+    if not value.strip():
+        return "record.empty"
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return "record.not_utf8"
+    return "record.not_json"
 
 
 def _is_binary(headers: Headers) -> bool:
@@ -241,7 +266,7 @@ def _check_utf8(value: bytes, place: str) -> None:
     try:
         value.decode()
     except UnicodeDecodeError as error:
-        raise DecodeError("undecodable", f"{place}: {json_fault(error, value)}") from None
+        raise DecodeError("undecodable", f"{place}: {json_fault(error, value)}", "record.not_utf8") from None
 
 
 #: Attributes that identify the event.
@@ -258,7 +283,8 @@ def _binary_envelope(record: Record, value: bytes) -> _Envelope:
             except UnicodeDecodeError:
                 attributes[name[3:]] = ""
             if name[3:] in _REQUIRED and not attributes[name[3:]]:
-                raise DecodeError("undecodable", f"not a CloudEvent: {name} is empty, or is not UTF-8")
+                detail = f"not a CloudEvent: {name} is empty, or is not UTF-8"
+                raise DecodeError("undecodable", detail, "record.attribute_missing")
     data = _json_of(value, "value")
     return _Envelope(
         specversion=attributes.get("specversion", msgspec.UNSET),
@@ -274,7 +300,7 @@ def _binary_envelope(record: Record, value: bytes) -> _Envelope:
 def _attributes(envelope: _Envelope) -> tuple[str, str, str]:
     """Type, id and source, which identify the event even when something else is wrong with it."""
     if envelope.specversion != "1.0":
-        raise DecodeError("undecodable", "not a CloudEvent: specversion must be 1.0")
+        raise DecodeError("undecodable", "not a CloudEvent: specversion must be 1.0", "record.not_a_cloudevent")
     kind = _attribute("type", envelope.type, TYPE_MAX)
     event_id = _attribute("id", envelope.id, ID_MAX)
     return kind, event_id, _attribute("source", envelope.source, SOURCE_MAX)
@@ -282,16 +308,16 @@ def _attributes(envelope: _Envelope) -> tuple[str, str, str]:
 
 def _check_context(envelope: _Envelope, order_id: OrderId) -> None:
     if envelope.subject is not None and envelope.subject != order_id:
-        raise DecodeError("invalid", "subject: must equal the record's key")
+        raise DecodeError("invalid", "subject: must equal the record's key", "record.subject_differs")
 
 
 def _attribute(name: str, value: str | msgspec.UnsetType, length_max: int) -> str:
     if isinstance(value, msgspec.UnsetType):
-        raise DecodeError("undecodable", f"not a CloudEvent: {name} is missing")
+        raise DecodeError("undecodable", f"not a CloudEvent: {name} is missing", "record.attribute_missing")
     if not 1 <= len(value) <= length_max:
-        raise DecodeError("invalid", f"{name}: must have 1 to {length_max} characters")
+        raise DecodeError("invalid", f"{name}: must have 1 to {length_max} characters", "record.attribute_unsound")
     if _CONTROL.search(value):
-        raise DecodeError("invalid", f"{name}: must have no control characters")
+        raise DecodeError("invalid", f"{name}: must have no control characters", "record.attribute_unsound")
     return value
 
 
@@ -304,7 +330,8 @@ def _origin(record: Record, kind: str, event_id: str, source: str) -> tuple[str,
                 found = _ORIGIN.match(raw or b"")
                 first = "" if found is None else found[1].decode()
                 if found is None or not (first in REGISTRY or _is_webhook(first, kind)):
-                    raise DecodeError("invalid", f"{ORIGIN_HEADER}: must be topic/partition/offset of a public topic")
+                    detail = f"{ORIGIN_HEADER}: must be topic/partition/offset of a public topic"
+                    raise DecodeError("invalid", detail, "record.origin_unsound")
                 cause = Cause(kind, event_id, source, first, int(found[2]), int(found[3]))
                 return (topic if first == WEBHOOKS else first), cause
     return topic, Cause(kind, event_id, source, topic, record.partition, record.offset)
@@ -322,20 +349,20 @@ def _data(topic: str, kind: str, payload: msgspec.Raw) -> Model | Outcome | Fact
     else:
         model = REGISTRY.get(topic, {}).get(kind)
     if model is None:
-        raise DecodeError("refused", _misplaced(topic, kind))
+        raise _misplaced(topic, kind)
     try:
         return _ADAPTERS[model].validate_json(bytes(payload))
     except ValidationError as error:
-        reason, detail = explain(error, model)
-        raise DecodeError(reason, detail) from None
+        raise explain(error, model) from None
 
 
-def _misplaced(topic: str, kind: str) -> str:
+def _misplaced(topic: str, kind: str) -> DecodeError:
     """Why the topic has no such type; a type of another topic is ours, so that it may be named."""
     home = next((name for name, types in REGISTRY.items() if kind in types), None)
     if home is None:
-        return f"type: is not known on {topic}"
-    return f"type: {kind} does not belong on {topic}; send it to {home}"
+        return DecodeError("refused", f"type: is not known on {topic}", "record.unknown_type")
+    detail = f"type: {kind} does not belong on {topic}; send it to {home}"
+    return DecodeError("refused", detail, "record.wrong_topic")
 
 
 def _digital_river_data(kind: str, payload: msgspec.Raw) -> Outcome | Fact:
@@ -350,9 +377,10 @@ def _digital_river_data(kind: str, payload: msgspec.Raw) -> Outcome | Fact:
                     raise
         fact = _fact_decoder.decode(payload)
     except msgspec.ValidationError as error:  # it is JSON: the envelope was decoded
-        raise DecodeError("invalid", _in_data(json_fault(error, bytes(payload)))) from None
+        raise DecodeError("invalid", _in_data(json_fault(error, bytes(payload))), "digitalriver.data_unsound") from None
     if fact.major is not None and not (fact.major.is_finite() and abs(fact.major) <= MAJOR_MAX):
-        raise DecodeError("invalid", "data.major: is not an amount of money, or larger than any")
+        detail = "data.major: is not an amount of money, or larger than any"
+        raise DecodeError("invalid", detail, "digitalriver.amount_unsound")
     return fact
 
 

@@ -31,6 +31,7 @@ from statemachine.messages.field_types import (
     Percent,
     Quantity,
     ReasonText,
+    RuleBroken,
     ShortReasonText,
     SkuId,
     SourceId,
@@ -41,8 +42,7 @@ from statemachine.messages.ids import OrderId
 from statemachine.messages.money import has_exact_digits, is_currency
 from statemachine.messages.operator_events import Act
 
-#: The most lines an order can have; bounds its snapshot.
-LINES_MAX: Final = 500
+LINES_MAX: Final = 500  # bounds the snapshot of an order
 
 
 class Address(Model):
@@ -80,7 +80,7 @@ class Discount(Model):
     @model_validator(mode="after")
     def _is_one_of_two(self) -> Self:
         if (self.amount is None) == (self.percent is None):
-            raise ValueError("needs either amount or percent")
+            raise RuleBroken("needs either amount or percent", "checkout.discount_unclear")
         return self
 
 
@@ -147,20 +147,20 @@ class Cart(Model):
     @classmethod
     def _is_known(cls, currency: str) -> str:
         if not is_currency(currency):
-            raise ValueError("must be a currency of ISO 4217")
+            raise RuleBroken("must be a currency of ISO 4217", "checkout.unknown_currency")
         return currency
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         """Lines are unique, amounts have the currency's digits, physical goods come with all three of their parts."""
         if len({item.line for item in self.items}) != len(self.items):
-            raise ValueError("items: each line must be unique")
+            raise RuleBroken("items: each line must be unique", "data.line_repeated")
         for place, amount in self._amounts():
             if not has_exact_digits(amount, self.currency):
-                raise ValueError(f"{place}: must have exactly the digits of the currency")
+                raise RuleBroken(f"{place}: must have exactly the digits of the currency", "checkout.amount_digits")
         physical = (self.ship_to is not None, self.ship_from is not None, self.shipping is not None)
         if any(physical) and not all(physical):
-            raise ValueError("ship_to, ship_from and shipping go together")
+            raise RuleBroken("ship_to, ship_from and shipping go together", "checkout.shipping_incomplete")
         return self
 
     def _amounts(self) -> list[tuple[str, str]]:
@@ -200,7 +200,9 @@ class OrderPlaced(Model):
     @classmethod
     def _is_true(cls, accepted: object) -> object:
         if accepted is not True:  # a literal alone would take 1 for true
-            raise ValueError("must be true, the shopper has to accept the terms of sale")
+            raise RuleBroken(
+                "must be true, the shopper has to accept the terms of sale", "placement.terms_not_accepted"
+            )
         return accepted
 
 
@@ -223,7 +225,7 @@ LineQuantities = Annotated[tuple[LineQuantity, ...], Field(min_length=1, max_len
 
 def _lines_once(items: tuple[LineQuantity, ...] | None) -> tuple[LineQuantity, ...] | None:
     if items is not None and len({item.line for item in items}) != len(items):
-        raise ValueError("each line must be named once")
+        raise RuleBroken("each line must be named once", "data.line_repeated")
     return items
 
 
@@ -263,7 +265,7 @@ class RefundRequested(ExactModel):
     @model_validator(mode="after")
     def _is_one_style(self) -> Self:
         if self.items is not None and (self.amount is not None or self.of is not None):
-            raise ValueError("items go with neither amount nor of")
+            raise RuleBroken("items go with neither amount nor of", "refund.items_and_amount")
         return self
 
 

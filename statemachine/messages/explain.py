@@ -1,4 +1,4 @@
-"""Why data was refused, as one line for a person: the place and the rule, never the value.
+"""Why data was refused, as one line for a person and a code: the place and the rule, never the value.
 
 An unknown field is named only where it is plausibly a misspelling: any other name may be an address or the name of a person.
 """
@@ -11,8 +11,11 @@ from collections.abc import Sequence
 from typing import Final, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
-from statemachine.errors import Reason
+from statemachine.errors import DecodeError, Reason
+from statemachine.messages.field_types import RuleBroken
+from statemachine.refusals import OwnCode
 
 #: pydantic's error type -> words; ``{...}`` are keys of its context, all of them bounds or names of ours.
 _WORDS: Final[dict[str, str]] = {
@@ -34,6 +37,23 @@ _WORDS: Final[dict[str, str]] = {
     "union_tag_not_found": "must have a kind",
     "union_tag_invalid": "kind must be one of {expected_tags}",
     "json_invalid": "is not JSON",
+}
+
+#: pydantic's error type -> the code; those of types that are not here are of another kind than they must be.
+_CODES: Final[dict[str, OwnCode]] = {
+    "missing": "data.missing_field",
+    "extra_forbidden": "data.unknown_field",
+    "string_pattern_mismatch": "data.wrong_format",
+    "string_too_short": "data.wrong_length",
+    "string_too_long": "data.wrong_length",
+    "too_short": "data.wrong_length",
+    "too_long": "data.wrong_length",
+    "greater_than_equal": "data.out_of_range",
+    "less_than_equal": "data.out_of_range",
+    "literal_error": "data.unknown_choice",
+    "union_tag_not_found": "data.missing_field",
+    "union_tag_invalid": "data.unknown_choice",
+    "json_invalid": "data.nested_too_deeply",
 }
 
 #: What a pattern stands for, by the field that has it.
@@ -59,8 +79,8 @@ _NEAR: Final = 0.75
 _NOT_FIELDS: Final = frozenset({"guest", "registered", "[key]", "str", "int", "bool"})
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> tuple[Reason, str]:
-    """Reason and detail of the refusal of ``model``: the first fault, and how many more there are."""
+def explain(error: ValidationError, model: type[BaseModel]) -> DecodeError:
+    """Why the data are no ``model``: the first fault, and how many more there are."""
     faults = error.errors(include_url=False, include_input=False)
     # A list all of whose entries are bad is also reported as too short, which would only confuse.
     real = [one for one in faults if one["type"] != "too_short" or len(faults) == 1] or faults
@@ -86,8 +106,17 @@ def explain(error: ValidationError, model: type[BaseModel]) -> tuple[Reason, str
         detail = f"{place}.{words}" if place == "data" and ": " in words else f"{place}: {words}"
     more = len(real) - 1
     # The event itself is valid; an order without acceptance is refused.
-    reason: Reason = "refused" if place == "data.terms_accepted" else "invalid"
-    return reason, f"{detail} (and {more} more)" if more else detail
+    unaccepted = place == "data.terms_accepted"
+    reason: Reason = "refused" if unaccepted else "invalid"
+    code: OwnCode = "placement.terms_not_accepted" if unaccepted else _code_of(fault)
+    return DecodeError(reason, f"{detail} (and {more} more)" if more else detail, code)
+
+
+def _code_of(fault: ErrorDetails) -> OwnCode:
+    broken = fault.get("ctx", {}).get("error")
+    if isinstance(broken, RuleBroken):
+        return broken.code
+    return _CODES.get(fault["type"], "data.wrong_kind")
 
 
 def _place(parts: tuple[int | str, ...]) -> str:

@@ -9,6 +9,15 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from statemachine.messages.ids import CheckoutId, LineId
 from statemachine.messages.money import MONEY_PATTERN
+from statemachine.refusals import OwnCode
+
+
+class RuleBroken(ValueError):
+    """A rule beyond a field's type does not hold; ``code`` is that of the refusal."""
+
+    def __init__(self, words: str, code: OwnCode) -> None:
+        super().__init__(words)
+        self.code: OwnCode = code
 
 
 class Model(BaseModel):
@@ -35,9 +44,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 def _path_part(text: str) -> str:
     """An id that becomes a part of an address at Digital River: ``.`` and ``..`` would lead to another one."""
     if text in (".", ".."):
-        raise ValueError("must not be . or .., which are relative paths in a URL")
+        raise RuleBroken("must not be . or .., which are relative paths in a URL", "data.path_unsound")
     if _CONTROL.search(text):
-        raise ValueError("must have no control characters")
+        raise RuleBroken("must have no control characters", "data.path_unsound")
     return text
 
 

@@ -112,7 +112,7 @@ def _bytes(text: str | None, place: str) -> bytes | None:
     try:
         return None if text is None else b64decode(text, validate=True)
     except ValueError:
-        raise DecodeError("invalid", f"data.{place}: is not Base64") from None
+        raise DecodeError("invalid", f"data.{place}: is not Base64", "redelivery.not_base64") from None
 
 
 #: Type -> model of its data.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 import msgspec
 
+from statemachine.messages.identity import mark_of
+from statemachine.messages.ids import FulfillmentId
 from statemachine.messages.money import format_money, parse_money
-from statemachine.order.order import Amounts
+from statemachine.order.order import Amounts, Operation
 
 
 class AmountsText(msgspec.Struct, frozen=True):
@@ -20,6 +23,15 @@ class AmountsText(msgspec.Struct, frozen=True):
     cancelled: str
     refunded: str
     charged_back: str
+
+
+def captured_text(
+    captures: Iterable[Operation], fulfillment_id: FulfillmentId, currency: str
+) -> str | msgspec.UnsetType:
+    """The sum of the complete captures of a fulfilment, as the contract writes it; unset when there is none."""
+    mark = mark_of(fulfillment_id)
+    complete = [one.amount for one in captures if one.fulfillment == mark and one.state == "complete"]
+    return format_money(sum(complete), currency) if complete else msgspec.UNSET
 
 
 @lru_cache(maxsize=4096)  # an order's amounts stay the same over most of its events, and each writes them twice

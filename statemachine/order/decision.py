@@ -30,6 +30,8 @@ class SetAside(msgspec.Struct, frozen=True):
     cause: Cause
     reason: Reason
     detail: str
+    #: The stable name of the rule that refused it (``refusals.py``).
+    code: str
 
 
 class IndexEntry(msgspec.Struct, frozen=True):
@@ -46,7 +48,7 @@ Effect = StateChange | Command | SetAside | IndexEntry
 class Moved(msgspec.Struct, frozen=True):
     """The event changed the order. The effects are in the order in which they were made.
 
-    Without effects, only fields that later decisions need have changed: a new snapshot, no state change.
+    Without a state change among them only what the worker needs has changed: a new snapshot, the same sequence.
     """
 
     order: Order
@@ -71,6 +73,8 @@ class Refused(msgspec.Struct, frozen=True):
 
     reason: Reason
     detail: str
+    #: The stable name of the rule that refused it (``refusals.py``).
+    code: str
     order: Order | None = None
     effects: tuple[Effect, ...] = ()
 

@@ -23,6 +23,7 @@ from statemachine.messages.ids import (
     RemoteOrderId,
     RemoteReturnId,
 )
+from statemachine.order.standing import Hold, KeptProblem
 
 State = Literal[
     "awaited",
@@ -71,7 +72,7 @@ ReturnState = Literal["requested", "accepted", "withdrawn"]
 DeadlineName = Literal["abandon", "overdue", "inquire", "ask_again", "expire", "refund", "return", "reconcile"]
 
 #: The version of tables and snapshots that this code writes.
-DEFINITION: Final = 5
+DEFINITION: Final = 6
 
 
 class Amounts(msgspec.Struct, frozen=True):
@@ -87,7 +88,10 @@ class Amounts(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One line, in units. Never more shipped and cancelled than ordered; ``returned`` are among the shipped."""
+    """One line, in units. Never more shipped and cancelled than ordered; ``returned`` are among the shipped.
+
+    ``amount``, after its discount, and ``tax`` are those of the latest quote, as text; nothing is computed from them.
+    """
 
     line: LineId
     sku_id: str
@@ -95,14 +99,17 @@ class Line(msgspec.Struct, frozen=True):
     shipped: int = 0
     cancelled: int = 0
     returned: int = 0
+    amount: str | msgspec.UnsetType = msgspec.UNSET
+    tax: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Shipment(msgspec.Struct, frozen=True):
-    """A parcel that Digital River has confirmed, and what became of its capture."""
+    """A parcel that Digital River has confirmed, what became of its capture, and what was captured, as text."""
 
     shipment_id: str | None
     fulfillment_id: FulfillmentId
     capture: CaptureState = "pending"
+    captured: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class RefundUnits(msgspec.Struct, frozen=True, array_like=True):
@@ -219,14 +226,6 @@ class ParkedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     record: Record
 
 
-class Hold(msgspec.Struct, frozen=True):
-    """The order is held: since when, by whom, and why."""
-
-    since: datetime
-    actor: str
-    reason: str
-
-
 class KnownItem(msgspec.Struct, frozen=True, array_like=True):
     """Digital River's item for one of our lines, and its price: ``amount`` after its discount, without ``tax``.
 
@@ -306,6 +305,9 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     order_id: OrderId
     state: State
     sequence: int = 0
+    #: When ``checkout.requested`` was decided, and ``order.placed`` for the current checkout; None also before definition 6.
+    requested_at: datetime | None = None
+    placed_at: datetime | None = None
     payment: Payment = "none"
     amounts: Amounts
     lines: tuple[Line, ...] = ()
@@ -320,6 +322,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     updated: datetime
     #: While it is set, what comes for the order waits in ``queue``, no deadline fires and no command starts.
     held: Hold | None = None
+    problem: KeptProblem | None = None
 
     definition: int = DEFINITION
     #: Marks of the events that were applied or parked, eight bytes each (``identity.py``).
@@ -366,6 +369,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     failed: str | None = None
     #: Reasons for attention that an operator took off; one that is derived from the order does not come back unchanged.
     acknowledged: tuple[str, ...] = ()
+    #: How many decisions since the change of ``sequence`` had no news, and so made no change.
+    quiet: int = 0
     #: The next look; None while the order waits for nothing of Digital River. Not among ``deadlines``: it is nobody else's.
     look: Look | None = None
 

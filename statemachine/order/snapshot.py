@@ -20,7 +20,6 @@ from statemachine.order.order import (
     Charge,
     Deadline,
     Document,
-    Hold,
     KnownItem,
     Line,
     Look,
@@ -47,6 +46,7 @@ from statemachine.order.snapshot_parts import (
     return_records,
     returns_of,
 )
+from statemachine.order.standing import Hold, KeptProblem
 from statemachine.order.upgrades import UPGRADES
 
 
@@ -80,6 +80,7 @@ class _Internal(msgspec.Struct, frozen=True, omit_defaults=True):
     failed: str | None = None
     acknowledged: tuple[str, ...] = ()
     look: Look | None = None
+    quiet: int = 0
 
 
 class _Snapshot(msgspec.Struct, frozen=True):
@@ -103,6 +104,9 @@ class _Snapshot(msgspec.Struct, frozen=True):
     updated: datetime
     internal: _Internal
     held: Hold | None = None
+    requested: datetime | None = None
+    placed: datetime | None = None
+    problem: KeptProblem | None = None
 
 
 class _Version(msgspec.Struct):
@@ -165,8 +169,12 @@ def encode_snapshot(order: Order) -> bytes:
                 order.failed,
                 order.acknowledged,
                 order.look,
+                order.quiet,
             ),
             order.held,
+            order.requested_at,
+            order.placed_at,
+            order.problem,
         )
     )
 
@@ -192,12 +200,7 @@ def decode_snapshot(data: bytes) -> Order:
 
 def _order(snapshot: _Snapshot) -> Order:
     internal = snapshot.internal
-    parked: tuple[ParkedEvent, ...] = ()
-    if snapshot.parked or internal.parked:
-        parked = parked_of(snapshot.order_id, snapshot.parked, internal.parked)
-    first = len(parked) - internal.queued
-    if first < 0:
-        raise ValueError("more events are queued than parked")
+    parked, queue = _parked(snapshot) if snapshot.parked or internal.parked or internal.queued else ((), ())
     asked = internal.commands + internal.refused
     if asked:
         names = {line.line for line in snapshot.lines}
@@ -207,6 +210,8 @@ def _order(snapshot: _Snapshot) -> Order:
         order_id=snapshot.order_id,
         state=snapshot.state,
         sequence=snapshot.sequence,
+        requested_at=snapshot.requested,
+        placed_at=snapshot.placed,
         payment=snapshot.payment,
         amounts=amounts_of(snapshot.amounts),
         lines=snapshot.lines,
@@ -218,10 +223,11 @@ def _order(snapshot: _Snapshot) -> Order:
         documents=snapshot.documents,
         digital_river=snapshot.digital_river,
         deadlines=snapshot.deadlines,
-        parked=parked[:first],
+        parked=parked,
         attention=snapshot.attention,
         updated=snapshot.updated,
         held=snapshot.held,
+        problem=snapshot.problem,
         definition=DEFINITION,
         seen=internal.seen,
         facts=internal.facts,
@@ -244,11 +250,21 @@ def _order(snapshot: _Snapshot) -> Order:
         refused=internal.refused,
         made=internal.made,
         chargebacks=internal.chargebacks,
-        queue=parked[first:],
+        queue=queue,
         failed=internal.failed,
         acknowledged=internal.acknowledged,
         look=internal.look,
+        quiet=internal.quiet,
     )
+
+
+def _parked(snapshot: _Snapshot) -> tuple[tuple[ParkedEvent, ...], tuple[ParkedEvent, ...]]:
+    """The parked events, and the queue of a held order."""
+    parked = parked_of(snapshot.order_id, snapshot.parked, snapshot.internal.parked)
+    first = len(parked) - snapshot.internal.queued
+    if first < 0:
+        raise ValueError("more events are queued than parked")
+    return parked[:first], parked[first:]
 
 
 BROKEN: Final = "the parts of the snapshot contradict each other"

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 
+from msgspec import UNSET, convert
 from msgspec.structs import replace
 
-from statemachine.order.order import KnownItem, Look
+from statemachine.messages.money import format_money
+from statemachine.order.amounts import captured_text
+from statemachine.order.order import Charge, KnownItem, Look
 from statemachine.order.policy import Policy
 from statemachine.order.states import RESTING
 
@@ -60,10 +63,31 @@ def _never_looked_at(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "definition": 5, "internal": internal}
 
 
+def _unpriced(document: dict[str, Any]) -> dict[str, Any]:
+    """Definition 5 had neither prices of lines nor what was captured of a shipment; both are known once the order is placed."""
+    internal, currency = document.get("internal", {}), document["amounts"]["currency"]
+    items = {item.line: item for item in convert(internal.get("items", ()), tuple[KnownItem, ...])}
+    lines = [{**line, **_price(items.get(line["line"]), currency)} for line in document["lines"]]
+    captures = [one for charge in convert(internal.get("charges", ()), tuple[Charge, ...]) for one in charge.captures]
+    shipments = []
+    for shipment in document["shipments"]:
+        captured = captured_text(captures, shipment["fulfillment_id"], currency)
+        shipments.append(shipment if captured is UNSET else {**shipment, "captured": captured})
+    new = {"requested": None, "placed": None, "problem": None}
+    return {**document, "definition": 6, "lines": lines, "shipments": shipments, **new}
+
+
+def _price(item: KnownItem | None, currency: str) -> dict[str, str]:
+    if item is None or item.amount is None:
+        return {}
+    return {"amount": format_money(item.amount, currency), "tax": format_money(item.tax, currency)}
+
+
 #: Definition -> the upgrade of its documents to the next one.
 UPGRADES: Final[dict[int, Callable[[dict[str, Any]], dict[str, Any]]]] = {
     1: _followed_disputes,
     2: _unreported_prices,
     3: _never_held,
     4: _never_looked_at,
+    5: _unpriced,
 }

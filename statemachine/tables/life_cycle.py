@@ -9,8 +9,8 @@ answer to one of our commands; ``command.*`` for a command without an answer; ``
 (``looking.py``); ``fact.<kind>`` for what Digital River reports by itself; ``remote.<state>`` and ``dispute.ended``, fired after
 an order of Digital River has been absorbed; ``deadline.<name>``; ``settle``, fired last after everything, which moves what the
 facts together imply; and ``quote.published``, fired after the change that published an open checkout's quote. The rules of what
-Digital River says are in ``provider_rules.py``. Guards are named as in ``guards.py``, effects as in ``effects.py``. Never put
-code here.
+Digital River says are in ``provider_rules.py``, those of refunds and returns in ``aftersale_rules.py``. Guards are named as in
+``guards.py``, effects as in ``effects.py``. Never put code here.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from __future__ import annotations
 from typing import Final
 
 from statemachine.order.order import State
-from statemachine.order.states import ALL, BEFORE_PLACING, FINAL, GOING, PAYING, PLACED, RESTING, SHIPPED, SHOPPING
+from statemachine.order.states import ALL, BEFORE_PLACING, FINAL, PAYING, PLACED, RESTING, SHIPPED, SHOPPING
+from statemachine.tables.aftersale_rules import BEFORE_SUBMITTED, REFUND_RULES, RETURN_RULES, UNKNOWN_LINE
 from statemachine.tables.operator_rules import OPERATOR_RULES
 from statemachine.tables.provider_rules import FACT_RULES, OUTCOME_RULES, REMOTE_RULES
 from statemachine.tables.rules import Rule, move, others, park, refuse, same
 
-_UNKNOWN_LINE = "the event names a line that the order does not have"
 _REPLACED = "the event is about a checkout that has been replaced"
 PRICE_CHANGED: Final = (
     "the total changed after this event was sent: show the new quote and send order.placed with a new event id"
 )
+#: The code of the refusal ``PRICE_CHANGED``.
+TOTAL_CHANGED: Final = "placement.total_changed"
 _PLACED_ALREADY = "an order was already placed for this checkout"
 
 CHECKOUT_RULES: Final = (
@@ -36,15 +38,33 @@ CHECKOUT_RULES: Final = (
         "checkout.requested",
         others("awaited"),
         "the order was already requested; send checkout.updated to change its cart",
+        code="checkout.requested_already",
     ),
     park("checkout.updated", ("awaited",)),
-    refuse("checkout.updated", SHOPPING, "the currency of an order cannot change", when="is_other_currency"),
+    refuse(
+        "checkout.updated",
+        SHOPPING,
+        "the currency of an order cannot change",
+        code="checkout.currency_changed",
+        when="is_other_currency",
+    ),
     move("checkout.updated", SHOPPING, "checkout_pending", do="release_checkout take_cart ask_create_checkout"),
-    refuse("checkout.updated", (*PLACED, *FINAL), "the order was placed or has ended; its cart cannot change"),
+    refuse(
+        "checkout.updated",
+        (*PLACED, *FINAL),
+        "the order was placed or has ended; its cart cannot change",
+        code="checkout.cart_closed",
+    ),
     park("checkout.source_provided", ("awaited",)),
     # a cancel may overtake, on its own topic, the steps that it ends
     same("checkout.source_provided", ("cancelled",), when="is_never_placed"),
-    refuse("checkout.source_provided", others("awaited"), _REPLACED, when="is_for_replaced_checkout"),
+    refuse(
+        "checkout.source_provided",
+        others("awaited"),
+        _REPLACED,
+        code="source.checkout_replaced",
+        when="is_for_replaced_checkout",
+    ),
     park("checkout.source_provided", ("checkout_open", "checkout_ready"), when="is_for_another_checkout"),
     move("checkout.source_provided", ("checkout_open", "checkout_ready"), None, do="ask_attach_source"),
     park("checkout.source_provided", ("checkout_pending",)),
@@ -52,11 +72,15 @@ CHECKOUT_RULES: Final = (
         "checkout.source_provided",
         ("checkout_rejected", "declined"),
         "this checkout takes no other source; send checkout.updated for a new one",
+        code="source.checkout_closed",
         when="is_for_current_checkout",
     ),
     park("checkout.source_provided", ("checkout_rejected", "declined")),
     refuse(
-        "checkout.source_provided", (*PLACED, *FINAL), "the order was placed or has ended; it takes no other source"
+        "checkout.source_provided",
+        (*PLACED, *FINAL),
+        "the order was placed or has ended; it takes no other source",
+        code="source.order_closed",
     ),
     park("checkout.abandoned", ("awaited",)),
     move("checkout.abandoned", BEFORE_PLACING, "abandoned", do="release_checkout"),
@@ -65,28 +89,46 @@ CHECKOUT_RULES: Final = (
         "checkout.abandoned",
         ("declined", *PLACED, "cancelled", "blocked"),
         "the order was placed or has ended; it cannot be abandoned",
+        code="abandonment.order_closed",
     ),
 )
 
 ORDER_RULES: Final = (
     park("order.placed", ("awaited",)),
     same("order.placed", ("cancelled",), when="is_never_placed"),
-    refuse("order.placed", others("awaited"), _REPLACED, when="is_for_replaced_checkout"),
-    refuse("order.placed", SHOPPING, _PLACED_ALREADY, when="is_placed_already"),
-    refuse("order.placed", BEFORE_PLACING, PRICE_CHANGED, when="is_acceptance_of_another_total"),
+    refuse(
+        "order.placed",
+        others("awaited"),
+        _REPLACED,
+        code="placement.checkout_replaced",
+        when="is_for_replaced_checkout",
+    ),
+    refuse("order.placed", SHOPPING, _PLACED_ALREADY, code="placement.repeated", when="is_placed_already"),
+    refuse(
+        "order.placed",
+        BEFORE_PLACING,
+        PRICE_CHANGED,
+        code=TOTAL_CHANGED,
+        when="is_acceptance_of_another_total",
+    ),
     park("order.placed", ("checkout_ready",), when="is_for_another_checkout"),
     park("order.placed", ("checkout_ready",), when="is_source_in_flight"),
     move("order.placed", ("checkout_ready",), "placing", do="ask_place_order"),
     park("order.placed", ("checkout_pending", "checkout_open", "checkout_rejected", "declined")),
-    refuse("order.placed", PLACED, _PLACED_ALREADY),
-    refuse("order.placed", FINAL, "the order has ended"),
+    refuse("order.placed", PLACED, _PLACED_ALREADY, code="placement.repeated"),
+    refuse("order.placed", FINAL, "the order has ended", code="placement.order_ended"),
     park("order.payment_returned", ("awaited",)),
     # about a payment that is over, or never began: the shopper's browser may load the page again at any time
     same("order.payment_returned", others("awaited"), when="is_for_another_checkout"),
     park("order.payment_returned", ("placing",)),
     same("order.payment_returned", ("pending_payment",), when="is_refresh_in_flight"),
     move("order.payment_returned", ("pending_payment",), None, do="ask_refresh_order"),
-    refuse("order.payment_returned", ("abandoned",), "the order has ended; nothing was placed"),
+    refuse(
+        "order.payment_returned",
+        ("abandoned",),
+        "the order has ended; nothing was placed",
+        code="payment_return.nothing_placed",
+    ),
     same("order.payment_returned", others("awaited", "placing", "pending_payment", "abandoned")),
     park("order.cancel_requested", ("awaited",)),
     same("order.cancel_requested", others("awaited"), when="is_known_cancellation"),
@@ -94,12 +136,14 @@ ORDER_RULES: Final = (
         "order.cancel_requested",
         others("awaited"),
         "this cancellation_id was already used with other content",
+        code="cancellation.id_reused",
         when="is_other_cancellation",
     ),
     refuse(
         "order.cancel_requested",
         SHOPPING,
         "no order is placed yet; send checkout.updated to change the cart",
+        code="cancellation.items_before_placement",
         when="has_items",
     ),
     move("order.cancel_requested", SHOPPING, "cancelled", do="release_checkout remember_fact"),
@@ -107,150 +151,40 @@ ORDER_RULES: Final = (
     refuse(
         "order.cancel_requested",
         ("submitted",),
-        _UNKNOWN_LINE,
+        UNKNOWN_LINE,
+        code="cancellation.unknown_line",
         when="has_unknown_line",
     ),
     refuse(
         "order.cancel_requested",
         ("submitted",),
         "no unit is open any more, or more units were to be cancelled than are open",
+        code="cancellation.above_open",
         when="is_above_open",
     ),
     move("order.cancel_requested", ("submitted",), None, do="ask_cancel"),
     park("order.cancel_requested", ("disputed",)),
     # what it asked for has happened while it was parked
     same("order.cancel_requested", ("cancelled",), when="was_parked"),
-    refuse("order.cancel_requested", (*SHIPPED, *FINAL), "no unit is open any more"),
-)
-
-_BEFORE_SUBMITTED = ("awaited", *SHOPPING, *PAYING)
-#: States of an order of which nothing is delivered, and for which money may still have been captured: a payment that came late.
-_NOTHING_SHIPPED: Final[tuple[State, ...]] = ("declined", "abandoned", "cancelled", "blocked")
-_CAPTURED: Final[tuple[State, ...]] = (*GOING, *_NOTHING_SHIPPED)
-_REFUNDED_LATER = tuple(state for state in _BEFORE_SUBMITTED if state != "declined")
-
-REFUND_RULES: Final = (
-    park("order.refund_requested", _REFUNDED_LATER),
-    same("order.refund_requested", others(*_REFUNDED_LATER), when="is_known_refund"),
-    refuse(
-        "order.refund_requested",
-        others(*_REFUNDED_LATER),
-        "this refund_id was already used with other content",
-        when="is_other_refund",
-    ),
-    park("order.refund_requested", ("declined",), when="is_never_captured"),
-    refuse(
-        "order.refund_requested",
-        ("abandoned", "cancelled", "blocked"),
-        "the order has ended; nothing was captured",
-        when="is_never_captured",
-    ),
-    refuse(
-        "order.refund_requested",
-        _NOTHING_SHIPPED,
-        "no line was shipped; refund by amount, or all that was captured",
-        when="is_refund_of_lines",
-    ),
-    refuse("order.refund_requested", _CAPTURED, _UNKNOWN_LINE, when="has_unknown_line"),
-    refuse(
-        "order.refund_requested",
-        _CAPTURED,
-        "an amount must be above 0 and have exactly the decimals of the order's currency",
-        when="is_amount_invalid",
-    ),
-    park("order.refund_requested", GOING, when="is_nothing_captured"),
-    refuse(
-        "order.refund_requested",
-        _CAPTURED,
-        "nothing of the line is left to refund",
-        when="has_nothing_to_refund",
-    ),
-    refuse(
-        "order.refund_requested", _CAPTURED, "the request exceeds what is left to refund", when="is_above_refundable"
-    ),
-    move("order.refund_requested", _CAPTURED, None, do="ask_refund remember_fact"),
-    park("order.refund_requested", ("disputed",)),
-)
-
-RETURN_RULES: Final = (
-    park("order.return_requested", _BEFORE_SUBMITTED),
-    same("order.return_requested", others(*_BEFORE_SUBMITTED), when="is_known_return"),
-    refuse(
-        "order.return_requested",
-        others(*_BEFORE_SUBMITTED),
-        "this return_id was already used with other content",
-        when="is_other_return",
-    ),
-    # no items: it is withdrawn. Digital River knows no such thing, so nothing is asked of it
-    park("order.return_requested", GOING, when="is_withdrawn_too_early"),
-    refuse(
-        "order.return_requested",
-        GOING,
-        "all units of the return were received and Digital River refunds them; it can no longer be withdrawn",
-        when="is_withdrawn_too_late",
-    ),
-    move("order.return_requested", GOING, None, when="is_withdrawal", do="withdraw_return"),
-    refuse("order.return_requested", GOING, _UNKNOWN_LINE, when="has_unknown_line"),
-    refuse(
-        "order.return_requested",
-        GOING,
-        "more units than were ordered, less those already being returned or refunded",
-        when="is_above_returnable",
-    ),
-    park("order.return_requested", ("submitted",), when="is_above_shipped"),
-    refuse(
-        "order.return_requested",
-        SHIPPED,
-        "more units than were shipped, less those already being returned or refunded",
-        when="is_above_shipped",
-    ),
-    move("order.return_requested", GOING, None, do="ask_return remember_fact"),
-    park("order.return_requested", ("disputed",)),
-    refuse("order.return_requested", FINAL, "the order has ended; nothing was shipped"),
-    park("fulfillment.return_received", _BEFORE_SUBMITTED),
-    same("fulfillment.return_received", GOING, when="is_known_receipt"),
-    refuse(
-        "fulfillment.return_received",
-        GOING,
-        "this receipt_id was already used with other content",
-        when="is_other_receipt",
-    ),
-    same("fulfillment.return_received", GOING, when="is_return_over"),
-    refuse(
-        "fulfillment.return_received",
-        GOING,
-        "the return was withdrawn, but units of it arrived",
-        when="is_return_withdrawn",
-        attention=True,
-    ),
-    park("fulfillment.return_received", GOING, when="is_return_unknown"),
-    # Digital River pays back what was captured by the time that it accepts the return, and nothing later
-    park("fulfillment.return_received", ("submitted", "fulfilled"), when="is_money_to_come"),
-    refuse(
-        "fulfillment.return_received",
-        GOING,
-        "the receipt names a line that the return does not have, or more units than are outstanding",
-        when="is_above_asked",
-    ),
-    move("fulfillment.return_received", GOING, None, do="take_receipt remember_fact"),
-    park("fulfillment.return_received", ("disputed",)),
-    refuse("fulfillment.return_received", FINAL, "the order has ended; nothing was shipped"),
+    refuse("order.cancel_requested", (*SHIPPED, *FINAL), "no unit is open any more", code="cancellation.nothing_open"),
 )
 
 FULFILLMENT_RULES: Final = (
-    park("fulfillment.shipped", _BEFORE_SUBMITTED),
-    same("fulfillment.shipped", others(*_BEFORE_SUBMITTED), when="is_known_shipment"),
+    park("fulfillment.shipped", BEFORE_SUBMITTED),
+    same("fulfillment.shipped", others(*BEFORE_SUBMITTED), when="is_known_shipment"),
     refuse(
         "fulfillment.shipped",
-        others(*_BEFORE_SUBMITTED),
+        others(*BEFORE_SUBMITTED),
         "this shipment_id was already used with other content",
+        code="shipment.id_reused",
         when="is_other_shipment",
         attention=True,
     ),
     refuse(
         "fulfillment.shipped",
         ("submitted",),
-        _UNKNOWN_LINE,
+        UNKNOWN_LINE,
+        code="shipment.unknown_line",
         when="has_unknown_line",
         attention=True,
     ),
@@ -258,26 +192,46 @@ FULFILLMENT_RULES: Final = (
         "fulfillment.shipped",
         ("submitted",),
         "more units were shipped than are open",
+        code="shipment.above_open",
         when="is_above_open",
         attention=True,
     ),
     move("fulfillment.shipped", ("submitted",), None, do="ask_ship"),
     park("fulfillment.shipped", ("disputed",)),
-    refuse("fulfillment.shipped", (*SHIPPED, *FINAL), "no unit is open any more", attention=True),
-    park("fulfillment.cancelled", _BEFORE_SUBMITTED),
-    same("fulfillment.cancelled", others(*_BEFORE_SUBMITTED), when="is_known_cancellation"),
+    refuse(
+        "fulfillment.shipped",
+        (*SHIPPED, *FINAL),
+        "no unit is open any more",
+        code="shipment.nothing_open",
+        attention=True,
+    ),
+    park("fulfillment.cancelled", BEFORE_SUBMITTED),
+    same("fulfillment.cancelled", others(*BEFORE_SUBMITTED), when="is_known_cancellation"),
     refuse(
         "fulfillment.cancelled",
-        others(*_BEFORE_SUBMITTED),
+        others(*BEFORE_SUBMITTED),
         "this cancellation_id was already used with other content",
+        code="undeliverable.id_reused",
         when="is_other_cancellation",
     ),
-    refuse("fulfillment.cancelled", ("submitted",), _UNKNOWN_LINE, when="has_unknown_line"),
-    refuse("fulfillment.cancelled", ("submitted",), "more units were cancelled than are open", when="is_above_open"),
+    refuse(
+        "fulfillment.cancelled",
+        ("submitted",),
+        UNKNOWN_LINE,
+        code="undeliverable.unknown_line",
+        when="has_unknown_line",
+    ),
+    refuse(
+        "fulfillment.cancelled",
+        ("submitted",),
+        "more units were cancelled than are open",
+        code="undeliverable.above_open",
+        when="is_above_open",
+    ),
     move("fulfillment.cancelled", ("submitted",), None, do="ask_cancel"),
     park("fulfillment.cancelled", ("disputed",)),
     same("fulfillment.cancelled", ("cancelled",), when="was_parked"),
-    refuse("fulfillment.cancelled", (*SHIPPED, *FINAL), "no unit is open any more"),
+    refuse("fulfillment.cancelled", (*SHIPPED, *FINAL), "no unit is open any more", code="undeliverable.nothing_open"),
 )
 
 DEADLINE_RULES: Final = (

@@ -20,17 +20,29 @@ _DISPUTE: Final = (
 )
 
 HOLDING_RULES: Final = (
-    refuse("operator.held", ("awaited",), _UNKNOWN, when="is_never_heard_of"),
+    refuse("operator.held", ("awaited",), _UNKNOWN, code="hold.unknown_order", when="is_never_heard_of"),
     same("operator.held", ALL, when="is_held"),
     move("operator.held", ALL, None, do="hold"),
     same("operator.released", ALL, when="is_not_held"),
-    refuse("operator.released", ALL, "the event to drop is not the one that failed", when="is_drop_of_another_event"),
+    refuse(
+        "operator.released",
+        ALL,
+        "the event to drop is not the one that failed",
+        code="release.other_event",
+        when="is_drop_of_another_event",
+    ),
     move("operator.released", ALL, None, do="release"),
 )
 
 ACT_RULES: Final = (
-    refuse("operator.refreshed", ("awaited",), _UNKNOWN, when="is_never_heard_of"),
-    refuse("operator.refreshed", ALL, "Digital River has no order to read: none was placed", when="is_never_placed"),
+    refuse("operator.refreshed", ("awaited",), _UNKNOWN, code="refresh.unknown_order", when="is_never_heard_of"),
+    refuse(
+        "operator.refreshed",
+        ALL,
+        "Digital River has no order to read: none was placed",
+        code="refresh.nothing_placed",
+        when="is_never_placed",
+    ),
     same("operator.refreshed", ALL, when="is_reread_in_flight"),
     move("operator.refreshed", ALL, None, do="ask_reread"),
     same("operator.acknowledged", ALL, when="is_nothing_to_acknowledge"),
@@ -38,9 +50,21 @@ ACT_RULES: Final = (
 )
 
 COMMAND_RULES: Final = (
-    refuse("operator.command_retried", ALL, _NO_STUCK_COMMAND, when="is_command_not_given_up"),
+    refuse(
+        "operator.command_retried",
+        ALL,
+        _NO_STUCK_COMMAND,
+        code="command_retry.not_given_up",
+        when="is_command_not_given_up",
+    ),
     move("operator.command_retried", ALL, None, do="retry_given_up"),
-    refuse("operator.command_dropped", ALL, _NO_STUCK_COMMAND, when="is_command_not_given_up"),
+    refuse(
+        "operator.command_dropped",
+        ALL,
+        _NO_STUCK_COMMAND,
+        code="command_drop.not_given_up",
+        when="is_command_not_given_up",
+    ),
     # the shopper may send another cart, which replaces whatever the command may have made
     move("operator.command_dropped", ("checkout_pending",), "checkout_rejected", when="is_wanted_checkout", do="close"),
     move("operator.command_dropped", ("placing",), "checkout_rejected", when="is_placement", do="close"),
@@ -58,6 +82,7 @@ MOVE_RULES: Final = (
         "operator.moved",
         BEFORE_PLACING,
         "the checkout is deleted by a command, and a held order starts none: release it first",
+        code="move.order_held",
         when="is_to_abandoned is_held",
     ),
     edge(
@@ -74,7 +99,7 @@ MOVE_RULES: Final = (
         why="the placement was given up, and no order of it is known; a new one needs a new checkout, and an order that "
         "shows up after all is reported as a contradiction",
     ),
-    refuse("operator.moved", ("placing",), _PLACEMENT_OPEN, when="is_to_checkout_rejected"),
+    refuse("operator.moved", ("placing",), _PLACEMENT_OPEN, code="move.placement_open", when="is_to_checkout_rejected"),
     edge(
         ("pending_payment",),
         "cancelled",
@@ -86,6 +111,7 @@ MOVE_RULES: Final = (
         "operator.moved",
         ("pending_payment",),
         "Digital River holds or took money for the order",
+        code="move.money_held",
         when="is_to_cancelled",
     ),
     edge(
@@ -98,6 +124,7 @@ MOVE_RULES: Final = (
         "operator.moved",
         ("fulfilled",),
         "a capture or a void is pending or has failed",
+        code="move.money_moving",
         when="is_to_complete",
     ),
     edge(
@@ -106,12 +133,18 @@ MOVE_RULES: Final = (
         when="is_every_unit_returned",
         why="Digital River accepted the return of every unit that was shipped; what was paid back stays what it reported",
     ),
-    refuse("operator.moved", ("complete",), "not every unit that was shipped has been returned", when="is_to_returned"),
+    refuse(
+        "operator.moved",
+        ("complete",),
+        "not every unit that was shipped has been returned",
+        code="move.units_not_returned",
+        when="is_to_returned",
+    ),
     edge(("disputed",), "submitted", when="was_submitted", do="end_dispute", why=_DISPUTE),
     edge(("disputed",), "fulfilled", when="was_fulfilled", do="end_dispute", why=_DISPUTE),
     edge(("disputed",), "complete", when="was_complete", do="end_dispute", why=_DISPUTE),
     edge(("disputed",), "returned", when="was_returned", do="end_dispute", why=_DISPUTE),
-    refuse("operator.moved", ALL, "no edge for operators leads there from this state"),
+    refuse("operator.moved", ALL, "no edge for operators leads there from this state", code="move.no_such_edge"),
 )
 
 OPERATOR_RULES: Final = (*HOLDING_RULES, *ACT_RULES, *COMMAND_RULES, *MOVE_RULES)

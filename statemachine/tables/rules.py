@@ -31,7 +31,8 @@ OPERATOR_MOVE: Final = "operator.moved"
 class Rule(msgspec.Struct, Generic[StateName], frozen=True):
     """One rule of a table. ``target`` None: the state does not change.
 
-    ``detail`` tells a person why an event is refused, and of an edge for operators why it leaves money and units sound.
+    ``detail`` tells a person why an event is refused, and of an edge for operators why it leaves money and units sound. ``code``
+    tells a program: the stable name of the refusal (``refusals.py``).
     """
 
     trigger: str
@@ -43,6 +44,7 @@ class Rule(msgspec.Struct, Generic[StateName], frozen=True):
     detail: str = ""
     #: The refusal also raises attention: goods may have left.
     attention: bool = False
+    code: str = ""
 
     @property
     def for_operators(self) -> bool:
@@ -119,10 +121,16 @@ class Verdicts(Generic[StateName]):
 
     @staticmethod
     def refuse(
-        trigger: str, sources: tuple[StateName, ...], detail: str, *, when: str = "", attention: bool = False
+        trigger: str,
+        sources: tuple[StateName, ...],
+        detail: str,
+        *,
+        code: str,
+        when: str = "",
+        attention: bool = False,
     ) -> Rule[StateName]:
-        """The event is refused with ``detail``; ``attention`` also calls a person."""
-        return Rule(trigger, sources, "refuse", when=tuple(when.split()), detail=detail, attention=attention)
+        """The event is refused with ``detail`` and ``code``; ``attention`` also calls a person."""
+        return Rule(trigger, sources, "refuse", when=tuple(when.split()), detail=detail, attention=attention, code=code)
 
     @staticmethod
     def edge(

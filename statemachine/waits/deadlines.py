@@ -22,9 +22,11 @@ _WAIT_FIELDS: Final[dict[State, str]] = {state: f"{state}_wait" for state in WAI
 
 
 def deadline_event(order: Order, deadline: Deadline) -> Event:
-    """The event of a deadline that fell due. Its id is unique in the order, because firing it makes a new sequence."""
+    """The event of a deadline that fell due. Its id is unique in the order: firing it makes a sequence, or counts as quiet."""
     event_id = f"{deadline.name}:{order.sequence}"
-    if deadline.name == LOOK and order.look is not None:  # it makes no change, so the sequence stays
+    if order.quiet:  # the sequence stays where a decision makes no change
+        event_id = f"{event_id}.{order.quiet}"
+    if deadline.name == LOOK and order.look is not None:  # it is not even counted as quiet
         event_id = f"{event_id}.{order.look.number + 1}"
     return Event(
         type=DEADLINE_TYPE,

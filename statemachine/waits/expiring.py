@@ -52,13 +52,15 @@ def with_expiry(order: Order, policy: Policy) -> Order:
 def expire_parked(draft: Draft) -> None:
     """Set aside the events of an order that was never requested, at their age limit."""
     for entry in _too_old(draft):
-        draft.effects.append(SetAside(entry.record, cause_of_parked(entry), "expired", "the order was never requested"))
+        cause, code = cause_of_parked(entry), "order.never_requested"
+        draft.effects.append(SetAside(entry.record, cause, "expired", "the order was never requested", code))
 
 
 def refuse_parked(draft: Draft) -> None:
     """Refuse events that are parked in an order at rest, at their age limit, and call a person."""
     for entry in _too_old(draft):
-        draft.effects.append(SetAside(entry.record, cause_of_parked(entry), "refused", NEVER_READY))
+        cause = cause_of_parked(entry)
+        draft.effects.append(SetAside(entry.record, cause, "refused", NEVER_READY, "order.never_ready"))
         draft.call_attention(f"{entry.type} was refused: {NEVER_READY}")
 
 

@@ -26,7 +26,7 @@ _BOUNDS: Final = {"maxLength", "maxItems", "maximum", "maxProperties"}
 #: What is in public records and is called otherwise on the page.
 _RENAMED: Final[dict[str, type[msgspec.Struct]]] = {
     "Snapshot": snapshot._Snapshot,
-    "EventRefused": encoding._EventRefused,
+    "EventRefused": encoding.EventRefused,
 }
 #: A snapshot shows refunds without the token: the row of ``refunds`` says so.
 _SUBSETS: Final[dict[type[msgspec.Struct], type[msgspec.Struct]]] = {snapshot_parts.RefundText: changes.RefundChange}
@@ -54,7 +54,7 @@ def _models() -> dict[str, _Model]:
     """All models that public records are made of, by their name on the page; those without a field have no table."""
     waiting: list[_Model] = [model for models in events.REGISTRY.values() for model in models.values()]
     waiting += OPERATOR_EVENTS.values()
-    waiting += [changes.Change, encoding._EventRefused, snapshot._Snapshot, sku.Sku]
+    waiting += [changes.Change, encoding.EventRefused, snapshot._Snapshot, sku.Sku]
     found: dict[str, _Model] = {}
     names: dict[_Model, str] = {model: name for name, model in _RENAMED.items()}
     while waiting:

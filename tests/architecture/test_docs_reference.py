@@ -13,6 +13,7 @@ from orderflow.cli import main
 from orderflow.settings import Settings, variable
 from orderflow.simulator.server import ROUTES
 from producers.topics import DEFAULT_RETENTION, TOPICS, Cleanup, TopicSpec, group_id
+from statemachine.drawing.refusing import listed_refusals
 from tests.architecture.sources import ROOT
 
 REFERENCE: Final = ROOT / "docs/reference"
@@ -127,6 +128,30 @@ def _kept(spec: TopicSpec) -> str:
     return history
 
 
+def refusals_page() -> str:
+    """Every code of a refusal with what it says."""
+    lines = [
+        "# Codes of refusals",
+        "",
+        "An `order.event_refused` on `order-event-refusals` has a `code`: the stable name of the rule that refused the event",
+        "([events](events.md#what-comes-out)). A code never changes its meaning, and none is taken out. The `detail` beside",
+        "it is for a person and may be worded anew.",
+        "",
+        "A code without an event type may refuse any event. `fact.*` is what Digital River reports: it has no sender who is",
+        "told, but its dead letter has the same words.",
+        "",
+        "This page is generated from [the tables](../../statemachine/tables/life_cycle.py) and",
+        f"[refusals.py](../../statemachine/refusals.py): `{_RENEW}`.",
+        "",
+        "| code | events | meaning |",
+        "|---|---|---|",
+    ]
+    for one in listed_refusals():
+        kinds = ", ".join(dict.fromkeys(f"`{'fact.*' if kind.startswith('fact.') else kind}`" for kind in one.events))
+        lines.append(f"| `{one.code}` | {kinds} | {one.meaning} |")
+    return "\n".join([*lines, ""])
+
+
 #: What Digital River's OpenAPI document of 2024-05-09 has, and the parts of it that the simulator does not serve.
 DOCUMENTED_OPERATIONS: Final = 129
 NOT_SERVED: Final = (
@@ -177,13 +202,14 @@ def made() -> dict[Path, str]:
         REFERENCE / "settings.md": settings_page(),
         REFERENCE / "commands.md": commands_page(),
         REFERENCE / "topics.md": topics_page(),
+        REFERENCE / "refusals.md": refusals_page(),
         REFERENCE / "simulator-operations.md": operations_page(),
     }
 
 
-@pytest.mark.parametrize("page", ["settings.md", "commands.md", "topics.md", "simulator-operations.md"])
+@pytest.mark.parametrize("page", ["settings.md", "commands.md", "topics.md", "refusals.md", "simulator-operations.md"])
 def test_a_reference_page_is_what_the_code_gives(page: str) -> None:
-    """Settings, commands, topics and the simulator's operations are documented as they are."""
+    """Settings, commands, topics, refusals and the simulator's operations are documented as they are."""
     path = REFERENCE / page
     assert path.read_text() == made()[path], f"{page} is out of date: {_RENEW}"
 

@@ -229,7 +229,7 @@ def test_history_tells_what_became_of_each_event(orderflow: Command, played: Pla
     early = _documents(orderflow("orders", "history", played.order("shipped-early"), "--json").stdout)
     [shipped] = [one for one in early if one.get("type") == "fulfillment.shipped"]
     assert shipped["became"] == "parked"
-    caused = [one for one in early if one["kind"] == "change" and one["name"] == "fulfillment.shipped"]
+    caused = [one for one in early if one["kind"] == "command" and one["command"] == "create_fulfillment"]
     assert early.index(shipped) < early.index(caused[0])
     over = _documents(orderflow("orders", "history", played.order("over-shipped"), "--json").stdout)
     at = next(at for at, one in enumerate(over) if one["kind"] == "letter")

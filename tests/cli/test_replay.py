@@ -91,7 +91,7 @@ def test_other_tables_are_told_as_stories_and_as_events_that_decide_plays(
     result = replay(*CHECK, "--out", str(tmp_path))
     assert result.exit_code == 1
     assert "orders would be decided otherwise" in result.stderr
-    assert "recorded: change" in result.stdout
+    assert "recorded: asks Digital River: attach_source" in result.stdout
     assert "replayed: " in result.stdout
     told = json.loads((tmp_path / "differences.json").read_text())
     assert told

@@ -12,10 +12,17 @@ from tests.game_day.orders import BROKEN_TYPE, Orders
 Json = dict[str, Any]
 
 
-def faults(orders: Orders, table: Mapping[str, Json], changes: Iterable[Json], books: Mapping[str, Json]) -> list[str]:
+def faults(
+    orders: Orders,
+    table: Mapping[str, Json],
+    changes: Iterable[Json],
+    commands: Iterable[Json],
+    books: Mapping[str, Json],
+) -> list[str]:
     """Everything that is wrong, a line each.
 
-    ``table``: the snapshots; ``changes``: the values of ``order-state-changes`` in their order per key.
+    ``table``: the snapshots; ``changes`` and ``commands``: the values of ``order-state-changes`` and ``dr-commands`` in their
+    order per key.
     """
     found = [*_ends(orders, table), *_books(orders, table, books)]
     by_order: dict[str, list[Json]] = {}
@@ -26,8 +33,12 @@ def faults(orders: Orders, table: Mapping[str, Json], changes: Iterable[Json], b
         numbers = [one["sequence"] for one in made]
         if numbers != list(range(1, len(made) + 1)):
             found.append(f"{order_id}: the sequence of its changes is {numbers}")
+    asked: dict[str, list[Json]] = {}
+    for command in commands:
+        if command["type"] == "command.create_fulfillment":
+            asked.setdefault(command["subject"], []).append(command["data"])
     for order_id in orders.broken:
-        found += _in_order(order_id, by_order.get(order_id, []))
+        found += _in_order(order_id, by_order.get(order_id, []), asked.get(order_id, []))
     return found
 
 
@@ -60,19 +71,13 @@ def _books(orders: Orders, table: Mapping[str, Json], books: Mapping[str, Json])
     yield from (f"{one}: {count} checkouts" for one, count in twice.items() if one not in edited or count > 2)
 
 
-def _in_order(order_id: str, changes: list[Json]) -> Iterable[str]:
-    """Event n before event n+1, and the operator's act is named with actor and reason."""
-    causes = [_event_of(change) for change in changes]
-    for name in (BROKEN_TYPE, "fulfillment.shipped"):
-        if causes.count(name) < 1:
-            yield f"{order_id}: no change of {name}"
-            return
-    decided = [
-        name
-        for name, change in zip(causes, changes, strict=True)
-        if name in (BROKEN_TYPE, "fulfillment.shipped") and set(change["changed"]) - {"attention", "held"}
-    ]
-    if decided != [BROKEN_TYPE, "fulfillment.shipped"]:
+def _in_order(order_id: str, changes: list[Json], asked: list[Json]) -> Iterable[str]:
+    """Event n before event n+1, as their commands tell, and the operator's act is named with actor and reason."""
+    if BROKEN_TYPE not in [_event_of(change) for change in changes]:
+        yield f"{order_id}: no change of {BROKEN_TYPE}"
+        return
+    decided = [BROKEN_TYPE if one.get("shipment_id") is None else "fulfillment.shipped" for one in asked]
+    if list(dict.fromkeys(decided)) != [BROKEN_TYPE, "fulfillment.shipped"]:
         yield f"{order_id}: decided {decided}"
     if not any(change.get("actor") and change.get("reason") for change in changes):
         yield f"{order_id}: no change names the operator"

@@ -285,7 +285,8 @@ async def evening(day: Day) -> list[str]:
     if not any("pat@desk" in json.dumps(entry) for entry in history):
         found.append("orders history names no operator")
     changes = as_json(await day.read(Topic.ORDER_STATE_CHANGES))
-    return [*found, *faults(day.orders, await day.table(), changes, await day.books())]
+    commands = as_json(await day.read(Topic.DR_COMMANDS))
+    return [*found, *faults(day.orders, await day.table(), changes, commands, await day.books())]
 
 
 def _counts(action: Json) -> Json:

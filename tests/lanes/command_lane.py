@@ -56,7 +56,12 @@ def commands_member(
 
 async def command_topics(bootstrap: str, prefix: str) -> None:
     """The topics of the command lane."""
-    counts = {Topic.DR_COMMANDS: PARTITIONS, Topic.INBOX: PARTITIONS, Topic.DEAD_LETTERS: 1}
+    counts = {
+        Topic.DR_COMMANDS: PARTITIONS,
+        Topic.INBOX: PARTITIONS,
+        Topic.DEAD_LETTERS: 1,
+        Topic.ORDER_EVENT_REFUSALS: 1,
+    }
     await make_topics(bootstrap, prefix, counts)
 
 

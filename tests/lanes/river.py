@@ -153,7 +153,7 @@ class FileRiver:
         try:
             event = json.loads(body)
         except ValueError:
-            raise DecodeError("undecodable", "value: is not JSON") from None
+            raise DecodeError("undecodable", "value: is not JSON", "digitalriver.data_unsound") from None
         if event["type"].startswith("other"):
             return None
         return event["id"], Fact(type=event["type"], dr_order_id=event.get("order"), upstream_id=event.get("upstream"))

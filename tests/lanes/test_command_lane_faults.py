@@ -76,7 +76,12 @@ async def strike(
     Returns:
         How often each command took effect.
     """
-    counts = {Topic.DR_COMMANDS: PARTITIONS, Topic.INBOX: PARTITIONS, Topic.DEAD_LETTERS: 1}
+    counts = {
+        Topic.DR_COMMANDS: PARTITIONS,
+        Topic.INBOX: PARTITIONS,
+        Topic.DEAD_LETTERS: 1,
+        Topic.ORDER_EVENT_REFUSALS: 1,
+    }
     await make_topics(bootstrap, prefix, counts)
     await ask(bootstrap, prefix, 0, FIRST)
     async with fleet(bootstrap, prefix, books) as start:
@@ -130,7 +135,12 @@ async def test_a_broker_that_goes_away_costs_no_command_and_repeats_none(
 ) -> None:
     """Calls go on and their outcomes wait; the worker finds its own footprint and writes them when the broker is back."""
     river = FileRiver(tmp_path / "books")
-    counts = {Topic.DR_COMMANDS: PARTITIONS, Topic.INBOX: PARTITIONS, Topic.DEAD_LETTERS: 1}
+    counts = {
+        Topic.DR_COMMANDS: PARTITIONS,
+        Topic.INBOX: PARTITIONS,
+        Topic.DEAD_LETTERS: 1,
+        Topic.ORDER_EVENT_REFUSALS: 1,
+    }
     await make_topics(own_kafka.bootstrap, prefix, counts)
     async with fleet(own_kafka.bootstrap, prefix, tmp_path / "books") as start:
         worker = await start.start("one", answer_seconds=1.0)
@@ -158,7 +168,12 @@ async def test_a_successor_of_a_killed_worker_waits_by_that_worker_s_time_out(
     apache_kafka: str, prefix: str, tmp_path: Path
 ) -> None:
     """Digital River acts 18 s after the request of a worker with a time-out of 20 s; the next one has a time-out of 0.5 s."""
-    counts = {Topic.DR_COMMANDS: PARTITIONS, Topic.INBOX: PARTITIONS, Topic.DEAD_LETTERS: 1}
+    counts = {
+        Topic.DR_COMMANDS: PARTITIONS,
+        Topic.INBOX: PARTITIONS,
+        Topic.DEAD_LETTERS: 1,
+        Topic.ORDER_EVENT_REFUSALS: 1,
+    }
     await make_topics(apache_kafka, prefix, counts)
     await ask(apache_kafka, prefix, 0, 1)
     river = FileRiver(tmp_path / "books")

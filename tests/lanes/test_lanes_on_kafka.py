@@ -64,7 +64,7 @@ async def test_an_outcome_reaches_the_inbox_partition_of_its_order(
 async def test_a_bad_command_is_set_aside_and_the_lane_goes_on(
     apache_kafka: str, prefix: str, river: FileRiver
 ) -> None:
-    """Never a stuck lane."""
+    """Never a stuck lane; and who reads the refusals of its order is told."""
     await command_topics(apache_kafka, prefix)
     bad = [(b"A-1", b"junk", ()), (b"A-1", None, ()), (None, b"{}", ())]
     await write(apache_kafka, prefixed(prefix, Topic.DR_COMMANDS), bad, partition=1)
@@ -72,6 +72,12 @@ async def test_a_bad_command_is_set_aside_and_the_lane_goes_on(
         await ask(apache_kafka, prefix, 0, 8)
         await until(apache_kafka, prefixed(prefix, Topic.INBOX), 8)
         letters = await until(apache_kafka, prefixed(prefix, Topic.DEAD_LETTERS), 3)
+        told = await until(apache_kafka, prefixed(prefix, Topic.ORDER_EVENT_REFUSALS), 2)
+    refused = [json.loads(one.value)["data"] for one in told]
+    assert [(one["order_id"], one["code"], one["cause"]["offset"]) for one in refused] == [
+        ("A-1", "command.undecodable", 0),
+        ("A-1", "command.undecodable", 1),
+    ]
     assert [(letter.key, letter.value) for letter in letters] == [(key, value) for key, value, _ in bad]
     assert [int(dict(letter.headers)["orderflow-offset"]) for letter in letters] == [0, 1, 2]
 

@@ -332,7 +332,11 @@ async def test_calls_go_on_while_their_partition_gets_a_new_producer(
     apache_kafka: str, prefix: str, tmp_path: Path
 ) -> None:
     """What is on its way at Digital River ends with its outcome; nothing is looked up, repeated or waited for."""
-    await make_topics(apache_kafka, prefix, {Topic.DR_COMMANDS: 1, Topic.INBOX: 1, Topic.DEAD_LETTERS: 1})
+    await make_topics(
+        apache_kafka,
+        prefix,
+        {Topic.DR_COMMANDS: 1, Topic.INBOX: 1, Topic.DEAD_LETTERS: 1, Topic.ORDER_EVENT_REFUSALS: 1},
+    )
     river = FileRiver(tmp_path / "books")
     async with FrameProxy(apache_kafka) as proxy:
         scenario = Play(Lane.COMMANDS, apache_kafka, prefix, proxy, river)

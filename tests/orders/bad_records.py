@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import uuid
 from dataclasses import dataclass
 from typing import Any
@@ -28,10 +29,14 @@ class Bad:
     reason: Reason
     #: Part of the line that a person reads.
     words: str
-    #: The service that sent it is told by ``order.event_refused``.
-    reported: bool
     #: The value is too large to be written again and may be left out.
     value_left_out: bool = False
+
+    @property
+    def reported(self) -> bool:
+        """The service that sent it is told by ``order.event_refused``: its key is an order id, and the event is at fault."""
+        is_order_id = re.fullmatch(rb"[A-Za-z0-9._-]{1,128}", self.record.key or b"") is not None
+        return is_order_id and self.reason in ("refused", "invalid", "undecodable")
 
 
 def _key() -> str:
@@ -47,7 +52,7 @@ def _item(**changes: Any) -> dict[str, Any]:
 
 
 def _checkout(name: str, words: str, reason: Reason = "invalid", **changes: Any) -> Bad:
-    return Bad(name, given("checkout.requested", _key(), _cart(**changes)), reason, words, reported=True)
+    return Bad(name, given("checkout.requested", _key(), _cart(**changes)), reason, words)
 
 
 def _raw(
@@ -59,9 +64,8 @@ def _raw(
     headers: RawHeaders = (),
     key: bytes | None = b"bad-raw",
     topic: Topic = Topic.ORDER_EVENTS,
-    reported: bool = False,
 ) -> Bad:
-    return Bad(name, Given(topic, key, value, headers), reason, words, reported)
+    return Bad(name, Given(topic, key, value, headers), reason, words)
 
 
 def _without(name: str) -> bytes:
@@ -88,7 +92,7 @@ def _envelopes() -> list[Bad]:
         _raw("no id", _without("id"), "not a CloudEvent: id is missing"),
         _raw("no source", _without("source"), "not a CloudEvent: source is missing"),
         _raw("no type", _without("type"), "not a CloudEvent: type is missing"),
-        _raw("no data", _without("data"), "data: is missing", reason="invalid", reported=True),
+        _raw("no data", _without("data"), "data: is missing", reason="invalid"),
         _raw("a type that is a number", _placed("bad-raw", type=4711), "not a CloudEvent: type: must be a string"),
         _raw(
             "an id with a line feed", _placed("bad-raw", event_id="a\nb"), "id: must have no control", reason="invalid"
@@ -114,7 +118,6 @@ def _envelopes() -> list[Bad]:
             event("order.placed", "bad-raw", {"note": 0}).replace(b'{"note": 0}', b"[" * 500 + b"]" * 500),
             "data: is nested too deeply",
             reason="invalid",
-            reported=True,
         ),
     ]
 
@@ -135,7 +138,7 @@ def _keys() -> list[Bad]:
         )
     ]
     other = "subject: must equal the record's key"
-    return [*bad, _raw("a key and a subject that differ", _placed(CANARY), other, reason="invalid", reported=True)]
+    return [*bad, _raw("a key and a subject that differ", _placed(CANARY), other, reason="invalid")]
 
 
 def _types() -> list[Bad]:
@@ -146,28 +149,24 @@ def _types() -> list[Bad]:
             Given(Topic.ORDER_EVENTS, b"bad-raw", event("order.teleported", "bad-raw", {"note": CANARY})),
             "refused",
             "type: is not known on order-events",
-            reported=True,
         ),
         Bad(
             "a type of another topic",
             Given(Topic.FULFILLMENT_EVENTS, b"bad-raw", _placed("bad-raw")),
             "refused",
             "type: order.placed does not belong on fulfillment-events; send it to order-events",
-            reported=True,
         ),
         Bad(
             "an outcome from outside",
             Given(Topic.ORDER_EVENTS, b"bad-raw", event("digitalriver.order_placed", "bad-raw", {"note": CANARY})),
             "refused",
             "type: is not known on order-events",
-            reported=True,
         ),
         Bad(
             "a deadline from outside",
             Given(Topic.INBOX, b"bad-raw", event("orderflow.deadline", "bad-raw", {"name": "abandon"})),
             "refused",
             "type: is not known on orderflow.inbox",
-            reported=True,
         ),
     ]
 
@@ -181,7 +180,6 @@ def _carts() -> list[Bad]:
             given("checkout.requested", _key(), {k: v for k, v in _cart().items() if k != "email"}),
             "invalid",
             "data.email: is missing",
-            reported=True,
         ),
         _checkout("no lines", "data.items: must have 1 or more entries", items=[]),
         _checkout("a negative quantity", "data.items[0].quantity: must be at least 1", items=[_item(quantity=-2)]),
@@ -214,7 +212,6 @@ def _carts() -> list[Bad]:
             given("checkout.requested", _key(), None),
             "invalid",
             "data: is missing",
-            reported=True,
         ),
     ]
 
@@ -223,7 +220,7 @@ def _terms() -> list[Bad]:
     """Orders without the shopper's acceptance."""
     words = "data.terms_accepted: must be true"
     return [
-        Bad(name, given("order.placed", _key(), {"terms_accepted": accepted}), "refused", words, reported=True)
+        Bad(name, given("order.placed", _key(), {"terms_accepted": accepted}), "refused", words)
         for name, accepted in (
             ("terms that were not accepted", False),
             ("terms accepted by 1", 1),
@@ -252,7 +249,6 @@ def _binary() -> list[Bad]:
             Given(Topic.ORDER_EVENTS, b"bad-raw", value, tuple(one for one in good if one[0] != "ce_id")),
             "undecodable",
             "not a CloudEvent: id is missing",
-            reported=False,
         ),
         bad("an id that is null", "ce_id is empty, or is not UTF-8", ("ce_id", None)),
         bad("a version that is null", "ce_specversion is empty, or is not UTF-8", ("ce_specversion", None)),
@@ -263,14 +259,12 @@ def _binary() -> list[Bad]:
             Given(Topic.ORDER_EVENTS, b"bad-raw", b"", (*good, ("trace", None))),
             "invalid",
             "data: is missing",
-            reported=True,
         ),
         Bad(
             "binary mode, terms that were not accepted",
             Given(Topic.ORDER_EVENTS, b"bad-raw", b'{"terms_accepted":false}', (*good, ("trace", None))),
             "refused",
             "data.terms_accepted: must be true",
-            reported=True,
         ),
     ]
 
@@ -285,28 +279,24 @@ def _inbox() -> list[Bad]:
             Given(Topic.INBOX, stray.encode(), _placed(stray), partition=0),
             "misrouted",
             "must use murmur2",
-            reported=False,
         ),
         Bad(
             "an origin that is none",
             Given(Topic.INBOX, b"bad-raw", _placed("bad-raw"), bogus),
             "invalid",
             "orderflow-origin: must be topic/partition/offset",
-            reported=False,
         ),
         Bad(
             "an origin that is null",
             Given(Topic.INBOX, b"bad-raw", _placed("bad-raw"), (("orderflow-origin", None),)),
             "invalid",
             "orderflow-origin: must be topic/partition/offset",
-            reported=False,
         ),
         Bad(
             "an outcome without a command",
             Given(Topic.INBOX, b"bad-raw", event("digitalriver.order_placed", "bad-raw", {"result": CANARY})),
             "invalid",
             "data.result: is not allowed",
-            reported=False,
         ),
     ]
 
@@ -333,16 +323,15 @@ def _sizes() -> list[Bad]:
     dense = Given(Topic.CHECKOUT_EVENTS, b"bad-raw", digits, (("trace", None),), compression="gzip")
     words = "value: is not"
     return [
-        Bad("the largest record", largest(), "undecodable", words, reported=False),
+        Bad("the largest record", largest(), "undecodable", words),
         Bad(
             "the largest record with headers",
             largest((("h", b"v" * 9_000),), seed=6),
             "undecodable",
             words,
-            reported=False,
         ),
-        Bad("3 MB that compress well", zeros, "undecodable", "value: ", reported=False),
-        Bad("1.8 MB that compress by half", dense, "undecodable", "left out", reported=False, value_left_out=True),
+        Bad("3 MB that compress well", zeros, "undecodable", "value: "),
+        Bad("1.8 MB that compress by half", dense, "undecodable", "left out", value_left_out=True),
     ]
 
 

@@ -102,6 +102,7 @@ async def make_topics(
         Topic.ORDERS,
         Topic.POSITIONS,
         Topic.ORDER_STATE_CHANGES,
+        Topic.ORDER_EVENT_REFUSALS,
         Topic.DR_COMMANDS,
         Topic.DEAD_LETTERS,
         Topic.INDEX,
@@ -219,6 +220,7 @@ class Outputs:
 
     #: The CloudEvents of ``order-state-changes``, in the order of their partition.
     changes: list[dict[str, Any]]
+    #: Those of ``order-event-refusals``.
     refused: list[dict[str, Any]]
     letters: list[Letter]
     #: The newest snapshot of each order.
@@ -238,6 +240,7 @@ class Outputs:
 
 OUTPUT_TOPICS = (
     Topic.ORDER_STATE_CHANGES,
+    Topic.ORDER_EVENT_REFUSALS,
     Topic.DEAD_LETTERS,
     Topic.ORDERS,
     Topic.DR_COMMANDS,
@@ -250,11 +253,10 @@ OUTPUT_TOPICS = (
 async def read_outputs(bootstrap: str, prefix: str) -> Outputs:
     """All that is committed now."""
     raw = await read(bootstrap, prefix, *OUTPUT_TOPICS)
-    events = [json.loads(record.value) for record in raw[Topic.ORDER_STATE_CHANGES]]
     newest = {record.key.decode(): record.value for record in raw[Topic.ORDERS]}
     return Outputs(
-        changes=[one for one in events if one["type"] == "order.state_changed"],
-        refused=[one for one in events if one["type"] == "order.event_refused"],
+        changes=[json.loads(record.value) for record in raw[Topic.ORDER_STATE_CHANGES]],
+        refused=[json.loads(record.value) for record in raw[Topic.ORDER_EVENT_REFUSALS]],
         letters=[letter_of(record) for record in raw[Topic.DEAD_LETTERS]],
         orders={key: json.loads(value) for key, value in newest.items() if value is not None},
         raw=raw,

@@ -15,6 +15,9 @@ from structlog.testing import capture_logs
 
 from orderflow.embedded_kafka import EmbeddedKafka
 from producers.topics import Topic
+from statemachine.messages.decoding import cause_of
+from statemachine.messages.envelope import Record
+from statemachine.refusals import MEANINGS
 from tests.orders.bad_records import CANARY, Bad, bad_records
 from tests.orders.lane import Outputs, Place, given, key_on, make_topics, order_lane
 from tests.unit.statemachine.story import cart
@@ -94,9 +97,13 @@ def test_a_bad_record_becomes_a_dead_letter_that_holds_it_whole_and_says_why(aft
     assert letter.value == (b"" if case.value_left_out else case.record.value)
 
 
+def _record(case: Bad, place: Place) -> Record:
+    return Record(place.topic, place.partition, place.offset, case.record.key, case.record.value, case.record.headers)
+
+
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_the_service_that_sent_a_refused_event_is_told(aftermath: Aftermath, case: Bad) -> None:
-    """An event that could be told from others makes one ``order.event_refused`` with its first coordinates; others make none."""
+    """An order id as key makes one ``order.event_refused`` with first coordinates, reason, code and detail; no other key does."""
     place = aftermath.places[case.name]
     reported = [
         one["data"]
@@ -107,10 +114,16 @@ def test_the_service_that_sent_a_refused_event_is_told(aftermath: Aftermath, cas
     for one in reported:
         assert case.record.key is not None
         assert one["order_id"] == case.record.key.decode()
-        assert one["reason"] == aftermath.outputs.letter_at(place).detail
-        assert one["cause"]["source"] == "/shop"
-        assert one["cause"]["type"]
-        assert "sequence" not in one
+        letter = aftermath.outputs.letter_at(place)
+        assert set(one) == {"order_id", "cause", "reason", "code", "detail"}
+        assert (one["reason"], one["detail"].split(" (value of")[0]) == (
+            letter.reason,
+            letter.detail.split(" (value of")[0],
+        )
+        assert one["code"] in MEANINGS
+        cause = one["cause"]
+        assert "id" not in cause or (cause["source"], bool(cause["type"])) == ("/shop", True)
+        assert ("id" in cause) is (cause_of(_record(case, place)) is not None)
 
 
 def test_the_orders_around_bad_records_end_as_they_should(aftermath: Aftermath) -> None:

@@ -219,11 +219,12 @@ async def test_a_cause_tells_where_its_record_came_in(kafka: str, prefix: str) -
     order_id = key_on(1)
     records = (
         given("checkout.requested", order_id, cart(), event_id="first"),
-        given("checkout.source_provided", order_id, {"source_id": "sim-card-1"}, event_id="second"),
+        given("order.placed", order_id, {"terms_accepted": True}, event_id="second"),
     )
     async with order_lane(kafka, prefix) as lane:
         places = await lane.send(*records)
-        await lane.until_state("checkout_ready", order_id)
+        await lane.send(given("checkout.source_provided", order_id, {"source_id": "sim-card-1"}))
+        await lane.until_state("submitted", order_id)
         outputs = await lane.outputs()
     causes = {one["cause"]["id"]: one["cause"] for one in outputs.changes_of(order_id)}
     for name, record, place in zip(("first", "second"), records, places, strict=True):

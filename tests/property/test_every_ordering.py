@@ -83,6 +83,7 @@ def comparable(order: Order) -> dict[str, Any]:
     """The order less what tells only when and by which way it came here."""
     document: dict[str, Any] = msgspec.json.decode(encode_snapshot(order))
     del document["updated"], document["sequence"], document["internal"]["seen"]
+    document["internal"].pop("quiet", None)
     return document
 
 

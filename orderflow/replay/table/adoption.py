@@ -128,7 +128,7 @@ def _adopted(name: str, live: bytes | None, rebuilt: bytes | None) -> Order:
     if rebuilt is None:
         raise ConfigError(f"order {name} was not rebuilt")
     order, before = decode_snapshot(rebuilt), _readable(live)
-    return order if before is None else msgspec.structs.replace(order, sequence=before.sequence)
+    return order if before is None else msgspec.structs.replace(order, sequence=before.sequence, quiet=before.quiet)
 
 
 def _told(name: str, live: bytes | None, order: Order, *, applied: bool) -> Adoption:

@@ -102,6 +102,11 @@ def changes(outbox: Outbox) -> list[dict[str, Any]]:
     return [msgspec.json.decode(one.value or b"") for one in written(outbox, Topic.ORDER_STATE_CHANGES)]
 
 
+def refusals(outbox: Outbox) -> list[dict[str, Any]]:
+    """The documents in the topic of the refusals."""
+    return [msgspec.json.decode(one.value or b"") for one in written(outbox, Topic.ORDER_EVENT_REFUSALS)]
+
+
 @pytest.fixture
 def fault(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """A release whose ``decide`` fails on the types in this set."""
@@ -210,7 +215,7 @@ async def test_a_redelivered_record_that_is_refused_again_is_a_letter_of_itself(
     lane = Lane(Story().to_placed())
     outbox = await lane.step(lane.consumed("checkout.requested", cart(), "e-cart"))
     (letter,) = written(outbox, Topic.DEAD_LETTERS)
-    (told,) = changes(outbox)
+    (told,) = refusals(outbox)
     assert "orderflow-redelivered" not in dict(letter.headers)
     for count in (1, 2, 3):
         outbox = await lane.step(lane.redelivered(letter, f"again-{count}"))
@@ -219,7 +224,7 @@ async def test_a_redelivered_record_that_is_refused_again_is_a_letter_of_itself(
         assert headers.pop("orderflow-redelivered") == str(count).encode()
         before = {name: content for name, content in letter.headers if name != "orderflow-redelivered"}
         assert (again.key, again.value, headers) == (letter.key, letter.value, before)
-        (told_again,) = changes(outbox)
+        (told_again,) = refusals(outbox)
         assert told_again["data"] == told["data"]
         assert told_again["id"] != told["id"]
         letter, told = again, told_again
@@ -267,6 +272,8 @@ async def test_a_refused_act_is_told_like_any_other_event() -> None:
     """Whoever sent it can wait for the refusal; the order is not changed."""
     lane = Lane(Story().to_placed())
     outbox = await lane.step(lane.act("moved", "move", to="complete"))
-    (told,) = changes(outbox)
+    (told,) = refusals(outbox)
     assert (told["type"], told["data"]["cause"]["id"]) == ("order.event_refused", "move")
+    assert (told["data"]["reason"], told["data"]["code"]) == ("refused", "move.no_such_edge")
+    assert changes(outbox) == []
     assert len(written(outbox, Topic.DEAD_LETTERS)) == 1

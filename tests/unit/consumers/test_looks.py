@@ -139,7 +139,7 @@ async def test_an_older_snapshot_is_looked_at_after_the_upgrade() -> None:
     order = msgspec.json.decode(lane.store.get("O-0") or b"")
     del order["internal"]["look"]
     lane.store.apply({f"O-{number}": None for number in range(ORDERS)})
-    lane.store.apply({"O-0": msgspec.json.encode(order | {"definition": DEFINITION - 1})})
+    lane.store.apply({"O-0": msgspec.json.encode(order | {"definition": 4})})
     await lane.open()
     updated = datetime.fromisoformat(order["updated"])
     assert lane.logic.next_due() == updated + Policy().reconcile_first_wait

@@ -108,7 +108,7 @@ class World:
 def _read(body: bytes) -> object | None:
     kind = json.loads(body)["type"]
     if kind == "unreadable":
-        raise DecodeError("invalid", "no event")
+        raise DecodeError("invalid", "no event", "digitalriver.data_unsound")
     return None if kind.startswith("sku.") else kind
 
 

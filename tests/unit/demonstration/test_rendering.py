@@ -12,6 +12,7 @@ from orderflow.demonstration.expectations import ObservedOrder
 from orderflow.demonstration.rendering import books_compared, other_changes, story
 from orderflow.demonstration.watch import ObservedChange, OrderWatch
 from orderflow.screen import Screen
+from producers.topics import Topic
 
 AMOUNTS: Final = {
     "currency": "USD", "total": "1475.43", "captured": "0.00", "cancelled": "0.00", "refunded": "0.00",
@@ -91,9 +92,9 @@ def test_a_refusal_knows_its_place() -> None:
     watch.changes["A-1"] = [PAID, NOTED]
     record = type("Record", (), {})()
     record.value = (
-        b'{"type": "order.event_refused", "data": {"order_id": "A-1", "cause": {"type": "x"}, "reason": "late"}}'
+        b'{"type": "order.event_refused", "data": {"order_id": "A-1", "cause": {"type": "x"}, "detail": "late"}}'
     )
-    watch.add_change(record)
+    watch.add_other(Topic.ORDER_EVENT_REFUSALS, record)
     assert watch.refused["A-1"] == [(2, "x: late")]
 
 

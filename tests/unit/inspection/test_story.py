@@ -74,7 +74,7 @@ async def test_what_became_of_an_event_is_what_was_decided(seed: int) -> None:
 
 
 async def test_a_deadline_is_told_with_what_it_asked() -> None:
-    """It stands before its change and its command, by its name; the inquiry has the outcome of the look-up."""
+    """It stands before its command, by its name; the inquiry has the outcome of the look-up."""
     lane = PaperLane()
     lane.tell("A-1", "checkout.requested", **cart())
     await lane.work()
@@ -86,9 +86,9 @@ async def test_a_deadline_is_told_with_what_it_asked() -> None:
     entries = _story(lane, "A-1")
     at = next(at for at, one in enumerate(entries) if one.kind == "deadline")
     assert entries[at].name == "inquire"
-    assert [one.kind for one in entries[at : at + 3]] == ["deadline", "change", "command"]
-    assert entries[at + 2].command == "inquire"
-    assert entries[at + 2].outcome is not None
+    assert [one.kind for one in entries[at : at + 2]] == ["deadline", "command"]
+    assert entries[at + 1].command == "inquire"
+    assert entries[at + 1].outcome is not None
 
 
 async def test_secrets_and_personal_data_are_masked_unless_asked_for() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from consumers.ownership.positions import DecisionHistory, PositionRecord, Run, encode_position
-from orderflow.replay.transactions import readable_from, transactions_of
+from orderflow.replay.transactions import COMPARABLE, readable_from, transactions_of
 
 NOW = datetime(2031, 3, 4, tzinfo=UTC)
 
@@ -21,9 +21,9 @@ class Read:
     timestamp: int = 0
 
 
-def decided(*runs: Run) -> DecisionHistory:
+def decided(*runs: Run, definition: int = COMPARABLE) -> DecisionHistory:
     """What a transaction with these runs says."""
-    return DecisionHistory(NOW, "1.0", 3, "digest", runs)
+    return DecisionHistory(NOW, "1.0", definition, "digest", runs)
 
 
 def position(number: int, history: DecisionHistory | None, incarnation: str = "me") -> bytes:
@@ -39,6 +39,7 @@ def test_a_repair_and_an_older_version_are_gaps_with_their_reason() -> None:
         Read(5, position(3, None, "accepted-1"), (("orderflow-reason", b"offsets expired"),)),
         Read(7, b"{not json"),
         Read(9, position(9, decided())),
+        Read(11, position(10, decided(definition=5))),
     ]
     found = transactions_of(records, topic="p", partition=0, before=None)
     assert [one.gap for one in found] == [
@@ -47,6 +48,7 @@ def test_a_repair_and_an_older_version_are_gaps_with_their_reason() -> None:
         "an operator repaired it: offsets expired",
         "the position record cannot be read",
         None,
+        "decided under definition 5, where changes without news took sequence numbers: this version cannot compare it",
     ]
     assert not any(one.after_hole for one in found)  # after one that cannot be read no number is expected
 

@@ -67,6 +67,8 @@ def record(
     return Record(topic or TOPICS.get(kind, "orderflow.inbox"), 0, 0, key.encode(), msgspec.json.encode(envelope))
 
 
+#: What makes a change without a changed name news: a quote that is shown again, or what an operator did.
+_BESIDE = {"quote", "next_action", "actor"}
 #: What a change tells whole, and only when it differs from what was told before.
 _CONTENTS = {"amounts", "attention", "documents", "lines", "payment", "refunds", "returns", "shipments", "state"}
 
@@ -138,6 +140,7 @@ class Story:
                 assert asked_again == about, "answered, and still open"
             if outcome.result == "rejected":
                 caused = [one for one in self.changes if one["cause"]["id"] == name]
+                assert caused, "a refusal without a change"
                 assert all("problem" in one for one in caused), "a refusal without its problem"
         return decision
 
@@ -265,6 +268,7 @@ class Story:
                 assert change["sequence"] == sequence, "a gap in the sequence"
                 assert change["from"] == state, "a gap in the states"
                 assert all(name in change for name in change["changed"]), "a changed name without its value"
+                assert change["changed"] or _BESIDE & change.keys(), "a change without news"
                 published = {name: change[name] for name in change["changed"]}
                 assert not any(
                     name in self.published and self.published[name] == published[name]
@@ -278,6 +282,8 @@ class Story:
             elif isinstance(effect, SetAside):
                 self.set_aside.append(effect)
             elif isinstance(effect, CommandBase):
+                asked = (effect.command_id, effect.attempt)
+                assert asked not in [(one.command_id, one.attempt) for one in self.asked], "a command id twice"
                 self.commands.append(effect)
                 self.asked.append(effect)
         assert (order.sequence, order.state) == (sequence, state)
