@@ -14,6 +14,7 @@ COPY producers producers
 COPY consumers consumers
 COPY orderflow orderflow
 COPY examples/scenarios examples/scenarios
+COPY contracts contracts
 RUN /opt/build/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir /tmp/wheels . \
  && pip install --quiet --no-deps --no-index /tmp/wheels/*.whl \
  && python -m compileall -q /opt/orderflow

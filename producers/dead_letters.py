@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from producers.outbox import OutboundRecord
 from producers.sizes import Room, fits
 from statemachine.errors import Reason
@@ -21,16 +23,6 @@ _PLAIN: Final = Room()
 #: How the detail ends when a part of the record was left out.
 LEFT_OUT: Final = "left out, see the topic, partition and offset)"
 
-#: The headers that a letter has beside those of its record.
-OUR_HEADERS: Final = (
-    "orderflow-reason",
-    "orderflow-detail",
-    "orderflow-topic",
-    "orderflow-partition",
-    "orderflow-offset",
-    "orderflow-at",
-    "orderflow-redelivered",
-)
 #: How often the record was delivered again; absent when it never was. Whoever delivers a letter again keeps this header.
 REDELIVERED_HEADER: Final = "orderflow-redelivered"
 
@@ -38,6 +30,22 @@ REDELIVERED_HEADER: Final = "orderflow-redelivered"
 def one_line(detail: str) -> str:
     """``detail`` in a line of bounded length."""
     return " ".join(detail.split())[:DETAIL_CHARACTERS_MAX]
+
+
+class LetterHeaders(msgspec.Struct, frozen=True, omit_defaults=True, rename=lambda name: f"orderflow-{name}"):
+    """The headers of a dead letter beside those of its record; the contents are UTF-8."""
+
+    reason: Reason
+    detail: str
+    topic: str
+    partition: str
+    offset: str
+    at: str
+    redelivered: str | None = None
+
+
+#: The headers that a letter has beside those of its record.
+OUR_HEADERS: Final = LetterHeaders.__struct_encode_fields__
 
 
 def redelivered_before(headers: Headers) -> int:

@@ -10,6 +10,7 @@ import click
 
 from orderflow import __version__
 from orderflow.cli.completion import completion
+from orderflow.cli.contracts import contracts
 from orderflow.cli.decide import decide
 from orderflow.cli.demo import demo
 from orderflow.cli.events import events
@@ -69,6 +70,7 @@ for command in (
     replay,
     webhooks,
     reconcile,
+    contracts,
     settings,
     completion,
 ):

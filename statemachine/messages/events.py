@@ -16,10 +16,12 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from statemachine.messages.envelope import Cause, Record
 from statemachine.messages.facts import Fact, Outcome
 from statemachine.messages.field_types import (
+    ONCE,
     CheckoutName,
     Country,
     Currency,
     CustomerId,
+    Email,
     ExactModel,
     Identifier,
     LineName,
@@ -128,10 +130,10 @@ class Cart(Model):
 
     currency: Currency
     locale: Locale
-    email: Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$", max_length=254)]
+    email: Email
     customer: Annotated[GuestCustomer | RegisteredCustomer, Field(discriminator="kind")]
     bill_to: Address
-    items: Annotated[tuple[CartItem, ...], Field(min_length=1, max_length=LINES_MAX)]
+    items: Annotated[tuple[CartItem, ...], Field(min_length=1, max_length=LINES_MAX), ONCE]
     ship_to: Address | None = None
     ship_from: Origin | None = None
     shipping: Shipping | None = None
@@ -220,7 +222,7 @@ class LineQuantity(Model):
 
 
 #: At least one line, each at most once.
-LineQuantities = Annotated[tuple[LineQuantity, ...], Field(min_length=1, max_length=LINES_MAX)]
+LineQuantities = Annotated[tuple[LineQuantity, ...], Field(min_length=1, max_length=LINES_MAX), ONCE]
 
 
 def _lines_once(items: tuple[LineQuantity, ...] | None) -> tuple[LineQuantity, ...] | None:
@@ -238,7 +240,7 @@ class CancelItem(LineQuantity):
 class CancelRequested(ExactModel):
     """The shopper or the shop wants units cancelled; without ``items`` all open units."""
 
-    items: Annotated[tuple[CancelItem, ...], Field(min_length=1, max_length=LINES_MAX)] | None = None
+    items: Annotated[tuple[CancelItem, ...], Field(min_length=1, max_length=LINES_MAX), ONCE] | None = None
     cancellation_id: Identifier | None = None
     reason: ReasonText | None = None
 
@@ -273,7 +275,7 @@ class ReturnRequested(Model):
     """The shopper wants to send units back; without ``items`` the return is withdrawn."""
 
     return_id: Identifier
-    items: Annotated[tuple[LineQuantity, ...], Field(max_length=LINES_MAX)]
+    items: Annotated[tuple[LineQuantity, ...], Field(max_length=LINES_MAX), ONCE]
     reason: ShortReasonText | None = None
 
     _once = field_validator("items")(_lines_once)
@@ -370,7 +372,7 @@ DEADLINE_SOURCE: Final = "orderflow/deadline"
 
 #: Types of the events that the order lane reads from its three public topics.
 ORDER_EVENT_TYPES: Final = tuple(
-    name for topic, types in REGISTRY.items() if topic != "catalog-events" for name in types
+    kind for topic, kinds in REGISTRY.items() if topic != "catalog-events" for kind in kinds
 )
 
 

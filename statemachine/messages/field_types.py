@@ -1,11 +1,23 @@
-"""The base of all inbound event data, and the types of their fields; all are bounded, so that a snapshot is too."""
+"""The base of all inbound event data, and the types of their fields; all are bounded, so that a snapshot is too.
+
+Beside each rule that a validator here holds stands the same rule for JSON Schema, as far as JSON Schema can say it.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    WithJsonSchema,
+)
 
 from statemachine.messages.ids import CheckoutId, LineId
 from statemachine.messages.money import MONEY_PATTERN
@@ -50,10 +62,23 @@ def _path_part(text: str) -> str:
     return text
 
 
+#: ``_path_part`` for JSON Schema.
+_NOT_RELATIVE: Final[dict[str, JsonValue]] = {"enum": [".", ".."]}
+_PATH_PART = Field(json_schema_extra={"not": {"anyOf": [_NOT_RELATIVE, {"pattern": r"[\x00-\x1f\x7f-\x9f]"}]}})
+
+#: What ``b64decode(..., validate=True)`` takes.
+BASE64_PATTERN: Final = r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
+#: Of lists: that lines differ by their ``line`` is more than JSON Schema can say; that the whole entries differ follows.
+ONCE = Field(json_schema_extra={"uniqueItems": True})
+#: White space of Unicode, which ``\\s`` is not in every kind of regular expression.
+_SPACE: Final = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+EMAIL_PATTERN: Final = f"^[^@{_SPACE}]+@[^@{_SPACE}]+$"
+
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 LineName = Annotated[LineId, StringConstraints(min_length=1, max_length=128)]
 CheckoutName = Annotated[CheckoutId, StringConstraints(min_length=1, max_length=128)]
-SkuId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$"), AfterValidator(_path_part)]
+SkuId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,128}$"), AfterValidator(_path_part), _PATH_PART]
+Email = Annotated[str, StringConstraints(pattern=EMAIL_PATTERN, max_length=254)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 LongText = Annotated[str, StringConstraints(max_length=2048)]
 #: Digital River takes reasons of at most 64 characters.
@@ -63,10 +88,15 @@ Money = Annotated[str, StringConstraints(pattern=MONEY_PATTERN)]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
 Locale = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(?:[_-][A-Z]{2})?$")]
+PERCENT_PATTERN: Final = r"^(?:100(?:\.0{1,2})?|[1-9]?[0-9](?:\.[0-9]{1,2})?)$"
 Percent = Annotated[
     str,
     BeforeValidator(_percent_text),
-    StringConstraints(pattern=r"^(?:100(?:\.0{1,2})?|[1-9]?[0-9](?:\.[0-9]{1,2})?)$"),
+    StringConstraints(pattern=PERCENT_PATTERN),
+    # The decimals of a number cannot be said: in binary, 0.07 is no multiple of 0.01.
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "pattern": PERCENT_PATTERN}, {"type": "number", "minimum": 0, "maximum": 100}]}
+    ),
 ]
 #: More units of one line than anybody ships, fewer than overflow anything.
 Quantity = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -80,5 +110,5 @@ Metadata = Annotated[
     Field(max_length=19),
 ]
 #: Digital River allows 40 characters.
-CustomerId = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(_path_part)]
-SourceId = Annotated[Identifier, AfterValidator(_path_part)]
+CustomerId = Annotated[str, StringConstraints(min_length=1, max_length=40), AfterValidator(_path_part), _PATH_PART]
+SourceId = Annotated[Identifier, AfterValidator(_path_part), _PATH_PART]

@@ -45,6 +45,11 @@ def is_currency(code: str) -> bool:
     return code in _DIGITS_BY_CODE
 
 
+def currencies_with(digits: int) -> tuple[str, ...]:
+    """The codes of all currencies with this many digits after the point, sorted."""
+    return tuple(sorted(code for code, found in _DIGITS_BY_CODE.items() if found == digits))
+
+
 def currency_digits(code: str) -> int:
     """How many digits stand after the point, 0 to 4.
 

@@ -14,7 +14,7 @@ from pydantic import Field, StringConstraints
 
 from statemachine.errors import DecodeError
 from statemachine.messages.envelope import Record
-from statemachine.messages.field_types import ExactModel, Identifier
+from statemachine.messages.field_types import BASE64_PATTERN, ExactModel, Identifier
 from statemachine.messages.ids import CommandId
 
 #: Who did it, and why: 1 to 200 characters.
@@ -24,7 +24,9 @@ AttentionText = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 CommandName = Annotated[CommandId, StringConstraints(min_length=1, max_length=128)]
 #: More than any record that Kafka takes.
 _BASE64_MAX: Final = 16 * 1024 * 1024
-Base64Text = Annotated[str, StringConstraints(max_length=_BASE64_MAX)]
+Base64Text = Annotated[
+    str, StringConstraints(max_length=_BASE64_MAX), Field(json_schema_extra={"pattern": BASE64_PATTERN})
+]
 
 REDELIVERED: Final = "operator.redelivered"
 

@@ -83,7 +83,7 @@ class _Internal(msgspec.Struct, frozen=True, omit_defaults=True):
     quiet: int = 0
 
 
-class _Snapshot(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True):
     """The document of the topic ``orders``."""
 
     order_id: OrderId
@@ -114,7 +114,7 @@ class _Version(msgspec.Struct):
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(_Snapshot)
+_decoder = msgspec.json.Decoder(Snapshot)
 _version_decoder = msgspec.json.Decoder(_Version)
 
 
@@ -123,7 +123,7 @@ def encode_snapshot(order: Order) -> bytes:
     currency = order.amounts.currency
     parked = order.parked + order.queue if order.queue else order.parked
     return _encoder.encode(
-        _Snapshot(
+        Snapshot(
             order.order_id,
             order.state,
             order.sequence,
@@ -198,7 +198,7 @@ def decode_snapshot(data: bytes) -> Order:
         raise InvariantBroken(BROKEN) from None
 
 
-def _order(snapshot: _Snapshot) -> Order:
+def _order(snapshot: Snapshot) -> Order:
     internal = snapshot.internal
     parked, queue = _parked(snapshot) if snapshot.parked or internal.parked or internal.queued else ((), ())
     asked = internal.commands + internal.refused
@@ -258,7 +258,7 @@ def _order(snapshot: _Snapshot) -> Order:
     )
 
 
-def _parked(snapshot: _Snapshot) -> tuple[tuple[ParkedEvent, ...], tuple[ParkedEvent, ...]]:
+def _parked(snapshot: Snapshot) -> tuple[tuple[ParkedEvent, ...], tuple[ParkedEvent, ...]]:
     """The parked events, and the queue of a held order."""
     parked = parked_of(snapshot.order_id, snapshot.parked, snapshot.internal.parked)
     first = len(parked) - snapshot.internal.queued
@@ -275,7 +275,7 @@ def newer_snapshot(version: int) -> ConfigError:
     return ConfigError(f"a snapshot has definition {version}, this worker knows {DEFINITION}: run the newer version")
 
 
-def _of_another_version(data: bytes) -> _Snapshot:
+def _of_another_version(data: bytes) -> Snapshot:
     try:
         version = _version_decoder.decode(data).definition
     except msgspec.MsgspecError:
@@ -285,7 +285,7 @@ def _of_another_version(data: bytes) -> _Snapshot:
     return _upgraded(data, version)
 
 
-def _upgraded(data: bytes, version: int) -> _Snapshot:
+def _upgraded(data: bytes, version: int) -> Snapshot:
     if version > DEFINITION:
         raise newer_snapshot(version)
     document: dict[str, Any] = msgspec.json.decode(data)

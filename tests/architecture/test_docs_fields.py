@@ -23,11 +23,6 @@ _FIELD: Final = re.compile(r"^\| `(\w+)(\?)?` \|(.*)\|$", re.MULTILINE)
 _Model = type[BaseModel] | type[msgspec.Struct]
 _BOUNDS: Final = {"maxLength", "maxItems", "maximum", "maxProperties"}
 
-#: What is in public records and is called otherwise on the page.
-_RENAMED: Final[dict[str, type[msgspec.Struct]]] = {
-    "Snapshot": snapshot._Snapshot,
-    "EventRefused": encoding.EventRefused,
-}
 #: A snapshot shows refunds without the token: the row of ``refunds`` says so.
 _SUBSETS: Final[dict[type[msgspec.Struct], type[msgspec.Struct]]] = {snapshot_parts.RefundText: changes.RefundChange}
 _INTERNAL: Final = (snapshot._Internal, sku._Internal)
@@ -54,14 +49,13 @@ def _models() -> dict[str, _Model]:
     """All models that public records are made of, by their name on the page; those without a field have no table."""
     waiting: list[_Model] = [model for models in events.REGISTRY.values() for model in models.values()]
     waiting += OPERATOR_EVENTS.values()
-    waiting += [changes.Change, encoding.EventRefused, snapshot._Snapshot, sku.Sku]
+    waiting += [changes.Change, encoding.EventRefused, snapshot.Snapshot, sku.Sku]
     found: dict[str, _Model] = {}
-    names: dict[_Model, str] = {model: name for name, model in _RENAMED.items()}
     while waiting:
         model = waiting.pop()
         if model in _INTERNAL or model in _SUBSETS:
             continue
-        name = names.get(model, model.__name__)
+        name = model.__name__
         if name in found:
             assert found[name] is model
             continue

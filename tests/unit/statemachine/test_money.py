@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from statemachine.messages.money import currency_digits, format_money, has_exact_digits, is_currency, parse_money
+from statemachine.messages.money import (
+    currencies_with,
+    currency_digits,
+    format_money,
+    has_exact_digits,
+    is_currency,
+    parse_money,
+)
 
 
 @pytest.mark.parametrize(
@@ -80,3 +87,16 @@ def test_every_currency_of_iso_4217_has_its_digits(code: str, digits: int) -> No
 def test_a_code_without_minor_units_is_not_a_currency_of_an_order(code: str) -> None:
     """There is nothing to count in."""
     assert not is_currency(code)
+
+
+def test_every_currency_is_among_those_with_its_digits() -> None:
+    """And in order, so that what is generated from it does not change."""
+    codes = {digits: currencies_with(digits) for digits in range(5)}
+    assert [codes[0][0], codes[2][-1], codes[3], codes[4]] == [
+        "BIF",
+        "ZWL",
+        ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"),
+        ("CLF", "UYW"),
+    ]
+    assert all(currency_digits(code) == digits for digits, some in codes.items() for code in some)
+    assert all(list(some) == sorted(some) for some in codes.values())
