@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from aiokafka import AIOKafkaConsumer
 
 from consumers.group.membership import GroupOptions, Membership, make_consumer
+from consumers.measures import LaneMeasures
 from consumers.ownership.changelog import ChangelogReader
 from consumers.ownership.lease import steady_clock
 from consumers.ownership.logic import PartitionLogic
@@ -64,6 +65,8 @@ class LaneContext:
     probe: Probe | None = None
     #: What operators have paused; one for all lanes of the process.
     pauses: Pauses = field(default_factory=Pauses)
+    #: What the lane counts of its work.
+    measures: LaneMeasures = field(default_factory=LaneMeasures)
 
     @property
     def options(self) -> LaneOptions:
@@ -108,6 +111,7 @@ class LaneContext:
             make_partition=lambda number: make_partition(number, consumer),
             reader=reader,
             steady=self.steady,
+            measures=self.measures,
         )
 
 
@@ -151,6 +155,7 @@ def make_owned_lane(
             steady=context.steady,
             probe=context.probe,
             pauses=context.pauses.of(lane, number),
+            measures=context.measures,
         )
         return OwnedPartition(partition, make_store=make_store, make_intake=make_intake)
 

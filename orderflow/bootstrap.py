@@ -34,6 +34,7 @@ from consumers.webhooks.lane import make_webhook_lane
 from consumers.webhooks.missed import MissedOptions
 from orderflow import __version__, simulator
 from orderflow.digitalriver.signature import signature_headers, verify
+from orderflow.monitoring.monitor import monitored
 from orderflow.process.faults import report_loop_error
 from orderflow.process.health import serve_health
 from orderflow.process.http_listener import serving
@@ -104,8 +105,9 @@ async def _run_lanes(
         if set(lanes) - {Lane.ORDERS}:
             worker.provider = await stack.enter_async_context(provider)
         if settings.health_port:  # before the lanes: a port that is taken should leave nothing behind
+            metrics = await stack.enter_async_context(monitored(worker, settings))
             await stack.enter_async_context(
-                serve_health(settings.health_port, worker.problems, worker.paused, worker.page)
+                serve_health(settings.health_port, worker.problems, worker.paused, worker.page, metrics.text)
             )
         partitions = found[Topic.OPERATIONS].partitions
         reader = PauseReader(settings.connection(), settings.topic_prefix, partitions, worker.pauses)

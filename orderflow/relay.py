@@ -11,16 +11,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import structlog
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
+from consumers.measures import Histogram
+from orderflow import __version__
 from orderflow.digitalriver.signature import SIGNATURE_HEADER, signed_at, verify
 from orderflow.digitalriver.webhook import key_of
+from orderflow.process.health import serve_metrics
 from orderflow.process.http_listener import UNREADABLE, Bounds, Unreadable
+from orderflow.telemetry import metrics
+from orderflow.telemetry.event_loop import BOUNDS as BOUNDS_OF_LATENESS
+from orderflow.telemetry.event_loop import event_loop_lateness
+from orderflow.telemetry.exposition import Exposition
+from orderflow.telemetry.metric import Process, Sample
 from statemachine.errors import OrderflowError, RecordTooLarge
 from statemachine.messages.envelope import Headers
 
@@ -45,6 +53,9 @@ REFUSALS_LOGGED_SECONDS: Final = 60.0
 #: Digital River sends over a few connections, through a proxy of yours. Whoever is slow makes room for who is not.
 BOUNDS: Final = Bounds(256, header_seconds=10.0, body_seconds=ANSWER_SECONDS_MAX)
 
+#: Upper bounds of the time that a webhook takes, in seconds; Digital River waits for 3.
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 3.0)
+
 #: Keys of Kafka records are ids; a longer one would not be Digital River's.
 _KEY_LENGTH_MAX: Final = 128
 
@@ -59,7 +70,7 @@ def make_relay(
     body_bytes_max: int = BODY_BYTES_MAX,
     refusals_logged_seconds: float = REFUSALS_LOGGED_SECONDS,
 ) -> web.Application:
-    """The application: ``POST /webhooks``, ``GET /healthz``, ``GET /readyz``.
+    """The application: ``POST /webhooks``, ``GET /healthz``, ``GET /readyz``, ``GET /metrics``.
 
     ``tokens`` are the signing tokens, current first; without any, signatures are not checked. ``now`` is in seconds since
     the epoch. ``ready`` returns whether Kafka answers and has the topic.
@@ -73,6 +84,8 @@ def make_relay(
     app.router.add_post("/webhooks/", relay.receive)  # the address may be configured with a trailing slash
     app.router.add_get("/healthz", relay.healthy)
     app.router.add_get("/readyz", relay.readiness)
+    app.cleanup_ctx.append(relay.measured)
+    app.router.add_get("/metrics", serve_metrics(relay.exposition.text))
     return app
 
 
@@ -144,8 +157,38 @@ class _Relay:
         self._now = now
         self._answer_seconds_max = answer_seconds_max
         self._refusals = refusals
+        self._answers: Counter[int] = Counter()
+        self._seconds = Histogram(_SECONDS)
+        self._lateness = Histogram(BOUNDS_OF_LATENESS)
+        self.exposition = Exposition(Process.RELAY, self._samples)
 
     async def receive(self, request: web.Request) -> web.Response:
+        """As ``_receive``, counted."""
+        began = time.monotonic()
+        response = await self._receive(request)
+        self._answers[response.status] += 1
+        self._seconds.observe(time.monotonic() - began)
+        return response
+
+    async def measured(self, _: web.Application) -> AsyncIterator[None]:
+        """Measure the event loop while the application runs."""
+        async with event_loop_lateness() as self._lateness:
+            yield
+
+    def _samples(self) -> Iterator[Sample]:
+        yield metrics.INFO.sample(1, __version__)
+        yield metrics.LOOP_LAG.sample(self._lateness)
+        yield metrics.RELAY_SECONDS.sample(self._seconds)
+        for status in (202, 400, 413, 503):
+            yield metrics.RELAY_ANSWERS.sample(self._answers[status], str(status))
+        # what is 0, too: an alert on an increase needs the series before the first refusal
+        refused = Counter({(status, kind): 0 for status in ("400", "413", "503") for kind in ("signed", "unsigned")})
+        for refusal, count in self._refusals.counts.items():
+            refused[str(refusal.status), refusal.kind] += count
+        for (refused_with, kind), count in refused.items():
+            yield metrics.RELAY_REFUSED.sample(count, refused_with, kind)
+
+    async def _receive(self, request: web.Request) -> web.Response:
         """202 once Kafka has the event, 400 when it is not Digital River's, 413 when too large, 503 when Kafka cannot take it."""
         header = request.headers.get(SIGNATURE_HEADER)
         body: bytes | None = None

@@ -186,7 +186,9 @@ class Settings(BaseSettings):
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
     log_format: Literal["auto", "text", "json"] = Field("auto", description="auto: text on a terminal, else json")
-    health_port: int = Field(0, ge=0, le=65535, description="port of a worker's /healthz and /readyz; 0: none")
+    health_port: int = Field(
+        0, ge=0, le=65535, description="port of a worker's /healthz, /readyz, /lanes and /metrics; 0: none"
+    )
 
     @field_validator("topic_prefix")
     @classmethod

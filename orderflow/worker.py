@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from consumers.group.membership import Membership
 from consumers.group.pause_reader import PauseReader
+from consumers.pauses.records import Pause
+from consumers.pauses.scopes import Scope
 from consumers.pauses.table import Pauses
 from consumers.provider import Provider
 from orderflow.providers import problem_of
@@ -25,6 +28,8 @@ class Worker:
     pauses: Pauses = field(default_factory=Pauses)
     #: Keeps it current.
     reader: PauseReader | None = None
+    #: The lag of an owned partition, where somebody looks at it: records, whether that is exact, and seconds.
+    lag: Callable[[Lane, int], tuple[int, bool, float | None] | None] = lambda _lane, _number: None
 
     def problems(self) -> list[str]:
         """Why this worker is not ready: the provider is away, or lanes do not work yet, stopped or hold their calls."""
@@ -56,6 +61,7 @@ class Worker:
                             "state": member.partitions[number].state.value,
                             "problem": member.partitions[number].problem,
                             "restored": member.partitions[number].restored,
+                            "lag": self.lag(lane, number),
                         }
                         for number in sorted(member.owned)
                     ],
@@ -66,8 +72,15 @@ class Worker:
 
     def paused(self) -> list[str]:
         """What operators have paused of what this worker runs, by whom and why, one a line."""
+        return [str(pause) for pause in self._pauses_here()]
+
+    def paused_scopes(self) -> list[Scope]:
+        """What operators have paused of what this worker runs."""
+        return [pause.scope for pause in self._pauses_here()]
+
+    def _pauses_here(self) -> list[Pause]:
         return [
-            str(pause)
+            pause
             for pause in self.pauses
             if (member := self.lanes.get(pause.scope.lane)) is not None
             and (pause.scope.number is None or pause.scope.number in member.owned)

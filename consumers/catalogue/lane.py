@@ -56,7 +56,7 @@ def make_catalogue_lane(
         return CATALOGUE_PART * len(membership.owned) / context.partitions
 
     limit = RateLimit(rate, rate_share)
-    requests = RetryingRequests(limit, clock=context.steady)
+    requests = RetryingRequests(limit, clock=context.steady, measures=context.measures, purpose="write_sku")
 
     def make_logic(number: int, lease: Lease | None) -> CatalogueLogic:
         assert lease is not None  # the lane's options ask for one
@@ -69,6 +69,7 @@ def make_catalogue_lane(
             number=number,
             incarnation=context.incarnation,
             options=waits,
+            measures=context.measures,
         )
 
     options = replace(at_most(context.options, _BATCH_RECORDS_MAX), lease_seconds=lease_seconds)

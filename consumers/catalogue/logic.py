@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from consumers.measures import CommittedWords, LaneMeasures
 from consumers.ownership.lease import Lease
 from consumers.ownership.logic import Batch
 from consumers.ownership.records import record_of
@@ -75,8 +76,9 @@ class CatalogueLogic:
         number: int = 0,
         incarnation: str = "",
         options: RequestOptions = _REQUESTS,
+        measures: LaneMeasures | None = None,
     ) -> None:
-        """``room`` is the producer's: it limits the size of a dead letter; ``number`` is the partition's."""
+        """``room`` is the producer's: it limits the size of a dead letter; ``measures`` are the lane's."""
         self._room = room
         self._provider = provider
         self._requests = requests
@@ -95,6 +97,7 @@ class CatalogueLogic:
         self.side_work: SideWork | None = None
         #: Records by result; counted when a batch is worked, committed or not.
         self.counts: Counter[str] = Counter()
+        self._words = CommittedWords(self.counts, measures or LaneMeasures())
 
     @property
     def problem(self) -> str | None:
@@ -108,6 +111,7 @@ class CatalogueLogic:
     def committed(self, changes: Mapping[str, bytes | None]) -> None:
         """What was answered is done, and what came in may be written at Digital River."""
         self.queues.committed()
+        self._words.committed()
 
     def next_due(self) -> datetime | None:
         """There are no deadlines."""

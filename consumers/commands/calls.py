@@ -25,11 +25,13 @@ from msgspec.structs import replace
 
 from consumers.commands.records import PendingCommand, unknown_outcome
 from consumers.commands.uncertain import CallHistory
+from consumers.measures import LaneMeasures
 from consumers.ownership.lease import LeaseExpired
 from consumers.provider import Provider
 from consumers.requests.breaker import Breaker
 from consumers.requests.permit import CallPermit
 from consumers.requests.rate_limit import RateLimit
+from consumers.requests.retrying import result_of
 from statemachine.errors import DigitalRiverError, Disposition
 from statemachine.messages.commands import AttachSource, Command, CreateCheckout, Inquire, RereadOrder, name_of
 from statemachine.messages.facts import Outcome, Problem
@@ -38,6 +40,8 @@ log = structlog.get_logger(__name__)
 
 #: Digital River knows the key and forbids this one request; 401 is about the key itself.
 FORBIDDEN = 403
+#: The purpose of requests that ask what became of a command, in the measures.
+LOOK_UP = "look_up"
 
 #: Points of a command that a fault-injection test can name: before its call starts, and between its answer and its outcome.
 CallPoint = Literal["before_call", "answered"]
@@ -93,8 +97,9 @@ class Caller:
         sleep: Callable[[float], Awaitable[None]],
         jitter: Callable[[], float],
         probe: CallProbe | None = None,
+        measures: LaneMeasures | None = None,
     ) -> None:
-        """``clock`` is steady, in seconds; ``jitter`` gives numbers from 0 to 1."""
+        """``clock`` is steady, in seconds; ``jitter`` gives numbers from 0 to 1; ``measures`` are the lane's."""
         self._provider = provider
         self.options = options
         self.breaker = breaker
@@ -104,6 +109,8 @@ class Caller:
         self._sleep = sleep
         self._jitter = jitter
         self._probe = probe
+        self.measures = measures or LaneMeasures()
+        self.measures.rate, self.measures.breaker = rate, breaker
 
     @property
     def problem(self) -> str | None:
@@ -123,7 +130,7 @@ class Caller:
                 continue
             setback = False
             try:
-                outcome = await self._attempt(pending, permit)
+                outcome = await self._measured(pending, permit)
             except LeaseExpired:
                 self._gave_up(pending)
                 continue
@@ -143,11 +150,24 @@ class Caller:
                 self._slots.release()
             if outcome is not None:
                 await self._reached(pending, "answered")
+                self.measures.ended(name, outcome.result, self.clock() - began)
                 return replace(outcome, tries=pending.tries, duration_ms=round((self.clock() - began) * 1000))
             if setback:
                 setbacks += 1
                 await self._back_off(setbacks)
         return None
+
+    async def _measured(self, pending: PendingCommand, permit: CallPermit) -> Outcome | None:
+        """One attempt, which is counted with what became of it; one that was not written is not."""
+        looks = pending.must_look or isinstance(pending.command, Inquire)
+        purpose, began = LOOK_UP if looks else name_of(pending.command), self.clock()
+        try:
+            outcome = await self._attempt(pending, permit)
+        except DigitalRiverError as error:
+            self.measures.requested(purpose, result_of(error), self.clock() - began)
+            raise
+        self.measures.requested(purpose, "answered", self.clock() - began)
+        return outcome
 
     async def _attempt(self, pending: PendingCommand, permit: CallPermit) -> Outcome | None:
         """One look-up or one call; None when a look-up did not find the command's effect."""

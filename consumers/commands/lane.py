@@ -58,6 +58,7 @@ def make_command_lane(
         sleep=asyncio.sleep,
         jitter=random.random,
         probe=call_probe,
+        measures=context.measures,
     )
 
     def make_partition(number: int, consumer: AIOKafkaConsumer) -> CommandPartition:

@@ -132,6 +132,7 @@ class CommandPipeline:
             command = read_command(record)
         except DecodeError as error:
             self.finished.add_dead_letter(record, error)
+            self._caller.measures.words[f"dead.{error.reason}"] += 1
             return
         age = max(0.0, self._clock().timestamp() - consumed.timestamp / 1000)
         seen = self.history.seen.read(consumed.offset, command.command_id)
@@ -167,7 +168,8 @@ class CommandPipeline:
 
     async def commit(self, producer: TransactionalProducer, *, leaving: bool) -> None:
         """One transaction; ``leaving``: with what the next owner has to know of our calls. Raises as ``producer.transact``."""
-        await self.transactions.commit(producer, leaving=self.queues.unfinished() if leaving else None)
+        written = await self.transactions.commit(producer, leaving=self.queues.unfinished() if leaving else None)
+        self._caller.measures.transacted(self._caller.clock() - self.transactions.last_begin, written)
 
     # -- ownership
 

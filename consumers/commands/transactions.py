@@ -148,10 +148,13 @@ class CommandTransactions:
         """What we know is proven, and no transaction is in doubt."""
         return self.proven and self.in_doubt is None
 
-    async def commit(self, producer: TransactionalProducer, *, leaving: Iterable[PendingCommand] | None = None) -> None:
+    async def commit(self, producer: TransactionalProducer, *, leaving: Iterable[PendingCommand] | None = None) -> int:
         """One transaction: finished commands, the watermark and its metadata; it renews the lease.
 
         ``leaving``: the commands without an outcome, when the partition is given away and the next owner must know of them.
+
+        Returns:
+            How many records it wrote.
 
         Raises:
             OrderflowError: It failed or its end is unknown; then ``in_doubt`` is set.
@@ -176,6 +179,7 @@ class CommandTransactions:
         self.in_doubt = None
         self._committed(doubt)
         self._permit.renewed(begun_at)
+        return outbox.count
 
     def _committed(self, done: InDoubt) -> None:
         self.watermark.finish(done.offsets)

@@ -24,6 +24,7 @@ from consumers.group.assignor import CoPartitionedSticky
 from consumers.group.client_watch import ClientWatch
 from consumers.group.fetching import Fetching
 from consumers.group.unpacking import FetchBudget, bound_unpacking
+from consumers.measures import LaneMeasures
 from consumers.ownership.changelog import ChangelogReader, stop_consumer
 from consumers.ownership.lease import steady_clock
 from consumers.ownership.owner import TAKE_OVERS_MAX, PartitionOwner, PartitionState
@@ -43,6 +44,14 @@ def _hint(error: KafkaError) -> str:
     if isinstance(error, InvalidSessionTimeoutError):
         return "ORDERFLOW_GROUP_SESSION_TIMEOUT is outside of what the broker allows (group.min and max.session.timeout.ms)"
     return "is another client in it, or are rights missing?"
+
+
+def _taking_over(partition: PartitionOwner) -> str:
+    """The number of a partition that is taken over, with how much of it was read back while it is restored."""
+    if partition.restored is None:
+        return str(partition.number)
+    read, total = partition.restored
+    return f"{partition.number} (restoring, {100 * read // total if total else 100} % read back)"
 
 
 class GroupOptions:
@@ -113,8 +122,12 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         make_partition: Callable[[int], PartitionOwner],
         reader: ChangelogReader | None = None,
         steady: Callable[[], float] = steady_clock,
+        measures: LaneMeasures | None = None,
     ) -> None:
-        """``steady``: seconds of a monotonic clock."""
+        """``steady``: seconds of a monotonic clock; ``measures``: of the whole lane."""
+        #: What the lane counts of its work, and how often partitions were assigned to this member.
+        self.measures = measures or LaneMeasures()
+        self.rebalances = 0
         self._reader = reader
         self._steady = steady
         self._drain_seconds = connection.limits.operation_seconds
@@ -146,6 +159,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         )
 
     @property
+    def topics(self) -> tuple[str, ...]:
+        """The full names of the topics that it reads."""
+        return self._topics
+
+    @property
     def owned(self) -> frozenset[int]:
         """The partitions that this process owns now."""
         return frozenset(self._running)
@@ -165,8 +183,9 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
         """What is still to be done before this member works on all its partitions; None when nothing is."""
         if not self._joined:
             return f"joining group {self._group}"
-        waiting = sorted(number for number in self._running if self.partitions[number].state in _STARTING)
-        return f"taking over partitions {', '.join(map(str, waiting))} of group {self._group}" if waiting else None
+        waiting = [self.partitions[number] for number in sorted(self._running)]
+        said = [_taking_over(one) for one in waiting if one.state in _STARTING]
+        return f"taking over partitions {', '.join(said)} of group {self._group}" if said else None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Join, work until ``stop`` is set, then leave without losing or repeating anything.
@@ -246,6 +265,7 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka i
             )
             return
         self._watch.assigned(self._steady())
+        self.rebalances += 1
         self._joined = True
         log.info("partitions_assigned", group=self._group, partitions=sorted(numbers))
         for number in sorted(numbers):

@@ -54,13 +54,17 @@ def fire_deadlines(order_id: OrderId, until: datetime, orders: WorkingOrders, *,
             place = {"topic": Topic.ORDERS.value, "partition": number}  # a deadline is in the order's snapshot
             log.exception("deadline_failed", order_id=order_id, deadline=due[0].name, due=due[0].due, **place)
             orders.hold_failed(working, event, None, failure(error))
+            transaction.batch.fired("failed")
             return
         match decision:
             case Moved(moved, effects):
                 working.change(moved)
                 transaction.add(effects)
+                transaction.batch.fired("moved")
+                transaction.batch.moved(order, moved, transaction.now, policy)
             case Parked() | Repeated() | Refused():
                 _drop(orders, working, event, due[0], f"deadline {due[0].name} moved nothing")
+                transaction.batch.fired("refused")
             case _:
                 assert_never(decision)
 

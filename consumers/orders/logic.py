@@ -16,6 +16,8 @@ import msgspec
 import structlog
 from aiokafka import ConsumerRecord
 
+from consumers.measures import LaneMeasures
+from consumers.orders.counting import UNREAD, BatchCounts, Verdict
 from consumers.orders.deadline_firing import failure, fire_deadlines
 from consumers.orders.deadline_heap import DeadlineHeap
 from consumers.orders.fuse import Fuse
@@ -84,10 +86,11 @@ class OrderLogic:
         code: str = "",
         snapshot_bytes_max: int = SNAPSHOT_BYTES_MAX,
         looks_per_second: float = 0.0,
+        measures: LaneMeasures | None = None,
     ) -> None:
         """``room`` is that of the producer that writes: it decides what fits into a record; ``code`` is our version.
 
-        ``looks_per_second``: how many orders are looked at a second; 0 for no limit.
+        ``looks_per_second``: how many orders are looked at a second; 0 for no limit. ``measures``: the lane's.
         """
         self._number = number
         self._partitions = partitions
@@ -104,6 +107,9 @@ class OrderLogic:
         self._dues: dict[OrderId, NextDue] = {}
         #: What became of the records and deadlines, by word; counted when a batch is worked, committed or not.
         self.counts: Counter[str] = Counter()
+        self._measures = measures or LaneMeasures()
+        #: What the last batch has decided; added to the measures when it has committed.
+        self._batch = BatchCounts()
 
     async def opened(self, store: Store) -> None:
         """Rebuild the heap of deadlines from the snapshots, some at a time.
@@ -145,6 +151,7 @@ class OrderLogic:
             self._heap.set(order_id, due.deadline)
             self._looks.set(order_id, due.look)
         self._dues = {}
+        self._batch.add_to(self._measures)
 
     def next_due(self) -> datetime | None:
         """When the next deadline of any order is due, or its next look."""
@@ -170,22 +177,21 @@ class OrderLogic:
             FuseBlown: Too many records became dead letters: the batch must not be committed.
             UnreadableTable: The snapshot of an order cannot be read.
         """
-        self._dues = {}
-        transaction = OrderTransaction(self._outputs, outbox, self.counts, now=batch.now)
+        self._dues, self._batch = {}, BatchCounts()
+        try:
+            return self._step(batch, overlay, outbox)
+        finally:
+            self.counts.update(self._batch.words)
+
+    def _step(self, batch: Batch, overlay: Overlay, outbox: Outbox) -> DecisionHistory:
+        counts = self._batch
+        transaction = OrderTransaction(self._outputs, outbox, counts, now=batch.now)
         orders = WorkingOrders(
             overlay, transaction, table=self._orders_topic, bytes_max=self._snapshot_bytes_max, policy=self._policy
         )
-        dead_before = self.counts["dead"]
         for consumed in batch.records:
-            record = self._record(consumed)
-            event = self._decode(record, transaction)
-            working = None if event is None else self._order_of(event, record, orders)
-            if event is None or working is None:  # a dead letter, or forwarded to its own partition
-                continue
-            decision = self._decide(working, event, record, orders)
-            if decision is not None:
-                self._add(decision, working, event, record, orders)
-        self._fuse.count(len(batch.records), self.counts["dead"] - dead_before, now=batch.now)
+            counts.events[self._work(self._record(consumed), orders)] += 1
+        self._fuse.count(len(batch.records), counts.words["dead"], now=batch.now)
         due: tuple[OrderId, ...] = ()
         if batch.fire_until is not None:
             due = tuple(self._fired(batch.fire_until) if batch.fired is None else map(OrderId, batch.fired))
@@ -193,6 +199,19 @@ class OrderLogic:
                 fire_deadlines(order_id, batch.fire_until, orders, policy=self._policy, number=self._number)
         self._dues = orders.write_snapshots()
         return self._history(batch, due)
+
+    def _work(self, record: Record, orders: WorkingOrders) -> tuple[str, Verdict]:
+        """Decide one record; the type of its event, and what became of it."""
+        event = self._decode(record, orders.transaction)
+        if event is None:
+            return UNREAD, "refused"
+        working = self._order_of(event, record, orders)
+        if working is None:
+            return event.type, "forwarded"
+        decision = self._decide(working, event, record, orders)
+        if decision is None:
+            return event.type, "failed"
+        return event.type, self._add(decision, working, event, record, orders)
 
     def _history(self, batch: Batch, fired: tuple[str, ...]) -> DecisionHistory:
         return DecisionHistory(
@@ -246,24 +265,31 @@ class OrderLogic:
 
     def _add(
         self, decision: Decision, working: WorkingOrder, event: Event, record: Record, orders: WorkingOrders
-    ) -> None:
-        """Add what was decided to the transaction."""
-        transaction = orders.transaction
+    ) -> Verdict:
+        """Add what was decided to the transaction; what became of the event."""
+        transaction, words, before = orders.transaction, self._batch.words, working.order
         match decision:
             case Moved(order, effects):
-                if orders.replace(working, order, record, event):
-                    self.counts["moved"] += 1
-                    transaction.add(effects)
+                if not orders.replace(working, order, record, event):
+                    return "refused"
+                words["moved"] += 1
+                transaction.add(effects)
+                self._batch.moved(before, order, transaction.now, self._policy)
+                return "moved"
             case Parked(order):
-                if orders.replace(working, order, record, event):
-                    self.counts["parked"] += 1
+                if not orders.replace(working, order, record, event):
+                    return "refused"
+                words["parked"] += 1
+                return "parked"
             case Repeated():
-                self.counts["repeated"] += 1
+                words["repeated"] += 1
+                return "repeated"
             case Refused(reason, detail, code, order, effects):
                 transaction.set_aside(record, event.cause, reason, detail, code)
                 if order is not None:
                     working.change(order)
                 transaction.add(effects)
+                return "refused"
             case _:
                 assert_never(decision)
 

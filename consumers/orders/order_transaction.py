@@ -5,12 +5,12 @@ Nothing is written here: the partition commits the outbox, or drops it.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 
+from consumers.orders.counting import BatchCounts
 from producers.dead_letters import dead_letter, log_fields, redelivered_before
 from producers.encoding import (
     ALWAYS_TOLD,
@@ -61,11 +61,12 @@ def order_outputs(prefix: str, room: Room) -> OrderOutputs:
 class OrderTransaction:
     """One per batch."""
 
-    def __init__(self, outputs: OrderOutputs, outbox: Outbox, counts: Counter[str], *, now: datetime) -> None:
-        """``counts``: what became of the records, by word."""
+    def __init__(self, outputs: OrderOutputs, outbox: Outbox, batch: BatchCounts, *, now: datetime) -> None:
+        """``batch``: takes what becomes of the records."""
         self._outputs = outputs
         self._outbox = outbox
-        self.counts = counts
+        self.batch = batch
+        self.counts = batch.words
         self.now = now
 
     def add(self, effects: tuple[Effect, ...]) -> None:

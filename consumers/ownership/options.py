@@ -8,6 +8,7 @@ from datetime import datetime
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from consumers.measures import LaneMeasures
 from consumers.ownership.changelog import ChangelogReader
 from consumers.ownership.lease import steady_clock
 from consumers.pauses.table import PartitionPauses, never_paused
@@ -78,6 +79,8 @@ class PartitionContext:
     probe: Probe | None = None
     #: What operators have paused of it.
     pauses: PartitionPauses = field(default_factory=never_paused)
+    #: The lane's.
+    measures: LaneMeasures = field(default_factory=LaneMeasures)
 
     @property
     def inputs(self) -> dict[TopicPartition, str]:

@@ -70,6 +70,8 @@ class Counters:
     restores: int = 0
     resumes: int = 0
     takeovers: int = 0
+    #: Attempts to take over, or to go on, that an error ended.
+    failures: int = 0
 
 
 class PartitionOwner(ABC):
@@ -216,6 +218,7 @@ class PartitionOwner(ABC):
         """Do what the error's disposition says; False when the partition must not start again."""
         if isinstance(error, KafkaError):
             error = BrokerUnavailable(f"Kafka refused: {describe(error)}")
+        self.counters.failures += 1
         self._pause_reading()
         say = log.bind(partition=self.number, group=self._group, error=error, kind=type(error).__name__)
         match error.disposition:

@@ -120,6 +120,11 @@ class OwnedPartition(ReadingPartition):
         self._logic: PartitionLogic | None = None
         self._last_begin = 0.0
 
+    @property
+    def snapshots(self) -> Store | None:
+        """What the partition keeps, while it works on it: to be looked at only; None else."""
+        return self._proven.store if self._proven is not None and self.state is PartitionState.RUNNING else None
+
     # -- called by the membership
 
     async def close(self) -> None:
@@ -215,6 +220,7 @@ class OwnedPartition(ReadingPartition):
         begun_at = self._steady()
         await producer.transact(outbox, self._intake.offsets(reached), timestamp_ms=self._context.now_ms)
         proven.committed()  # only now
+        self._context.measures.transacted(self._steady() - begun_at, outbox.count)
         self._input.committed(reached)
         self._intake.committed()
         self.counters.transactions += 1

@@ -38,6 +38,8 @@ class Breaker:
         #: Answers so far. A call that began before the last answer and failed after it says nothing: Digital River was there.
         self.answers = 0
         self._pauses = 0
+        #: How often it opened after it was closed.
+        self.openings = 0
         self._open_until: float | None = None
         self._probing = False
         #: The command that opened it, or whose probe failed.
@@ -118,6 +120,7 @@ class Breaker:
     def _open(self, problem: str, now: float, *, who: str | None, probe: bool) -> None:
         if self._open_until is not None and not probe:
             return  # a call that was in flight when it opened
+        self.openings += self._open_until is None
         self._open_until = now + min(self._pause_seconds_max, self._pause_seconds * 2**self._pauses)
         self._pauses = min(self._pauses + 1, 16)
         self._probing = False

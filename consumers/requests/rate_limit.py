@@ -45,9 +45,17 @@ class RateLimit:
         #: When the pause began, and what the last 429 asked for.
         self._paused_at = float("-inf")
         self._asked_seconds = 0.0
+        #: Seconds that requests were told to wait, of all of them together, and answers 429.
+        self.waited_seconds = 0.0
+        self.throttles = 0
 
     def reserve(self, requests: int, now: float) -> float:
         """Take ``requests`` out of the bucket and return the seconds to wait before they are sent."""
+        wait = self._reserve(requests, now)
+        self.waited_seconds += wait
+        return wait
+
+    def _reserve(self, requests: int, now: float) -> float:
         wait = max(0.0, self._stopped_until - now)
         if self._rate <= 0:
             return wait
@@ -62,6 +70,7 @@ class RateLimit:
         """Digital River answered 429: no request before its time, and fewer than before afterwards."""
         if now > self._stopped_until + _BETWEEN_SECONDS:
             self._paused_at = now
+        self.throttles += 1
         self._asked_seconds = retry_after_seconds
         self._stopped_until = max(self._stopped_until, now + min(retry_after_seconds, RETRY_AFTER_SECONDS_MAX))
         self._factor = max(_LOWEST, self._recovered(now) * _LOWERED)

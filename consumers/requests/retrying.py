@@ -12,6 +12,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from consumers.measures import LaneMeasures
 from consumers.requests.breaker import Breaker
 from consumers.requests.rate_limit import RateLimit
 from statemachine.errors import DigitalRiverError, Disposition
@@ -54,6 +55,8 @@ class RetryingRequests:
         retries: int = 4,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
+        measures: LaneMeasures | None = None,
+        purpose: str = "request",
     ) -> None:
         """Args:
         rate: How many requests a second.
@@ -62,6 +65,8 @@ class RetryingRequests:
         retries: Requests in flight for objects that have.
         sleep: Waits.
         jitter: Numbers from 0 to 1.
+        measures: Those of the lane, which show what becomes of requests, and what holds them back.
+        purpose: What the requests are for, in a word.
         """
         self._rate = rate
         self.clock = clock
@@ -76,6 +81,9 @@ class RetryingRequests:
         self.answers = 0
         #: Shared by the partitions of the process.
         self.unanswered = UnansweredWrites(clock)
+        self._measures = measures or LaneMeasures()
+        self._measures.rate, self._measures.breaker = rate, self._breaker
+        self._purpose = purpose
 
     @property
     def problem(self) -> str | None:
@@ -90,9 +98,11 @@ class RetryingRequests:
         """
         async with self._retries if retry else self._first:
             probe = await self._enter()
+            began = self.clock()
             try:
                 answer = await request()
             except DigitalRiverError as error:
+                self._measures.requested(self._purpose, result_of(error), self.clock() - began)
                 self._note(error, probe=probe, new=not retry and key not in self._failing)
                 self._failing.add(key)
                 raise
@@ -100,6 +110,7 @@ class RetryingRequests:
                 if probe:
                     self._breaker.gave_up()
                 raise
+        self._measures.requested(self._purpose, "answered", self.clock() - began)
         self.answers += 1
         self._answered()
         return answer
@@ -125,3 +136,12 @@ class RetryingRequests:
             self._breaker.denied(str(error), now, probe=probe)
         elif probe or new:
             self._breaker.failed(str(error), now, probe=probe)
+
+
+def result_of(error: DigitalRiverError) -> str:
+    """What became of a request without a usable answer, in a word."""
+    if error.retry_after_seconds is not None:
+        return "throttled"
+    if error.disposition is Disposition.HOLD:
+        return "denied"
+    return "off_contract" if error.disposition is Disposition.UNKNOWN else "unanswered"

@@ -64,7 +64,7 @@ def make_webhook_lane(
         return WEBHOOKS_PART * len(membership.owned) / context.partitions
 
     limit = RateLimit(rate, rate_share)
-    requests = RetryingRequests(limit, clock=context.steady)
+    requests = RetryingRequests(limit, clock=context.steady, measures=context.measures, purpose="read_order")
 
     async def came(since: datetime) -> set[str]:
         def is_good(record: ReadRecord) -> bool:
@@ -91,6 +91,7 @@ def make_webhook_lane(
             options=waits,
             skipped=skipped,
             missed=make_missed(number),
+            measures=context.measures,
         )
 
     options = at_most(context.options, _BATCH_RECORDS_MAX)

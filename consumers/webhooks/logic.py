@@ -20,6 +20,7 @@ import msgspec
 import structlog
 from aiokafka import ConsumerRecord
 
+from consumers.measures import CommittedWords, LaneMeasures
 from consumers.ownership.logic import Batch
 from consumers.ownership.records import record_of
 from consumers.ownership.store import Overlay, Store
@@ -85,10 +86,12 @@ class WebhookLogic:
         options: RequestOptions = _REQUESTS,
         skipped: SkippedTypes | None = None,
         missed: MissedEvents | None = None,
+        measures: LaneMeasures | None = None,
     ) -> None:
         """``room`` is the producer's: it limits the size of a dead letter; ``number`` is the partition's.
 
-        ``skipped`` is the process'; ``missed``: events to be fed, None for a partition that does not look for them.
+        ``skipped`` is the process', ``measures`` are the lane's; ``missed``: events to be fed, None for a partition that does not
+        look for them.
         """
         self._room = room
         self._provider = provider
@@ -113,6 +116,7 @@ class WebhookLogic:
         )
         #: Records by result; counted when a batch is worked, committed or not.
         self.counts: Counter[str] = Counter()
+        self._words = CommittedWords(self.counts, measures or LaneMeasures())
 
     @property
     def problem(self) -> str | None:
@@ -127,6 +131,7 @@ class WebhookLogic:
         self.queues.committed()
         if self.side_work is not None:
             self.side_work.committed()
+        self._words.committed()
 
     def next_due(self) -> datetime | None:
         """There are no deadlines."""

@@ -28,8 +28,10 @@ _SECONDS_MAX: Final = 60.0
 _LINE_SECONDS: Final = 1.0
 
 
-async def run_demo(*, orders: int, seed: int) -> None:
+async def run_demo(*, orders: int, seed: int, health_port: int = 0) -> None:
     """Run ``orders`` made-up orders to their ends and print the results on stdout.
+
+    ``health_port``: where the worker serves its health pages and metrics meanwhile; 0: nowhere.
 
     Raises:
         DemoFailed: Orders did not end as expected.
@@ -40,7 +42,7 @@ async def run_demo(*, orders: int, seed: int) -> None:
     console.show(
         f"orderflow demo: {len(shop)} made-up orders through an embedded Kafka, a simulated Digital River, one worker.\n"
     )
-    async with demo_environment() as environment:
+    async with demo_environment(settings={"health_port": str(health_port)}) as environment:
         watch = await _run_orders(environment.settings, shop, console)
         books = await _read_books(environment.simulator_url)
     example = next((order for order in shop if order.path is STORY_PATH), shop[0])

@@ -24,6 +24,8 @@ class PartitionPage(msgspec.Struct, frozen=True):
     state: str
     problem: str | None = None
     restored: tuple[int, int] | None = None
+    #: Records that are not done, whether that is exact, and the age of the oldest in seconds, when its owner last looked.
+    lag: tuple[int, bool, float | None] | None = None
 
 
 class LanePage(msgspec.Struct, frozen=True):

@@ -13,11 +13,10 @@ from typing import Final
 import msgspec
 from aiokafka import TopicPartition
 
-from consumers.commands.progress import read_progress
-from consumers.group.fleet_view import GroupView, Member, Place, read_groups, read_next_times, read_places
+from consumers.group.fleet_view import GroupView, Member, read_groups
 from consumers.pauses.records import Pause
 from consumers.pauses.scopes import Scope
-from consumers.requests.progress import read_request_progress
+from orderflow.monitoring.lag import Lag, read_lags
 from orderflow.operations.health_pages import PartitionPage, WorkerPage, read_pages
 from orderflow.operations.pausing import read_operations
 from orderflow.settings import Settings
@@ -25,6 +24,8 @@ from producers.topic_setup import TopicState, read_topics
 from producers.topics import TOPICS, Lane, Topic, group_id, prefixed
 
 _CLIENT: Final = "orderflow-"
+#: So many records of each input are read to count them.
+_COUNTED_MAX: Final = 10_000
 
 
 class PausedBy(msgspec.Struct, frozen=True):
@@ -45,9 +46,11 @@ class LaneRow(msgspec.Struct, frozen=True):
     owner: str | None
     #: As its owner says; without its page ``owned``, ``unowned``, or ``rebalancing``.
     state: str
-    #: Records that are not done, at most: ends of transactions take offsets, too.
+    #: Records that are not done; ends of transactions are none.
     lag: int
-    #: Age of the first record that is not done; None when there is none.
+    #: False: there are more than were counted, and ``lag`` is the most that there can be.
+    lag_exact: bool
+    #: Age of the oldest record that is not done; None when there is none, or none can be read.
     lag_seconds: float | None
     #: Share of the changelog that was read back, 0 to 1; None when nothing is restored.
     restored: float | None
@@ -80,25 +83,16 @@ async def read_lanes(settings: Settings, urls: Sequence[str]) -> LanesView:
     members = [member for view in groups.values() for member in view.members]
     pages, missing = await read_pages(urls or _addresses(settings, members))
     inputs = {lane: _inputs(lane, topics, prefix) for lane in Lane}
-    places = await read_places(connection, [tp for tps in inputs.values() for one in tps.values() for tp in one])
-    times = await read_next_times(connection, _unread(inputs, groups, places, prefix))
+    committed = {tp: place for view in groups.values() for tp, place in view.committed.items()}
+    parts = {(lane, number): tps for lane, numbers in inputs.items() for number, tps in numbers.items()}
+    lags = await read_lags(connection, parts, committed, records_max=_COUNTED_MAX)
     rows: list[LaneRow] = []
     for lane in Lane:
         view = groups[group_id(prefix, lane)]
-        for number, tps in inputs[lane].items():
+        for number in inputs[lane]:
             pause = operations.pauses.get(Scope(lane)) or operations.pauses.get(Scope(lane, number))
-            oldest = min((times[tp] for tp in tps if tp in times), default=None)
-            rows.append(
-                _row(
-                    lane,
-                    number,
-                    view,
-                    _page_of(pages, lane, number),
-                    lag=sum(lag_of(lane, view.committed.get(tp), places[tp]) for tp in tps),
-                    seconds=None if oldest is None else round(max(0.0, time.time() - oldest), 1),
-                    pause=pause,
-                )
-            )
+            page = _page_of(pages, lane, number)
+            rows.append(_row(lane, number, view, page, lag=lags[lane, number], pause=pause))
     pauses = [shown_pause(operations.pauses[scope]) for scope in sorted(operations.pauses, key=str)]
     return LanesView(rows, pauses, _problems(pages), missing)
 
@@ -121,36 +115,6 @@ def _inputs(lane: Lane, topics: Mapping[Topic, TopicState], prefix: str) -> dict
     return found
 
 
-def _unread(
-    inputs: Mapping[Lane, Mapping[int, Sequence[TopicPartition]]],
-    groups: Mapping[str, GroupView],
-    places: Mapping[TopicPartition, Place],
-    prefix: str,
-) -> dict[TopicPartition, int]:
-    """Where the first record that is not done is to be looked for."""
-    found = {}
-    for lane, numbers in inputs.items():
-        committed = groups[group_id(prefix, lane)].committed
-        for tp in (tp for tps in numbers.values() for tp in tps):
-            offset = committed[tp][0] if tp in committed else places[tp].begin
-            if places[tp].begin <= offset < places[tp].end:
-                found[tp] = offset
-    return found
-
-
-def lag_of(lane: Lane, committed: tuple[int, str] | None, place: Place) -> int:
-    """Records of one input that are not done, at most."""
-    if committed is None:
-        return place.end - place.begin
-    offset, metadata = committed
-    above = max(0, place.end - offset)
-    if lane is Lane.COMMANDS:
-        return max(0, above - len(read_progress(offset, metadata).done))
-    if lane in (Lane.WEBHOOKS, Lane.CATALOGUE) and (found := read_request_progress(offset, metadata)) is not None:
-        return min(above, len(found.pending) + max(0, place.end - found.read_to))
-    return above
-
-
 def _page_of(pages: Iterable[WorkerPage], lane: Lane, number: int) -> tuple[str, PartitionPage] | None:
     """The worker that says that it has a partition, and what it says of it."""
     for page in pages:
@@ -168,8 +132,7 @@ def _row(
     view: GroupView,
     page: tuple[str, PartitionPage] | None,
     *,
-    lag: int,
-    seconds: float | None,
+    lag: Lag,
     pause: Pause | None,
 ) -> LaneRow:
     owner = next((one.client_id.removeprefix(_CLIENT) for one in view.members if number in one.partitions), None)
@@ -182,7 +145,16 @@ def _row(
             read, total = page[1].restored
             restored = round(read / total, 3) if total else 1.0
     return LaneRow(
-        lane.value, number, owner, state, lag, seconds, restored, None if pause is None else shown_pause(pause), problem
+        lane=lane.value,
+        partition=number,
+        owner=owner,
+        state=state,
+        lag=lag.records,
+        lag_exact=lag.exact,
+        lag_seconds=None if lag.oldest is None else round(max(0.0, time.time() - lag.oldest), 1),
+        restored=restored,
+        paused=None if pause is None else shown_pause(pause),
+        problem=problem,
     )
 
 

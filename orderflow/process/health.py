@@ -1,11 +1,11 @@
-"""``/healthz`` and ``/readyz`` of a worker, for an orchestrator, and ``/lanes`` for ``orderflow lanes``.
+"""``/healthz`` and ``/readyz`` of a worker, for an orchestrator, ``/lanes`` for ``orderflow lanes`` and ``/metrics``.
 
 Off unless ``ORDERFLOW_HEALTH_PORT`` is set.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
@@ -14,6 +14,19 @@ from aiohttp import web
 
 from orderflow.process.http_listener import Bounds, serving
 from statemachine.errors import ConfigError
+
+#: The text exposition format of Prometheus, version 0.0.4.
+_METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def serve_metrics(text: Callable[[], bytes]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """The handler of ``/metrics``; ``text`` is in the text exposition format of Prometheus."""
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=text(), headers={"Content-Type": _METRICS_TYPE})
+
+    return metrics
+
 
 #: A few probes and a scrape: no more connections than that may take file descriptors from Kafka.
 BOUNDS: Final = Bounds(32, header_seconds=5.0, body_seconds=5.0, idle_seconds=60.0)
@@ -25,6 +38,7 @@ async def serve_health(
     problems: Callable[[], list[str]],
     paused: Callable[[], list[str]] = list,
     page: Callable[[], Mapping[str, Any]] = dict,
+    metrics: Callable[[], bytes] = bytes,
     *,
     host: str = "0.0.0.0",  # noqa: S104  # for probes from outside
 ) -> AsyncIterator[int]:
@@ -32,7 +46,7 @@ async def serve_health(
 
     ``/healthz`` answers 200 while the process can answer at all. ``/readyz`` answers 503 with one problem a line when something
     waits for a person. What operators have ``paused`` follows, a line each: it is no problem. ``/lanes`` answers ``page`` as
-    JSON.
+    JSON, ``/metrics`` what ``metrics`` gives.
 
     Raises:
         ConfigError: The port is taken.
@@ -52,6 +66,7 @@ async def serve_health(
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/lanes", lanes)
+    app.router.add_get("/metrics", serve_metrics(metrics))
     async with AsyncExitStack() as stack:
         try:
             found = await stack.enter_async_context(serving(app, host, port, BOUNDS.within_limit(0.1)))

@@ -17,6 +17,7 @@ from orderflow.simulator.account import endpoints, files
 from orderflow.simulator.admin import Admin
 from orderflow.simulator.admin_events import EventAdmin
 from orderflow.simulator.gateway import Gateway
+from orderflow.simulator.metrics import SimulatorMetrics
 from orderflow.simulator.resources import catalogue, checkouts, events, fulfillments, orders, refunds, returns, sources
 from orderflow.simulator.state.keeping.state_file import open_state
 from orderflow.simulator.state.options import SimulatorOptions
@@ -57,13 +58,15 @@ def make_simulator(options: SimulatorOptions) -> web.Application:
     world = World(options)
     file = open_state(options.state, world, version=__version__) if options.state is not None else None
     gateway = Gateway(world)
-    app = web.Application(middlewares=[gateway.errors], client_max_size=BODY_BYTES_MAX)
+    counted = SimulatorMetrics(world)
+    app = web.Application(middlewares=[counted.count, gateway.errors], client_max_size=BODY_BYTES_MAX)
     for route in ROUTES:
         app.router.add_route(route.method, route.path, gateway.serve(route))
     app.router.add_route(files.LINKED.method, files.LINKED.path, gateway.serve(files.LINKED))
     sender = WebhookSender(world, lambda: gateway.faults)
     Admin(gateway).add_to(app)
     EventAdmin(gateway, sender).add_to(app)
+    counted.add_to(app)
     app[FAILED] = asyncio.Queue()
 
     async def release(_: web.Application) -> None:

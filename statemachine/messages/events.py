@@ -1,8 +1,8 @@
 """Every inbound event of the contract as a type, and the one registry topic -> type -> model.
 
 The registry is the single source of truth: decoding, the life-cycle table, the checker and the JSON Schemas all read it.
-Models are strict (money as a JSON number, a bool as a quantity and the like are refused), frozen, and ignore unknown fields.
-Bounds on lengths keep a snapshot bounded. Never add behaviour here: what an event does is defined by the tables.
+Models are strict (money as a JSON number, a bool as a quantity are refused), frozen, and ignore unknown fields. Lengths are
+bounded, and so are snapshots. Never add behaviour here: what an event does is defined by the tables.
 """
 
 from __future__ import annotations
@@ -365,7 +365,6 @@ REGISTRY: Final[dict[str, dict[str, type[Model]]]] = {
 
 #: Types whose data may be absent, because they have no required field.
 NEED_NO_DATA: Final = frozenset({"order.payment_returned", "sku.removed"})
-
 INBOX: Final = "orderflow.inbox"
 DEADLINE_TYPE: Final = "orderflow.deadline"
 DEADLINE_SOURCE: Final = "orderflow/deadline"

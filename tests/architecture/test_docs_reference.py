@@ -12,6 +12,8 @@ import pytest
 from orderflow.cli import main
 from orderflow.settings import Settings, variable
 from orderflow.simulator.server import ROUTES
+from orderflow.telemetry.metric import EVERY, Process
+from orderflow.telemetry.metrics import METRICS
 from producers.topics import DEFAULT_RETENTION, TOPICS, Cleanup, TopicSpec, group_id
 from statemachine.drawing.refusing import listed_refusals
 from tests.architecture.sources import ROOT
@@ -196,6 +198,45 @@ def operations_page() -> str:
     return "\n".join([*lines, ""])
 
 
+_METRICS_HEAD: Final = """\
+# Metrics
+
+Prometheus text at `/metrics`: of a worker on its `ORDERFLOW_HEALTH_PORT`, of the relay and the simulator on their own
+port. [Monitor](../how-to/monitor.md) says how to scrape them, and which alerts there are.
+
+A counter counts from the start of its process. Those of a lane are sums over all partitions that the process has had.
+A metric with the label `partition` is there while the worker owns the partition, and goes with it. No label takes an
+order or a text from outside: the number of series depends on partitions, event types, states and commands only.
+
+This page is generated from [the list](../../orderflow/telemetry/metrics.py), from which the metrics are registered too:
+`{renew}`.
+[A test](../../tests/telemetry/test_every_metric.py) plays a story in which each of them moves as its text says.
+"""
+
+
+def metrics_page() -> str:
+    """Every metric with its type, its labels and its meaning."""
+    lines = [_METRICS_HEAD.replace("{renew}", _RENEW)]
+    for title, processes in (
+        ("Every process", EVERY),
+        ("Worker", (Process.WORKER,)),
+        ("Relay", (Process.RELAY,)),
+        ("Simulator", (Process.SIMULATOR,)),
+    ):
+        lines += [f"## {title}", "", "| metric | type | labels | meaning |", "|---|---|---|---|"]
+        for metric in METRICS:
+            if metric.processes == processes:
+                labels = ", ".join(f"`{label.name}`" for label in metric.labels)
+                lines.append(f"| `{metric.name}` | {metric.kind.value} | {labels} | {metric.help} |")
+        lines.append("")
+    lines += ["## Labels", "", "| label | of | values |", "|---|---|---|"]
+    for label in dict.fromkeys(label for metric in METRICS for label in metric.labels):
+        users = [metric for metric in METRICS if label in metric.labels]
+        whose = f"`{users[0].name}`" if len(users) == 1 else f"{len(users)} metrics"
+        lines.append(f"| `{label.name}` | {whose} | {label.values} |")
+    return "\n".join([*lines, ""])
+
+
 def made() -> dict[Path, str]:
     """Each page with what the code gives now."""
     return {
@@ -203,11 +244,14 @@ def made() -> dict[Path, str]:
         REFERENCE / "commands.md": commands_page(),
         REFERENCE / "topics.md": topics_page(),
         REFERENCE / "refusals.md": refusals_page(),
+        REFERENCE / "metrics.md": metrics_page(),
         REFERENCE / "simulator-operations.md": operations_page(),
     }
 
 
-@pytest.mark.parametrize("page", ["settings.md", "commands.md", "topics.md", "refusals.md", "simulator-operations.md"])
+@pytest.mark.parametrize(
+    "page", ["settings.md", "commands.md", "topics.md", "refusals.md", "metrics.md", "simulator-operations.md"]
+)
 def test_a_reference_page_is_what_the_code_gives(page: str) -> None:
     """Settings, commands, topics, refusals and the simulator's operations are documented as they are."""
     path = REFERENCE / page

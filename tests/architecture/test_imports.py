@@ -33,7 +33,9 @@ def test_transitions_is_imported_in_one_file() -> None:
 
 
 def test_kafka_is_spoken_where_records_are_read_and_written() -> None:
-    """Kafka's client stays in lanes, producers, the embedded broker, the command line, the demo and what joins parts."""
+    """Kafka's client stays in lanes and what looks at them, producers, the embedded broker, the command line, the demo and what
+    joins parts.
+    """
     allowed = (
         "producers/",
         "consumers/",
@@ -41,6 +43,7 @@ def test_kafka_is_spoken_where_records_are_read_and_written() -> None:
         "orderflow/cli/",
         "orderflow/bootstrap",
         "orderflow/operations/",
+        "orderflow/monitoring/",
         "orderflow/demonstration/",
         "orderflow/replay/",
     )

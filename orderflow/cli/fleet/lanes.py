@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 def lanes(urls: tuple[str, ...], acts: bool, as_json: bool) -> None:
     """Who owns which partition, how far it is behind, what is paused, and what is wrong.
 
-    Lag and owners come from Kafka. State, restore progress and problems come from the health pages of the workers, where
+    Lag and owners come from Kafka. Lag is counted by reading; where there is much, ≤ stands before the most that it can be.
+    State, restore progress and problems come from the health pages of the workers, where
     they can be reached.
     """
     from orderflow.operations.lanes import read_lanes
@@ -58,7 +59,8 @@ def _row(row: LaneRow) -> tuple[str, ...]:
     if row.restored is not None:
         state = f"{row.state} {row.restored:.0%}"
     seconds = "" if row.lag_seconds is None else f"{row.lag_seconds:.0f}"
-    return (row.lane, str(row.partition), row.owner or "", state, str(row.lag), seconds)
+    lag = str(row.lag) if row.lag_exact else f"≤ {row.lag}"
+    return (row.lane, str(row.partition), row.owner or "", state, lag, seconds)
 
 
 def _print_lines(view: LanesView) -> None:

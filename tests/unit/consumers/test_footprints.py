@@ -12,6 +12,7 @@ from consumers.commands.calls import Caller, CallOptions
 from consumers.commands.partition import CommandPartition
 from consumers.commands.progress import Progress, read_progress
 from consumers.commands.reader import command_topics
+from consumers.measures import LaneMeasures
 from consumers.ownership.options import LaneOptions
 from consumers.pauses.table import never_paused
 from consumers.requests.breaker import Breaker
@@ -26,6 +27,7 @@ class PaperCaller:
     clock = staticmethod(lambda: 0.0)
     options = CallOptions()
     breaker = Breaker()
+    measures = LaneMeasures()
 
 
 class PaperProducer:
