@@ -290,7 +290,7 @@ class Settings(BaseSettings):
         """
         return KafkaConnection(
             self.kafka_bootstrap,
-            security=self._security(),
+            security=_security_of(self),
             limits=Limits(
                 operation_seconds=self.kafka_operation_timeout.total_seconds(),
                 stop_seconds=self.kafka_stop_timeout.total_seconds(),
@@ -301,27 +301,28 @@ class Settings(BaseSettings):
             compression_type=None if self.kafka_compression == "none" else self.kafka_compression,
         )
 
-    def _security(self) -> dict[str, Any]:
-        """Keyword arguments of aiokafka's clients for TLS and SASL."""
-        options: dict[str, Any] = {"security_protocol": self.kafka_security_protocol}
-        if self.kafka_security_protocol in {"SSL", "SASL_SSL"}:
-            password = self.kafka_ssl_password
-            try:
-                options["ssl_context"] = create_ssl_context(
-                    cafile=self.kafka_ssl_cafile,
-                    certfile=self.kafka_ssl_certfile,
-                    keyfile=self.kafka_ssl_keyfile,
-                    # Without a password OpenSSL would ask at the terminal.
-                    password=password.get_secret_value() if password is not None else "",
-                )
-            except (OSError, ValueError) as error:
-                raise ConfigError(f"{PREFIX}KAFKA_SSL_*: a certificate or key cannot be used: {error}") from error
-        if self.kafka_security_protocol in {"SASL_PLAINTEXT", "SASL_SSL"}:
-            assert self.kafka_sasl_password is not None
-            options["sasl_mechanism"] = self.kafka_sasl_mechanism
-            options["sasl_plain_username"] = self.kafka_sasl_username
-            options["sasl_plain_password"] = self.kafka_sasl_password.get_secret_value()
-        return options
+
+def _security_of(settings: Settings) -> dict[str, Any]:
+    """Keyword arguments of aiokafka's clients for TLS and SASL."""
+    options: dict[str, Any] = {"security_protocol": settings.kafka_security_protocol}
+    if settings.kafka_security_protocol in {"SSL", "SASL_SSL"}:
+        password = settings.kafka_ssl_password
+        try:
+            options["ssl_context"] = create_ssl_context(
+                cafile=settings.kafka_ssl_cafile,
+                certfile=settings.kafka_ssl_certfile,
+                keyfile=settings.kafka_ssl_keyfile,
+                # Without a password OpenSSL would ask at the terminal.
+                password=password.get_secret_value() if password is not None else "",
+            )
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{PREFIX}KAFKA_SSL_*: a certificate or key cannot be used: {error}") from error
+    if settings.kafka_security_protocol in {"SASL_PLAINTEXT", "SASL_SSL"}:
+        assert settings.kafka_sasl_password is not None
+        options["sasl_mechanism"] = settings.kafka_sasl_mechanism
+        options["sasl_plain_username"] = settings.kafka_sasl_username
+        options["sasl_plain_password"] = settings.kafka_sasl_password.get_secret_value()
+    return options
 
 
 def variable(field: str) -> str:

@@ -370,9 +370,7 @@ DEADLINE_TYPE: Final = "orderflow.deadline"
 DEADLINE_SOURCE: Final = "orderflow/deadline"
 
 #: Types of the events that the order lane reads from its three public topics.
-ORDER_EVENT_TYPES: Final = tuple(
-    kind for topic, kinds in REGISTRY.items() if topic != "catalog-events" for kind in kinds
-)
+ORDER_EVENT_TYPES: Final = tuple(it for topic, types in REGISTRY.items() if topic != "catalog-events" for it in types)
 
 
 class DeadlineDue(msgspec.Struct, frozen=True):
