@@ -229,7 +229,8 @@ async def play(
 ) -> list[str]:
     """A request of one step arrives in the next one; then the worker dies and another goes on. What is wrong after that."""
     work = WORK[lane]
-    await make_topics(bootstrap, prefix, dict.fromkeys((work.topic, work.output, *work.others, Topic.DEAD_LETTERS), 1))
+    topics = (work.topic, work.output, *work.others, Topic.DEAD_LETTERS, Topic.ORDER_EVENT_REFUSALS)
+    await make_topics(bootstrap, prefix, dict.fromkeys(topics, 1))
     async with FrameProxy(bootstrap) as proxy:
         scenario = Play(lane, bootstrap, prefix, proxy, FileRiver(books))
         with capture_logs() as lines:

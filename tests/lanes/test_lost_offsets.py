@@ -154,7 +154,7 @@ async def test_a_lane_on_empty_topics_commits_where_it_began(apache_kafka: str, 
     """Topics that somebody else made: from the first start on an offset that is missing is one that was lost."""
     admin = AIOKafkaAdminClient(bootstrap_servers=apache_kafka)
     await admin.start()
-    topics = (Topic.DR_COMMANDS, Topic.INBOX, Topic.DEAD_LETTERS)
+    topics = (Topic.DR_COMMANDS, Topic.INBOX, Topic.DEAD_LETTERS, Topic.ORDER_EVENT_REFUSALS)
     await admin.create_topics(
         [NewTopic(prefixed(prefix, topic), PARTITIONS, 1, topic_configs=TOPICS[topic].configs()) for topic in topics]
     )

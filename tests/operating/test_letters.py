@@ -53,7 +53,7 @@ async def test_failed_letters_are_retried_in_bulk_and_nothing_overtakes(
         changes = outputs.changes_of(one)
         causes = [change["cause"]["type"] for change in changes]
         at = len(causes) - 1 - causes[::-1].index("operator.released")
-        assert causes[at + 1] == "checkout.source_provided"
+        assert causes[at + 1] == "digitalriver.source_attached"
         assert "order.placed" in causes[at + 2 :]
         assert (changes[at]["actor"], changes[at]["reason"]) == (ACTOR, REASON)
 

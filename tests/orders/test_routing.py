@@ -48,7 +48,10 @@ async def test_records_on_every_partition_but_their_own_cost_a_hop_and_nothing_e
         causes = {change["cause"]["id"]: change["cause"] for change in changes}
         for record, place in zip(records, places, strict=True):
             if record.key == order_id.encode():
-                cause = causes[_id_of(record)]
+                cause = causes.get(_id_of(record))
+                if cause is None:  # it only asks Digital River for something, which is no news yet
+                    assert _id_of(record) in {"s", "f"}
+                    continue
                 assert Place(cause["topic"], cause["partition"], cause["offset"]) == place
 
 
