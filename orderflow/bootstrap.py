@@ -39,7 +39,7 @@ from orderflow.process.faults import report_loop_error
 from orderflow.process.health import serve_health
 from orderflow.process.http_listener import serving
 from orderflow.process.stopping import stopping, unless_stopped
-from orderflow.providers import ClosableProvider, load_provider, recent_of
+from orderflow.providers import load_provider, recent_of
 from orderflow.relay import BOUNDS, make_relay
 from orderflow.settings import Settings
 from orderflow.simulator import SimulatorOptions
@@ -101,7 +101,7 @@ async def _run_lanes(
     """Make the lanes and run them, with what belongs to the process as a whole."""
     worker = Worker(settings.group_instance_id or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}")
     async with AsyncExitStack() as stack:
-        provider = make_provider(settings)
+        provider = load_provider(settings)
         if set(lanes) - {Lane.ORDERS}:
             worker.provider = await stack.enter_async_context(provider)
         if settings.health_port:  # before the lanes: a port that is taken should leave nothing behind
@@ -167,15 +167,6 @@ async def _run_together(
             raise result
     if ended:
         raise ClientBroken("the check of the topics ended unexpectedly; the worker stops and must be restarted")
-
-
-def make_provider(settings: Settings) -> ClosableProvider:
-    """The provider that the settings choose; open it in the loop that uses it.
-
-    Raises:
-        ConfigError: It cannot be loaded, or is not a provider.
-    """
-    return load_provider(settings)
 
 
 def _group_options(settings: Settings, worker: str) -> GroupOptions:

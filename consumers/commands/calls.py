@@ -159,8 +159,7 @@ class Caller:
 
     async def _measured(self, pending: PendingCommand, permit: CallPermit) -> Outcome | None:
         """One attempt, which is counted with what became of it; one that was not written is not."""
-        looks = pending.must_look or isinstance(pending.command, Inquire)
-        purpose, began = LOOK_UP if looks else name_of(pending.command), self.clock()
+        purpose, began = LOOK_UP if _looks(pending) else name_of(pending.command), self.clock()
         try:
             outcome = await self._attempt(pending, permit)
         except DigitalRiverError as error:
@@ -172,7 +171,7 @@ class Caller:
     async def _attempt(self, pending: PendingCommand, permit: CallPermit) -> Outcome | None:
         """One look-up or one call; None when a look-up did not find the command's effect."""
         pending.answers_before = self.breaker.answers
-        if not pending.must_look and not isinstance(pending.command, Inquire):
+        if not _looks(pending):
             return await self._call(pending, permit)
         began = self.clock()
         found = await self._provider.look(pending.command)
@@ -290,6 +289,11 @@ class Caller:
     async def _reached(self, pending: PendingCommand, point: CallPoint) -> None:
         if self._probe is not None:
             await self._probe(pending.command.order_id, point)
+
+
+def _looks(pending: PendingCommand) -> bool:
+    """Whether the next step of a command is a look-up: it may have been called, or is itself a question."""
+    return pending.must_look or isinstance(pending.command, Inquire)
 
 
 def _requests(pending: PendingCommand) -> int:

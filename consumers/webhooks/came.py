@@ -1,4 +1,4 @@
-"""Which webhooks have come: the ids in ``dr-webhooks``."""
+"""Which webhooks have come, by the ids in ``dr-webhooks``, and which of the provider's events have to."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import msgspec
 from consumers.group.scanning import Part, Progress, ReadRecord, Window, no_progress, scan
 from producers.connection import KafkaConnection
 from producers.topics import Topic
+from statemachine.errors import DecodeError
 
 #: A webhook is delivered after its event was made, and clocks differ: its record may seem to be older.
 _EARLIER: Final = timedelta(minutes=10)
@@ -21,6 +22,17 @@ class _Identity(msgspec.Struct):
 
 
 _identities: Final = msgspec.json.Decoder(_Identity)
+
+
+def concerns_orders(body: bytes, read: Callable[[bytes], object | None]) -> bool:
+    """Whether the lane, which reads events by ``read``, would do anything with this one.
+
+    What it cannot read becomes a dead letter, as its webhook would have, which is something.
+    """
+    try:
+        return read(body) is not None
+    except DecodeError:
+        return True
 
 
 async def webhooks_since(

@@ -13,14 +13,14 @@ import msgspec
 
 from consumers.group.scanning import Progress, no_progress
 from consumers.provider import RecentEvent
-from consumers.webhooks.came import webhooks_since
+from consumers.webhooks.came import concerns_orders, webhooks_since
 from orderflow.digitalriver.signature import signature_headers
 from orderflow.digitalriver.webhook import read_webhook
 from producers.connection import KafkaConnection
 from producers.publisher import Publisher
 from producers.topic_setup import read_topics
 from producers.topics import Topic, prefixed
-from statemachine.errors import ConfigError, DecodeError
+from statemachine.errors import ConfigError
 
 
 class Missed(msgspec.Struct, frozen=True):
@@ -68,21 +68,13 @@ async def find_missed(
     missed: list[RecentEvent] = []
     known = skipped = 0
     async for event in events:
-        if not _concerns_orders(event, read):
+        if not concerns_orders(event.body, read):
             skipped += 1
         elif event.id in came:
             known += 1
         else:
             missed.append(event)
     return Missed(tuple(reversed(missed)), known, skipped, oldest)
-
-
-def _concerns_orders(event: RecentEvent, read: Callable[[bytes], object | None]) -> bool:
-    """Whether the lane would do anything with it; what it cannot read becomes a dead letter, which is something."""
-    try:
-        return read(event.body) is not None
-    except DecodeError:
-        return True
 
 
 async def feed(publisher: Publisher, prefix: str, tokens: Sequence[str], event: RecentEvent) -> None:

@@ -12,11 +12,10 @@ from typing import Final
 import aiohttp
 import pytest
 
-from orderflow.bootstrap import make_provider
 from orderflow.demonstration.environment import DemoEnvironment, demo_environment
 from orderflow.demonstration.scenario import Scenario, available, load
 from orderflow.demonstration.scenario_runner import run_all, start_runner
-from orderflow.providers import recent_of
+from orderflow.providers import load_provider, recent_of
 from orderflow.reconciliation.backfill import Missed, feed, find_missed
 from orderflow.simulator.webhooks import CORE_TYPES
 from producers.publisher import Publisher
@@ -65,7 +64,7 @@ async def test_without_any_webhook_orders_end_right(names: tuple[str, ...]) -> N
 async def missed(place: DemoEnvironment) -> Missed:
     """Digital River's events that did not come."""
     since = datetime.now(UTC) - timedelta(hours=1)
-    async with make_provider(place.settings) as provider:
+    async with load_provider(place.settings) as provider:
         recent = recent_of(provider, per_second=0)
         assert recent is not None
         events = recent.events(since)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -53,7 +54,7 @@ async def happenings(bootstrap: str, prefix: str) -> dict[str, list[Happening]]:
     return told
 
 
-def traces(told: dict[str, list[Happening]], policy: Policy) -> dict[str, list[list[Any]]]:
+def traces(told: Mapping[str, list[Happening]], policy: Policy) -> dict[str, list[list[Any]]]:
     """What the table at hand writes for each order, one list for each thing that happens to it."""
     found: dict[str, list[list[Any]]] = {}
     for name, events in told.items():

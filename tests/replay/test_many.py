@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,9 +13,9 @@ import pytest
 
 from benchmarks.order_lane import PARTITIONS, fill, make_topics, process
 from orderflow.embedded_kafka import EmbeddedKafka
-from tests.replay.apart import happenings, traces
-from tests.replay.shop import POLICY, lived, replayed, settings_of, shop
-from tests.unit.statemachine.mutants import applied, mutants
+from tests.replay.apart import happenings
+from tests.replay.changed_rules import find_twenty_changed_rules
+from tests.replay.shop import lived, replayed, settings_of, shop
 
 pytestmark = pytest.mark.soak
 
@@ -37,21 +36,7 @@ async def test_a_changed_rule_is_found_in_a_hundred_thousand_events(prefix: str)
         same = await replayed(settings)
         assert (same.differences, same.left_out, same.short, same.gaps) == ([], {}, [], [])
         assert same.events >= 100_000
-        sound, noticed = traces(told, POLICY), 0
-        every = mutants()
-        for mutant in random.Random(8).sample(every, len(every)):
-            if noticed == 20:
-                break
-            with applied(mutant):
-                changed = traces(told, POLICY)
-                expected = {name for name, trace in changed.items() if trace != sound[name]}
-                if not expected:
-                    continue
-                found = await replayed(settings)
-            assert {one.order_id for one in found.differences} == expected, mutant.name
-            assert found.left_out == {}
-            noticed += 1
-    assert noticed == 20
+        await find_twenty_changed_rules(told, settings, seed=8)
 
 
 @pytest.mark.kafka

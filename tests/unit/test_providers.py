@@ -9,9 +9,8 @@ from typing import Any, Final, Self
 
 import pytest
 
-from orderflow.bootstrap import make_provider
 from orderflow.digitalriver.provider import DigitalRiverProvider
-from orderflow.providers import problem_of, recent_of
+from orderflow.providers import load_provider, problem_of, recent_of
 from orderflow.settings import Settings
 from orderflow.worker import Worker
 from statemachine.errors import ConfigError
@@ -61,14 +60,14 @@ def _module(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_the_setting_it_is_digital_river() -> None:
     """The default; it lists what is there of late."""
-    provider = make_provider(Settings())
+    provider = load_provider(Settings())
     assert isinstance(provider, DigitalRiverProvider)
     assert recent_of(provider, per_second=0) is not None
 
 
 async def test_what_is_optional_may_be_missing() -> None:
     """Such a provider never keeps a worker from being ready."""
-    async with make_provider(Settings(provider="mine:good")) as provider:
+    async with load_provider(Settings(provider="mine:good")) as provider:
         assert isinstance(provider, Closable)
         assert problem_of(provider) is None
         assert recent_of(provider, per_second=0) is None
@@ -95,11 +94,11 @@ async def test_what_is_optional_may_be_missing() -> None:
 def test_what_is_wrong_with_it_is_told_in_a_line(name: str, says: str) -> None:
     """The line begins with the setting and quotes no error of others, whose text may hold a secret."""
     with pytest.raises(ConfigError) as caught:
-        make_provider(Settings(provider=name))
+        load_provider(Settings(provider=name))
     assert str(caught.value) == f"ORDERFLOW_PROVIDER{'' if says.startswith('must') else ':'} {says}"
 
 
 def test_what_the_factory_refuses_itself_comes_out_as_it_is() -> None:
     """A provider has settings of its own, and names them."""
     with pytest.raises(ConfigError, match=r"^LEDGER_URL must be a URL$"):
-        make_provider(Settings(provider="mine:refuses"))
+        load_provider(Settings(provider="mine:refuses"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from orderflow import bootstrap
+from orderflow.providers import load_provider
 from orderflow.settings import Settings
 from orderflow.worker import Worker
 from producers.topic_setup import TopicState
@@ -19,7 +20,7 @@ async def test_settings_of_batches_and_heartbeats_reach_every_lane(lane: Lane, m
     monkeypatch.setenv("ORDERFLOW_GROUP_HEARTBEAT_INTERVAL", "700ms")
     settings = Settings()
     found = {topic: TopicState(1, 1, {}) for topic in Topic}
-    async with bootstrap.make_provider(settings) as provider:
+    async with load_provider(settings) as provider:
         membership = bootstrap._make_lane(lane, settings, found, Worker("w"), provider, None, None)
         options = membership._make_partition(0)._options
         assert (options.batch_interval_seconds, options.batch_records_max) == (0.12, 70)

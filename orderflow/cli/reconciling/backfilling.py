@@ -66,13 +66,12 @@ def reads_per_second(settings: Settings, rate: float | None) -> float:
 
 async def _backfill(settings: Settings, since: datetime, per_second: float, *, apply: bool) -> Missed:
     from consumers.group.scanning import no_progress
-    from orderflow.bootstrap import make_provider
-    from orderflow.providers import recent_of
+    from orderflow.providers import load_provider, recent_of
     from orderflow.reconciliation.backfill import feed, find_missed
     from producers.publisher import Publisher
 
     connection, prefix = settings.connection(), settings.topic_prefix
-    async with make_provider(settings) as provider:
+    async with load_provider(settings) as provider:
         recent = recent_of(provider, per_second=per_second)
         if recent is None:
             raise CommandError(f"the provider {settings.provider} has no list of events: nothing can be fed again")

@@ -59,8 +59,7 @@ async def _reconcile(
     as_json: bool,
 ) -> str | None:
     """What is left to do, in a line."""
-    from orderflow.bootstrap import make_provider
-    from orderflow.providers import recent_of
+    from orderflow.providers import load_provider, recent_of
     from orderflow.reconciliation.comparing import Comparer, unknown_here
 
     per_second = reads_per_second(settings, rate)
@@ -68,7 +67,7 @@ async def _reconcile(
     chosen = _chosen(orders, order_ids, all_orders=all_orders)
     differing: list[Comparison] = []
     unasked: list[UnknownOrder] = []
-    async with make_provider(settings) as provider:
+    async with load_provider(settings) as provider:
         comparer = Comparer(provider, settings.policy(), per_second=per_second)
         for order in chosen:
             found = await comparer.compare(order, datetime.now(UTC))
