@@ -3,9 +3,12 @@ FROM python:3.12-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/orderflow
 ENV PATH=/opt/orderflow/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-COPY requirements.txt requirements-build.txt ./
+COPY requirements.txt requirements-otel.txt requirements-build.txt ./
+# OTEL=1 adds what traces need.
+ARG OTEL=
 # Before the code, so that a change of code installs nothing anew.
 RUN pip install --quiet --require-hashes --only-binary :all: -r requirements.txt \
+ && if [ -n "$OTEL" ]; then pip install --quiet --require-hashes --only-binary :all: -r requirements-otel.txt; fi \
  && python -m venv /opt/build \
  && /opt/build/bin/pip install --quiet --require-hashes --only-binary :all: -r requirements-build.txt
 COPY pyproject.toml README.md LICENSE ./

@@ -15,7 +15,9 @@ import signal
 import sys
 import time
 import uuid
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -28,10 +30,14 @@ from consumers.lanes import LaneContext
 from consumers.orders.lane import make_order_lane
 from consumers.ownership.options import LaneOptions
 from consumers.ownership.partition import OwnedPartition
+from consumers.tracing import Tracing
 from orderflow.collector import settle_collector
 from producers.connection import KafkaConnection
 from producers.transaction import BATCH_BYTES
 from statemachine.order.policy import Policy
+
+#: Takes bootstrap, prefix, partitions and the number of records.
+Run = Callable[[str, str, int, int], Coroutine[Any, Any, None]]
 
 
 class Meter:
@@ -58,7 +64,16 @@ def _cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-async def run_lane(bootstrap: str, prefix: str, partitions: int, total: int) -> None:
+async def run_traced(bootstrap: str, prefix: str, partitions: int, total: int) -> None:
+    """The same with traces: ``BENCH_SAMPLE`` of the orders, to the collector at ``BENCH_COLLECTOR``."""
+    from orderflow.telemetry.tracing import open_tracing
+
+    endpoint, sample = os.environ["BENCH_COLLECTOR"], float(os.environ["BENCH_SAMPLE"])
+    async with open_tracing(endpoint, sampled_share=sample, service="bench", version="0", instance="bench") as tracing:
+        await run_lane(bootstrap, prefix, partitions, total, tracing=tracing)
+
+
+async def run_lane(bootstrap: str, prefix: str, partitions: int, total: int, *, tracing: Tracing | None = None) -> None:
     """The order lane as a worker runs it."""
     context = LaneContext(
         KafkaConnection(bootstrap),
@@ -67,6 +82,7 @@ async def run_lane(bootstrap: str, prefix: str, partitions: int, total: int) -> 
         incarnation=uuid.uuid4().hex,
         group=GroupOptions(worker="bench"),
         lane_options=LaneOptions(),
+        tracing=tracing,
     )
     lane = make_order_lane(context, policy=Policy())
     stop = asyncio.Event()
@@ -161,14 +177,15 @@ async def run_bare(bootstrap: str, prefix: str, partitions: int, total: int) -> 
 
 
 def main() -> None:
-    """``lane|bare BOOTSTRAP PREFIX PARTITIONS TOTAL [CPU]``."""
+    """``lane|traced|bare BOOTSTRAP PREFIX PARTITIONS TOTAL [CPU]``."""
     kind, bootstrap, prefix, partitions, total, *cpu = sys.argv[1:]
     if cpu and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(cpu[0])})
     logging.basicConfig(level=logging.ERROR)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     settle_collector()  # as a worker does
-    run = run_lane if kind == "lane" else run_bare
+    runs: dict[str, Run] = {"lane": run_lane, "traced": run_traced, "bare": run_bare}
+    run = runs[kind]
     if os.environ.get("BENCH_PROFILE"):
         import cProfile
         import pstats

@@ -15,8 +15,11 @@ import statistics
 import sys
 import time
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+from aiohttp import web
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
@@ -160,6 +163,41 @@ async def run(bootstrap: str, orders: int, rounds: int, rate: int, seconds: floa
     print(f"latency at {rate:,} events/s: p50 {p50:.0f} ms, p99 {p99:.0f} ms, max {latencies[-1]:.0f} ms")
 
 
+@asynccontextmanager
+async def _collector() -> AsyncIterator[tuple[str, list[int]]]:
+    """A collector of traces that throws them away: its address, and the bytes that came."""
+    taken: list[int] = []
+
+    async def take(request: web.Request) -> web.Response:
+        taken.append(len(await request.read()))
+        return web.Response()
+
+    app = web.Application(client_max_size=1 << 26)
+    app.router.add_post("/v1/traces", take)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}", taken
+    await runner.cleanup()
+
+
+async def compare_traces(bootstrap: str, orders: int, rounds: int, sample: float) -> None:
+    """The order lane without and with traces, in turns; what they cost in CPU time."""
+    cpu = (os.cpu_count() or 1) - 1 if hasattr(os, "sched_setaffinity") else None
+    used: dict[str, list[float]] = {"lane": [], "traced": []}
+    async with _collector() as (url, taken):
+        os.environ |= {"BENCH_COLLECTOR": url, "BENCH_SAMPLE": str(sample)}
+        for turn in range(rounds):
+            kinds = (("lane", "traces off"), ("traced", f"{sample:.0%} sampled"))
+            for kind, name in kinds if turn % 2 == 0 else kinds[::-1]:
+                result = await saturated(kind, bootstrap, orders, cpu)
+                _say(name, result)
+                used[kind].append(result["cpu_seconds"] / result["records"] * 1e6)
+    off, on = (statistics.median(used[kind]) for kind in ("lane", "traced"))
+    print(f"CPU/event: off {off:.1f} us, traced {on:.1f} us, {on / off - 1:+.1%} (medians of {rounds})")
+    print(f"traces: {len(taken)} requests, {sum(taken):,} bytes")
+
+
 def main() -> None:
     """Command line of ``make bench``; starts a Kafka of its own unless KAFKA_BOOTSTRAP names one."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -167,6 +205,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rate", type=int, default=2_000)
     parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument(
+        "--traces", type=float, metavar="SHARE", help="only compare without and with traces of SHARE of the orders"
+    )
     given = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # new topics have no leader for a moment, which it retries
     bootstrap = os.environ.get("KAFKA_BOOTSTRAP")
@@ -178,7 +219,10 @@ def main() -> None:
         bootstrap = server.bootstrap
         print(f"kafka: {server.description}")
     try:
-        asyncio.run(run(bootstrap, given.orders, given.rounds, given.rate, given.seconds))
+        if given.traces is None:
+            asyncio.run(run(bootstrap, given.orders, given.rounds, given.rate, given.seconds))
+        else:
+            asyncio.run(compare_traces(bootstrap, given.orders, given.rounds, given.traces))
     finally:
         if server is not None:
             server.stop()

@@ -21,6 +21,7 @@ from consumers.ownership.owner import PartitionOwner
 from consumers.ownership.partition import MakeIntake, OwnedPartition, with_deadlines
 from consumers.ownership.store import DictStore, Store
 from consumers.pauses.table import Pauses
+from consumers.tracing import Tracing
 from producers.connection import KafkaConnection
 from producers.sizes import Room
 from producers.topics import Lane, Topic, group_id, prefixed
@@ -67,6 +68,8 @@ class LaneContext:
     pauses: Pauses = field(default_factory=Pauses)
     #: What the lane counts of its work.
     measures: LaneMeasures = field(default_factory=LaneMeasures)
+    #: Makes the spans of sampled orders; None: nothing is traced.
+    tracing: Tracing | None = None
 
     @property
     def options(self) -> LaneOptions:

@@ -11,7 +11,7 @@ import socket
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -30,6 +30,7 @@ from consumers.orders.looks import LOOKS_PART
 from consumers.ownership.options import LaneOptions
 from consumers.provider import Provider
 from consumers.requests.records import RequestOptions
+from consumers.tracing import Tracing
 from consumers.webhooks.lane import make_webhook_lane
 from consumers.webhooks.missed import MissedOptions
 from orderflow import __version__, simulator
@@ -109,11 +110,12 @@ async def _run_lanes(
             await stack.enter_async_context(
                 serve_health(settings.health_port, worker.problems, worker.paused, worker.page, metrics.text)
             )
+        tracing = await stack.enter_async_context(_tracing(settings, worker.name))
         partitions = found[Topic.OPERATIONS].partitions
         reader = PauseReader(settings.connection(), settings.topic_prefix, partitions, worker.pauses)
         worker.reader = await stack.enter_async_context(following(reader))
         for lane in lanes:
-            worker.lanes[lane] = _make_lane(lane, settings, found, worker, provider, probe, call_probe)
+            worker.lanes[lane] = _make_lane(lane, settings, found, worker, provider, probe, call_probe, tracing)
         if started is not None:
             started(worker)
         log.info("worker_started", worker=worker.name, lane=",".join(lanes))
@@ -167,6 +169,29 @@ async def _run_together(
             raise result
     if ended:
         raise ClientBroken("the check of the topics ended unexpectedly; the worker stops and must be restarted")
+
+
+def _tracing(settings: Settings, worker: str) -> AbstractAsyncContextManager[Tracing | None]:
+    """The traces of this process while the context lasts; without an endpoint there are none, and nothing is imported.
+
+    Raises:
+        ConfigError: OpenTelemetry is not installed.
+    """
+    if not settings.otel_endpoint:
+        return nullcontext()
+    try:
+        from orderflow.telemetry.tracing import open_tracing
+    except ImportError as error:
+        raise ConfigError(
+            "ORDERFLOW_OTEL_ENDPOINT needs OpenTelemetry, which is not installed: install orderflow[otel]"
+        ) from error
+    return open_tracing(
+        settings.otel_endpoint,
+        sampled_share=settings.otel_sample,
+        service=settings.otel_service,
+        version=__version__,
+        instance=worker,
+    )
 
 
 def _group_options(settings: Settings, worker: str) -> GroupOptions:
@@ -277,6 +302,7 @@ def _make_lane(
     provider: Provider,
     probe: Probe | None,
     call_probe: CallProbe | None,
+    tracing: Tracing | None = None,
 ) -> Membership:
     topic, make = _LANES[lane]
     context = LaneContext(
@@ -289,6 +315,7 @@ def _make_lane(
         lane_options=_lane_options(settings),
         probe=probe,
         pauses=worker.pauses,
+        tracing=tracing,
     )
     return make(context, _Shared(settings, provider, call_probe))
 

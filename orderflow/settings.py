@@ -190,6 +190,19 @@ class Settings(BaseSettings):
         0, ge=0, le=65535, description="port of a worker's /healthz, /readyz, /lanes and /metrics; 0: none"
     )
 
+    otel_endpoint: str = Field(
+        "",
+        description="base address of a collector for traces (OTLP over HTTP), such as http://collector:4318; empty: none",
+        pattern=r"^(https?://[^\s]+)?$",
+    )
+    otel_sample: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="share of the orders whose trace is recorded, if their first event has no traceparent",
+    )
+    otel_service: str = Field("orderflow", description="service.name of the traces", min_length=1, max_length=100)
+
     @field_validator("topic_prefix")
     @classmethod
     def _check_prefix(cls, value: str) -> str:
@@ -212,7 +225,7 @@ class Settings(BaseSettings):
                 raise ValueError("must be host:port, several separated by commas")
         return ",".join(server.strip() for server in value.split(","))
 
-    @field_validator("digitalriver_url")
+    @field_validator("digitalriver_url", "otel_endpoint")
     @classmethod
     def _drop_slash(cls, value: str) -> str:
         return value.rstrip("/")

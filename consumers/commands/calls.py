@@ -32,8 +32,10 @@ from consumers.requests.breaker import Breaker
 from consumers.requests.permit import CallPermit
 from consumers.requests.rate_limit import RateLimit
 from consumers.requests.retrying import result_of
+from consumers.tracing import Span, Tracing, sampled_in, step_of, within_span
 from statemachine.errors import DigitalRiverError, Disposition
 from statemachine.messages.commands import AttachSource, Command, CreateCheckout, Inquire, RereadOrder, name_of
+from statemachine.messages.envelope import Headers
 from statemachine.messages.facts import Outcome, Problem
 
 log = structlog.get_logger(__name__)
@@ -98,8 +100,12 @@ class Caller:
         jitter: Callable[[], float],
         probe: CallProbe | None = None,
         measures: LaneMeasures | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
-        """``clock`` is steady, in seconds; ``jitter`` gives numbers from 0 to 1; ``measures`` are the lane's."""
+        """``clock`` is steady, in seconds; ``jitter`` gives numbers from 0 to 1; ``measures`` are the lane's.
+
+        ``tracing`` None: nothing is traced.
+        """
         self._provider = provider
         self.options = options
         self.breaker = breaker
@@ -111,14 +117,32 @@ class Caller:
         self._probe = probe
         self.measures = measures or LaneMeasures()
         self.measures.rate, self.measures.breaker = rate, breaker
+        self._tracing = tracing
 
     @property
     def problem(self) -> str | None:
         """Why no calls are made at the moment, in a line; None while they are."""
         return self.breaker.problem or self._rate.problem(self.clock())
 
+    def begin_span(self, command: Command, headers: Headers) -> Span | None:
+        """The command's step of the trace in its record's headers, until its outcome; None when it is not sampled."""
+        context = None if self._tracing is None else sampled_in(headers)
+        if self._tracing is None or context is None:
+            return None
+        found = {"orderflow.order_id": command.order_id, "orderflow.command_id": command.command_id}
+        return self._tracing.begin(
+            f"command {name_of(command)}",
+            parent=context,
+            kind="consumer",
+            attributes={**found, "orderflow.attempt": command.attempt},
+        )
+
     async def carry_out(self, pending: PendingCommand, permit: CallPermit, history: CallHistory) -> Outcome | None:
         """The command's outcome; None when the permit is withdrawn, or the command is paused, before there is one."""
+        with within_span(pending.span):
+            return await self._carry_out(pending, permit, history)
+
+    async def _carry_out(self, pending: PendingCommand, permit: CallPermit, history: CallHistory) -> Outcome | None:
         began, name = self.clock(), name_of(pending.command)
         failures = setbacks = 0
         while not permit.withdrawn and not permit.is_paused(name):
@@ -174,7 +198,8 @@ class Caller:
         if not _looks(pending):
             return await self._call(pending, permit)
         began = self.clock()
-        found = await self._provider.look(pending.command)
+        with step_of(pending.span, "look"):
+            found = await self._provider.look(pending.command)
         self.breaker.answered(called=False)
         if found is not None and found.result != "absent":
             attempt = found.attempt if isinstance(pending.command, Inquire) else pending.command.attempt
@@ -201,7 +226,8 @@ class Caller:
 
         await self._reached(pending, "before_call")
         try:
-            outcome = await self._provider.call(pending.command, may_write)
+            with step_of(pending.span, "call", {"orderflow.try": pending.tries + 1}):
+                outcome = await self._provider.call(pending.command, may_write)
         except (LeaseExpired, DigitalRiverError) as error:
             if isinstance(error, LeaseExpired) or not error.may_have_effect:
                 # Not written, or refused because of rate or key: no effect. All requests before it were answered.

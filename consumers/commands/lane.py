@@ -59,6 +59,7 @@ def make_command_lane(
         jitter=random.random,
         probe=call_probe,
         measures=context.measures,
+        tracing=context.tracing,
     )
 
     def make_partition(number: int, consumer: AIOKafkaConsumer) -> CommandPartition:

@@ -136,7 +136,9 @@ class CommandPipeline:
             return
         age = max(0.0, self._clock().timestamp() - consumed.timestamp / 1000)
         seen = self.history.seen.read(consumed.offset, command.command_id)
-        self.queues.add(PendingCommand(consumed.offset, command, asked_at=self._caller.clock() - age, seen=seen))
+        asked_at = self._caller.clock() - age
+        span = self._caller.begin_span(command, record.headers) if record.headers else None
+        self.queues.add(PendingCommand(consumed.offset, command, asked_at=asked_at, seen=seen, span=span))
 
     def problem(self, bytes_max: int) -> str | None:
         """Why no calls are made although they may be, in a line; a pause of the partition is no problem."""

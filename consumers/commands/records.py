@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 import structlog
 
+from consumers.tracing import Span, headers_of
 from producers.encoding import encode_event
 from producers.outbox import OutboundRecord
 from producers.sizes import Room, fits
@@ -77,6 +78,8 @@ class PendingCommand:
     answers_before: int = 0
     #: It is the breaker's probe: it finds out whether Digital River is back.
     probing: bool = False
+    #: The step of its trace, from its record to its outcome; None when it is not sampled.
+    span: Span | None = None
 
     @property
     def must_look(self) -> bool:
@@ -144,15 +147,20 @@ def outcome_event(command: Command, outcome: Outcome, *, time: datetime) -> byte
     )
 
 
-def outcome_record(command: Command, outcome: Outcome, *, time: datetime, room: Room) -> tuple[OutboundRecord, Outcome]:
-    """The record of an outcome, and the outcome in it: one whose answer is too large for a record counts as unknown."""
-    key, value = command.order_id.encode(), outcome_event(command, outcome, time=time)
-    if not fits(key, value, (), room):
+def outcome_record(
+    command: Command, outcome: Outcome, *, time: datetime, room: Room, context: str | None = None
+) -> tuple[OutboundRecord, Outcome]:
+    """The record of an outcome, and the outcome in it: one whose answer is too large for a record counts as unknown.
+
+    ``context``: of the trace of which the command is a step.
+    """
+    key, value, headers = command.order_id.encode(), outcome_event(command, outcome, time=time), headers_of(context)
+    if not fits(key, value, headers, room):
         # No answer of Digital River is that large; if one is, it must not stop the partition.
         log.error("outcome_too_large", order_id=command.order_id, command_id=command.command_id, bytes=len(value))
         outcome = unknown_outcome(command, status=outcome.status, request_id=outcome.request_id)
         value = outcome_event(command, outcome, time=time)
-    return OutboundRecord(key, value), outcome
+    return OutboundRecord(key, value, headers), outcome
 
 
 def unknown_outcome(

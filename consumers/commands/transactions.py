@@ -65,7 +65,12 @@ class FinishedCommands:
 
     def add_outcome(self, pending: PendingCommand, outcome: Outcome) -> Outcome:
         """Queue the outcome's record; the outcome as it is written (see ``outcome_record``)."""
-        record, outcome = outcome_record(pending.command, outcome, time=self._clock(), room=self._room)
+        span = pending.span
+        context = None if span is None else span.context
+        record, outcome = outcome_record(pending.command, outcome, time=self._clock(), room=self._room, context=context)
+        if span is not None:
+            span.set({"orderflow.result": outcome.result, "orderflow.tries": outcome.tries})
+            span.end()
         self.waiting.append(Finished(pending.offset, self._topics.inbox, record))
         return outcome
 

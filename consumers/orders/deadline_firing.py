@@ -8,6 +8,7 @@ from typing import assert_never
 import msgspec
 import structlog
 
+from consumers.orders.traces import BatchTraces
 from consumers.orders.working_orders import WorkingOrder, WorkingOrders
 from producers.topics import Topic
 from statemachine.decide import decide
@@ -15,7 +16,7 @@ from statemachine.errors import ConfigError
 from statemachine.messages.events import Event
 from statemachine.messages.ids import OrderId
 from statemachine.order.decision import Moved, Parked, Refused, Repeated
-from statemachine.order.order import Deadline
+from statemachine.order.order import Deadline, Order
 from statemachine.order.policy import Policy
 from statemachine.waits.deadlines import deadline_event
 from statemachine.waits.looking import LOOK, deadlines_with_look
@@ -26,14 +27,21 @@ log = structlog.get_logger(__name__)
 _FIRINGS_MAX = 20
 
 
-def fire_deadlines(order_id: OrderId, until: datetime, orders: WorkingOrders, *, policy: Policy, number: int) -> None:
+def fire_deadlines(
+    order_id: OrderId,
+    until: datetime,
+    orders: WorkingOrders,
+    *,
+    policy: Policy,
+    number: int,
+    traces: BatchTraces | None = None,
+) -> None:
     """Fire the deadlines of an order that are due at ``until``, earliest first; each firing may move the others.
 
     A held order's do not fire. One that fails holds its order; it fires again when the order is released.
 
     ``number``: the partition's, for the log.
     """
-    transaction = orders.transaction
     working = orders.find(order_id) or orders.add(order_id)
     for _ in range(_FIRINGS_MAX):
         order = working.order
@@ -44,29 +52,40 @@ def fire_deadlines(order_id: OrderId, until: datetime, orders: WorkingOrders, *,
         )
         if order is None or not due:
             return
-        event = deadline_event(order, due[0])
-        transaction.counts["fired"] += 1
-        try:
-            decision = decide(order, event, now=transaction.now, policy=policy)
-        except ConfigError:
-            raise
-        except Exception as error:
-            place = {"topic": Topic.ORDERS.value, "partition": number}  # a deadline is in the order's snapshot
-            log.exception("deadline_failed", order_id=order_id, deadline=due[0].name, due=due[0].due, **place)
-            orders.hold_failed(working, event, None, failure(error))
-            transaction.batch.fired("failed")
-            return
-        match decision:
-            case Moved(moved, effects):
-                working.change(moved)
-                transaction.add(effects)
-                transaction.batch.fired("moved")
-                transaction.batch.moved(order, moved, transaction.now, policy)
-            case Parked() | Repeated() | Refused():
-                _drop(orders, working, event, due[0], f"deadline {due[0].name} moved nothing")
-                transaction.batch.fired("refused")
-            case _:
-                assert_never(decision)
+        with orders.transaction.within(None if traces is None else traces.fires(order, due[0])):
+            if not _fire(order, due[0], orders, working, policy=policy, number=number):
+                return
+
+
+def _fire(
+    order: Order, deadline: Deadline, orders: WorkingOrders, working: WorkingOrder, *, policy: Policy, number: int
+) -> bool:
+    """Fire one deadline of an order; False when it failed by a fault of ours."""
+    transaction = orders.transaction
+    event = deadline_event(order, deadline)
+    transaction.counts["fired"] += 1
+    try:
+        decision = decide(order, event, now=transaction.now, policy=policy)
+    except ConfigError:
+        raise
+    except Exception as error:
+        place = {"topic": Topic.ORDERS.value, "partition": number}  # a deadline is in the order's snapshot
+        log.exception("deadline_failed", order_id=order.order_id, deadline=deadline.name, due=deadline.due, **place)
+        orders.hold_failed(working, event, None, failure(error))
+        transaction.batch.fired("failed")
+        return False
+    match decision:
+        case Moved(moved, effects):
+            working.change(moved)
+            transaction.add(effects)
+            transaction.batch.fired("moved")
+            transaction.batch.moved(order, moved, transaction.now, policy)
+        case Parked() | Repeated() | Refused():
+            _drop(orders, working, event, deadline, f"deadline {deadline.name} moved nothing")
+            transaction.batch.fired("refused")
+        case _:
+            assert_never(decision)
+    return True
 
 
 def _drop(orders: WorkingOrders, working: WorkingOrder, event: Event, deadline: Deadline, detail: str) -> None:

@@ -63,6 +63,7 @@ def make_order_lane(
             code=context.code,
             looks_per_second=looks_per_second(rate, context.partitions),
             measures=context.measures,
+            tracing=context.tracing,
         )
 
     return make_stateful_lane(context, Lane.ORDERS, order_topics(context.prefix), make_logic, make_store)

@@ -23,10 +23,12 @@ from consumers.orders.deadline_heap import DeadlineHeap
 from consumers.orders.fuse import Fuse
 from consumers.orders.looks import Looks, earliest
 from consumers.orders.order_transaction import OrderTransaction, as_first_received, is_our_own, order_outputs
+from consumers.orders.traces import BatchTraces, decided
 from consumers.orders.working_orders import SNAPSHOT_BYTES_MAX, NextDue, WorkingOrder, WorkingOrders, unreadable
 from consumers.ownership.logic import Batch
 from consumers.ownership.positions import DecisionHistory, Run
 from consumers.ownership.store import Overlay, Store
+from consumers.tracing import Tracing
 from producers.outbox import Outbox
 from producers.partitioner import partition_of
 from producers.sizes import Room
@@ -87,10 +89,12 @@ class OrderLogic:
         snapshot_bytes_max: int = SNAPSHOT_BYTES_MAX,
         looks_per_second: float = 0.0,
         measures: LaneMeasures | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         """``room`` is that of the producer that writes: it decides what fits into a record; ``code`` is our version.
 
         ``looks_per_second``: how many orders are looked at a second; 0 for no limit. ``measures``: the lane's.
+        ``tracing`` None: nothing is traced.
         """
         self._number = number
         self._partitions = partitions
@@ -105,6 +109,7 @@ class OrderLogic:
         self._heap = DeadlineHeap()
         self._looks = Looks(looks_per_second)
         self._dues: dict[OrderId, NextDue] = {}
+        self._traces = None if tracing is None else BatchTraces(tracing)
         #: What became of the records and deadlines, by word; counted when a batch is worked, committed or not.
         self.counts: Counter[str] = Counter()
         self._measures = measures or LaneMeasures()
@@ -152,6 +157,8 @@ class OrderLogic:
             self._looks.set(order_id, due.look)
         self._dues = {}
         self._batch.add_to(self._measures)
+        if self._traces is not None:
+            self._traces.committed()
 
     def next_due(self) -> datetime | None:
         """When the next deadline of any order is due, or its next look."""
@@ -178,6 +185,8 @@ class OrderLogic:
             UnreadableTable: The snapshot of an order cannot be read.
         """
         self._dues, self._batch = {}, BatchCounts()
+        if self._traces is not None:
+            self._traces.begin()
         try:
             return self._step(batch, overlay, outbox)
         finally:
@@ -190,28 +199,35 @@ class OrderLogic:
             overlay, transaction, table=self._orders_topic, bytes_max=self._snapshot_bytes_max, policy=self._policy
         )
         for consumed in batch.records:
-            counts.events[self._work(self._record(consumed), orders)] += 1
+            counts.events[self._work(consumed, orders)] += 1
         self._fuse.count(len(batch.records), counts.words["dead"], now=batch.now)
         due: tuple[OrderId, ...] = ()
         if batch.fire_until is not None:
             due = tuple(self._fired(batch.fire_until) if batch.fired is None else map(OrderId, batch.fired))
             for order_id in due:
-                fire_deadlines(order_id, batch.fire_until, orders, policy=self._policy, number=self._number)
+                fire_deadlines(
+                    order_id, batch.fire_until, orders, policy=self._policy, number=self._number, traces=self._traces
+                )
         self._dues = orders.write_snapshots()
         return self._history(batch, due)
 
-    def _work(self, record: Record, orders: WorkingOrders) -> tuple[str, Verdict]:
+    def _work(self, consumed: ConsumerRecord, orders: WorkingOrders) -> tuple[str, Verdict]:
         """Decide one record; the type of its event, and what became of it."""
-        event = self._decode(record, orders.transaction)
+        record = self._record(consumed)
+        event = self._decode(consumed, record, orders.transaction)
         if event is None:
             return UNREAD, "refused"
         working = self._order_of(event, record, orders)
         if working is None:
             return event.type, "forwarded"
-        decision = self._decide(working, event, record, orders)
-        if decision is None:
-            return event.type, "failed"
-        return event.type, self._add(decision, working, event, record, orders)
+        span = None if self._traces is None else self._traces.decides(consumed, record, event, working.order)
+        if span is None:
+            return event.type, self._carry_out(working, event, record, orders)[1]
+        before = working.order
+        with orders.transaction.within(span):
+            decision, verdict = self._carry_out(working, event, record, orders)
+            decided(span, decision, working, before)
+        return event.type, verdict
 
     def _history(self, batch: Batch, fired: tuple[str, ...]) -> DecisionHistory:
         return DecisionHistory(
@@ -229,13 +245,14 @@ class OrderLogic:
         topic, headers = self._contract_names[consumed.topic], tuple(consumed.headers or ())
         return Record(topic, consumed.partition, consumed.offset, consumed.key, consumed.value, headers)
 
-    @staticmethod
-    def _decode(record: Record, transaction: OrderTransaction) -> Event | None:
+    def _decode(self, consumed: ConsumerRecord, record: Record, transaction: OrderTransaction) -> Event | None:
         """The event; None when the record is set aside: it is checked against its own topic's types before anything else."""
         try:
             return decode(record)
         except DecodeError as error:
-            transaction.set_aside(record, cause_of(record), error.reason, error.detail, error.code)
+            span = None if self._traces is None else self._traces.unreadable(consumed, record)
+            with transaction.within(span):
+                transaction.set_aside(record, cause_of(record), error.reason, error.detail, error.code)
             return None
 
     def _order_of(self, event: Event, record: Record, orders: WorkingOrders) -> WorkingOrder | None:
@@ -248,6 +265,15 @@ class OrderLogic:
             orders.transaction.forward(record)
             return None
         return orders.add(event.order_id)
+
+    def _carry_out(
+        self, working: WorkingOrder, event: Event, record: Record, orders: WorkingOrders
+    ) -> tuple[Decision | None, Verdict]:
+        """Decide the event, and add what was decided to the transaction; no decision when a fault of ours prevented it."""
+        decision = self._decide(working, event, record, orders)
+        if decision is None:
+            return None, "failed"
+        return decision, self._add(decision, working, event, record, orders)
 
     def _decide(self, working: WorkingOrder, event: Event, record: Record, orders: WorkingOrders) -> Decision | None:
         """The decision; None when a fault of ours prevented it: this order is held and marked, the others go on."""

@@ -5,12 +5,15 @@ Nothing is written here: the partition commits the outbox, or drops it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
 
 from consumers.orders.counting import BatchCounts
+from consumers.tracing import Span, headers_of, within_span
 from producers.dead_letters import dead_letter, log_fields, redelivered_before
 from producers.encoding import (
     ALWAYS_TOLD,
@@ -68,13 +71,26 @@ class OrderTransaction:
         self.batch = batch
         self.counts = batch.words
         self.now = now
+        #: Of the records of the decision at hand: its trace context, when it is sampled.
+        self._headers: Headers = ()
+
+    @contextmanager
+    def within(self, span: Span | None) -> Iterator[None]:
+        """What is added inside carries the context of ``span``; None: no context."""
+        self._headers = headers_of(None if span is None else span.context)
+        try:
+            with within_span(span):
+                yield
+        finally:
+            self._headers = ()
 
     def add(self, effects: tuple[Effect, ...]) -> None:
         """Add a record for each effect of a decision."""
         for effect in effects:
             if isinstance(effect, StateChange):
                 self.counts["changes"] += 1
-                self._outbox.add(self._outputs.changes, effect.order_id.encode(), encode_state_change(effect))
+                value = encode_state_change(effect)
+                self._outbox.add(self._outputs.changes, effect.order_id.encode(), value, self._headers)
             elif isinstance(effect, SetAside):
                 self.set_aside(effect.record, effect.cause, effect.reason, effect.detail, effect.code)
             elif isinstance(effect, IndexEntry):
@@ -82,7 +98,7 @@ class OrderTransaction:
             else:
                 self.counts["commands"] += 1
                 value = encode_command(effect, time=self.now)
-                self._outbox.add(self._outputs.commands, effect.order_id.encode(), value)
+                self._outbox.add(self._outputs.commands, effect.order_id.encode(), value, self._headers)
 
     def set_aside(self, record: Record, cause: Cause | None, reason: Reason, detail: str, code: str) -> None:
         """Add a dead letter, and an ``order.event_refused`` for the sender. ``cause`` None: the event cannot be identified.
@@ -106,7 +122,7 @@ class OrderTransaction:
             refusal = Refusal(reason, code, detail)
             told = event_refused(record, cause, refusal, time=self.now, place=None if again is None else came)
             if told is not None:
-                self._outbox.add_foreign(self._outputs.refusals, *told)
+                self._outbox.add_foreign(self._outputs.refusals, told.key, told.value, self._headers)
 
     def forward(self, record: Record) -> None:
         """Send a record whose key does not hash here to its own partition through the inbox, unchanged. It is forwarded once."""

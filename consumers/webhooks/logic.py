@@ -28,6 +28,7 @@ from consumers.provider import MayWrite, Provider, RecentEvent
 from consumers.requests.queues import ObjectQueues
 from consumers.requests.records import GaveUp, RequestOptions, Waiting
 from consumers.requests.retrying import RetryingRequests
+from consumers.tracing import context_in, headers_of
 from consumers.webhooks.missed import MissedEvents
 from consumers.webhooks.order_cache import OrderCache
 from consumers.webhooks.skipped import SkippedTypes
@@ -237,7 +238,8 @@ class WebhookLogic:
         )
         value = encode_event(event)
         # so that a change can name where its event first came in
-        headers = ((ORIGIN_HEADER, f"{origin.topic}/{origin.partition}/{origin.offset}".encode()),)
+        place = (ORIGIN_HEADER, f"{origin.topic}/{origin.partition}/{origin.offset}".encode())
+        headers = (*headers_of(context_in(origin.headers)), place)
         if not fits(order_id.encode(), value, headers, self._room):
             detail = "its content does not fit into a record of the inbox"
             self._set_aside(webhook.record, RecordError("too_large", detail, "digitalriver.too_large"), now, outbox)

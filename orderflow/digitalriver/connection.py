@@ -25,6 +25,7 @@ from aiohttp.connector import Connection as PooledConnection
 from multidict import CIMultiDict
 
 from consumers.provider import MayWrite
+from consumers.tracing import TRACE_HEADER, Span, current_span
 from orderflow.digitalriver.reachability import Reachability
 from orderflow.digitalriver.sockets import USER_TIMEOUT, discard, socket_factory
 from statemachine.errors import Denied, DigitalRiverError, OffContract, Throttled, TransportFailure, Unavailable
@@ -201,6 +202,9 @@ class Connection:
         headers = CIMultiDict({"upstream-id": str(uuid.uuid4())})
         if body is not None:
             headers[hdrs.CONTENT_TYPE] = "application/json"
+        span = _begin_span(method, route)
+        if span is not None:
+            headers[TRACE_HEADER] = span.context
         try:
             async with session.request(
                 method,
@@ -215,15 +219,37 @@ class Connection:
                 gate.answered = True
                 answer = _judge(route, response, content)
             self.reachability.answered(route)
+            _note(span, answer.status)
             return answer
         except (DigitalRiverError, aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
             if gate.error is not None:
                 raise gate.error from None
             failure = error if isinstance(error, DigitalRiverError) else _transport_failure(route, gate, error)
             self.reachability.failed(failure, began)
+            _note(span, failure.status, type(failure).__name__)
             raise failure from None
         finally:
             gate.give_up()
+            if span is not None:
+                span.end()
+
+
+def _begin_span(method: str, route: str) -> Span | None:
+    """The request as a step of the trace of whoever makes it; None when that is not sampled."""
+    parent = current_span()
+    if parent is None:
+        return None
+    return parent.child(
+        route, "client", {"http.request.method": method, "url.template": route.removeprefix(method).strip()}
+    )
+
+
+def _note(span: Span | None, status: int | None, error: str | None = None) -> None:
+    """Note the answer, or the error, on the request's step."""
+    if span is not None and status is not None:
+        span.set({"http.response.status_code": status})
+    if span is not None and error is not None:
+        span.set({"error.type": error})
 
 
 def _through(gate: WriteGate, route: str) -> aiohttp.ClientMiddlewareType:

@@ -20,6 +20,7 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from consumers.tracing import current_span
 from orderflow.process.faults import WITHHELD, LibraryLogs, described, reporter, trace
 
 #: All fields that may be logged. Ids, names of ours, coordinates, counts, durations: nothing that came in a payload.
@@ -33,7 +34,7 @@ ALLOWED: Final = frozenset(
         # what
         "order_id", "sku_id", "command", "command_id", "attempt", "attempts", "type", "name", "kind", "dr_order_id",
         "checkout_id", "upstream_id", "request_id", "result", "reason", "disposition", "code", "status", "method", "path",
-        "where",
+        "where", "trace_id",
         # what operators wrote: shortened, and without control characters (``consumers/pauses/records.py``)
         "scope", "actor", "since",
         # how much and how long
@@ -51,6 +52,14 @@ _SEVERAL: Final = (list, tuple, set, frozenset)
 #: Fields that end so hold an id. Where it comes from a payload it may be anything: only what has the form of an id is shown.
 _ID_ENDING: Final = "_id"
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+def add_trace_id(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
+    """Name the trace of a line that is logged within a sampled step."""
+    span = current_span()
+    if span is not None:
+        fields["trace_id"] = span.trace_id
+    return fields
 
 
 def withhold(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
@@ -100,6 +109,7 @@ def _render_json(_logger: WrappedLogger, _method: str, fields: EventDict) -> byt
 def _processors() -> list[Processor]:
     return [
         structlog.contextvars.merge_contextvars,
+        add_trace_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         withhold,

@@ -373,6 +373,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     quiet: int = 0
     #: The next look; None while the order waits for nothing of Digital River. Not among ``deadlines``: it is nobody else's.
     look: Look | None = None
+    trace: str | None = None  #: Where an event without a trace context continues; opaque here.
 
 
 #: ``Order.failed`` of an order whose first event of the queue failed.

@@ -81,6 +81,7 @@ class _Internal(msgspec.Struct, frozen=True, omit_defaults=True):
     acknowledged: tuple[str, ...] = ()
     look: Look | None = None
     quiet: int = 0
+    trace: str | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -170,6 +171,7 @@ def encode_snapshot(order: Order) -> bytes:
                 order.acknowledged,
                 order.look,
                 order.quiet,
+                order.trace,
             ),
             order.held,
             order.requested_at,
@@ -255,6 +257,7 @@ def _order(snapshot: Snapshot) -> Order:
         acknowledged=internal.acknowledged,
         look=internal.look,
         quiet=internal.quiet,
+        trace=internal.trace,
     )
 
 

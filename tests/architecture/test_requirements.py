@@ -13,7 +13,9 @@ PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[([a-z0-9,_-]+)\])?==", re.MULTILINE)
 NEEDS = re.compile(r"^([A-Za-z0-9._-]+)\[([a-z0-9,_-]+)\]")
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-build.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-otel.txt", "requirements-build.txt", "requirements-dev.txt"]
+)
 def test_an_extra_that_is_needed_is_pinned_with_its_extra(name: str) -> None:
     """Else the pip of Python 3.11 takes the newest release for it, has no hash of that, and the set-up fails one day."""
     pins = {found[1].lower(): set((found[2] or "").split(",")) for found in PIN.finditer((ROOT / name).read_text())}

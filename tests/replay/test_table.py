@@ -198,3 +198,13 @@ def test_tables_are_compared_order_by_order() -> None:
     found = compared({"A": b"1", "B": b"{", "C": b"same"}, {"A": b"1", "C": b"same", "D": b"x"}, {"B": None})
     assert found.same == 2
     assert [(one.order_id, one.kind) for one in found.differences] == [("B", "unreadable"), ("D", "only_rebuilt")]
+
+
+def test_a_trace_context_is_no_difference_of_a_table() -> None:
+    """A rebuild makes no spans, so its orders keep no context."""
+    live = {
+        "A": b'{"state":"placing","internal":{"trace":"00-1"}}',
+        "B": b'{"internal":{"trace":"00-1","placed":true}}',
+    }
+    found = compared(live, {"A": b'{"state":"placing","internal":{}}', "B": b'{"internal":{}}'}, dict.fromkeys("AB"))
+    assert (found.same, [one.order_id for one in found.differences]) == (1, ["B"])

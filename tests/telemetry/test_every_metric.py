@@ -130,7 +130,7 @@ MOVES: Final[dict[str, Check]] = {
         _grew("orderflow_deadlines_overdue", "orders", "later", deadline="abandon"),
     ),
     "orderflow_open_commands": lambda s: s.at["later"].sum("orderflow_open_commands") > 0,
-    "orderflow_census_age_seconds": lambda s: 0 < s.at["alone"].sum("orderflow_census_age_seconds") < 300,
+    "orderflow_census_age_seconds": lambda s: 0 < s.at["orders"].sum("orderflow_census_age_seconds") < 300,
     "orderflow_command_outcomes_total": _all(
         _is("orderflow_command_outcomes_total", 1, "orders", command="create_fulfillment", result="confirmed"),
         _is("orderflow_command_outcomes_total", 1, "orders", command="place_order", result="confirmed"),

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from orderflow.replay.comparing import Outputs, Written, differing_keys, first_difference, refusals
+from consumers.tracing import TRACE_HEADER
+from orderflow.replay.comparing import Outputs, Written, differing_keys, equal, first_difference, refusals
 from orderflow.replay.expected import Approval, approved
 from orderflow.replay.findings import Difference, Scope
 from orderflow.replay.rendering import masked, story
@@ -118,3 +119,12 @@ def test_a_sample_is_the_same_orders_each_time() -> None:
     assert chosen == [key for key in keys if Scope(sample=1000).wants(key)]
     assert not Scope(sample=1000).wants(None)
     assert Scope().wants(None)
+
+
+def test_a_trace_context_is_no_difference_and_hides_none() -> None:
+    """A replay makes no spans; what was written within one has a header more."""
+    traced = ((TRACE_HEADER, b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),)
+    old = msgspec.structs.replace(change("A", 1), headers=traced)
+    assert equal(old, change("A", 1))
+    assert not equal(old, change("A", 1, to="submitted"))
+    assert not equal(old, change("A", 2))
