@@ -131,7 +131,12 @@ def _is_made_there(refund: Refund) -> bool:
 
 
 def refunds_not_requested(order: Order) -> list[str]:
-    """Ids of refunds that nobody here asked for, by hand or by another system, and that pay no accepted return back."""
+    """Ids of refunds that nobody here asked for, by hand or by another system, and that pay no accepted return back.
+
+    While a request of ours is not answered, none is named: its answer may name one that a webhook has reported without our id.
+    """
+    if _is_asking(order, "create_refund"):
+        return []
     made_there = [one for one in order.refunds if is_live(one) and _is_made_there(one)]
     if not made_there:
         return []
@@ -140,8 +145,14 @@ def refunds_not_requested(order: Order) -> list[str]:
 
 
 def returns_not_requested(order: Order) -> list[str]:
-    """Ids of returns that nobody here asked for."""
+    """Ids of returns that nobody here asked for; none while a request of ours is not answered."""
+    if _is_asking(order, "create_return"):
+        return []
     return [one.return_id for one in order.returns if one.return_id == one.remote_id]
+
+
+def _is_asking(order: Order, name: str) -> bool:
+    return any(command.name == name and command.step != "stuck" for command in order.commands)
 
 
 def not_paid_back(returned: Return) -> str:

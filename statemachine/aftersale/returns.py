@@ -17,6 +17,7 @@ from typing import Final, Literal
 from msgspec.structs import replace
 
 from statemachine.aftersale.repaid import not_paid_back, settle_returns, units_taken
+from statemachine.aftersale.reported import overdue, reported_return
 from statemachine.aftersale.returnable import (
     find_return,
     is_paid_back_otherwise,
@@ -143,16 +144,14 @@ def absorb_return(draft: Draft) -> None:
     about = remote.dr_order_id or (data.dr_order_id if isinstance(data, Fact) else order.digital_river.order_id)
     if about is None or about != order.digital_river.order_id:
         return
-    known = next((one for one in order.returns if one.remote_id == remote.dr_return_id), None)
-    mine = find_return(order, remote.return_id)
-    if known is None and mine is not None and mine.remote_id is None:
-        known = mine
+    known, remote = reported_return(draft, remote)
     _close_commands(draft, remote, known)
     trigger = f"reported.{remote.state}" if remote.state in ("created", "accepted") else "reported.other"
     if known is not None:
         _drive(draft, known, trigger, known.state, remote)
     else:
-        return_id = remote.dr_return_id if remote.return_id is None or mine is not None else remote.return_id
+        taken = find_return(order, remote.return_id) is not None
+        return_id = remote.dr_return_id if remote.return_id is None or taken else remote.return_id
         _drive(draft, Return(return_id, "requested"), trigger, "new", remote)
     count_returned(draft)
     settle_returns(draft)
@@ -248,7 +247,7 @@ def _take_report(step: ReturnStep) -> None:
     )
     known = {mark_of(one) for one in remote.dr_refund_ids} | marks_in(returned.refunds)
     step.returned = replace(returned, remote_id=remote.dr_return_id, units=units, refunds=b"".join(sorted(known)))
-    draft.clear_attention(_overdue(returned))
+    draft.clear_attention(overdue(returned))
 
 
 def _take_receipt(step: ReturnStep) -> None:
@@ -319,10 +318,6 @@ def _note_not_accepted(step: ReturnStep) -> None:
     step.draft.call_attention(f"{_not_accepted(step.returned)}; report its receipt again")
 
 
-def _overdue(returned: Return) -> str:
-    return f"return {returned.return_id} is overdue: "
-
-
 def _contested(returned: Return) -> str:
     return (
         f"return {returned.return_id} is not accepted: some of its lines were paid back since it was requested; "
@@ -331,7 +326,7 @@ def _contested(returned: Return) -> str:
 
 
 def _forget_notes(step: ReturnStep) -> None:
-    for reason in (_contested(step.returned), _overdue(step.returned), _not_accepted(step.returned)):
+    for reason in (_contested(step.returned), overdue(step.returned), _not_accepted(step.returned)):
         step.draft.clear_attention(reason)
 
 
@@ -342,7 +337,7 @@ def _note_accepted_after_withdrawal(step: ReturnStep) -> None:
 
 
 def _note_overdue(step: ReturnStep) -> None:
-    step.draft.call_attention(f"{_overdue(step.returned)}not all of it was received in time")
+    step.draft.call_attention(f"{overdue(step.returned)}not all of it was received in time")
 
 
 def _note_not_paid_back(step: ReturnStep) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from statemachine.aftersale.repaid import units_taken
 from statemachine.messages.facts import Fact, RemoteRefund, RemoteReturn, RemoteReturnItem
 from statemachine.messages.ids import RemoteItemId, RemoteRefundId, RemoteReturnId
 from tests.unit.statemachine.story import Story, units
@@ -120,3 +121,54 @@ def test_a_return_of_ours_is_not_told() -> None:
     story.answer()
     story.report()
     assert story.attention == []
+
+
+@pytest.mark.parametrize("state", ["created", "accepted"])
+def test_our_return_whose_webhook_comes_first_and_without_our_id_is_ours(state: str) -> None:
+    """Nobody is called meanwhile; its answer names it, and it goes on where the webhook left it, its units counted once."""
+    story = captured(("1", 2, "10.00"))
+    story.tell("order.return_requested", return_id="t-1", items=units(l1=1))
+    answer = story.river.answer(story.commands.popleft())
+    assert answer.returned is not None
+    report(story, msgspec.structs.replace(answer.returned, return_id=None, command_id=None, state=state))
+    assert story.attention == []
+    story.outcome(answer)
+    assert (returns(story), story.attention) == ({"t-1": "requested" if state == "created" else "accepted"}, [])
+    assert story.order is not None
+    assert units_taken(story.order).returned == {"1": 1}
+
+
+def test_a_refund_of_others_is_told_once_ours_is_answered() -> None:
+    """That ours is on its way hides nothing for long."""
+    story = captured()
+    story.tell("order.refund_requested", refund_id="r-1", amount="1.00")
+    report(story, refund(story, "re_9"))
+    assert story.attention == []
+    story.answer()
+    assert story.attention == [f"{NOT_REQUESTED}re_9"]
+
+
+def test_our_return_is_known_by_its_command_too() -> None:
+    """Metadata may name the command only."""
+    story = captured(("1", 2, "10.00"))
+    story.tell("order.return_requested", return_id="t-1", items=units(l1=1))
+    answer = story.river.answer(story.commands.popleft())
+    assert answer.returned is not None
+    report(story, msgspec.structs.replace(answer.returned, return_id=None))
+    assert (returns(story), story.attention) == ({"t-1": "requested"}, [])
+
+
+def test_our_return_that_is_being_accepted_under_the_id_of_digital_river_is_ours_once_that_is_answered() -> None:
+    """The open command is about the return of that id; until its answer a person sees both."""
+    story = captured(("1", 2, "10.00"))
+    story.tell("order.return_requested", return_id="t-1", items=units(l1=1))
+    answer = story.river.answer(story.commands.popleft())
+    assert answer.returned is not None
+    remote_id = answer.returned.dr_return_id
+    report(story, msgspec.structs.replace(answer.returned, return_id=None, command_id=None))
+    story.tell("fulfillment.return_received", return_id=remote_id, items=units(l1=1))
+    story.outcome(answer)
+    assert returns(story) == {remote_id: "requested", "t-1": "requested"}
+    assert story.attention == [f"{RETURNS}{remote_id}"]
+    story.answer()
+    assert (returns(story), story.attention) == ({"t-1": "accepted"}, [])
