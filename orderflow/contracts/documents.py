@@ -10,6 +10,7 @@ import msgspec
 
 from orderflow import __version__
 from orderflow.contracts import inbound
+from orderflow.contracts.client_words import CLIENT_RULES
 from orderflow.contracts.messages import Contract, Direction, Message, contract, key_words
 from orderflow.contracts.schema import REF, Schema, needed
 from orderflow.contracts.unsaid import UNSAID
@@ -83,12 +84,11 @@ def _directions(whole: Contract) -> dict[tuple[str, Direction], None]:
 
 
 def _description() -> str:
-    rules = "\n".join(f"- {rule}" for rule in UNSAID.values())
+    clients, rules = ("\n".join(f"- {rule}" for rule in some) for some in (CLIENT_RULES, UNSAID.values()))
     return (
         "Orders sold through Digital River, as a state machine over Kafka. Inbound records are CloudEvents 1.0 in structured "
-        f"mode; in binary mode the headers follow `{BINARY_HEADERS}` and the value is the data. Read with "
-        "`isolation.level=read_committed`, and read past members that you do not know. Producers choose the partition as "
-        f"Kafka's Java client does (murmur2).\n\nThe decoder also holds what a schema cannot say:\n\n{rules}"
+        f"mode; in binary mode the headers follow `{BINARY_HEADERS}` and the value is the data. Read past members that you do "
+        f"not know.\n\nWhat a client does:\n\n{clients}\n\nThe decoder also holds what a schema cannot say:\n\n{rules}"
     )
 
 

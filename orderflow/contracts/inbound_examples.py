@@ -35,7 +35,7 @@ _ACT: Final = {"actor": "mia", "reason": "asked by the shop"}
 INBOUND_EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "checkout.requested": _CART,
     "checkout.updated": {**_CART, "customer": {"kind": "registered", "id": "shopper-7"}},
-    "checkout.source_provided": {"source_id": "sim-card-1", "checkout_id": "51e149ef-3a86-45cc-8f51-d666c3ecedaa"},
+    "checkout.source_provided": {"source_id": "sim-card-A-1001", "checkout_id": "51e149ef-3a86-45cc-8f51-d666c3ecedaa"},
     "checkout.abandoned": {"reason": "left the shop"},
     "order.placed": {"terms_accepted": True},
     "order.payment_returned": {},

@@ -62,7 +62,8 @@ INBOUND_WORDS: Final[dict[str, dict[str, str]]] = {
     },
     "Organization": {"id": "id of the business at Digital River", "name": "name of the business"},
     "SourceProvided": {
-        "source_id": "id of the payment source that DigitalRiver.js returned in the browser",
+        "source_id": "id of the payment source that DigitalRiver.js returned in the browser, another one for each order; "
+        "the simulator takes sim-card-<anything>",
         "checkout_id": _CHECKOUT,
     },
     "CheckoutAbandoned": {"reason": "why the shopper left, for people"},

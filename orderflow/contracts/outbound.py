@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from datetime import datetime
+from typing import Any, Final, get_args
 
 import msgspec
 
@@ -69,6 +70,8 @@ def _told(struct: _Struct, schema: Schema) -> Schema:
             always.append(name)
         elif field.default is None:
             part = _without_null(part)
+        if datetime in (field.type, *get_args(field.type)):
+            part = _as_time(part)
         schema["properties"][name] = cleaned({**part, **said.schema, "description": said.text})
     said_of_type = TYPE_WORDS.get(struct.__name__)
     if said_of_type is not None:
@@ -78,6 +81,13 @@ def _told(struct: _Struct, schema: Schema) -> Schema:
         if always
         else {name: part for name, part in schema.items() if name != "required"}
     )
+
+
+def _as_time(schema: Schema) -> Schema:
+    """The schema of a time, which may be null: the library says no more than that it is text."""
+    if "anyOf" in schema:
+        return {**schema, "anyOf": [_as_time(part) for part in schema["anyOf"]]}
+    return {**schema, "format": "date-time"} if schema.get("type") == "string" else schema
 
 
 def _without_null(schema: Schema) -> Schema:

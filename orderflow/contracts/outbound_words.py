@@ -6,7 +6,7 @@ from typing import Any, Final, get_args
 
 import msgspec
 
-from statemachine.order.order import DeadlineName
+from statemachine.order.order import DEFINITION, DeadlineName
 from statemachine.waits.looking import LOOK
 
 
@@ -32,7 +32,6 @@ def _money(text: str, example: str = "0.00") -> Said:
 
 _ORDER: Final = Said("id of the order, the key of the record", _NO_DATA, "A-1001")
 _LINE: Final = Said("your id of the line", _NO_DATA, "1")
-_STATE: Final = "state of the order"
 _ATTENTION: Final = Said("reasons why a person should look at the order; empty when all is well", {"maxItems": 20}, [])
 _CODE: Final = Said("Digital River's code; not for shoppers", _NO_DATA, "invalid_parameter")
 _MESSAGE: Final = Said("Digital River's text; may be shown to a shopper", _NO_DATA, "Invalid address.")
@@ -43,6 +42,26 @@ _UNITS: Final = {
     "returned": "returned, among the shipped",
 }
 
+#: An order that was sent whole, and of which something was paid back.
+_PAID: Final = {
+    "currency": "USD",
+    "total": "27.01",
+    "tax": "1.88",
+    "captured": "27.01",
+    "cancelled": "0.00",
+    "refunded": "9.50",
+    "charged_back": "0.00",
+}
+_SHIPPED_LINE: Final = {
+    "line": "1",
+    "sku_id": "mug-blue",
+    "ordered": 2,
+    "shipped": 2,
+    "cancelled": 0,
+    "returned": 0,
+    "amount": "25.13",
+    "tax": "1.88",
+}
 #: A look at Digital River is a deadline of the worker's own.
 _PUBLIC_DEADLINES: Final = sorted(name for name in get_args(DeadlineName) if name != LOOK)
 
@@ -66,7 +85,6 @@ OUTBOUND_WORDS: Final[dict[str, dict[str, Said]]] = {
         "refunds": Said("all refunds, when one of them changed"),
         "returns": Said("all returns, when one of them changed"),
         "documents": Said("all documents, when there are more of them"),
-        "open_commands": Said("requests to Digital River without an answer yet, when only those changed"),
         "quote": Said("what the order will cost; into `checkout_open`, and whenever the quote is another one"),
         "payment_session": Said("what DigitalRiver.js needs; beside `quote`. Secret"),
         "next_action": Said("what the shopper must do; into `pending_payment`. Secret"),
@@ -89,24 +107,26 @@ OUTBOUND_WORDS: Final[dict[str, dict[str, Said]]] = {
         "charged_back": _money("lost in disputes"),
     },
     "Cause": {
-        "type": Said("type of the event; of a deadline orderflow.deadline", _NO_DATA, "order.placed"),
-        "id": Said("id of the event", _NO_DATA, "A-1001-placed"),
-        "source": Said("source of the event", _NO_DATA, "/storefront"),
+        "type": Said("type of the event; of a deadline orderflow.deadline", _NO_DATA, "digitalriver.order_placed"),
+        "id": Said("id of the event", _NO_DATA, "8601c2a2-8df5-54f5-8896-40027710edef.1:1"),
+        "source": Said("source of the event", _NO_DATA, "orderflow/commands"),
         "topic": Said(
             "topic in which the event first came in; absent for a deadline, as are the next two",
             _NO_DATA,
-            "order-events",
+            "orderflow.inbox",
         ),
         "partition": Said("partition in which the event first came in", _COUNT, 3),
         "offset": Said("offset at which the event first came in", _COUNT, 812),
     },
     "RefusedCause": {
-        "topic": Said("topic in which the record first came in", _NO_DATA, "order-events"),
+        "topic": Said("topic in which the record first came in, without the prefix", _NO_DATA, "fulfillment-events"),
         "partition": Said("partition in which the record first came in", _COUNT, 3),
         "offset": Said("offset at which the record first came in", _COUNT, 812),
-        "type": Said("type of the event; absent when it cannot be told, as are the next two", _NO_DATA, "order.placed"),
-        "id": Said("id of the event", _NO_DATA, "A-1001-placed"),
-        "source": Said("source of the event", _NO_DATA, "/storefront"),
+        "type": Said(
+            "type of the event; absent when it cannot be told, as are the next two", _NO_DATA, "fulfillment.shipped"
+        ),
+        "id": Said("id of the event", _NO_DATA, "P-1-shipped"),
+        "source": Said("source of the event", _NO_DATA, "/warehouse"),
     },
     "RemoteIds": {
         "checkout_id": Said("the current checkout", _NO_DATA, "51e149ef-3a86-45cc-8f51-d666c3ecedaa"),
@@ -142,15 +162,11 @@ OUTBOUND_WORDS: Final[dict[str, dict[str, Said]]] = {
     },
     "ReturnView": {
         "return_id": Said("your id of the return, or Digital River's", _NO_DATA, "RT-1"),
-        "state": Said("state of the return", _NO_DATA, "accepted"),
+        "state": Said("state of the return", _NO_DATA, "requested"),
     },
     "Document": {
         "file_id": Said("id of the file at Digital River", _NO_DATA, "file_1"),
         "purpose": Said("kind of document, in Digital River's words", _NO_DATA, "customer_invoice"),
-    },
-    "OpenCommandView": {
-        "name": Said("name of the command, such as create_fulfillment"),
-        "attempt": Said("how often it was asked", _POSITIVE),
     },
     "Quote": {
         "currency": Said("ISO 4217"),
@@ -205,26 +221,28 @@ OUTBOUND_WORDS: Final[dict[str, dict[str, Said]]] = {
         "cause": Said("the refused event"),
         "reason": Said("why the event was refused", _NO_DATA, "refused"),
         "code": Said("stable name of the rule that refused the event", _NO_DATA, "shipment.above_open"),
-        "detail": Said("why, in one line for a person; quotes no value", _NO_DATA, "line 1: only 1 is open"),
+        "detail": Said(
+            "why, in one line for a person; quotes no value", _NO_DATA, "more units were shipped than are open"
+        ),
     },
     "Snapshot": {
         "order_id": _ORDER,
-        "state": Said(_STATE, _NO_DATA, "submitted"),
-        "sequence": Said("of the latest change; 0 before the first", _COUNT, 7),
+        "state": Said("state of the order", _NO_DATA, "complete"),
+        "sequence": Said("of the latest change; 0 before the first", _COUNT, 11),
         "requested": Said("when the first cart came; null before"),
         "placed": Said("when the order was placed; null before"),
-        "payment": Said("what has become of the payment", _NO_DATA, "authorized"),
-        "amounts": Said("the amounts of the order"),
-        "lines": Said("the lines; empty before the first cart"),
+        "payment": Said("what has become of the payment", _NO_DATA, "captured"),
+        "amounts": Said("the amounts of the order", _NO_DATA, _PAID),
+        "lines": Said("the lines; empty before the first cart", _NO_DATA, [_SHIPPED_LINE]),
         "shipments": Said("the shipments that Digital River has confirmed"),
         "refunds": Said("the refunds, without their tokens"),
         "returns": Said("the returns"),
         "documents": Said("invoices and credit memos"),
         "digital_river": Said("ids of the order at Digital River"),
-        "deadlines": Said("what happens by itself, and when"),
-        "parked": Said("events that came too early and wait in the order"),
+        "deadlines": Said("what happens by itself, and when", _NO_DATA, []),
+        "parked": Said("events that came too early and wait in the order", _NO_DATA, []),
         "attention": _ATTENTION,
-        "definition": Said("version of this document", _POSITIVE, 4),
+        "definition": Said("version of this document", _POSITIVE, DEFINITION),
         "updated": Said("when the order last changed"),
         "internal": Said("the worker's; may change at any time", _NO_DATA, {}),
         "held": Said("since when the order is held, by whom and why; null when it is not", _NO_DATA, None),
@@ -277,7 +295,6 @@ TYPE_WORDS: Final[dict[str, str]] = {
     "RefundChange": "A refund in a change.",
     "RemoteIds": "Ids of the order at Digital River.",
     "ReturnView": "A return.",
-    "OpenCommandView": "A request to Digital River without an answer yet.",
     "Sku": "What Digital River knows about a SKU.",
     "Snapshot": "The latest state of an order.",
 }

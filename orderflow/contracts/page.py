@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from orderflow.contracts.client_words import CLIENT_RULES, PAYMENT_WORDS, STATE_WORDS
 from orderflow.contracts.messages import Contract, Message, contract, key_words
 from orderflow.contracts.outbound_words import MONEY_OUT_PATTERN
 from orderflow.contracts.schema import REF, Schema, needed
@@ -52,7 +53,14 @@ def page() -> str:
         "",
         "A sender keeps to these schemas; a reader can rely on them, and reads past members that it does not know.",
         "Inbound events are CloudEvents in structured mode, with the record below as the value, or in binary mode, with",
-        "[these headers](../../contracts/schemas/binary-headers.json) and the data as the value.",
+        "[these headers](../../contracts/schemas/binary-headers.json) and the data as the value. An event has at least",
+        "`specversion`, `id`, `source`, `type` and, but for `order.payment_returned` and `sku.removed`, `data` or `data_base64`.",
+        "",
+        "## What a client does",
+        "",
+        *(_wrapped(f"- {rule}", "  ") for rule in CLIENT_RULES),
+        "",
+        "[Kafka clients](../how-to/use-a-kafka-client.md) has the settings of single clients, and programs.",
         "",
         "## What a schema cannot say",
         "",
@@ -66,6 +74,12 @@ def page() -> str:
         "## What you read",
         "",
         *_listed(whole, "send"),
+        "## Words of an order",
+        "",
+        "[The machines](machines.md#order) shows which state follows which.",
+        "",
+        *_table("state", STATE_WORDS),
+        *_table("payment", PAYMENT_WORDS),
         "## Objects",
         "",
         *_objects(whole),
@@ -76,6 +90,12 @@ def page() -> str:
 def _wrapped(text: str, indent: str = "") -> str:
     """Prose in lines that fit beside code; a link is never broken."""
     return textwrap.fill(text, _COLUMNS, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _table(name: str, words: Mapping[str, str]) -> Iterator[str]:
+    yield from (f"| `{name}` | meaning |", "|---|---|")
+    yield from (f"| `{value}` | {meaning} |" for value, meaning in words.items())
+    yield ""
 
 
 def _listed(whole: Contract, direction: str) -> Iterator[str]:
@@ -133,7 +153,8 @@ def value_words(schema: Schema) -> str:
         return _enumerated(schema["enum"])
     for union in ("anyOf", "oneOf"):
         if union in schema and "type" not in schema:
-            return " or ".join(value_words(part) for part in schema[union])
+            parts = [value_words(part) for part in schema[union]]
+            return ("; or " if any("," in part for part in parts) else " or ").join(parts)
     return ", ".join([_kind(schema), *_limits(schema)])
 
 
@@ -147,14 +168,22 @@ def _kind(schema: Schema) -> str:
     kind = schema.get("type", "any value")
     if kind == "array":
         entries = schema.get("items")
-        return f"list of {value_words(entries)}" if entries else "list of lists"
+        words = value_words(entries) if entries else ""
+        return f"list of ({words})" if "," in words else f"list of {words}" if words else "list"
     return "time, RFC 3339" if schema.get("format") == "date-time" else str(kind)
 
 
 def _limits(schema: Schema) -> Iterator[str]:
+    exact = schema.get("minItems") == schema.get("maxItems")
+    if exact and "minItems" in schema:
+        yield f"exactly {schema['minItems']:,} entries"
     for name, words in _LIMITS:
-        if name in schema and not (name in {"minLength", "minItems"} and schema[name] == 1):
+        one = name in {"minLength", "minItems"} and schema.get(name) == 1
+        if name in schema and not one and not (exact and name in {"minItems", "maxItems"}):
             yield words.format(f"{schema[name]:,}")
+    if "propertyNames" in schema:
+        yield f"names: {', '.join(_limits(schema['propertyNames']))}"
+        yield f"values: ({value_words(schema['additionalProperties'])})"
     if schema.get("minLength") == 1 or schema.get("minItems") == 1:
         yield "not empty"
     pattern = schema.get("pattern")

@@ -21,6 +21,6 @@ UNSAID: Final[dict[str, str]] = {
     "size": "A record is at most as large as its topic takes (`max.message.bytes`).",
     "order": (
         "What the order allows: the digits of its currency in a refund, the lines that it has, what is open, its state. "
-        "A refusal by the order comes back as `order.event_refused`."
+        "A refusal by the order comes back as `order.event_refused`, one by Digital River as a change with `problem`."
     ),
 }

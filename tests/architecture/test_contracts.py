@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import msgspec
 import pytest
 
 from orderflow import __version__
+from orderflow.contracts.client_words import PAYMENT_WORDS, STATE_WORDS
 from orderflow.contracts.comparing import breaks
 from orderflow.contracts.documents import ASYNCAPI, asyncapi_document, files, write
 from orderflow.contracts.messages import contract
@@ -18,6 +19,8 @@ from orderflow.contracts.outbound_words import OUTBOUND_WORDS
 from orderflow.contracts.page import page
 from statemachine.messages.events import REGISTRY
 from statemachine.messages.operator_events import OPERATOR_EVENTS
+from statemachine.order.order import Payment, State
+from statemachine.order.states import FINAL, RESTING
 from tests.architecture.sources import ROOT
 
 FOLDER: Final = ROOT / "contracts"
@@ -54,6 +57,14 @@ def test_each_member_that_comes_out_is_described(name: str) -> None:
     """Who reads a message finds out what each of its members means."""
     members = [field.encode_name for field in msgspec.structs.fields(structs()[name])]
     assert [member for member in members if not OUTBOUND_WORDS.get(name, {}).get(member)] == []
+
+
+def test_each_state_of_an_order_and_of_its_payment_is_described() -> None:
+    """Who reads a record finds out what its words mean, and after which state nothing more has to come."""
+    assert list(STATE_WORDS) == list(get_args(State))
+    assert list(PAYMENT_WORDS) == list(get_args(Payment))
+    assert {state for state, words in STATE_WORDS.items() if words.endswith(". Final")} == set(FINAL)
+    assert {state for state, words in STATE_WORDS.items() if ". It rests:" in words} == set(RESTING)
 
 
 def test_every_event_type_that_the_decoder_reads_has_a_schema() -> None:
