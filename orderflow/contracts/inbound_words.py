@@ -28,7 +28,8 @@ INBOUND_WORDS: Final[dict[str, dict[str, str]]] = {
         "customer": "guest or registered",
         "bill_to": "billing address",
         "items": "the lines, each `line` once",
-        "ship_to": "shipping address, for physical goods; goes together with `ship_from` and `shipping`",
+        "ship_to": "shipping address, without which no order of physical goods is placed; goes together with `ship_from` and "
+        "`shipping`",
         "ship_from": "where the goods come from; goes together with `ship_to` and `shipping`",
         "shipping": "how the goods travel; goes together with `ship_to` and `ship_from`",
         "discount": "off the whole order",
