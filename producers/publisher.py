@@ -23,6 +23,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLarg
 
 from producers.connection import KafkaConnection, start_client, unreachable, within
 from producers.outbox import HeaderList
+from producers.packing.producer import make_producer
 from producers.partitioner import partition_of
 from producers.single_flight import SingleFlight
 from producers.sizes import SMALL_BYTES, batch_bytes
@@ -79,12 +80,11 @@ class Publisher:
         Raises:
             BrokerUnavailable: Kafka was not reached within the limit.
         """
-        producer = AIOKafkaProducer(
-            **self._connection.client_options(),
-            enable_idempotence=True,
-            compression_type=self._connection.compression_type,
-            max_request_size=_REQUEST_BYTES_MAX,
+        producer = make_producer(
+            self._connection,
             max_batch_size=_BATCH_BYTES,
+            enable_idempotence=True,
+            max_request_size=_REQUEST_BYTES_MAX,
             client_id="orderflow-publisher",
         )
         try:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
+from aiokafka.codec import gzip_encode, snappy_encode, zstd_encode
 from aiokafka.record.default_records import DefaultRecordBase, DefaultRecordBatchBuilder
 
 from producers.outbox import HeaderList
+from producers.packing.lz4 import lz4_frame, packed
 from producers.topics import INPUT_BYTES_MAX, OUTPUT_MARGIN_BYTES
 
 #: The largest record batch that our topics allow when no input's limit was raised.
@@ -25,15 +26,15 @@ _HEADER_BYTES: Final = 10
 
 #: Nobody sets a topic's limit below this.
 SMALL_BYTES: Final = 16 * 1024
-#: Attributes of a batch, by the producers' names of its compression.
+#: What aiokafka does to a batch, by the producers' names of its compression; LZ4 is our own.
 _CODECS: Final = {
     None: DefaultRecordBase.CODEC_NONE,
     "gzip": DefaultRecordBase.CODEC_GZIP,
     "snappy": DefaultRecordBase.CODEC_SNAPPY,
-    "lz4": DefaultRecordBase.CODEC_LZ4,
+    "lz4": DefaultRecordBase.CODEC_NONE,
     "zstd": DefaultRecordBase.CODEC_ZSTD,
 }
-_ENCODERS: Final = {"gzip": gzip_encode, "snappy": snappy_encode, "lz4": lz4_encode, "zstd": zstd_encode}
+_ENCODERS: Final = {"gzip": gzip_encode, "snappy": snappy_encode, "lz4": lz4_frame, "zstd": zstd_encode}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ def batch_bytes(key: bytes | None, value: bytes | None, headers: HeaderList, com
 def _whole_batch(key: bytes | None, value: bytes | None, headers: HeaderList, compression: str | None) -> int:
     builder = DefaultRecordBatchBuilder(2, _CODECS[compression], 0, 0, 0, 0, 0)
     builder.append(0, 0, key, value, list(headers))
-    return len(builder.build())
+    batch = builder.build()
+    return len(packed(batch) if compression == "lz4" else batch)
 
 
 def fits(key: bytes | None, value: bytes | None, headers: HeaderList, room: Room) -> bool:

@@ -38,6 +38,7 @@ from aiokafka.errors import (
 from producers.answers import AnswerWatch, ProducerIdentity
 from producers.connection import KafkaConnection, describe, start_client, within
 from producers.outbox import OutboundRecord, Outbox
+from producers.packing.producer import make_producer
 from statemachine.errors import BrokerUnavailable, ConfigError, Fenced, TransactionAborted
 
 log = structlog.get_logger(__name__)
@@ -128,12 +129,11 @@ class TransactionalProducer:
         await self._init()
 
     async def _init(self) -> ProducerIdentity:
-        producer = AIOKafkaProducer(
-            **self._connection.client_options(),
+        producer = make_producer(
+            self._connection,
+            max_batch_size=BATCH_BYTES,
             transactional_id=self.transactional_id,
             transaction_timeout_ms=self._timeout_ms,
-            compression_type=self._connection.compression_type,
-            max_batch_size=BATCH_BYTES,
             client_id=f"orderflow-{self.transactional_id}",
         )
         watch = AnswerWatch(producer)

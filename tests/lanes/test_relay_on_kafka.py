@@ -27,7 +27,7 @@ from tests.kafka.server import KafkaServer
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(120)]
 
 #: Passes a limit of 1 MiB for bodies, and is too large for a topic with Kafka's own limit.
-TOO_LARGE = 1_048_506
+TOO_LARGE = 1_048_560
 
 
 def noise(size: int) -> bytes:

@@ -17,7 +17,7 @@ from producers.connection import KafkaConnection
 from producers.topic_setup import WritingTerms, create_topics, read_writing_terms
 
 #: Passes a limit of 1 MiB for bodies, and is too large for a topic with Kafka's own limit.
-TOO_LARGE = 1_048_506
+TOO_LARGE = 1_048_560
 POLLERS = 100
 
 
