@@ -16,7 +16,7 @@ ARGS ?=
 # Processes of make test, each with a broker of its own; most tests wait most of their time.
 WORKERS ?= 3
 
-.PHONY: help demo test lint check cover bench soak soak-calls soak-webhooks game-day format clean
+.PHONY: help demo test lint check cover bench kafka-matrix soak soak-calls soak-webhooks game-day format clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -42,6 +42,9 @@ cover: $(DEV) ## Prove that the tests reach every branch of the pure core
 bench: $(DEV) ## Measure one decision, and the order lane on Apache Kafka beside a bare loop
 	@$(BIN)/python -m benchmarks.decision
 	@$(BIN)/python -m benchmarks.order_lane $(ARGS)
+
+kafka-matrix: $(DEV) ## Run a chosen set of the tests on Kafka 3.9, 4.0 and 4.3; ARGS="--versions 3.9.1" or --write
+	@$(BIN)/python -m tests.kafka.matrix $(ARGS)
 
 soak: $(DEV) ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -m soak $(ARGS)

@@ -123,7 +123,7 @@ class ContainerKafka:
             own |= {**place.properties, "node.id": str(place.number), "controller.quorum.voters": place.voters}
             container.with_network(place.network).with_network_aliases(name)
         for key, value in (PROPERTIES | own | dict(self._properties)).items():
-            container.with_env("KAFKA_" + key.upper().replace(".", "_"), value)
+            container.with_env("KAFKA_" + key.upper().replace("-", "___").replace(".", "_"), value)
         container.with_env("CLUSTER_ID", CLUSTER_ID).with_env("KAFKA_HEAP_OPTS", "-Xmx512M -Xms128M")
         return container.with_bind_ports(_PORT, port)
 

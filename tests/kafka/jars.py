@@ -10,8 +10,9 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from tests.kafka.server import (
     CLUSTER_ID,
@@ -27,13 +28,22 @@ _HERE = Path(__file__).parent
 _CACHE = Path(os.environ.get("ORDERFLOW_KAFKA_CACHE", _HERE.parents[1] / ".kafka"))
 _MAVEN_SECONDS_MAX = 600.0
 _STOP_SECONDS_MAX = 10.0
+#: A broker that starts soon and stays small.
+JAVA_OPTIONS: Final = ("-Xmx512M", "-Xms128M", "-XX:+UseG1GC", "-XX:TieredStopAtLevel=1")
 
 
 class JarKafka:
     """Apache Kafka as a Java process on 127.0.0.1; implements ``KafkaServer``."""
 
-    def __init__(self, properties: Mapping[str, str] | None = None, *, controller_port: int | None = None) -> None:
+    def __init__(
+        self,
+        properties: Mapping[str, str] | None = None,
+        *,
+        controller_port: int | None = None,
+        java_options: Sequence[str] = JAVA_OPTIONS,
+    ) -> None:
         """Choose ports; ``properties`` come over all others, for a node among several."""
+        self._java_options = java_options
         self._properties = dict(properties or {})
         self._port = free_port()
         self._controller_port = controller_port or free_port()
@@ -128,10 +138,7 @@ class JarKafka:
         seen = log.read_text(errors="replace").count(READY_LINE) if log.exists() else 0
         command = [
             "java",
-            "-Xmx512M",
-            "-Xms128M",
-            "-XX:+UseG1GC",
-            "-XX:TieredStopAtLevel=1",
+            *self._java_options,
             f"-Dlog4j2.configurationFile={_HERE / 'log4j2.properties'}",
             "-cp",
             f"{fetch_jars()}/*",
@@ -193,6 +200,7 @@ def _fetch_into(folder: Path) -> None:
             "-q",
             "-f",
             str(_HERE / "pom.xml"),
+            f"-Dkafka.version={VERSION}",
             "dependency:copy-dependencies",
             "-DincludeScope=runtime",
             f"-DoutputDirectory={folder / 'libs'}",

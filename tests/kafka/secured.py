@@ -1,4 +1,4 @@
-"""Apache Kafka as companies run it: TLS with certificates of their own authority, a user with a password, client certificates.
+"""Apache Kafka as companies run it: TLS with certificates of their own authority, users with passwords, client certificates.
 
 The certificates are made by OpenSSL for each run and are gone with it.
 """
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.kafka.scram import MECHANISMS
 from tests.kafka.server import KafkaServer, Unavailable
 
 USER: Final = "orderflow"
@@ -41,7 +42,7 @@ class SecuredKafka:
 
 
 def start_secured(start_one: Starter, folder: Path) -> SecuredKafka:
-    """A broker with SASL over TLS that also asks for a client's certificate.
+    """A broker with SASL over TLS that also asks for a client's certificate. It knows one user, by PLAIN, and SCRAM.
 
     Raises:
         Unavailable: No Kafka can be started here, or there is no OpenSSL.
@@ -52,9 +53,14 @@ def start_secured(start_one: Starter, folder: Path) -> SecuredKafka:
     broker, client = _issue(folder, "broker"), _issue(folder, "client")
     properties = {
         "listener.security.protocol.map": "PLAINTEXT:SASL_SSL,BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "sasl.enabled.mechanisms": "PLAIN",
+        "sasl.enabled.mechanisms": ",".join(("PLAIN", *MECHANISMS)),
         "listener.name.plaintext.plain.sasl.jaas.config": "org.apache.kafka.common.security.plain.PlainLoginModule "
         f'required user_{USER}="{PASSWORD}";',
+        **{
+            f"listener.name.plaintext.{mechanism.lower()}.sasl.jaas.config": "org.apache.kafka.common.security.scram."
+            "ScramLoginModule required;"
+            for mechanism in MECHANISMS
+        },
         "listener.name.plaintext.ssl.client.auth": "required",
         "ssl.keystore.type": "PEM",
         "ssl.keystore.certificate.chain": _one_line(broker[0]),

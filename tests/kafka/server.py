@@ -11,9 +11,13 @@ import socket
 from contextlib import suppress
 from typing import Final, Protocol, runtime_checkable
 
+_CHOSEN: Final = os.environ.get("ORDERFLOW_TEST_KAFKA_VERSION")
 #: The version that the tests start, from an image or from jars.
-VERSION: Final = "4.3.1"
-IMAGE: Final = os.environ.get("ORDERFLOW_KAFKA_IMAGE", f"apache/kafka:{VERSION}")
+VERSION: Final = _CHOSEN or "4.3.1"
+#: A version that was chosen decides the image too.
+IMAGE: Final = (
+    f"apache/kafka:{VERSION}" if _CHOSEN else os.environ.get("ORDERFLOW_KAFKA_IMAGE", f"apache/kafka:{VERSION}")
+)
 
 #: Apache Kafka says this once it takes requests.
 READY_LINE: Final = "Kafka Server started"

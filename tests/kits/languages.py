@@ -31,7 +31,7 @@ def _missing(reason: str) -> None:
     pytest.skip(f"KITS NOT TRIED: {reason}")
 
 
-def _fetched(name: str, *command: str) -> Path:
+def fetched(name: str, *command: str) -> Path:
     """The folder into which the command has put what a kit needs."""
     folder = _CACHE / f"kit-{name}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,15 +55,20 @@ def _python() -> Start:
     return lambda program: [sys.executable, str(KITS / "python" / f"{program}.py")]
 
 
-def _java() -> Start:
+def java_command() -> list[str]:
+    """Runs one file of Java with the jars of its kit."""
     for tool in ("javac", "mvn"):
         if shutil.which(tool) is None:
             _missing(f"no {tool}")
     pom = str(KITS / "java/pom.xml")
     copy = ("-DincludeScope=runtime", f"-DoutputDirectory={_CACHE / 'kit-java'}")
-    jars = _fetched("java", "mvn", "-B", "-q", "-f", pom, "dependency:copy-dependencies", *copy)
-    source = ["java", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*"]
-    return lambda program: [*source, str(KITS / "java" / f"{program.title()}.java")]
+    jars = fetched("java", "mvn", "-B", "-q", "-f", pom, "dependency:copy-dependencies", *copy)
+    return ["java", "-XX:TieredStopAtLevel=1", "-cp", f"{jars}/*"]
+
+
+def _java() -> Start:
+    command = java_command()
+    return lambda program: [*command, str(KITS / "java" / f"{program.title()}.java")]
 
 
 def _javascript() -> Start:
@@ -74,7 +79,7 @@ def _javascript() -> Start:
     folder.mkdir(parents=True, exist_ok=True)
     for path in (KITS / "javascript").iterdir():
         shutil.copy(path, folder)
-    _fetched("javascript", "npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock")
+    fetched("javascript", "npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--no-package-lock")
     return lambda program: ["node", str(folder / f"{program}.js")]
 
 
