@@ -79,6 +79,19 @@ def test_a_refresh_and_an_acknowledgement_are_answered(orders: Command) -> None:
     assert document(orders, "release", ORDER, "--apply")["verdict"] == "changed"
 
 
+def test_what_an_act_shows_has_no_secrets(orders: Command, embedded: str) -> None:
+    """The changes that a release brings about carry the key of a payment session and its terms; they are masked."""
+    orders.set(topic_prefix="secret-")
+    story = Story()
+    story.request()
+    story.tell("operator.held", actor="pat@desk", reason="a look")
+    story.answer()
+    asyncio.run(_snapshot_without_a_worker(embedded, "secret-", story))
+    result = orders("orders", "release", "A-1", "--reason", "x", "--json")
+    change = json.loads(result.stdout)["changes"][1]
+    assert (change["to"], change["payment_session"]["client_secret"]) == ("checkout_open", "***")
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
@@ -109,15 +122,14 @@ def test_without_a_broker_the_command_says_so(orderflow: Command) -> None:
 def test_an_act_that_no_worker_decides_is_pending(orders: Command, embedded: str) -> None:
     """It was sent; whoever runs later decides it."""
     orders.set(topic_prefix="quiet-")
-    asyncio.run(_snapshot_without_a_worker(embedded, "quiet-"))
+    asyncio.run(_snapshot_without_a_worker(embedded, "quiet-", Story().to_open()))
     result = orders("orders", "hold", "A-1", "--reason", "x", "--apply", "--wait", "0.3")
     assert result.exit_code == 4
     assert "was sent and is not decided yet" in result.stdout
     assert "no worker has decided it within 0.3 s" in result.stderr
 
 
-async def _snapshot_without_a_worker(bootstrap: str, prefix: str) -> None:
-    story = Story().to_open()
+async def _snapshot_without_a_worker(bootstrap: str, prefix: str, story: Story) -> None:
     assert story.order is not None
     await make_topics(bootstrap, prefix)
     await write(bootstrap, prefix, [Given(Topic.ORDERS, b"A-1", encode_snapshot(story.order))])

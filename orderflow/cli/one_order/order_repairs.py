@@ -147,11 +147,15 @@ def _act(
     as_json: bool,
 ) -> None:
     """Show or do one act, and end with the exit code of what became of it."""
+    from msgspec.structs import replace
+
+    from orderflow.inspection.masking import masked
+
     quiet_libraries()
     settings = settings_or_usage()
     result = run(_done(settings, kind, data, order_id, reason, apply=apply_it, seconds=wait_seconds))
     if as_json:
-        print_json(result)
+        print_json(replace(result, changes=tuple(masked(change) for change in result.changes)))
     else:
         _print_result(result)
     if result.verdict == "pending":
@@ -218,8 +222,8 @@ def _print_result(result: ActResult) -> None:
     done = "" if result.applied else "would be "
     for change in result.changes:
         moved = f"{change['from']} -> {change['to']}" if change["from"] != change["to"] else f"in {change['to']}"
-        named = ", ".join(change["changed"])
-        console.print(f"{result.order_id}  {change['cause']['type']}: {done}{moved}; changed: {named}", markup=False)
+        named = f"changed: {', '.join(change['changed'])}" if change["changed"] else "noted"
+        console.print(f"{result.order_id}  {change['cause']['type']}: {done}{moved}; {named}", markup=False)
         for reason in change["attention"] if "attention" in change["changed"] else ():
             console.print(f"    attention: {reason}", markup=False)
         if change.get("problem"):
