@@ -1,19 +1,22 @@
 """Why an order stands where it stands: what it waits for, since when, until when, and whose turn it is. Pure.
 
-Read from the snapshot alone; ``times`` only adds since when. A held order waits for a person first; then come open commands,
-what the state waits for, refunds, returns, parked events, and each reason for attention. An order that waits for nothing is
-over, or at rest.
+Read from the snapshot, and from the pauses in force; ``times`` only adds since when. What is paused and a held order wait for a
+person first; then come open commands, what the state waits for, refunds, returns, parked events, and each reason for attention.
+An order that waits for nothing is over, or at rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 import msgspec
 
+from consumers.pauses.records import Pause
+from orderflow.inspection.paused import of_lane, resume_wait, under_pauses
 from orderflow.inspection.times import Times
 from orderflow.inspection.waits import Turn, Wait, command_waits, parked_wait, refund_waits, return_waits, state_waits
+from producers.topics import Lane
 from statemachine.order.order import Order
 from statemachine.order.snapshot import decode_snapshot
 
@@ -74,12 +77,13 @@ _ATTENTION = "the end of its cause, see docs/how-to/handle-attention.md"
 _public_decoder = msgspec.json.Decoder(_Public)
 
 
-def explain(snapshot: bytes, times: Times | None = None) -> Explanation:
+def explain(snapshot: bytes, times: Times | None = None, pauses: Sequence[Pause] = ()) -> Explanation:
     """What the order of a snapshot waits for.
 
     Args:
         snapshot: A record of ``orders``.
         times: Since when things are as they are.
+        pauses: Those in force that may concern the order.
 
     Raises:
         ConfigError: The snapshot is of a newer version.
@@ -88,23 +92,35 @@ def explain(snapshot: bytes, times: Times | None = None) -> Explanation:
     order = decode_snapshot(snapshot)
     public = _public_decoder.decode(snapshot)
     known = times or Times()
-    waits = tuple(_waits(order, public, known))
+    waits = tuple(_waits(order, public, known, pauses))
     return Explanation(order.order_id, order.state, known.state, public.held, waits, order.attention)
 
 
-def _waits(order: Order, public: _Public, times: Times) -> Iterator[Wait]:
+def _waits(order: Order, public: _Public, times: Times, pauses: Sequence[Pause]) -> Iterator[Wait]:
+    first: list[Wait] = []
     held = public.held
     if held is not None:
-        yield Wait(
-            f"a person to release the order: {held.reason} (held by {held.actor})",
-            held.since,
-            None,
-            "operator",
-            f"orderflow orders release {order.order_id} --reason TEXT --apply",
+        first.append(
+            Wait(
+                f"a person to release the order: {held.reason} (held by {held.actor})",
+                held.since,
+                None,
+                "operator",
+                f"orderflow orders release {order.order_id} --reason TEXT --apply",
+            )
         )
-    found = [*command_waits(order)]
+    stopping, found = under_pauses([*command_waits(order)], pauses)
     if held is None:
-        found += [*state_waits(order, times), *refund_waits(order, times), *return_waits(order, times)]
+        rest = [*state_waits(order, times), *refund_waits(order, times), *return_waits(order, times)]
+        webhooks = of_lane(pauses, Lane.WEBHOOKS)
+        if webhooks is not None and any(one.turn == "digital_river" for one in rest):
+            stopping.append(webhooks)
+        found += rest
+    deciding = of_lane(pauses, Lane.ORDERS)
+    if deciding is not None and (first or found or public.parked):
+        stopping.insert(0, deciding)
+    first = [*map(resume_wait, stopping), *first]
+    yield from first
     yield from found
     for entry in public.parked:
         turn: Turn = "operator" if held is not None else found[0].turn if found else "sender"

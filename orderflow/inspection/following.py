@@ -65,7 +65,7 @@ async def watch(reader: TopicReader, order_id: str) -> AsyncGenerator[Explanatio
         return
     shown = max((int(change["sequence"]) for change in seen.changes), default=0)
     seen.changes.clear()
-    now = explain(seen.snapshot)
+    now = explain(seen.snapshot, None, await reader.pauses(order_id, seen.snapshot))
     yield now
     if not now.waits:
         return

@@ -15,15 +15,18 @@ import msgspec
 
 from consumers.group.scanning import Part, Progress, ReadRecord, Window, follow, no_progress, scan
 from consumers.ownership.positions import PositionRecord
+from consumers.pauses.records import PAUSE_KEY, Pause, read_pause
 from orderflow.inspection.decisions import in_ms
 from orderflow.inspection.entries import KeptRecord
 from orderflow.inspection.past import Evidence, OldSnapshot, numbered_changes, relevant, snapshot_time
+from orderflow.inspection.paused import scopes_of
 from producers.connection import KafkaConnection
 from producers.partitioner import partition_of
 from producers.topic_setup import TopicState, read_topics
 from producers.topics import ORDER_INPUTS, Topic, prefixed
 from statemachine.errors import ConfigError
 from statemachine.messages.envelope import Record
+from statemachine.order.snapshot import decode_snapshot
 
 #: The records that tell the story of an order, beside ``orderflow.operations``.
 STORY_TOPICS: Final = (
@@ -93,13 +96,13 @@ class TopicReader:
         self._topics = topics
         self._progress = progress
 
-    def part(self, topic: Topic, order_id: str) -> Part:
-        """The partition of a topic that holds an order's records.
+    def part(self, topic: Topic, key: str) -> Part:
+        """The partition of a topic that holds the records of a key, such as an order's.
 
         Raises:
             ConfigError: The topic does not exist.
         """
-        return Part(topic, partition_of(order_id.encode(), self.partitions(topic)))
+        return Part(topic, partition_of(key.encode(), self.partitions(topic)))
 
     def partitions(self, topic: Topic) -> int:
         """How many partitions a topic has.
@@ -135,6 +138,31 @@ class TopicReader:
         parts += [part for topic in whole for part in self.all_parts(topic)]
         await self.scan(parts, take)
         return records
+
+    async def pauses(self, order_id: str, snapshot: bytes) -> list[Pause]:
+        """The pauses in force that may concern an order.
+
+        Raises:
+            BrokerUnavailable: Kafka cannot be reached or does not answer.
+        """
+        orders, commands = (self.part(topic, order_id).number for topic in (Topic.ORDERS, Topic.DR_COMMANDS))
+        scopes = {
+            f"{PAUSE_KEY}{scope}": scope
+            for scope in scopes_of(decode_snapshot(snapshot), orders=orders, commands=commands)
+        }
+        found: dict[str, Pause] = {}
+
+        def take(_: Topic, record: ReadRecord) -> None:
+            scope = scopes.get((record.key or b"").decode(errors="replace"))
+            if scope is None:
+                return
+            found.pop(str(scope), None)
+            if record.value is not None:
+                found[str(scope)] = read_pause(scope, record.value)
+
+        if self.all_parts(Topic.OPERATIONS):
+            await self.scan(list({self.part(Topic.OPERATIONS, key) for key in scopes}), take)
+        return list(found.values())
 
     async def scan(self, parts: Sequence[Part], take: _Take, *, windows: Mapping[Part, Window] | None = None) -> None:
         """Give each record of the partitions to ``take``.

@@ -11,12 +11,16 @@ from datetime import datetime
 from typing import Final, Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from orderflow.inspection.times import Times
 from orderflow.screen import counted
 from statemachine.effects.reconciling import UNITS_OPEN
+from statemachine.errors import DecodeError
 from statemachine.messages.commands import AcceptReturn, CreateRefund, CreateReturn, decode_command
-from statemachine.order.order import DeadlineName, OpenCommand, Order, Refund, Return, State, open_units
+from statemachine.messages.decoding import decode
+from statemachine.messages.facts import Outcome
+from statemachine.order.order import DeadlineName, OpenCommand, Order, ParkedEvent, Refund, Return, State, open_units
 from statemachine.tables.life_cycle import RULES
 from statemachine.tables.rules import OTHER_WAITS, WAITS, cells
 
@@ -45,15 +49,48 @@ _MOVING: Final[dict[State, str]] = {
 _FORBIDDEN: Final = "Digital River forbids it"
 
 
-def command_waits(order: Order) -> Iterator[Wait]:
+def command_waits(order: Order) -> Iterator[tuple[OpenCommand, Wait]]:
     """The open commands, those first whose effect is still wanted."""
+    answered = _answered(order)
     for command in sorted(order.commands, key=lambda one: not one.wanted):
-        yield _command_wait(order, command)
+        wait = _command_wait(order, command)
+        if order.held is not None and command.step != "stuck":
+            wait = _held_command_wait(command, wait, answered=command.command_id in answered)
+        yield command, wait
+
+
+def _answered(order: Order) -> frozenset[str]:
+    """Commands whose outcome waits for the release of the order."""
+    return frozenset(outcome.command_id for entry in order.queue if (outcome := _outcome(entry)) is not None)
+
+
+def _outcome(entry: ParkedEvent) -> Outcome | None:
+    try:
+        data = decode(entry.record).data
+    except DecodeError:
+        return None
+    return data if isinstance(data, Outcome) else None
+
+
+def _held_command_wait(command: OpenCommand, wait: Wait, *, answered: bool) -> Wait:
+    """The same while the order is held: nothing is sent, no deadline fires, and what is answered waits for the release."""
+    if answered:
+        what = f"the release of the order: {_attempt(command)} is answered"
+    elif command.step == "answer" or command.inquired_by is not None:
+        moves = "the outcome in orderflow.inbox, which is decided when the order is released"
+        return replace(wait, until=None, moves_on=moves)
+    else:
+        what = f"the release of the order: then {wait.what}"
+    return replace(wait, what=what, until=None, turn="operator", moves_on="it goes on when the order is released")
+
+
+def _attempt(command: OpenCommand) -> str:
+    name = command.name if command.wanted else f"{command.name}, which is no longer wanted"
+    return f"{name} (attempt {command.attempt})"
 
 
 def _command_wait(order: Order, command: OpenCommand) -> Wait:
-    name = command.name if command.wanted else f"{command.name}, which is no longer wanted"
-    attempt = f"{name} (attempt {command.attempt})"
+    attempt = _attempt(command)
     if command.step == "stuck":
         return Wait(
             f"a person: {attempt} was given up",

@@ -196,6 +196,23 @@ def test_explain_tells_since_when_and_whose_turn_it_is(orderflow: Command, playe
     assert "It waits for nothing." in orderflow("orders", "explain", played.order("card")).stdout
 
 
+def test_explain_knows_what_is_paused(orderflow: Command, played: Played) -> None:
+    """Who paused the lane has to resume it; then it is the turn of others again."""
+    order_id = played.order("void-failed")
+
+    def turns() -> list[str]:
+        [told] = _documents(orderflow("orders", "explain", order_id, "--json").stdout)
+        return [f"{wait['turn']}: {wait['what']}" for wait in told["waiting"]]
+
+    before = turns()
+    assert orderflow("pause", "lane/orders", "--reason", "a look", "--apply").exit_code == 0
+    first, *others = turns()
+    assert first.startswith("operator: a person to resume lane/orders: a look (paused by ")
+    assert others == before
+    assert orderflow("resume", "lane/orders", "--reason", "looked", "--apply").exit_code == 0
+    assert turns() == before
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_history_has_each_record_once_and_in_order(orderflow: Command, played: Played, name: str) -> None:
     """Law: every event, change, command and dead letter of the order is there once, and time does not go back."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -19,13 +18,13 @@ from orderflow.cli.output import out, print_json, print_table, quiet_libraries, 
 from orderflow.screen import counted
 
 if TYPE_CHECKING:
+    from consumers.pauses.records import Pause
     from orderflow.inspection.entries import Entry, Story
     from orderflow.inspection.explaining import Explanation
     from orderflow.inspection.matching import Match
     from orderflow.inspection.past import Evidence
     from orderflow.inspection.reading import OrderRecords, TopicReader
     from orderflow.settings import Settings
-    from producers.topics import Topic
 
 #: Reading that takes longer than so many seconds says how far it is.
 _QUIET_SECONDS: Final = 1.0
@@ -110,20 +109,25 @@ def explain_order(order_id: str, as_json: bool) -> None:
     from producers.topics import Topic
 
     quiet_libraries()
-    records = run(_records(settings_or_usage(), order_id, (Topic.ORDERS, Topic.ORDER_STATE_CHANGES)))
+    records, pauses = run(_records_and_pauses(settings_or_usage(), order_id))
     if records.snapshot is None:
         raise NotFound(f"there is no order {order_id}")
-    told = explain(records.snapshot, times_of(records.values(Topic.ORDER_STATE_CHANGES)))
+    told = explain(records.snapshot, times_of(records.values(Topic.ORDER_STATE_CHANGES)), pauses)
     if as_json:
         print_json(told.document())
     else:
         _print_explanation(told)
 
 
-async def _records(settings: Settings, order_id: str, topics: Sequence[Topic]) -> OrderRecords:
+async def _records_and_pauses(settings: Settings, order_id: str) -> tuple[OrderRecords, list[Pause]]:
+    from producers.topics import Topic
+
     progress = ReadProgress()
     try:
-        return await (await _reader(settings, progress)).read_order(order_id, topics)
+        reader = await _reader(settings, progress)
+        records = await reader.read_order(order_id, (Topic.ORDERS, Topic.ORDER_STATE_CHANGES))
+        pauses = [] if records.snapshot is None else await reader.pauses(order_id, records.snapshot)
+        return records, pauses
     finally:
         progress.end()
 

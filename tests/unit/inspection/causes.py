@@ -310,6 +310,27 @@ def held_in_flight() -> Story:
     return story
 
 
+def held_answered() -> Story:
+    """Digital River answered while an operator held the order."""
+    story = held_in_flight()
+    story.answer()
+    return story
+
+
+def held_absent() -> Story:
+    """An operator holds the order while its placement is to be sent again."""
+    story = absent()
+    story.tell("operator.held", actor="pat@ops", reason="looking into it")
+    return story
+
+
+def held_unknown() -> Story:
+    """An operator holds the order while nothing is known of its placement."""
+    story = unanswered(placing())
+    story.tell("operator.held", actor="pat@ops", reason="looking into it")
+    return story
+
+
 def released() -> Story:
     """The hold is over, and what waited was decided."""
     story = held()
@@ -428,6 +449,16 @@ CAUSES: Final[dict[str, Cause]] = {
     ),
     "held": (held, ((_PERSON, "looking into it (held by pat@ops)"), (_PERSON, "fulfillment.shipped is parked"))),
     "held while a command is open": (held_in_flight, ((_PERSON, "held by pat@ops"), (_RIVER, "create_fulfillment"))),
+    "held while an answer waits": (
+        held_answered,
+        (
+            (_PERSON, "held by pat@ops"),
+            (_PERSON, "create_fulfillment (attempt 1) is answered"),
+            (_PERSON, "digitalriver.fulfillment_created is parked"),
+        ),
+    ),
+    "held before another attempt": (held_absent, ((_PERSON, "held by pat@ops"), (_PERSON, "the next attempt of"))),
+    "held before a look-up": (held_unknown, ((_PERSON, "held by pat@ops"), (_PERSON, "then the look-up of"))),
     "released": (released, ((_RIVER, "answer to create_fulfillment"),)),
     "complete": (Story().to_complete, ()),
     "checkout being deleted": (lambda: abandoned(answered=False), ((_RIVER, "answer to delete_checkout"),)),

@@ -8,8 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from consumers.pauses.records import Pause
+from consumers.pauses.scopes import Scope
 from orderflow.inspection.explaining import Held, explain
 from orderflow.inspection.times import Times, times_of
+from producers.topics import Lane
 from statemachine.order.snapshot import encode_snapshot
 from tests.unit.inspection.causes import CAUSES, forbidden, held, refund_pending, shipping
 from tests.unit.statemachine.story import Story
@@ -36,6 +39,41 @@ def test_each_wait_has_the_right_turn(name: str) -> None:
 def test_at_least_thirty_causes_are_planted() -> None:
     """Each is another place of the life cycle or another fault."""
     assert len(CAUSES) >= 30
+
+
+def _pause(scope: Scope) -> Pause:
+    return Pause(scope, "ann@ops", "Digital River is sick", NOON)
+
+
+@pytest.mark.parametrize(
+    ("name", "scope", "turns"),
+    [
+        ("being placed", Scope(Lane.COMMANDS), ["operator", "operator"]),
+        ("being placed", Scope(Lane.COMMANDS, 3), ["operator", "operator"]),
+        ("being placed", Scope(Lane.COMMANDS, command="place_order"), ["operator", "operator"]),
+        ("being placed", Scope(Lane.WEBHOOKS), ["digital_river"]),
+        ("placement without answer", Scope(Lane.COMMANDS, command="inquire"), ["operator", "operator"]),
+        ("cart changed meanwhile", Scope(Lane.COMMANDS), ["operator"] * 3),
+        ("shipped before it is paid", Scope(Lane.COMMANDS), ["operator"] * 3),
+        ("placement given up", Scope(Lane.COMMANDS), ["operator"] * 2),
+        ("not placed", Scope(Lane.COMMANDS), ["sender"]),
+        ("not placed", Scope(Lane.ORDERS), ["operator", "sender"]),
+        ("fraud review", Scope(Lane.ORDERS, 3), ["operator", "digital_river"]),
+        ("fraud review", Scope(Lane.WEBHOOKS), ["operator", "digital_river"]),
+        ("held", Scope(Lane.ORDERS), ["operator"] * 3),
+        ("complete", Scope(Lane.ORDERS), []),
+    ],
+)
+def test_what_is_paused_waits_for_whoever_resumes_it(name: str, scope: Scope, turns: list[str]) -> None:
+    """A pause of a lane that the next step passes through comes first; a command that it stops is no one else's turn."""
+    told = explain(_snapshot(CAUSES[name][0]()), None, [_pause(scope)])
+    assert [wait.turn for wait in told.waits] == turns
+    words = f"a person to resume {scope}: Digital River is sick (paused by ann@ops)"
+    stops = len(turns) > len(CAUSES[name][1])
+    assert [wait.what for wait in told.waits].count(words) == int(stops)
+    if stops:
+        assert told.waits[0].moves_on == f"orderflow resume {scope} --reason TEXT --apply"
+        assert told.waits[0].since == NOON
 
 
 def test_a_wait_ends_when_its_deadline_says() -> None:
