@@ -156,7 +156,7 @@ def _cart() -> dict[str, object]:
 async def test_the_rights_on_the_page_are_enough(strict_kafka: KafkaServer) -> None:
     """A SKU and an order go all their way, webhooks included, and what the page does not grant is refused."""
     server, listed = strict_kafka, _listed()
-    assert set(listed) == {*(lane.value for lane in Lane), "relay", "sender", "letters", "pause"}
+    assert set(listed) == {*(lane.value for lane in Lane), "relay", "sender", "letters", "history", "pause"}
     admin = _settings(server, "admin").connection()
     await create_topics(admin, PREFIX, partitions=2)
     for user, rights in listed.items():
@@ -193,7 +193,7 @@ async def test_the_rights_on_the_page_are_enough(strict_kafka: KafkaServer) -> N
 
 
 async def _operate(server: KafkaServer) -> None:
-    """An operator with the rights for letters lists and retries one; another with those for pauses pauses a lane."""
+    """Operators with the rights for letters, for pauses and for looking do what these are for, and nothing else."""
     listed = await _command(server, "letters", "letters", "list", "--json")
     letter = json.loads(listed.splitlines()[0])
     assert (letter["key"], letter["status"]) == ("A-2", "open")
@@ -204,6 +204,12 @@ async def _operate(server: KafkaServer) -> None:
     assert (again["state"], again["selected"], again["left"]) == ("done", 1, 0)
     await _command(server, "pause", "pause", "lane/webhooks", *because)
     await _command(server, "pause", "resume", "lane/webhooks", *because)
+    history = await _command(server, "history", "orders", "history", "A-1", "--json")
+    assert {json.loads(line)["kind"] for line in history.splitlines()} >= {"event", "change", "command"}
+    await _command(server, "history", "orders", "explain", "A-1")
+    await _command(server, "history", "orders", "find", "A-1-order.placed")
+    await _command(server, "history", "orders", "show", "A-1", "--at", "0s")
+    await _command(server, "history", "replay", "check", "--from", "1h")
     # a topic that may not be described does not exist for whoever asks
     assert "does not exist" in await _command(server, "pause", "letters", "list", code=1)
 
