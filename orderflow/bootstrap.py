@@ -44,6 +44,7 @@ from orderflow.providers import load_provider, recent_of
 from orderflow.relay import BOUNDS, make_relay
 from orderflow.settings import Settings
 from orderflow.simulator import SimulatorOptions
+from orderflow.supervision.link import SupervisorLink
 from orderflow.worker import Worker
 from producers.publisher import LOOK_SHARED_SECONDS, Publisher
 from producers.single_flight import SingleFlight
@@ -64,6 +65,7 @@ async def run_worker(
     started: Callable[[Worker], None] | None = None,
     probe: Probe | None = None,
     call_probe: CallProbe | None = None,
+    supervisor: SupervisorLink | None = None,
 ) -> None:
     """Run lanes in this process until ``stop`` is set, or SIGTERM or SIGINT comes: then drain, commit and leave.
 
@@ -74,6 +76,7 @@ async def run_worker(
         started: Called once the lanes have been made.
         probe: For fault injection inside transactions.
         call_probe: For fault injection around calls to Digital River.
+        supervisor: Who shows the health page for this process; None: it has its own.
 
     Raises:
         ConfigError: Topics or settings do not allow a start.
@@ -84,10 +87,10 @@ async def run_worker(
         raise ConfigError("ORDERFLOW_STORE=rocksdb is not part of this version; use memory")
     asyncio.get_running_loop().set_exception_handler(_after_fencing)
     async with stopping(stop) as stop_event:
-        # Told to stop while Kafka is still asked: nothing has begun.
         found = await unless_stopped(stop_event, check_topics(settings.connection(), settings.topic_prefix))
-        if found is not None:
-            await _run_lanes(settings, tuple(dict.fromkeys(lanes)), found, stop_event, started, probe, call_probe)
+        if found is not None:  # else it was told to stop while Kafka was still asked: nothing has begun
+            chosen = tuple(dict.fromkeys(lanes))
+            await _run_lanes(settings, chosen, found, stop_event, started, probe, call_probe, supervisor)
 
 
 async def _run_lanes(
@@ -98,6 +101,7 @@ async def _run_lanes(
     started: Callable[[Worker], None] | None,
     probe: Probe | None,
     call_probe: CallProbe | None,
+    supervisor: SupervisorLink | None,
 ) -> None:
     """Make the lanes and run them, with what belongs to the process as a whole."""
     worker = Worker(settings.group_instance_id or f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}")
@@ -107,20 +111,22 @@ async def _run_lanes(
             worker.provider = await stack.enter_async_context(provider)
         if settings.health_port:  # before the lanes: a port that is taken should leave nothing behind
             metrics = await stack.enter_async_context(monitored(worker, settings))
+            pages, port = (worker.problems, worker.paused, worker.page), settings.health_port
             await stack.enter_async_context(
-                serve_health(settings.health_port, worker.problems, worker.paused, worker.page, metrics.text)
+                serve_health(port, *pages, metrics.text)
+                if supervisor is None
+                else supervisor.shown(*pages, metrics.packed)
             )
         tracing = await stack.enter_async_context(_tracing(settings, worker.name))
-        partitions = found[Topic.OPERATIONS].partitions
-        reader = PauseReader(settings.connection(), settings.topic_prefix, partitions, worker.pauses)
+        connection, prefix = settings.connection(), settings.topic_prefix
+        reader = PauseReader(connection, prefix, found[Topic.OPERATIONS].partitions, worker.pauses)
         worker.reader = await stack.enter_async_context(following(reader))
         for lane in lanes:
             worker.lanes[lane] = _make_lane(lane, settings, found, worker, provider, probe, call_probe, tracing)
         if started is not None:
             started(worker)
         log.info("worker_started", worker=worker.name, lane=",".join(lanes))
-        watching = watch_topics(settings.connection(), settings.topic_prefix, found)
-        await _run_together(worker.lanes.values(), watching, stop, first=reader.known)
+        await _run_together(worker.lanes.values(), watch_topics(connection, prefix, found), stop, first=reader.known)
         log.info("worker_stopped", worker=worker.name)
 
 

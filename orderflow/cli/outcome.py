@@ -129,10 +129,11 @@ def _drop_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def ending_of(error: OrderflowError, *, logged: bool = False) -> CommandError:
-    """How a command ends with an error of ours."""
+def ending_of(error: OrderflowError, *, logged: bool = False, code: int | None = None) -> CommandError:
+    """How a command ends with an error of ours; ``code``: the exit code, where the kind of the error does not say it."""
     kind = Unreachable if isinstance(error, BrokerUnavailable | TransportFailure) else CommandError
-    return kind(str(error), logged=logged)
+    kinds = (CommandError, UsageProblem, NotFound, Unreachable)
+    return next((one for one in kinds if one.exit_code == code), kind)(str(error), logged=logged)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from orderflow.cli.outcome import UsageProblem, ending_of, run, settings_or_usage
 from producers.topics import Lane
-from statemachine.errors import OrderflowError
+from statemachine.errors import ConfigError, OrderflowError
 
 if TYPE_CHECKING:
     from orderflow.settings import Settings
+    from orderflow.supervision.link import SupervisorLink
+
+#: More processes than any machine has cores for would only be members of the groups without a partition.
+PROCESSES_MAX: Final = 256
 
 
 class Lanes(click.ParamType[tuple[Lane, ...]]):
@@ -34,20 +38,28 @@ class Lanes(click.ParamType[tuple[Lane, ...]]):
         return tuple(dict.fromkeys(Lane(name) for name in names))
 
 
-def serve(settings: Settings, work: Coroutine[Any, Any, None]) -> None:
-    """Run a service to its end; if its log is JSON, the line with the reason of its end is JSON too."""
+def serve(
+    settings: Settings,
+    work: Coroutine[Any, Any, None],
+    *,
+    code_of: Callable[[OrderflowError], int | None] = lambda _error: None,
+) -> None:
+    """Run a service to its end; if its log is JSON, the line with the reason of its end is JSON too.
+
+    ``code_of``: the exit code that an error names; None: that of its kind.
+    """
     from orderflow.process.logs import writes_json
 
     try:
         run(work)
     except OrderflowError as error:
-        if not writes_json(settings.log_format):
-            raise
-        import structlog
+        in_log = writes_json(settings.log_format)
+        ending = ending_of(error, logged=in_log, code=code_of(error))
+        if in_log:
+            import structlog
 
-        ending = ending_of(error, logged=True)
-        log = structlog.get_logger(__name__)
-        log.error("stopped_by", reason=ending.message, code=ending.exit_code)  # noqa: TRY400  # the reason is enough
+            log = structlog.get_logger(__name__)
+            log.error("stopped_by", reason=ending.message, code=ending.exit_code)  # noqa: TRY400  # the reason is enough
         raise ending from error
 
 
@@ -71,7 +83,7 @@ def _warn_of_unchecked_signatures(settings: Settings) -> None:
         log.warning("signatures_not_checked", name="ORDERFLOW_WEBHOOK_TOKENS", remedy="set the tokens of your account")
 
 
-@click.command(epilog="Example: orderflow worker --lanes orders,webhooks")
+@click.command(epilog="Example: orderflow worker --lanes orders,webhooks --processes 2")
 @click.option(
     "--lanes",
     type=Lanes(),
@@ -79,21 +91,80 @@ def _warn_of_unchecked_signatures(settings: Settings) -> None:
     show_default=True,
     help="Lanes that this worker runs; in production the commands lane runs in its own process.",
 )
-def worker(lanes: tuple[Lane, ...]) -> None:
-    """Run lanes until SIGTERM; then finish the work in progress, commit, leave the groups and exit with 0."""
-    from orderflow.bootstrap import run_worker
-    from orderflow.collector import settle_collector
+@click.option(
+    "--processes",
+    type=click.IntRange(1, PROCESSES_MAX),
+    default=1,
+    show_default=True,
+    help="Processes of this worker, each with the same lanes and its share of the partitions: one for each core.",
+)
+@click.option("--process", "number", type=click.IntRange(1, PROCESSES_MAX), hidden=True, help="Set by the supervisor.")
+def worker(lanes: tuple[Lane, ...], processes: int, number: int | None) -> None:
+    """Run lanes until SIGTERM; then finish the work in progress, commit, leave the groups and exit with 0.
+
+    With --processes a supervisor starts them, shows them as one worker and starts one again that fails; a second signal
+    ends them at once.
+    """
     from orderflow.process.logs import configure_logging
 
     settings = settings_or_usage()
     if settings.rocksdb_folder is not None:
         raise UsageProblem(f"ORDERFLOW_STORE={settings.store}: this version keeps orders in memory only")
-    configure_logging(level=settings.log_level, style=settings.log_format)
-    _warn_of_public_secrets(settings)
-    if Lane.WEBHOOKS in lanes:
-        _warn_of_unchecked_signatures(settings)
+    configure_logging(level=settings.log_level, style=settings.log_format, process=number)
+    if number is None:
+        _warn_of_public_secrets(settings)
+        if Lane.WEBHOOKS in lanes:
+            _warn_of_unchecked_signatures(settings)
+    if number is not None:
+        _serve_process(settings, lanes, number)
+    elif processes > 1:
+        _serve_supervisor(settings, lanes, processes)
+    else:
+        _serve_lanes(settings, lanes)
+
+
+def _serve_lanes(settings: Settings, lanes: tuple[Lane, ...], supervisor: SupervisorLink | None = None) -> None:
+    """Run lanes in this process."""
+    from orderflow.bootstrap import run_worker
+    from orderflow.collector import settle_collector
+
     settle_collector()
-    serve(settings, run_worker(settings, lanes))
+    work = run_worker(settings, lanes, supervisor=supervisor)
+    if supervisor is None:
+        serve(settings, work)
+    else:
+        run(work)
+
+
+def _serve_supervisor(settings: Settings, lanes: tuple[Lane, ...], processes: int) -> None:
+    """Run processes that run lanes. What runs lanes is not imported here."""
+    from orderflow.supervision.process import ProcessFailed
+    from orderflow.supervision.supervisor import run_supervisor
+
+    serve(
+        settings,
+        run_supervisor(settings, lanes, processes),
+        code_of=lambda error: error.code if isinstance(error, ProcessFailed) else None,
+    )
+
+
+def _serve_process(settings: Settings, lanes: tuple[Lane, ...], number: int) -> None:
+    """Run lanes as one of a supervisor's processes, which writes the line of its end."""
+    from orderflow.supervision.link import SupervisorLink
+    from orderflow.supervision.supervisor import stop_seconds
+
+    try:
+        link = SupervisorLink.of_standard_input(stop_seconds(settings))
+    except OSError as error:
+        raise UsageProblem("--process is set by the supervisor; use --processes") from error
+    if settings.group_instance_id is not None:  # the same after each start, and no two have one
+        settings = settings.model_copy(update={"group_instance_id": f"{settings.group_instance_id}-{number}"})
+    try:
+        _serve_lanes(settings, lanes, link)
+    except OrderflowError as error:
+        ending = ending_of(error, logged=True)
+        link.ended(ending.message, ending.exit_code, final=isinstance(error, ConfigError))
+        raise ending from error
 
 
 @click.command(epilog="Example: orderflow relay --port 8500")

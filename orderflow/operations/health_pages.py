@@ -26,6 +26,8 @@ class PartitionPage(msgspec.Struct, frozen=True):
     restored: tuple[int, int] | None = None
     #: Records that are not done, whether that is exact, and the age of the oldest in seconds, when its owner last looked.
     lag: tuple[int, bool, float | None] | None = None
+    #: The member of the group that has it, where a worker has several processes.
+    worker: str | None = None
 
 
 class LanePage(msgspec.Struct, frozen=True):

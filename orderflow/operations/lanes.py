@@ -122,7 +122,7 @@ def _page_of(pages: Iterable[WorkerPage], lane: Lane, number: int) -> tuple[str,
             if one.lane == lane:
                 for partition in one.partitions:
                     if partition.partition == number:
-                        return page.worker, partition
+                        return partition.worker or page.worker, partition
     return None
 
 

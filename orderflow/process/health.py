@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Final
+from inspect import isawaitable
+from typing import Any, Final, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -15,15 +16,23 @@ from aiohttp import web
 from orderflow.process.http_listener import Bounds, serving
 from statemachine.errors import ConfigError
 
+T = TypeVar("T")
+#: What a page is made of: given at once, or after asking others.
+Given = Callable[[], T | Awaitable[T]]
+
 #: The text exposition format of Prometheus, version 0.0.4.
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def serve_metrics(text: Callable[[], bytes]) -> Callable[[web.Request], Awaitable[web.Response]]:
+async def _given(found: T | Awaitable[T]) -> T:
+    return await found if isawaitable(found) else found
+
+
+def serve_metrics(text: Given[bytes]) -> Callable[[web.Request], Awaitable[web.Response]]:
     """The handler of ``/metrics``; ``text`` is in the text exposition format of Prometheus."""
 
     async def metrics(_: web.Request) -> web.Response:
-        return web.Response(body=text(), headers={"Content-Type": _METRICS_TYPE})
+        return web.Response(body=await _given(text()), headers={"Content-Type": _METRICS_TYPE})
 
     return metrics
 
@@ -35,10 +44,10 @@ BOUNDS: Final = Bounds(32, header_seconds=5.0, body_seconds=5.0, idle_seconds=60
 @asynccontextmanager
 async def serve_health(
     port: int,
-    problems: Callable[[], list[str]],
-    paused: Callable[[], list[str]] = list,
-    page: Callable[[], Mapping[str, Any]] = dict,
-    metrics: Callable[[], bytes] = bytes,
+    problems: Given[list[str]],
+    paused: Given[list[str]] = list,
+    page: Given[Mapping[str, Any]] = dict,
+    metrics: Given[bytes] = bytes,
     *,
     host: str = "0.0.0.0",  # noqa: S104  # for probes from outside
 ) -> AsyncIterator[int]:
@@ -56,11 +65,12 @@ async def serve_health(
         return web.Response(text="ok\n")
 
     async def readyz(_: web.Request) -> web.Response:
-        found = problems()
-        return web.Response(text="\n".join([*(found or ["ready"]), *paused()]) + "\n", status=503 if found else 200)
+        found = await _given(problems())
+        lines = [*(found or ["ready"]), *await _given(paused())]
+        return web.Response(text="\n".join(lines) + "\n", status=503 if found else 200)
 
     async def lanes(_: web.Request) -> web.Response:
-        return web.json_response(page(), dumps=lambda found: msgspec.json.encode(found).decode())
+        return web.json_response(await _given(page()), dumps=lambda found: msgspec.json.encode(found).decode())
 
     app = web.Application()
     app.router.add_get("/healthz", healthz)

@@ -28,9 +28,10 @@ ALLOWED: Final = frozenset(
     {
         "event", "level", "timestamp", "logger", "exception",
         # who and where
-        "lane", "worker", "incarnation", "group", "generation", "member", "state", "phase", "from_state", "to_state",
-        "topic", "partition", "partitions", "offset", "offsets", "begin", "end", "transactional_id", "transaction",
-        "committed", "position", "positions", "bootstrap", "port", "host", "version", "step", "number", "numbers",
+        "lane", "worker", "process", "pid", "incarnation", "group", "generation", "member", "state", "phase",
+        "from_state", "to_state", "topic", "partition", "partitions", "offset", "offsets", "begin", "end",
+        "transactional_id", "transaction", "committed", "position", "positions", "bootstrap", "port", "host",
+        "version", "step", "number", "numbers",
         # what
         "order_id", "sku_id", "command", "command_id", "attempt", "attempts", "type", "name", "kind", "dr_order_id",
         "checkout_id", "upstream_id", "request_id", "result", "reason", "disposition", "code", "status", "method", "path",
@@ -106,9 +107,14 @@ def _render_json(_logger: WrappedLogger, _method: str, fields: EventDict) -> byt
     return msgspec.json.encode(fields, enc_hook=str)
 
 
-def _processors() -> list[Processor]:
+def _processors(process: int | None) -> list[Processor]:
+    def add_process(_logger: WrappedLogger, _method: str, fields: EventDict) -> EventDict:
+        fields["process"] = process
+        return fields
+
     return [
         structlog.contextvars.merge_contextvars,
+        *(() if process is None else (add_process,)),
         add_trace_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -122,8 +128,10 @@ def writes_json(style: str) -> bool:
     return not sys.stderr.isatty() if style == "auto" else style == "json"
 
 
-def configure_logging(*, level: str = "info", style: str = "auto") -> None:
+def configure_logging(*, level: str = "info", style: str = "auto", process: int | None = None) -> None:
     """Set logging up for this process; ``style`` is ``auto``, ``text`` or ``json``.
+
+    ``process``: the number that each line has, where a worker has several processes.
 
     Logging of libraries comes at ``warning`` and up (aiokafka's only at ``debug``) through the same renderer, of its text what
     is a literal in their source. So do uncaught errors, if ``faults.install_hooks`` was called.
@@ -137,7 +145,7 @@ def configure_logging(*, level: str = "info", style: str = "auto") -> None:
         else _render_json
     )
     structlog.configure(
-        processors=[*_processors(), render],
+        processors=[*_processors(process), render],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         # Bytes go out unencoded and unlocked in one write; text is for a person and may take longer.
         logger_factory=(

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from consumers.measures import Histogram
+from orderflow.telemetry.merging import Packed, packed, samples_of_process
 from orderflow.telemetry.metric import Kind, Metric, Process, Sample
 from orderflow.telemetry.metrics import METRICS
 
@@ -23,22 +24,31 @@ Collect = Callable[[], Iterable[Sample]]
 class Exposition:
     """Every metric of one kind of process, registered from the typed list."""
 
-    def __init__(self, process: Process, collect: Collect) -> None:
-        """``collect`` may leave metrics out, and must give no other than those of ``process``."""
+    def __init__(self, process: Process, collect: Collect, *, merged: bool = False) -> None:
+        """``collect`` may leave metrics out, and must give no other than those of ``process``.
+
+        ``merged``: it also gives what prometheus-client measures of a process, of several of them together.
+        """
+        self._collect = collect
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Samples(process, collect))
-        ProcessCollector(registry=self._registry)
+        self._registry.register(_Samples(process, collect, of_library=merged))
+        if not merged:
+            ProcessCollector(registry=self._registry)
 
     def text(self) -> bytes:
         """The text exposition format, of the numbers of now."""
         return generate_latest(self._registry)
 
+    def packed(self) -> list[Packed]:
+        """The numbers of now, to be merged with those of other processes."""
+        return packed((*self._collect(), *samples_of_process()))
+
 
 class _Samples(Collector):
     """What prometheus-client asks for the numbers."""
 
-    def __init__(self, process: Process, collect: Collect) -> None:
-        self._metrics = [one for one in METRICS if process in one.processes and not one.of_library]
+    def __init__(self, process: Process, collect: Collect, *, of_library: bool) -> None:
+        self._metrics = [one for one in METRICS if process in one.processes and (of_library or not one.of_library)]
         self._collect = collect
 
     def describe(self) -> Iterator[Family]:

@@ -27,6 +27,14 @@ class Process(StrEnum):
 EVERY: Final = tuple(Process)
 
 
+class Several(StrEnum):
+    """What a gauge says of a worker of several processes, from what each of them says."""
+
+    SUM = "sum"
+    MAX = "max"
+    MIN = "min"
+
+
 class Label(NamedTuple):
     """A label; ``values`` says what it takes, and so how many series it can make."""
 
@@ -45,6 +53,8 @@ class Metric(NamedTuple):
     labels: tuple[Label, ...] = ()
     #: prometheus-client measures it by itself.
     of_library: bool = False
+    #: How the gauges of the processes of one worker make one; counters and histograms are summed.
+    several: Several = Several.SUM
 
     def sample(self, value: float | Histogram, *labels: str) -> Sample:
         """A value under these label values, in the order of ``labels``."""

@@ -4,6 +4,7 @@ Rules of the file:
 - No label takes the id of an order, or a text from outside. A label says what its values are.
 - A metric with the label ``partition`` is there while this process owns the partition, and goes with it.
 - Counters count from the start of the process. Those of a lane are sums over all partitions that the process has had.
+- A worker of several processes shows one number: counters are summed, a gauge says by ``several`` how it is merged.
 - A name never changes its meaning: a dashboard or an alert may rest on it.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from orderflow.telemetry.metric import EVERY, Kind, Label, Metric, Process
+from orderflow.telemetry.metric import EVERY, Kind, Label, Metric, Process, Several
 
 _COUNTER, _GAUGE, _HISTOGRAM = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
 _RELAY: Final = (Process.RELAY,)
@@ -30,7 +31,12 @@ DEADLINE: Final = Label("deadline", "a deadline's name: 8, and `other`")
 # -- the process
 
 INFO: Final = Metric(
-    "orderflow_info", _GAUGE, "1; the label names the version that runs.", EVERY, (Label("version", "one"),)
+    "orderflow_info",
+    _GAUGE,
+    "1; the label names the version that runs.",
+    EVERY,
+    (Label("version", "one"),),
+    several=Several.MAX,
 )
 LOOP_LAG: Final = Metric(
     "orderflow_event_loop_lag_seconds",
@@ -38,7 +44,7 @@ LOOP_LAG: Final = Metric(
     "How late the event loop came to a task that was due, looked at twice a second, in seconds.",
     EVERY,
 )
-READY: Final = Metric("orderflow_ready", _GAUGE, "1 while /readyz answers 200, else 0.")
+READY: Final = Metric("orderflow_ready", _GAUGE, "1 while /readyz answers 200, else 0.", several=Several.MIN)
 PROBLEMS: Final = Metric("orderflow_problems", _GAUGE, "Lines of problems on /readyz.")
 PAUSED: Final = Metric(
     "orderflow_paused",
@@ -46,6 +52,7 @@ PAUSED: Final = Metric(
     "1 while an operator has paused the scope, of what this worker runs; /readyz says who and why.",
     _WORKER,
     (Label("scope", "`lane/L`, `partition/L/P` of an owned partition, `command/NAME` of a known command"),),
+    several=Several.MAX,
 )
 
 # -- partitions and their group
@@ -63,6 +70,7 @@ PROBLEM: Final = Metric(
     "1 while the partition has a problem, which /readyz names, else 0.",
     _WORKER,
     (LANE, PARTITION),
+    several=Several.MAX,
 )
 RESTORED: Final = Metric(
     "orderflow_restored_ratio",
@@ -70,6 +78,7 @@ RESTORED: Final = Metric(
     "Share of the changelog that was read back, 0 to 1; there while the partition is restored only.",
     _WORKER,
     (LANE, PARTITION),
+    several=Several.MIN,
 )
 TAKEOVERS: Final = Metric(
     "orderflow_takeovers_total", _COUNTER, "Take-overs of partitions that began, failed ones too.", _WORKER, (LANE,)
@@ -101,6 +110,7 @@ LAG_RECORDS: Final = Metric(
     "Of what lies more than 1,000 records ahead of the first of them, offsets are counted, so it is at most so many.",
     _WORKER,
     (LANE, PARTITION),
+    several=Several.MAX,
 )
 LAG_SECONDS: Final = Metric(
     "orderflow_lag_seconds",
@@ -109,6 +119,7 @@ LAG_SECONDS: Final = Metric(
     "15 seconds; not there while it is not known.",
     _WORKER,
     (LANE, PARTITION),
+    several=Several.MAX,
 )
 
 # -- records and transactions
@@ -167,6 +178,7 @@ OLDEST: Final = Metric(
     "For how long the order that has been in the state longest has been there, in seconds; of waiting states only.",
     _WORKER,
     (STATE,),
+    several=Several.MAX,
 )
 ATTENTION: Final = Metric(
     "orderflow_orders_attention", _GAUGE, "Orders with a reason for attention: a person must look."
@@ -196,6 +208,7 @@ CENSUS_AGE: Final = Metric(
     _GAUGE,
     "Age of the oldest count of a partition's orders, in seconds. Orders, attention, holds, parked events, deadlines and open "
     "commands are counted one partition after the other, with at most 1 % of a core.",
+    several=Several.MAX,
 )
 
 # -- Digital River
@@ -238,7 +251,12 @@ RATE_WAITS: Final = Metric(
 )
 THROTTLED: Final = Metric("orderflow_throttled_total", _COUNTER, "Answers 429 of Digital River.", _WORKER, (LANE,))
 BREAKER_OPEN: Final = Metric(
-    "orderflow_breaker_open", _GAUGE, "1 while the breaker holds calls back, else 0.", _WORKER, (LANE,)
+    "orderflow_breaker_open",
+    _GAUGE,
+    "1 while the breaker holds calls back, else 0.",
+    _WORKER,
+    (LANE,),
+    several=Several.MAX,
 )
 BREAKER_OPENINGS: Final = Metric(
     "orderflow_breaker_openings_total", _COUNTER, "Times that the breaker opened.", _WORKER, (LANE,)
@@ -313,15 +331,15 @@ SIM_OBJECTS: Final = Metric(
 # -- what prometheus-client measures of the process, on Linux
 
 _LIBRARY: Final = (
-    ("process_virtual_memory_bytes", _GAUGE, "Virtual memory of the process, in bytes."),
-    ("process_resident_memory_bytes", _GAUGE, "Memory that the process holds, in bytes."),
-    ("process_start_time_seconds", _GAUGE, "When the process started, in seconds since 1970."),
-    ("process_cpu_seconds_total", _COUNTER, "CPU time that the process has used, in seconds."),
-    ("process_open_fds", _GAUGE, "Open file descriptors: files and connections."),
-    ("process_max_fds", _GAUGE, "How many file descriptors the process may open."),
+    ("process_virtual_memory_bytes", _GAUGE, "Virtual memory of the process, in bytes.", Several.SUM),
+    ("process_resident_memory_bytes", _GAUGE, "Memory that the process holds, in bytes.", Several.SUM),
+    ("process_start_time_seconds", _GAUGE, "When the process started, in seconds since 1970.", Several.MIN),
+    ("process_cpu_seconds_total", _COUNTER, "CPU time that the process has used, in seconds.", Several.SUM),
+    ("process_open_fds", _GAUGE, "Open file descriptors: files and connections.", Several.MAX),
+    ("process_max_fds", _GAUGE, "How many file descriptors the process may open.", Several.MIN),
 )
 
 METRICS: Final[tuple[Metric, ...]] = (
     *(value for value in dict(globals()).values() if isinstance(value, Metric)),
-    *(Metric(name, kind, text, EVERY, (), of_library=True) for name, kind, text in _LIBRARY),
+    *(Metric(name, kind, text, EVERY, (), of_library=True, several=several) for name, kind, text, several in _LIBRARY),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ import pytest
 from orderflow.cli import main
 from orderflow.settings import Settings, variable
 from orderflow.simulator.server import ROUTES
-from orderflow.telemetry.metric import EVERY, Process
+from orderflow.telemetry.metric import EVERY, Process, Several
 from orderflow.telemetry.metrics import METRICS
 from producers.topics import DEFAULT_RETENTION, TOPICS, Cleanup, TopicSpec, group_id
 from statemachine.drawing.refusing import listed_refusals
@@ -211,12 +212,32 @@ order or a text from outside: the number of series depends on partitions, event 
 This page is generated from [the list](../../orderflow/telemetry/metrics.py), from which the metrics are registered too:
 `{renew}`.
 [A test](../../tests/telemetry/test_every_metric.py) plays a story in which each of them moves as its text says.
+
+## Several processes
+
+A worker of [several processes](../how-to/stop-restart-scale.md#use-several-cores) shows one number for all. Counters,
+histograms and gauges are summed; of these gauges it shows
+{several}
+
+What a process had counted stays in the sum when it ends, so that no counter falls. What a killed process counted after
+the last scrape is not in the sum. Memory that processes share counts for each of them.
 """
+
+
+def _of_several() -> str:
+    """The gauges that are not summed over the processes of a worker."""
+    lines = []
+    for several, what in ((Several.MAX, "the largest"), (Several.MIN, "the smallest")):
+        names = sorted(f"`{one.name}`" for one in METRICS if one.several is several)
+        lines.append(
+            textwrap.fill(f"- {what}: {', '.join(names)}", 110, subsequent_indent="  ", break_on_hyphens=False)
+        )
+    return ";\n".join(lines) + "."
 
 
 def metrics_page() -> str:
     """Every metric with its type, its labels and its meaning."""
-    lines = [_METRICS_HEAD.replace("{renew}", _RENEW)]
+    lines = [_METRICS_HEAD.replace("{renew}", _RENEW).replace("{several}", _of_several())]
     for title, processes in (
         ("Every process", EVERY),
         ("Worker", (Process.WORKER,)),
