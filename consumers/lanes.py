@@ -70,6 +70,8 @@ class LaneContext:
     measures: LaneMeasures = field(default_factory=LaneMeasures)
     #: Makes the spans of sampled orders; None: nothing is traced.
     tracing: Tracing | None = None
+    #: Where the order lane keeps the orders of a partition, by its number.
+    make_store: Callable[[int], Store] = dict_store
 
     @property
     def options(self) -> LaneOptions:

@@ -30,6 +30,7 @@ from consumers.orders.looks import LOOKS_PART
 from consumers.ownership.options import LaneOptions
 from consumers.provider import Provider
 from consumers.requests.records import RequestOptions
+from consumers.storage.choosing import check_library, open_stores
 from consumers.tracing import Tracing
 from consumers.webhooks.lane import make_webhook_lane
 from consumers.webhooks.missed import MissedOptions
@@ -83,14 +84,13 @@ async def run_worker(
         BrokerUnavailable: Kafka cannot be reached at the start.
         OrderflowError: A lane met something that it cannot go on with.
     """
-    if settings.rocksdb_folder is not None:
-        raise ConfigError("ORDERFLOW_STORE=rocksdb is not part of this version; use memory")
+    lanes = tuple(dict.fromkeys(lanes))
+    check_library(settings.rocksdb_folder if Lane.ORDERS in lanes else None)
     asyncio.get_running_loop().set_exception_handler(_after_fencing)
     async with stopping(stop) as stop_event:
         found = await unless_stopped(stop_event, check_topics(settings.connection(), settings.topic_prefix))
         if found is not None:  # else it was told to stop while Kafka was still asked: nothing has begun
-            chosen = tuple(dict.fromkeys(lanes))
-            await _run_lanes(settings, chosen, found, stop_event, started, probe, call_probe, supervisor)
+            await _run_lanes(settings, lanes, found, stop_event, started, probe, call_probe, supervisor)
 
 
 async def _run_lanes(
@@ -119,6 +119,9 @@ async def _run_lanes(
             )
         tracing = await stack.enter_async_context(_tracing(settings, worker.name))
         connection, prefix = settings.connection(), settings.topic_prefix
+        if Lane.ORDERS in lanes:
+            stores = open_stores(settings.rocksdb_folder, prefix, found[Topic.ORDERS].partitions)
+            worker.make_store = stack.enter_context(stores)
         reader = PauseReader(connection, prefix, found[Topic.OPERATIONS].partitions, worker.pauses)
         worker.reader = await stack.enter_async_context(following(reader))
         for lane in lanes:
@@ -322,6 +325,7 @@ def _make_lane(
         probe=probe,
         pauses=worker.pauses,
         tracing=tracing,
+        make_store=worker.make_store,
     )
     return make(context, _Shared(settings, provider, call_probe))
 

@@ -46,14 +46,8 @@ _SIMULATOR_HOSTS: Final = ("localhost", "127.0.0.1", "::1", "simulator")
 NOT_SETTINGS: Final = frozenset(
     PREFIX + name
     for name in (
-        "HISTORIES",
-        "KAFKA_CACHE",
-        "KAFKA_IMAGE",
-        "PARTITIONS",
-        "REQUIRE_KAFKA",
-        "TEST_KAFKA",
-        "TEST_OPENAPI",
-        "TEST_PROVIDER",
+        *("HISTORIES", "KAFKA_CACHE", "KAFKA_IMAGE", "PARTITIONS", "REQUIRE_KAFKA"),
+        *("TEST_KAFKA", "TEST_OPENAPI", "TEST_PROVIDER", "TEST_STORE", "TEST_STORE_FOLDER"),
     )
 )
 #: Kubernetes sets these for a service whose name begins with ours.
@@ -148,7 +142,10 @@ class Settings(BaseSettings):
         description="a partition stops when over half of this many records in 60 s are dead letters; 0: never",
     )
     actor: str = Field("", description="who acts in operators' commands, kept in the changes; empty: user@host")
-    store: str = Field("memory", description="where orders are kept between events; this version supports only memory")
+    store: str = Field(
+        "memory",
+        description="where a worker keeps orders between events: memory, or rocksdb:DIR for a folder of its own on disk",
+    )
 
     parked_max_age: Duration = _duration(
         "7d", "how long events for an order that is not requested yet, or is finished, stay parked"

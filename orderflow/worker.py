@@ -8,6 +8,8 @@ from typing import Any
 
 from consumers.group.membership import Membership
 from consumers.group.pause_reader import PauseReader
+from consumers.lanes import dict_store
+from consumers.ownership.store import Store
 from consumers.pauses.records import Pause
 from consumers.pauses.scopes import Scope
 from consumers.pauses.table import Pauses
@@ -28,6 +30,8 @@ class Worker:
     pauses: Pauses = field(default_factory=Pauses)
     #: Keeps it current.
     reader: PauseReader | None = None
+    #: Where the orders of a partition are kept, by its number.
+    make_store: Callable[[int], Store] = dict_store
     #: The lag of an owned partition, where somebody looks at it: records, whether that is exact, and seconds.
     lag: Callable[[Lane, int], tuple[int, bool, float | None] | None] = lambda _lane, _number: None
 

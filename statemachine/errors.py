@@ -23,7 +23,8 @@
         OffContract            UNKNOWN         an answer that the documented API does not give
       InvariantBroken          DEAD_LETTER     one order breaks a rule of money or units: that order only, with attention
 
-Declared elsewhere: ``LeaseExpired`` in ``consumers.ownership.lease`` (RETRY) and ``DemoFailed`` of the demo (STOP).
+Declared elsewhere: ``LeaseExpired`` in ``consumers.ownership.lease`` (RETRY), ``StoreFailed`` (STOP_PARTITION) and
+``StoreDamaged`` (REFENCE) in ``consumers.storage.disk``, and ``DemoFailed`` of the demo (STOP).
 
 A loop that owns a partition does what ``disposition`` says. There are two that must not reach it: DEAD_LETTER, which lanes
 handle record by record, stops the partition; UNKNOWN, which the command lane turns into an outcome, ends the worker. The

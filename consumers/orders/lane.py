@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from consumers.group.membership import Membership
-from consumers.lanes import LaneContext, dict_store, make_stateful_lane
+from consumers.lanes import LaneContext, make_stateful_lane
 from consumers.orders.fuse import RECORDS_MIN, Fuse
 from consumers.orders.logic import OrderLogic
 from consumers.orders.looks import looks_per_second
 from consumers.ownership.options import LaneTopics
-from consumers.ownership.store import Store
 from producers.topics import ORDER_INPUTS, Lane, Topic, prefixed
 from statemachine.order.policy import Policy
 
@@ -38,16 +35,14 @@ def make_order_lane(
     context: LaneContext,
     *,
     policy: Policy,
-    make_store: Callable[[int], Store] = dict_store,
     fuse_records_min: int = RECORDS_MIN,
     rate: float = 0.0,
 ) -> Membership:
     """A member of the order lane's group, ready for ``run``.
 
     Args:
-        context: What every lane is made with; its partition count is that of the aligned topics.
+        context: What every lane is made with; its partition count is that of the aligned topics, and its store is the lane's.
         policy: Waits and limits of decisions.
-        make_store: A store for a partition number.
         fuse_records_min: See ``Fuse``; 0 switches it off.
         rate: Requests a second of the whole fleet, of which looks use a part; 0 for no limit.
     """
@@ -66,4 +61,4 @@ def make_order_lane(
             tracing=context.tracing,
         )
 
-    return make_stateful_lane(context, Lane.ORDERS, order_topics(context.prefix), make_logic, make_store)
+    return make_stateful_lane(context, Lane.ORDERS, order_topics(context.prefix), make_logic, context.make_store)

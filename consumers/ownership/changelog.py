@@ -45,6 +45,8 @@ def text_key(read: ReadRecord, topic: str) -> str:
 
 #: How far before the end the search for a partition's last position record begins.
 _TAIL = 200
+#: Records that are handed over before other tasks may run: some milliseconds.
+_RECORDS_AT_ONCE = 1000
 
 
 async def stop_consumer(consumer: AIOKafkaConsumer, seconds: float) -> None:
@@ -175,10 +177,13 @@ class ChangelogReader:
         partition: TopicPartition,
         take: Callable[[ReadRecord], None],
         progress: Callable[[int, int], None] = lambda _read, _all: None,
+        *,
+        begin: int | None = None,
     ) -> int:
         """Hand every committed record of a compacted partition to ``take``, up to the high watermark.
 
-        ``progress`` is given, again and again, how many offsets were read and how many there are.
+        ``progress`` is given, again and again, how many offsets were read and how many there are. ``begin``: the first offset to
+        be read, which must be there; None: the first there is. An error of ``take`` ends the reading.
 
         Returns:
             The high watermark.
@@ -189,11 +194,16 @@ class ChangelogReader:
         end = (await self.ends([partition]))[partition]
         async with self._consumer() as consumer:
             consumer.assign([partition])
-            begin = (await self.beginnings([partition]))[partition]
-            if begin < end:
-                consumer.seek(partition, begin)
+            first = (await self.beginnings([partition]))[partition] if begin is None else begin
+            if first < end:
+                consumer.seek(partition, first)
                 reading = self._drain(
-                    consumer, partition, end, take, progress=lambda at: progress(at - begin, end - begin)
+                    consumer,
+                    partition,
+                    end,
+                    take,
+                    records_max=_RECORDS_AT_ONCE,
+                    progress=lambda at: progress(at - first, end - first),
                 )
                 await within(self._connection.limits.restore_seconds, reading, f"restoring {partition.topic}")
         return end

@@ -218,8 +218,8 @@ class OwnedPartition(ReadingPartition):
             value = OutboundRecord(str(self.number).encode(), encode_position(record))
             outbox.add_to(self._topics.positions, self.number, value)
         begun_at = self._steady()
-        await producer.transact(outbox, self._intake.offsets(reached), timestamp_ms=self._context.now_ms)
-        proven.committed()  # only now
+        last = await producer.transact(outbox, self._intake.offsets(reached), timestamp_ms=self._context.now_ms)
+        proven.committed(last.get((self._topics.changelog or "", self.number), -1))  # only now
         self._context.measures.transacted(self._steady() - begun_at, outbox.count)
         self._input.committed(reached)
         self._intake.committed()

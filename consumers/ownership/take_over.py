@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from datetime import datetime
 
 import structlog
 from aiokafka import TopicPartition
@@ -27,7 +28,7 @@ from consumers.ownership.positions import (
     other_partition_count,
     same_offsets,
 )
-from consumers.ownership.store import Store
+from consumers.ownership.store import Anchor, Mark, Store
 from producers.transaction import TransactionalProducer
 from statemachine.errors import BrokerUnavailable, ConfigError, PositionGap
 
@@ -35,18 +36,23 @@ log = structlog.get_logger(__name__)
 
 #: Between two looks at offsets that disagree with the position record.
 _AGREEMENT_CHECK_SECONDS = 0.5
-#: So many restored snapshots are put into the store at once.
-_RESTORED_AT_ONCE = 10_000
+#: So many restored snapshots are put into the store at once: other tasks wait for some milliseconds.
+_RESTORED_AT_ONCE = 1000
+#: A store that was written longer ago may lack tombstones that compaction has removed since: half of Kafka's default for
+#: ``delete.retention.ms``, because reading takes its time.
+MARK_SECONDS_MAX = 12 * 3600.0
 
 
 class ProvenStore:
-    """A store and the position record that it corresponds to."""
+    """A store, the position record that it corresponds to, and the last record of the changelog that is known to be in it."""
 
-    def __init__(self, store: Store, known: PositionRecord | None = None) -> None:
+    def __init__(self, store: Store, known: PositionRecord | None = None, anchor: Anchor | None = None) -> None:
         self.store = store
         self.known = known
+        self.anchor = anchor
         #: The transaction whose commit was asked for and not confirmed, and its changes.
         self.in_doubt: tuple[PositionRecord, Mapping[str, bytes | None]] | None = None
+        self._begun_at = 0.0
 
     def begin(
         self,
@@ -65,25 +71,93 @@ class ProvenStore:
             history=history,
         )
         self.in_doubt = (record, changes)
+        self._begun_at = context.clock().timestamp()
         return record
 
-    def committed(self) -> None:
-        """It has committed: only now are its changes part of the store."""
+    def committed(self, last_offset: int = -1) -> None:
+        """It has committed: only now are its changes part of the store.
+
+        ``last_offset``: the offset of the last snapshot that was written; negative when it is not known.
+
+        Raises:
+            StoreFailed: The store cannot be written.
+        """
         assert self.in_doubt is not None  # begin has set it
         record, changes = self.in_doubt
-        self.store.apply(changes)
-        self.known, self.in_doubt = record, None
+        anchor = self.anchor
+        if changes and last_offset >= 0:
+            last = list(changes)[-1]
+            anchor = Anchor.of(last_offset, last, changes[last])
+        self._adopt(record, changes, anchor)
+        self.in_doubt = None
 
     def prove(self, found: PositionRecord | None, incarnation: str) -> Freshness:
         """How the store compared with the newest position record; unless it is STALE, the store is current from now on."""
         number = None if self.in_doubt is None else self.in_doubt[0].transaction
         verdict = freshness(found, self.known, incarnation=incarnation, in_doubt=number)
-        if verdict is Freshness.ONE_BEHIND and self.in_doubt is not None:
-            self.store.apply(self.in_doubt[1])
-            self.known = found
+        if verdict is Freshness.ONE_BEHIND and self.in_doubt is not None and found is not None:
+            self._adopt(found, self.in_doubt[1], self.anchor)  # where its snapshots are was never said
         if verdict is not Freshness.STALE:
             self.in_doubt = None
         return verdict
+
+    def _adopt(self, record: PositionRecord, changes: Mapping[str, bytes | None], anchor: Anchor | None) -> None:
+        mark = None if anchor is None else Mark(anchor, self._begun_at, record.transaction, record.incarnation)
+        self.store.apply(changes, mark)
+        self.known, self.anchor = record, anchor
+
+
+class _NotProven(Exception):
+    """The record at the mark's offset is not the one that the store has."""
+
+
+class _Loading:
+    """Puts the records of a changelog into a store, some at a time, each lot together with its mark."""
+
+    def __init__(self, store: Store, topic: str, clock: Callable[[], datetime], anchor: Anchor | None = None) -> None:
+        """``anchor``: the record that must come first; None: reading begins at the first record there is."""
+        self._store = store
+        self._topic = topic
+        self._clock = clock
+        self._expected = anchor
+        self._pending: dict[str, bytes | None] = {}
+        self._anchor = anchor
+        self._began = clock().timestamp()
+
+    @property
+    def proven(self) -> bool:
+        """The record that had to come first has come."""
+        return self._expected is None
+
+    def take(self, read: ReadRecord) -> None:
+        """Take the next record.
+
+        Raises:
+            _NotProven: It is the first one, and not the one that was expected.
+            UnreadableTable: Its key cannot be read.
+        """
+        if read.key is None:
+            return
+        key = text_key(read, self._topic)
+        anchor = Anchor.of(read.offset, key, read.value)
+        if self._expected is not None:
+            if anchor != self._expected:
+                raise _NotProven
+            self._expected = None
+        self._pending[key], self._anchor = read.value, anchor
+        if len(self._pending) >= _RESTORED_AT_ONCE:
+            self._put(0, "")
+
+    def end(self, record: PositionRecord | None) -> Anchor | None:
+        """All was read; ``record`` is the newest position record. The last record that the store has now."""
+        self._put(*(0, "") if record is None else (record.transaction, record.incarnation))
+        return self._anchor
+
+    def _put(self, transaction: int, incarnation: str) -> None:
+        # what is there was read since then: tombstones that came later are still in the topic
+        mark = None if self._anchor is None else Mark(self._anchor, self._began, transaction, incarnation)
+        self._store.apply(self._pending, mark)
+        self._pending = {}
 
 
 class TakeOver:
@@ -158,30 +232,69 @@ class TakeOver:
     async def restore(
         self, record: PositionRecord | None, progress: Callable[[int, int], None] = lambda _read, _all: None
     ) -> ProvenStore:
-        """A new store with all that the changelog has, up to its high watermark; ``record`` is the newest position record.
+        """A store with all that the changelog has, up to its high watermark; ``record`` is the newest position record.
 
-        ``progress`` is given how many offsets were read and how many there are.
+        What the store has kept from before is gone on with when it is proven, else it begins empty. ``progress`` is given how
+        many offsets were read and how many there are.
 
         Raises:
             BrokerUnavailable: Not readable to its end within the limit.
             UnreadableTable: A key of the changelog cannot be read.
+            StoreFailed: The store cannot be read or written.
         """
-        store, number, changelog = self._make_store(self._context.number), self._context.number, self._topics.changelog
+        store = self._make_store(self._context.number)
+        try:
+            anchor = await self._fill(store, record, progress)
+        except BaseException:
+            store.close()
+            raise
+        return ProvenStore(store, record, anchor)
+
+    async def _fill(
+        self, store: Store, record: PositionRecord | None, progress: Callable[[int, int], None]
+    ) -> Anchor | None:
+        """Read what the store does not have; the last record that it has then."""
+        number, changelog, clock = self._context.number, self._topics.changelog, self._context.clock
         if changelog is None:
-            return ProvenStore(store, record)
-        pending: dict[str, bytes | None] = {}
+            return None
+        table, kept, why = TopicPartition(changelog, number), store.mark, None
+        loading = _Loading(store, changelog, clock)
+        if kept is not None:
+            loading = _Loading(store, changelog, clock, kept.anchor)
+            why = await self._read_on(table, kept, record, loading, progress)
+            if why is not None:
+                log.warning("store_rebuilt", partition=number, group=self._context.group, reason=why)
+                store.clear()
+                loading = _Loading(store, changelog, clock)
+        if kept is None or why is not None:
+            await self._context.reader.read_all(table, loading.take, progress)
+        anchor = loading.end(record)
+        begun = "empty" if kept is None or why is not None else kept.anchor.offset
+        log.info("partition_restored", partition=number, group=self._context.group, entries=len(store), begin=begun)
+        return anchor
 
-        def take(read: ReadRecord) -> None:
-            if read.key is not None:
-                pending[text_key(read, changelog)] = read.value
-            if len(pending) >= _RESTORED_AT_ONCE:
-                store.apply(pending)
-                pending.clear()
-
-        end = await self._context.reader.read_all(TopicPartition(changelog, number), take, progress)
-        store.apply(pending)
-        log.info("partition_restored", partition=number, group=self._context.group, entries=len(store), end=end)
-        return ProvenStore(store, record)
+    async def _read_on(
+        self,
+        table: TopicPartition,
+        kept: Mark,
+        record: PositionRecord | None,
+        loading: _Loading,
+        progress: Callable[[int, int], None],
+    ) -> str | None:
+        """Read on from what the store has kept; why that is not proven to be what the changelog has, or None: it is."""
+        current = record is not None and (record.transaction, record.incarnation) == (
+            kept.transaction,
+            kept.incarnation,
+        )
+        if not current and self._context.clock().timestamp() - kept.written_at > MARK_SECONDS_MAX:
+            return "it was written too long ago"
+        begin = (await self._context.reader.beginnings([table]))[table]
+        end = (await self._context.reader.ends([table]))[table]
+        if not begin <= kept.anchor.offset < end:
+            return f"it ends with offset {kept.anchor.offset}, but the topic has {begin} to {end}"
+        with suppress(_NotProven):
+            await self._context.reader.read_all(table, loading.take, progress, begin=kept.anchor.offset)
+        return None if loading.proven else f"the topic has another record at offset {kept.anchor.offset}, or none"
 
     async def reachable(self, committed: Mapping[TopicPartition, int | None]) -> dict[TopicPartition, int]:
         """Where to go on: at what is committed, which Kafka must still have, else at the earliest record.

@@ -108,8 +108,6 @@ def worker(lanes: tuple[Lane, ...], processes: int, number: int | None) -> None:
     from orderflow.process.logs import configure_logging
 
     settings = settings_or_usage()
-    if settings.rocksdb_folder is not None:
-        raise UsageProblem(f"ORDERFLOW_STORE={settings.store}: this version keeps orders in memory only")
     configure_logging(level=settings.log_level, style=settings.log_format, process=number)
     if number is None:
         _warn_of_public_secrets(settings)
@@ -148,6 +146,16 @@ def _serve_supervisor(settings: Settings, lanes: tuple[Lane, ...], processes: in
     )
 
 
+def settings_of_process(settings: Settings, number: int) -> Settings:
+    """The settings of one process of a supervisor: its own instance id and folder, the same after each start."""
+    own: dict[str, str] = {}
+    if settings.group_instance_id is not None:
+        own["group_instance_id"] = f"{settings.group_instance_id}-{number}"
+    if settings.rocksdb_folder is not None:
+        own["store"] = f"{settings.store}/process-{number}"
+    return settings.model_copy(update=own)
+
+
 def _serve_process(settings: Settings, lanes: tuple[Lane, ...], number: int) -> None:
     """Run lanes as one of a supervisor's processes, which writes the line of its end."""
     from orderflow.supervision.link import SupervisorLink
@@ -157,10 +165,8 @@ def _serve_process(settings: Settings, lanes: tuple[Lane, ...], number: int) -> 
         link = SupervisorLink.of_standard_input(stop_seconds(settings))
     except OSError as error:
         raise UsageProblem("--process is set by the supervisor; use --processes") from error
-    if settings.group_instance_id is not None:  # the same after each start, and no two have one
-        settings = settings.model_copy(update={"group_instance_id": f"{settings.group_instance_id}-{number}"})
     try:
-        _serve_lanes(settings, lanes, link)
+        _serve_lanes(settings_of_process(settings, number), lanes, link)
     except OrderflowError as error:
         ending = ending_of(error, logged=True)
         link.ended(ending.message, ending.exit_code, final=isinstance(error, ConfigError))

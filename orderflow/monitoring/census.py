@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Final, NamedTuple
 
 import structlog
@@ -90,12 +91,15 @@ class OrderCensus:
     async def _count(self, number: int, store: Store) -> None:
         """Count one partition; nothing is kept when it is lost meanwhile."""
         began, census = self._steady(), Census()
-        keys = [key for key, _ in store.items()]
-        for first in range(0, len(keys), _SLICE):
+        keys = iter(store.keys())
+        while True:
+            busy_from, now = self._steady(), self._clock()
             if self._store(number) is not store:
                 return
-            busy_from, now = self._steady(), self._clock()
-            for key in keys[first : first + _SLICE]:
+            lot = list(islice(keys, _SLICE))
+            if not lot:
+                break
+            for key in lot:
                 if (snapshot := store.get(key)) is not None:
                     census.take(snapshot, self._policy, now)
             await asyncio.sleep((self._steady() - busy_from) * _REST_TIMES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -212,12 +213,17 @@ def test_the_example_for_production_is_valid(monkeypatch: pytest.MonkeyPatch) ->
     assert settings.rate == 250
 
 
-def test_a_worker_refuses_a_store_that_it_does_not_have(orderflow: Command) -> None:
-    """A setting is obeyed or refused, never ignored."""
-    orderflow.set(store="rocksdb:data")
+def test_a_worker_refuses_a_store_whose_library_is_not_installed(
+    orderflow: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A setting is obeyed or refused, never ignored; and before Kafka is asked."""
+    monkeypatch.setitem(sys.modules, "rocksdict", None)
+    orderflow.set(store="rocksdb:data", kafka_bootstrap="127.0.0.1:1")
     result = orderflow("worker")
-    assert result.exit_code == 2
-    assert "keeps orders in memory only" in result.stderr
+    assert result.exit_code == 1
+    [line] = result.stderr.splitlines()
+    said = "ORDERFLOW_STORE=rocksdb:data needs rocksdict, which is not installed: install orderflow[rocksdb]"
+    assert json.loads(line)["reason"] == said
 
 
 def test_all_wrong_settings_are_reported_at_once(orderflow: Command) -> None:

@@ -13,11 +13,12 @@ from datetime import UTC, datetime, timedelta
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from consumers.group.membership import GroupOptions, Membership, make_consumer
+from consumers.lanes import dict_store
 from consumers.ownership.changelog import ChangelogReader
 from consumers.ownership.logic import Batch
 from consumers.ownership.options import LaneOptions, LaneTopics, PartitionContext
 from consumers.ownership.partition import OwnedPartition, with_deadlines
-from consumers.ownership.store import DictStore, Overlay, Store
+from consumers.ownership.store import Overlay, Store
 from producers.connection import KafkaConnection
 from producers.outbox import Outbox
 from producers.transaction import Probe
@@ -113,6 +114,7 @@ def make_membership(
     *,
     worker: str,
     incarnation: str,
+    make_store: Callable[[int], Store] = dict_store,
     session_timeout_ms: int = 6000,
     heartbeat_interval_ms: int = 500,
     options: LaneOptions | None = None,
@@ -145,7 +147,7 @@ def make_membership(
         )
         return OwnedPartition(
             context,
-            make_store=lambda _number: DictStore(),
+            make_store=make_store,
             make_intake=with_deadlines(lambda _number: CountingLogic(prefix)),
         )
 

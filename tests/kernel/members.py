@@ -16,6 +16,7 @@ from consumers.ownership.partition import OwnedPartition
 from producers.connection import KafkaConnection, Limits
 from producers.transaction import Probe
 from tests.kernel.counting import make_membership
+from tests.kernel.stores import open_stores
 
 
 @contextlib.asynccontextmanager
@@ -31,29 +32,31 @@ async def member(
     operation_seconds: float = 6.0,
 ) -> AsyncIterator[Membership]:
     """A worker of the counting lane in this process."""
-    membership = make_membership(
-        KafkaConnection(bootstrap, limits=Limits(operation_seconds=operation_seconds), request_timeout_ms=4000),
-        prefix,
-        partitions,
-        worker=name,
-        incarnation=uuid.uuid4().hex,
-        session_timeout_ms=session_timeout_ms,
-        heartbeat_interval_ms=300,
-        options=LaneOptions(
-            heartbeat_seconds=0.3,
-            position_wait_seconds=1.0,
-            trouble_seconds_max=trouble_seconds_max,
-            backoff_seconds_max=0.5,
-        ),
-        probe=probe,
-    )
-    stop = asyncio.Event()
-    running = asyncio.create_task(membership.run(stop))
-    try:
-        yield membership
-    finally:
-        stop.set()
-        await running
+    with open_stores(prefix, partitions, name) as make_store:
+        membership = make_membership(
+            KafkaConnection(bootstrap, limits=Limits(operation_seconds=operation_seconds), request_timeout_ms=4000),
+            prefix,
+            partitions,
+            worker=name,
+            incarnation=uuid.uuid4().hex,
+            make_store=make_store,
+            session_timeout_ms=session_timeout_ms,
+            heartbeat_interval_ms=300,
+            options=LaneOptions(
+                heartbeat_seconds=0.3,
+                position_wait_seconds=1.0,
+                trouble_seconds_max=trouble_seconds_max,
+                backoff_seconds_max=0.5,
+            ),
+            probe=probe,
+        )
+        stop = asyncio.Event()
+        running = asyncio.create_task(membership.run(stop))
+        try:
+            yield membership
+        finally:
+            stop.set()
+            await running
 
 
 def part(membership: Membership, number: int) -> OwnedPartition:

@@ -66,12 +66,13 @@ async def test_without_a_look_at_each_batch_a_refused_one_is_lost(kafka: str, pr
 
     async def send(
         producer: AIOKafkaProducer, topic: str, partition: int, records: list[OutboundRecord], timestamp_ms: int
-    ) -> None:
+    ) -> int:
         batch = producer.create_batch()
         for key, value, headers in records:
             batch.append(timestamp=timestamp_ms, key=key, value=value, headers=list(headers))
         sent = await producer.send_batch(batch, topic, partition=partition)
         sent.add_done_callback(lambda done: done.exception())
+        return -1
 
     monkeypatch.setattr(TransactionalProducer, "_send_partition", staticmethod(send))
     assert any(fault.startswith("lost") for fault in await with_a_batch_that_is_refused(kafka, prefix))

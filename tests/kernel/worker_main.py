@@ -24,6 +24,7 @@ import producers.transaction
 from consumers.ownership.positions import Freshness
 from producers.connection import KafkaConnection, Limits
 from tests.kernel.counting import make_membership
+from tests.kernel.stores import open_stores
 from tests.worker_faults import Fault, say
 
 
@@ -36,26 +37,29 @@ async def main(options: dict[str, object]) -> None:
         limits=Limits(operation_seconds=float(str(options.get("operation_seconds", 8.0)))),
         request_timeout_ms=8000,
     )
-    membership = make_membership(
-        connection,
-        str(options["prefix"]),
-        int(str(options["partitions"])),
-        worker=str(options["worker"]),
-        incarnation=uuid.uuid4().hex,
-        probe=None if fault is None else lambda _transactional_id, step: fault.reached(step),
-        session_timeout_ms=int(str(options.get("session_ms", 6000))),
-        heartbeat_interval_ms=300,
-    )
-    stop = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    say(ready=True)
-    try:
-        await membership.run(stop)
-    finally:
-        say(
-            done=True,
-            counters={p: vars_of(part) for p, part in membership.partitions.items()},
+    prefix, partitions, worker = str(options["prefix"]), int(str(options["partitions"])), str(options["worker"])
+    with open_stores(prefix, partitions, worker) as make_store:
+        membership = make_membership(
+            connection,
+            prefix,
+            partitions,
+            worker=worker,
+            incarnation=uuid.uuid4().hex,
+            make_store=make_store,
+            probe=None if fault is None else lambda _transactional_id, step: fault.reached(step),
+            session_timeout_ms=int(str(options.get("session_ms", 6000))),
+            heartbeat_interval_ms=300,
         )
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        say(ready=True)
+        try:
+            await membership.run(stop)
+        finally:
+            say(
+                done=True,
+                counters={p: vars_of(part) for p, part in membership.partitions.items()},
+            )
 
 
 def _without_partition_in_id(_group: str, _partition: int) -> str:

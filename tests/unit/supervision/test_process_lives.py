@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from orderflow.cli.services import settings_of_process
+from orderflow.settings import load_settings
 from orderflow.supervision import process as module
 from orderflow.supervision.frames import Ended, Metrics, State, framed
 from orderflow.supervision.process import ProcessFailed, WorkerProcess
@@ -172,3 +174,12 @@ def test_signals_that_a_process_was_told_are_no_errors() -> None:
     told: Callable[[int], bool] = module._TOLD.__contains__
     assert all(map(told, (0, 130, -signal.SIGTERM, -signal.SIGINT)))
     assert not told(-signal.SIGKILL)
+
+
+def test_each_process_has_an_instance_id_and_a_folder_of_its_own() -> None:
+    """The same after each start: so it keeps its partitions, and finds their databases."""
+    settings = load_settings(group_instance_id="w", store="rocksdb:/data")
+    first, second = settings_of_process(settings, 1), settings_of_process(settings, 2)
+    assert (first.group_instance_id, first.rocksdb_folder) == ("w-1", Path("/data/process-1"))
+    assert (second.group_instance_id, second.rocksdb_folder) == ("w-2", Path("/data/process-2"))
+    assert settings_of_process(load_settings(), 1) == load_settings()
