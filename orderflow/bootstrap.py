@@ -11,7 +11,7 @@ import socket
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -37,6 +37,7 @@ from consumers.webhooks.missed import MissedOptions
 from orderflow import __version__, simulator
 from orderflow.digitalriver.signature import signature_headers, verify
 from orderflow.monitoring.monitor import monitored
+from orderflow.monitoring.traced import traced
 from orderflow.process.faults import report_loop_error
 from orderflow.process.health import serve_health
 from orderflow.process.http_listener import serving
@@ -117,7 +118,7 @@ async def _run_lanes(
                 if supervisor is None
                 else supervisor.shown(*pages, metrics.packed)
             )
-        tracing = await stack.enter_async_context(_tracing(settings, worker.name))
+        tracing = await stack.enter_async_context(traced(settings, worker.name))
         connection, prefix = settings.connection(), settings.topic_prefix
         if Lane.ORDERS in lanes:
             stores = open_stores(settings.rocksdb_folder, prefix, found[Topic.ORDERS].partitions)
@@ -178,29 +179,6 @@ async def _run_together(
             raise result
     if ended:
         raise ClientBroken("the check of the topics ended unexpectedly; the worker stops and must be restarted")
-
-
-def _tracing(settings: Settings, worker: str) -> AbstractAsyncContextManager[Tracing | None]:
-    """The traces of this process while the context lasts; without an endpoint there are none, and nothing is imported.
-
-    Raises:
-        ConfigError: OpenTelemetry is not installed.
-    """
-    if not settings.otel_endpoint:
-        return nullcontext()
-    try:
-        from orderflow.telemetry.tracing import open_tracing
-    except ImportError as error:
-        raise ConfigError(
-            "ORDERFLOW_OTEL_ENDPOINT needs OpenTelemetry, which is not installed: install orderflow[otel]"
-        ) from error
-    return open_tracing(
-        settings.otel_endpoint,
-        sampled_share=settings.otel_sample,
-        service=settings.otel_service,
-        version=__version__,
-        instance=worker,
-    )
 
 
 def _group_options(settings: Settings, worker: str) -> GroupOptions:

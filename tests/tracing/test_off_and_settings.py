@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orderflow import bootstrap
+from orderflow.monitoring.traced import traced
 from orderflow.settings import Settings, load_settings
 from statemachine.errors import ConfigError
 
@@ -39,7 +39,7 @@ def test_an_endpoint_without_the_package_is_a_line_that_says_what_to_install(mon
     """The extra is optional; a worker that is told to trace does not run without."""
     monkeypatch.setitem(sys.modules, "orderflow.telemetry.tracing", None)
     with pytest.raises(ConfigError, match=r"ORDERFLOW_OTEL_ENDPOINT needs OpenTelemetry.* install orderflow\[otel\]"):
-        bootstrap._tracing(Settings(otel_endpoint="http://localhost:4318"), "w")
+        traced(Settings(otel_endpoint="http://localhost:4318"), "w")
 
 
 @pytest.mark.parametrize(
