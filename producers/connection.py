@@ -16,6 +16,7 @@ from typing import Any, Protocol, TypeVar
 from aiokafka.conn import AIOKafkaConnection, create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
+    ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
     KafkaError,
     SaslAuthenticationFailed,
@@ -74,6 +75,12 @@ class KafkaConnection:
         }
 
 
+def lacks_right(error: BaseException) -> bool:
+    """Whether Kafka refused because the user has no right."""
+    cause = error.__cause__ or error
+    return isinstance(cause, (ClusterAuthorizationFailedError, *_OF_RIGHTS))
+
+
 async def within(seconds: float, awaitable: Awaitable[T], what: str) -> T:
     """Await something of aiokafka's, but no longer than ``seconds``.
 
@@ -115,6 +122,8 @@ def describe(error: BaseException) -> str:
 
     Its own text comes from the library or the broker and may quote what was sent.
     """
+    if isinstance(error, ClusterAuthorizationFailedError):
+        return f"{type(error).__name__} (this user has no such right)"
     if isinstance(error, _OF_RIGHTS) and error.args:
         names = error.args[0]
         names_text = (

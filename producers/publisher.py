@@ -21,7 +21,7 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
-from producers.connection import KafkaConnection, start_client, unreachable, within
+from producers.connection import KafkaConnection, describe, start_client, unreachable, within
 from producers.outbox import HeaderList
 from producers.packing.producer import make_producer
 from producers.partitioner import partition_of
@@ -94,7 +94,7 @@ class Publisher:
             if isinstance(error, KafkaConnectionError):
                 raise await unreachable(self._connection) from error
             if isinstance(error, KafkaError):
-                raise BrokerUnavailable(f"Kafka refused a producer: {type(error).__name__}") from error
+                raise BrokerUnavailable(f"Kafka refused a producer: {describe(error)}") from error
             if isinstance(error, (AssertionError, OSError)):  # aiokafka lets these through when a connection breaks
                 raise BrokerUnavailable("the connection to Kafka broke while a producer started") from error
             raise
@@ -124,9 +124,9 @@ class Publisher:
             if terms is None or terms.record_bytes_max is None:
                 raise RecordTooLarge(f"Kafka refuses a record of {size} bytes for {topic}: it is too large") from error
             # The limit was lowered meanwhile: the next attempt knows it.
-            raise BrokerUnavailable(f"Kafka did not accept a record for {topic}: {type(error).__name__}") from error
+            raise BrokerUnavailable(f"Kafka did not accept a record for {topic}: {describe(error)}") from error
         except KafkaError as error:
-            raise BrokerUnavailable(f"Kafka did not accept a record for {topic}: {type(error).__name__}") from error
+            raise BrokerUnavailable(f"Kafka did not accept a record for {topic}: {describe(error)}") from error
         finally:
             if (
                 not done

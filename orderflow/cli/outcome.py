@@ -131,7 +131,10 @@ def _drop_stdout() -> None:
 
 def ending_of(error: OrderflowError, *, logged: bool = False, code: int | None = None) -> CommandError:
     """How a command ends with an error of ours; ``code``: the exit code, where the kind of the error does not say it."""
-    kind = Unreachable if isinstance(error, BrokerUnavailable | TransportFailure) else CommandError
+    from producers.connection import lacks_right
+
+    away = isinstance(error, BrokerUnavailable | TransportFailure) and not lacks_right(error)
+    kind = Unreachable if away else CommandError
     kinds = (CommandError, UsageProblem, NotFound, Unreachable)
     return next((one for one in kinds if one.exit_code == code), kind)(str(error), logged=logged)
 

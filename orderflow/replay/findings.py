@@ -78,10 +78,14 @@ class Orders(msgspec.Struct):
     unreadable: int = 0
 
     @property
+    def count(self) -> int:
+        """All of them."""
+        return self.whole + self.partial + self.unreadable
+
+    @property
     def coverage(self) -> float:
         """The share that was compared whole; 1.0 when there was none."""
-        total = self.whole + self.partial + self.unreadable
-        return 1.0 if not total else self.whole / total
+        return self.whole / self.count if self.count else 1.0
 
 
 class Findings(msgspec.Struct):

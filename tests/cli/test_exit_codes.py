@@ -11,7 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from aiokafka.errors import ClusterAuthorizationFailedError
 
+from orderflow.cli.outcome import ending_of
+from statemachine.errors import BrokerUnavailable
 from tests.cli.command import NOWHERE, Command
 
 #: Every command that talks to Kafka.
@@ -234,3 +237,11 @@ def test_a_host_that_is_unknown_is_named(orderflow: Command) -> None:
     assert result.exit_code == 1
     assert result.stderr.startswith("orderflow: host nosuch.invalid cannot be used: ")
     assert result.stderr.count("\n") == 1
+
+
+def test_a_refused_right_is_no_broker_that_is_away() -> None:
+    """Exit code 1, as of all that is refused; without the refusal as its cause the same error is 4."""
+    away = BrokerUnavailable("Kafka refused a producer")
+    assert ending_of(away).exit_code == 4
+    away.__cause__ = ClusterAuthorizationFailedError()
+    assert ending_of(away).exit_code == 1

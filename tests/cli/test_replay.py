@@ -78,6 +78,21 @@ def test_the_same_version_passes_the_gate(replay: Command) -> None:
     assert "coverage 100.0%" in told.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("--from", "2999-01-01T00:00:00Z"), 5, "the window has no decision: nothing was compared"),
+        (("--from", "1h", "--order", "nobody"), 3, "the window has no decision of an order that was named"),
+    ],
+)
+def test_a_check_that_compared_nothing_is_no_pass(
+    replay: Command, words: tuple[str, ...], code: int, says: str
+) -> None:
+    """A gate with a window or an order that has no decision has looked at nothing."""
+    result = replay("replay", "check", "--processes", "1", *words)
+    assert (result.exit_code, says in result.stderr) == (code, True)
+
+
 def test_several_processes_find_the_same_as_one(replay: Command) -> None:
     """Partitions are shared by processes that are started anew, each with clients of its own."""
     alone, together = (document(replay(*CHECK[:-1], count, "--json").stdout) for count in ("1", "2"))

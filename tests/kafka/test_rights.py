@@ -210,6 +210,7 @@ async def _operate(server: KafkaServer) -> None:
     await _command(server, "history", "orders", "find", "A-1-order.placed")
     await _command(server, "history", "orders", "show", "A-1", "--at", "0s")
     await _command(server, "history", "replay", "check", "--from", "1h")
+    assert "this user has no such right" in await _command(server, "history", "pause", "lane/orders", *because, code=1)
     # a topic that may not be described does not exist for whoever asks
     assert "does not exist" in await _command(server, "pause", "letters", "list", code=1)
 

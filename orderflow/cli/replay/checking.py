@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orderflow.cli.outcome import CommandError, HistoryTooThin, UsageProblem, run, settings_or_usage
+from orderflow.cli.outcome import CommandError, HistoryTooThin, NotFound, UsageProblem, run, settings_or_usage
 from orderflow.cli.output import out, print_json, quiet_libraries, talk
 from orderflow.cli.parameters import MOMENT, SHARE
 from orderflow.screen import counted
@@ -76,7 +76,7 @@ def check(
 
     \b
     Exit codes: 0 the same (or approved), 1 differences that are not approved, or approved ones that did not appear,
-    2 usage, 4 Kafka cannot be reached, 5 the history is too thin to say.
+    2 usage, 3 no decision of the orders named, 4 Kafka cannot be reached, 5 the history is too thin to say.
     """
     from orderflow.replay.expected import approved, read_approvals
 
@@ -95,7 +95,7 @@ def check(
     if folder is not None:
         _write(folder, tasks, findings, reasons, secrets=secrets)
     _show(findings, reasons, unused, secrets=secrets, as_json=as_json)
-    _end(findings, reasons, unused, min_coverage)
+    _end(findings, reasons, unused, min_coverage, named=bool(orders))
 
 
 def _checked(
@@ -147,13 +147,19 @@ def _show(
         out().print(f"approved: order {order_id}: {reason}", markup=False, soft_wrap=True)
 
 
-def _end(findings: Findings, reasons: dict[str, str], unused: Sequence[Approval], min_coverage: float) -> None:
+def _end(
+    findings: Findings, reasons: dict[str, str], unused: Sequence[Approval], min_coverage: float, *, named: bool
+) -> None:
     open_ones = sum(one.order_id not in reasons for one in findings.differences)
     if open_ones:
         raise CommandError(f"{counted(open_ones, 'order')} would be decided otherwise")
     if findings.short:
         names = ", ".join(dict.fromkeys(one.topic for one in findings.short))
         raise HistoryTooThin(f"the history does not reach over the whole window: {names} is too short")
+    if not findings.orders.count:
+        if named:
+            raise NotFound("the window has no decision of an order that was named")
+        raise HistoryTooThin("the window has no decision: nothing was compared")
     if findings.orders.coverage * 100 < min_coverage:
         raise HistoryTooThin(
             f"only {findings.orders.coverage:.1%} of the orders could be compared whole, less than {min_coverage:g}%"
