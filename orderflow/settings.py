@@ -46,10 +46,10 @@ _SIMULATOR_HOSTS: Final = ("localhost", "127.0.0.1", "::1", "simulator")
 NOT_SETTINGS: Final = frozenset(
     PREFIX + name
     for name in (
-        *("HISTORIES", "KAFKA_CACHE", "KAFKA_IMAGE", "PARTITIONS", "REQUIRE_KAFKA"),
-        *("TEST_KAFKA", "TEST_OPENAPI", "TEST_PROVIDER", "TEST_STORE", "TEST_STORE_FOLDER"),
+        "HISTORIES", "KAFKA_CACHE", "KAFKA_IMAGE", "PARTITIONS", "REQUIRE_KAFKA", "TEST_KAFKA", "TEST_KAFKA_VERSION",
+        "TEST_OPENAPI", "TEST_PROVIDER", "TEST_STORE", "TEST_STORE_FOLDER",
     )
-)
+)  # fmt: skip
 #: Kubernetes sets these for a service whose name begins with ours.
 _OF_KUBERNETES: Final = re.compile(r"\w*_(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_(TCP|UDP)\w*)")
 

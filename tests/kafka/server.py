@@ -53,6 +53,16 @@ PROPERTIES: Final[dict[str, str]] = {
     "log.cleaner.backoff.ms": "1000",
 }
 
+if VERSION.startswith("3."):
+    PROPERTIES.update(
+        {
+            # the coordinator that 4.x has: the older one forgets offsets when a late request is refused
+            "group.coordinator.rebalance.protocols": "classic,consumer",
+            # the default of 4.x
+            "log.message.timestamp.after.max.ms": "3600000",
+        }
+    )
+
 
 class Unavailable(Exception):
     """This kind of Kafka cannot be had on this machine; the message says why."""
