@@ -39,9 +39,9 @@ check: lint ## What must hold before a push: lint, and the tests that need no Ka
 cover: $(DEV) ## Prove that the tests reach every branch of the pure core
 	@$(BIN)/python -m pytest -q -n $(WORKERS) tests/unit/statemachine tests/property tests/market -m "not kafka and not soak" --cov=statemachine --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered $(ARGS)
 
-bench: $(DEV) ## Measure one decision, and the order lane on Apache Kafka beside a bare loop
+bench: $(DEV) ## Measure one decision, and the order lane beside Kafka Streams, Quix and others; ARGS=--full
 	@$(BIN)/python -m benchmarks.decision
-	@$(BIN)/python -m benchmarks.order_lane $(ARGS)
+	@$(BIN)/python -m benchmarks.peers $(ARGS)
 
 kafka-matrix: $(DEV) ## Run a chosen set of the tests on Kafka 3.9, 4.0 and 4.3; ARGS="--versions 3.9.1" or --write
 	@$(BIN)/python -m tests.kafka.matrix $(ARGS)
@@ -62,7 +62,7 @@ format: $(DEV) ## Format the code
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix --quiet .
 
 clean: ## Remove what the targets made
-	rm -rf $(VENV) .kafka .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .kafka .bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "orderflow needs Python 3.11 or newer with venv, and found none (make PYTHON=/path/to/python3)" >&2; exit 1; }

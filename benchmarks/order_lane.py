@@ -1,4 +1,4 @@
-"""``make bench``: the order lane on Apache Kafka, beside a bare aiokafka loop in the same run.
+"""``python -m benchmarks.order_lane``: the order lane on Apache Kafka, beside a bare aiokafka loop in the same run.
 
 Prints transitions a second, CPU per event and, for an open loop at a fixed rate, latency from the producer's clock to a
 read_committed reader. Machines are noisy: only ratios from one run mean anything.
@@ -199,7 +199,7 @@ async def compare_traces(bootstrap: str, orders: int, rounds: int, sample: float
 
 
 def main() -> None:
-    """Command line of ``make bench``; starts a Kafka of its own unless KAFKA_BOOTSTRAP names one."""
+    """Command line; starts a Kafka of its own unless KAFKA_BOOTSTRAP names one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--orders", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)

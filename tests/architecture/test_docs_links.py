@@ -27,7 +27,6 @@ _OF_TESTS: Final = {
     "ORDERFLOW_TEST_KAFKA",
     "ORDERFLOW_TEST_KAFKA_VERSION",
     "ORDERFLOW_KAFKA_IMAGE",
-    "ORDERFLOW_BENCH_HOME",
 }
 
 PAGES: Final = [path for path in project_files() if path.suffix == ".md"]
