@@ -16,7 +16,7 @@ ARGS ?=
 # Processes of make test, each with a broker of its own; most tests wait most of their time.
 WORKERS ?= 3
 
-.PHONY: help demo test lint check cover bench kafka-matrix soak soak-calls soak-webhooks game-day format clean
+.PHONY: help demo test lint check cover compiled bench kafka-matrix soak soak-calls soak-webhooks game-day format clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -38,6 +38,14 @@ check: lint ## What must hold before a push: lint, and the tests that need no Ka
 
 cover: $(DEV) ## Prove that the tests reach every branch of the pure core
 	@$(BIN)/python -m pytest -q -n $(WORKERS) tests/unit/statemachine tests/property tests/market -m "not kafka and not soak" --cov=statemachine --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered $(ARGS)
+
+COMPILED := build/compiled
+# The wheel is in dist/; the tests import it unpacked, before the sources.
+compiled: $(DEV) ## Build the wheel whose core is compiled, which needs a C compiler, and run the core's tests on it
+	@rm -rf $(COMPILED) dist/compiled
+	@HATCH_BUILD_HOOK_ENABLE_CUSTOM=1 $(BIN)/python -m hatchling build --target wheel --directory dist/compiled
+	@$(BIN)/python -m zipfile -e dist/compiled/*.whl $(COMPILED)
+	@ORDERFLOW_TEST_COMPILED=1 $(BIN)/python -m pytest -q -o pythonpath="$(COMPILED) ." tests/unit/statemachine tests/compiled --ignore=tests/unit/statemachine/test_mutants.py $(ARGS)
 
 bench: $(DEV) ## Measure one decision, and the order lane beside Kafka Streams, Quix and others; ARGS=--full
 	@$(BIN)/python -m benchmarks.decision

@@ -38,6 +38,7 @@ from orderflow import __version__, simulator
 from orderflow.digitalriver.signature import signature_headers, verify
 from orderflow.monitoring.monitor import monitored
 from orderflow.monitoring.traced import traced
+from orderflow.process.build import version_and_build
 from orderflow.process.faults import report_loop_error
 from orderflow.process.health import serve_health
 from orderflow.process.http_listener import serving
@@ -129,7 +130,7 @@ async def _run_lanes(
             worker.lanes[lane] = _make_lane(lane, settings, found, worker, provider, probe, call_probe, tracing)
         if started is not None:
             started(worker)
-        log.info("worker_started", worker=worker.name, lane=",".join(lanes))
+        log.info("worker_started", worker=worker.name, lane=",".join(lanes), version=version_and_build())
         await _run_together(worker.lanes.values(), watch_topics(connection, prefix, found), stop, first=reader.known)
         log.info("worker_stopped", worker=worker.name)
 

@@ -183,20 +183,22 @@ def _run(draft: Draft) -> str:
     if draft.follow is not None:
         follow, draft.follow = draft.follow, None
         _machine.events[follow].trigger(draft)
-    state = None
-    # a held order asks no command, which settling may do; its release settles it
-    held = draft.order.held is not None
-    while (
-        not held and state != draft.state and draft.state in _SETTLING
-    ):  # settling may settle more: fulfilled, then complete
-        state = draft.state
-        _machine.events["settle"].trigger(draft)
+    if draft.order.held is None:  # settling may ask a command, which a held order does not; its release settles it
+        _settle(draft)
     draft.rule = decided
     if draft.order.charges or draft.order.attention or draft.order.remote_state is not None:
         reconcile(draft)
     if draft.problem is not None or draft.order.problem is not None:
         keep_problem(before, draft)
     return _news(before, draft)
+
+
+def _settle(draft: Draft) -> None:
+    """Settle until the state stays: settling may settle more, fulfilled, then complete."""
+    settled: State | None = None
+    while settled != draft.state and draft.state in _SETTLING:
+        settled = draft.state
+        _machine.events["settle"].trigger(draft)
 
 
 def _news(before: Order, draft: Draft) -> Literal["move", "keep", "same"]:

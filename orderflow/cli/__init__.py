@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import click
 
-from orderflow import __version__
 from orderflow.cli.completion import completion
 from orderflow.cli.contracts import contracts
 from orderflow.cli.decide import decide
@@ -31,6 +30,7 @@ from orderflow.cli.services import relay, worker
 from orderflow.cli.settings_table import settings
 from orderflow.cli.simulator import simulator
 from orderflow.cli.topics import topics
+from orderflow.process.build import version_and_build
 
 
 @click.group(
@@ -38,7 +38,7 @@ from orderflow.cli.topics import topics
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Start with: orderflow demo",
 )
-@click.version_option(__version__, prog_name="orderflow")
+@click.version_option(version_and_build(), prog_name="orderflow")
 def main() -> None:
     """Orders sold through Digital River, as a state machine over Kafka, exactly once.
 

@@ -12,9 +12,9 @@ from orderflow.contracts.outbound_words import OUTBOUND_WORDS, TYPE_WORDS, Said
 from orderflow.contracts.schema import REF, Schema, cleaned, ref
 from producers.dead_letters import LetterHeaders
 from producers.encoding import ORDERS_SOURCE, EventRefused
-from statemachine.effects.changes import Change
+from statemachine.effects.change_types import Change
 from statemachine.messages.envelope import CloudEvent
-from statemachine.order.snapshot import Snapshot
+from statemachine.order.snapshot_types import Snapshot
 from statemachine.sku import Sku
 
 _Struct = type[msgspec.Struct]

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from statemachine.effects.changes import Change
+from statemachine.effects.change_types import Change
 from statemachine.messages import commands
 from statemachine.messages.envelope import Cause
 from statemachine.messages.events import REGISTRY

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from pydantic import TypeAdapter, ValidationError
 
 from statemachine.errors import DecodeError
-from statemachine.messages.envelope import Cause, Headers, Record
+from statemachine.messages.envelope import Cause, Headers, ReadEnvelope, Record
 from statemachine.messages.events import INBOX, NEED_NO_DATA, REGISTRY, Event
 from statemachine.messages.explain import explain
 from statemachine.messages.facts import OUTCOME_TYPES, Fact, Outcome
@@ -46,24 +46,7 @@ _ORIGIN = re.compile(rb"([a-z.-]{1,64})/([0-9]{1,9})/([0-9]{1,18})\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _WEBHOOK_PREFIX: Final = "digitalriver."
 
-
-class _Envelope(msgspec.Struct):
-    """A CloudEvent in structured JSON mode; an attribute that is missing differs by its type from one that is null.
-
-    Optional attributes are ``object``, so that a value of a wrong kind there does not make the event unreadable.
-    """
-
-    specversion: str | msgspec.UnsetType = msgspec.UNSET
-    id: str | msgspec.UnsetType = msgspec.UNSET
-    source: str | msgspec.UnsetType = msgspec.UNSET
-    type: str | msgspec.UnsetType = msgspec.UNSET
-    subject: object = None
-    time: object = None
-    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    data_base64: object = None
-
-
-_envelope_decoder = msgspec.json.Decoder(_Envelope)
+_envelope_decoder = msgspec.json.Decoder(ReadEnvelope)
 _outcome_decoder = msgspec.json.Decoder(Outcome)
 _fact_decoder = msgspec.json.Decoder(Fact)
 
@@ -189,7 +172,7 @@ def cause_of(record: Record) -> Cause | None:
         return None
 
 
-def _envelope_of(record: Record) -> _Envelope:
+def _envelope_of(record: Record) -> ReadEnvelope:
     value = record.value
     # msgspec validates only the strings that it decodes, but an order keeps the whole record of a parked event.
     if value is not None and not value.isascii():
@@ -210,7 +193,7 @@ def _envelope_of(record: Record) -> _Envelope:
         raise DecodeError("undecodable", f"value: {json_fault(error, value)}", _json_code(value)) from None
 
 
-def _payload(envelope: _Envelope) -> msgspec.Raw | None:
+def _payload(envelope: ReadEnvelope) -> msgspec.Raw | None:
     """The event's data as JSON; None when it has none."""
     data = None if isinstance(envelope.data, msgspec.UnsetType) or bytes(envelope.data) == b"null" else envelope.data
     encoded = envelope.data_base64
@@ -267,7 +250,7 @@ def _check_utf8(value: bytes, place: str) -> None:
 _REQUIRED: Final = frozenset({"specversion", "id", "source", "type"})
 
 
-def _binary_envelope(record: Record, value: bytes) -> _Envelope:
+def _binary_envelope(record: Record, value: bytes) -> ReadEnvelope:
     """The envelope of CloudEvents' binary mode: attributes in ``ce_`` headers, the data as the record's value."""
     attributes: dict[str, str] = {}
     for name, raw in record.headers:
@@ -280,7 +263,7 @@ def _binary_envelope(record: Record, value: bytes) -> _Envelope:
                 detail = f"not a CloudEvent: {name} is empty, or is not UTF-8"
                 raise DecodeError("undecodable", detail, "record.attribute_missing")
     data = _json_of(value, "value")
-    return _Envelope(
+    return ReadEnvelope(
         specversion=attributes.get("specversion", msgspec.UNSET),
         id=attributes.get("id", msgspec.UNSET),
         source=attributes.get("source", msgspec.UNSET),
@@ -291,7 +274,7 @@ def _binary_envelope(record: Record, value: bytes) -> _Envelope:
     )
 
 
-def _attributes(envelope: _Envelope) -> tuple[str, str, str]:
+def _attributes(envelope: ReadEnvelope) -> tuple[str, str, str]:
     """Type, id and source, which identify the event even when something else is wrong with it."""
     if envelope.specversion != "1.0":
         raise DecodeError("undecodable", "not a CloudEvent: specversion must be 1.0", "record.not_a_cloudevent")
@@ -300,7 +283,7 @@ def _attributes(envelope: _Envelope) -> tuple[str, str, str]:
     return kind, event_id, _attribute("source", envelope.source, SOURCE_MAX)
 
 
-def _check_context(envelope: _Envelope, order_id: OrderId) -> None:
+def _check_context(envelope: ReadEnvelope, order_id: OrderId) -> None:
     if envelope.subject is not None and envelope.subject != order_id:
         raise DecodeError("invalid", "subject: must equal the record's key", "record.subject_differs")
 

@@ -25,6 +25,22 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     headers: Headers = ()
 
 
+class ReadEnvelope(msgspec.Struct):
+    """A CloudEvent in structured JSON mode; an attribute that is missing differs by its type from one that is null.
+
+    Optional attributes are ``object``, so that a value of a wrong kind there does not make the event unreadable.
+    """
+
+    specversion: str | msgspec.UnsetType = msgspec.UNSET
+    id: str | msgspec.UnsetType = msgspec.UNSET
+    source: str | msgspec.UnsetType = msgspec.UNSET
+    type: str | msgspec.UnsetType = msgspec.UNSET
+    subject: object = None
+    time: object = None
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    data_base64: object = None
+
+
 class CloudEvent(msgspec.Struct, frozen=True):
     """The envelope that orderflow writes: ``data`` is already encoded JSON."""
 

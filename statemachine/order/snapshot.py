@@ -7,37 +7,18 @@ An older snapshot is upgraded on read by the functions in ``upgrades.py``, one p
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
 from statemachine.errors import ConfigError, InvariantBroken
-from statemachine.messages.ids import FulfillmentId, OrderId, RemoteId
-from statemachine.order.amounts import AmountsText, amounts_of, amounts_text
+from statemachine.order.amounts import amounts_of, amounts_text
 from statemachine.order.order import (
     DEFINITION,
-    Charge,
-    Deadline,
-    Document,
-    KnownItem,
-    Line,
-    Look,
-    OpenCommand,
     Order,
     ParkedEvent,
-    Payment,
-    RemoteIds,
-    Shipment,
-    State,
 )
 from statemachine.order.snapshot_parts import (
-    ParkedRecord,
-    ParkedView,
-    RefundRecord,
-    RefundText,
-    ReturnRecord,
-    ReturnView,
     parked_of,
     parked_records,
     refund_records,
@@ -46,77 +27,12 @@ from statemachine.order.snapshot_parts import (
     return_records,
     returns_of,
 )
-from statemachine.order.standing import Hold, KeptProblem
+from statemachine.order.snapshot_types import Internal, ParkedView, ReturnView, Snapshot, Version
 from statemachine.order.upgrades import UPGRADES
-
-
-class _Internal(msgspec.Struct, frozen=True, omit_defaults=True):
-    seen: bytes = b""
-    facts: bytes = b""
-    commands: tuple[OpenCommand, ...] = ()
-    parked: tuple[ParkedRecord, ...] = ()
-    items: tuple[KnownItem, ...] = ()
-    charges: tuple[Charge, ...] = ()
-    voids: tuple[FulfillmentId, ...] = ()
-    former: tuple[RemoteId, ...] = ()
-    placed: bool = False
-    source_id: str | None = None
-    remote_state: str | None = None
-    remote_refunded: int = 0
-    next_action: str | None = None
-    reviewed: bool = False
-    payment_failed: bool = False
-    reauth_failed: bool = False
-    refunds: tuple[RefundRecord, ...] = ()
-    returns: tuple[ReturnRecord, ...] = ()
-    disputed_from: State | None = None
-    dispute_began: datetime | None = None
-    dispute_ended: datetime | None = None
-    refused: tuple[OpenCommand, ...] = ()
-    made: bytes = b""
-    chargebacks: bytes = b""
-    #: How many of the last parked events are the queue of a held order.
-    queued: int = 0
-    failed: str | None = None
-    acknowledged: tuple[str, ...] = ()
-    look: Look | None = None
-    quiet: int = 0
-    trace: str | None = None
-
-
-class Snapshot(msgspec.Struct, frozen=True):
-    """The document of the topic ``orders``."""
-
-    order_id: OrderId
-    state: State
-    sequence: int
-    payment: Payment
-    amounts: AmountsText
-    lines: tuple[Line, ...]
-    shipments: tuple[Shipment, ...]
-    refunds: tuple[RefundText, ...]
-    returns: tuple[ReturnView, ...]
-    documents: tuple[Document, ...]
-    digital_river: RemoteIds
-    deadlines: tuple[Deadline, ...]
-    parked: tuple[ParkedView, ...]
-    attention: tuple[str, ...]
-    definition: int
-    updated: datetime
-    internal: _Internal
-    held: Hold | None = None
-    requested: datetime | None = None
-    placed: datetime | None = None
-    problem: KeptProblem | None = None
-
-
-class _Version(msgspec.Struct):
-    definition: int
-
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Snapshot)
-_version_decoder = msgspec.json.Decoder(_Version)
+_version_decoder = msgspec.json.Decoder(Version)
 
 
 def encode_snapshot(order: Order) -> bytes:
@@ -141,7 +57,7 @@ def encode_snapshot(order: Order) -> bytes:
             order.attention,
             order.definition,
             order.updated,
-            _Internal(
+            Internal(
                 order.seen,
                 order.facts,
                 order.commands,

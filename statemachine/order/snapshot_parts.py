@@ -5,69 +5,18 @@ The worker's part is under ``internal``, at the same index as the public part.
 
 from __future__ import annotations
 
-from datetime import datetime
-
-import msgspec
-
-from statemachine.messages.envelope import Headers, Record
-from statemachine.messages.ids import OrderId, RemoteReturnId
+from statemachine.messages.envelope import Record
+from statemachine.messages.ids import OrderId
 from statemachine.messages.money import format_money, parse_money
-from statemachine.order.order import ParkedEvent, Refund, RefundState, RefundUnits, Return, ReturnState, ReturnUnits
-
-
-class RefundText(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A refund in public."""
-
-    refund_id: str
-    state: RefundState
-    amount: str | None = None
-
-
-class ReturnView(msgspec.Struct, frozen=True):
-    """A return in public."""
-
-    return_id: str
-    state: ReturnState
-
-
-class ParkedView(msgspec.Struct, frozen=True):
-    """A parked event in public: its type and when it arrived, without its content."""
-
-    type: str
-    since: datetime
-
-
-class ParkedRecord(msgspec.Struct, frozen=True, array_like=True):
-    """A parked record: its key is the order id, its value was JSON and thus is text."""
-
-    mark: bytes
-    topic: str
-    partition: int
-    offset: int
-    value: str
-    headers: Headers = ()
-
-
-class RefundRecord(msgspec.Struct, frozen=True, array_like=True):
-    """The worker's part of the refund at the same place in ``refunds``."""
-
-    taken: int
-    units: tuple[RefundUnits, ...]
-    mark: bytes
-    due: datetime | None
-    token_published: bool = False
-    part: str | None = None
-    whole: bool = False
-
-
-class ReturnRecord(msgspec.Struct, frozen=True, array_like=True):
-    """The worker's part of the return at the same place in ``returns``."""
-
-    remote_id: RemoteReturnId | None
-    units: tuple[ReturnUnits, ...]
-    receipts: bytes
-    due: datetime | None
-    refunds: bytes = b""
+from statemachine.order.order import ParkedEvent, Refund, Return
+from statemachine.order.snapshot_types import (
+    ParkedRecord,
+    ParkedView,
+    RefundRecord,
+    RefundText,
+    ReturnRecord,
+    ReturnView,
+)
 
 
 def refund_text(refund: Refund, currency: str) -> RefundText:

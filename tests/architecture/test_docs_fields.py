@@ -12,10 +12,10 @@ from pydantic import BaseModel
 
 from producers import encoding
 from statemachine import sku
-from statemachine.effects import changes
+from statemachine.effects import change_types
 from statemachine.messages import events
 from statemachine.messages.operator_events import OPERATOR_EVENTS
-from statemachine.order import snapshot, snapshot_parts
+from statemachine.order import snapshot_types
 from tests.architecture.sources import ROOT
 
 _TABLE: Final = re.compile(r"^\| (\w+) \| .*\|\n\|---\|---\|\n((?:\| `.*\|\n)+)", re.MULTILINE)
@@ -24,8 +24,10 @@ _Model = type[BaseModel] | type[msgspec.Struct]
 _BOUNDS: Final = {"maxLength", "maxItems", "maximum", "maxProperties"}
 
 #: A snapshot shows refunds without the token: the row of ``refunds`` says so.
-_SUBSETS: Final[dict[type[msgspec.Struct], type[msgspec.Struct]]] = {snapshot_parts.RefundText: changes.RefundChange}
-_INTERNAL: Final = (snapshot._Internal, sku._Internal)
+_SUBSETS: Final[dict[type[msgspec.Struct], type[msgspec.Struct]]] = {
+    snapshot_types.RefundText: change_types.RefundChange
+}
+_INTERNAL: Final = (snapshot_types.Internal, sku._Internal)
 
 
 def _tables() -> dict[str, dict[str, tuple[bool, str]]]:
@@ -49,7 +51,7 @@ def _models() -> dict[str, _Model]:
     """All models that public records are made of, by their name on the page; those without a field have no table."""
     waiting: list[_Model] = [model for models in events.REGISTRY.values() for model in models.values()]
     waiting += OPERATOR_EVENTS.values()
-    waiting += [changes.Change, encoding.EventRefused, snapshot.Snapshot, sku.Sku]
+    waiting += [change_types.Change, encoding.EventRefused, snapshot_types.Snapshot, sku.Sku]
     found: dict[str, _Model] = {}
     while waiting:
         model = waiting.pop()

@@ -58,7 +58,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
     from statemachine.effects.guards import GUARDS
 
     machine = build_machine(ORDER, GUARDS, {**EFFECTS, "ask_place_order": faulty})
-    monkeypatch.setattr(deciding, "_machine", machine)
+    monkeypatch.setattr(deciding._machine, "events", machine.events)  # of the compiled build, too
     return fault
 
 
@@ -464,7 +464,8 @@ def test_a_queued_act_that_fails_is_a_dead_letter_and_the_others_go_on(monkeypat
 
     from statemachine.effects.guards import GUARDS
 
-    monkeypatch.setattr(deciding, "_machine", build_machine(ORDER, GUARDS, {**EFFECTS, "ask_reread": faulty}))
+    machine = build_machine(ORDER, GUARDS, {**EFFECTS, "ask_reread": faulty})
+    monkeypatch.setattr(deciding._machine, "events", machine.events)
     story.act("released")
     assert [one.reason for one in story.set_aside] == ["failed"]
     assert story.attention == ["operator.refreshed failed: of a test"]
