@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from orderflow.operations.actions.acting import read_letter_record, read_window, send_edit
+from orderflow.operations.actions.execution import carry_out
 from orderflow.operations.actions.selection import Plan, plan_retry
 from orderflow.operations.letters.editing import EDITED_HEADER, Edit, edited
 from producers.topics import Topic
+from statemachine.errors import ConfigError
 from tests.operating.desk import ACTOR, REASON, BadRelease, counts, desk
 from tests.orders.lane import Given, given, key_on, order_lane, read
 from tests.unit.statemachine.story import cart
@@ -135,6 +138,31 @@ async def test_an_edit_is_a_new_event_that_names_its_letter_and_the_paths(
     change = next(one for one in outputs.changes_of(bad) if one["cause"]["type"] == "operator.redelivered")
     assert change["redelivered"]["type"] == "checkout.requested"
     assert EDITED_HEADER == "orderflow-edited"
+
+
+async def test_a_letter_is_edited_or_given_up_only_once(kafka: str, prefix: str) -> None:
+    """Two operators saw the same open letters: the second edit is refused, a retry that was made before sends neither."""
+    operator = await desk(kafka, prefix)
+    first, second = key_on(0), key_on(1)
+    async with order_lane(kafka, prefix) as lane:
+        for order in (first, second):
+            await lane.send(given("checkout.requested", order, {**cart(), "currency": "usd"}))
+        await lane.settled()
+        reader = await operator.reader()
+        one, other = sorted(await operator.open_letters(), key=lambda letter: letter.key != first)
+        made = await operator.make("retry", await operator.plan())
+        record = await read_letter_record(reader, one)
+        assert record is not None
+        for currency, meanwhile in (("USD", False), ("EUR", True)):
+            new, paths = edited(record, Edit(sets=(("currency", currency),)), letter=str(one.id))
+            with pytest.raises(ConfigError, match=r"was edited by .* meanwhile") if meanwhile else nullcontext():
+                await send_edit(reader, one, None, new, paths, actor=ACTOR, reason=REASON)
+        await operator.do("drop", await operator.plan(take=lambda letter: letter.id == other.id, drop=True))
+        done = await carry_out(await operator.reader(), made.action)
+        assert counts(done) == {"refused": 2}
+        await lane.until_state("checkout_open", first)
+    _, table = await operator.letters()
+    assert [table.status(str(letter.id)) for letter in (one, other)] == ["edited", "dropped"]
 
 
 async def test_a_window_of_a_topic_that_is_delivered_again_changes_nothing(kafka: str, prefix: str) -> None:

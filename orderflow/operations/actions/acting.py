@@ -132,6 +132,7 @@ async def send_edit(
     An order that the letter holds is released without the event that failed, after the edited one has joined what waits.
 
     Raises:
+        ConfigError: Somebody else did something with the letter meanwhile.
         BrokerError: Kafka did not answer or refused; nothing is half done.
     """
     now, prefix = datetime.now(UTC), reader.prefix
@@ -140,7 +141,10 @@ async def send_edit(
     item = item_of(letter, known)
     _, event, _ = name_of_event(record.value, dict(record.headers))
     try:
-        await producer.start()
+        await producer.start()  # from here on no other edit of this letter is sent
+        meanwhile = (await reader.operations_whole()).letters.get(str(letter.id))
+        if meanwhile is not None and meanwhile.status != "open":
+            raise ConfigError(f"letter {letter.id} was {meanwhile.status} by {meanwhile.actor} meanwhile")
         outbox = Outbox(producer.counts, home=0, home_count=0)
         if letter.topic in ORDER_TOPICS:
             order_id = (record.key or b"").decode()

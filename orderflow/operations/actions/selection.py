@@ -41,11 +41,16 @@ def plan_drop(letters: Sequence[Letter], chosen: Iterable[Letter], statuses: Map
     items, left_out = [], []
     for letter in chosen:
         known = statuses.get(str(letter.id))
-        if known is not None and known.status == "dropped":
+        if known is not None and _is_settled(known):
             left_out.append((str(letter.id), _done(known)))
         else:
             items.append(item_of(letter, known))
     return Plan(in_order_of_arrival(items, letters), left_out)
+
+
+def _is_settled(known: LetterRecord) -> bool:
+    """Whether what was done with a letter is done: a retry without a result may still hold its order."""
+    return known.status in ("dropped", "edited") or (known.status == "retried" and known.result is not None)
 
 
 def item_of(letter: Letter, known: LetterRecord | None) -> Item:

@@ -11,12 +11,11 @@ from aiokafka import ConsumerRecord, TopicPartition
 
 from orderflow.operations.actions.outcomes import Flight, Outcomes
 from orderflow.operations.actions.reading import Tail, TopicReader, written_ends
-from orderflow.operations.actions.records import ACTION_KEY, Request, Result, read_request
+from orderflow.operations.actions.records import ACTION_KEY, LETTER_KEY, ActionTable, Request, Result, read_request
 from orderflow.operations.actions.redelivery import HOWS, Hold, How, event_id, hold_of
 from orderflow.operations.actions.tracker import Tracker
 from orderflow.operations.actions.writing import ActionWriter
 from orderflow.operations.letters.letter import LetterId, name_of_event, read_letter
-from producers.partitioner import partition_of
 from producers.topics import Topic, prefixed
 
 #: The topics in which results show.
@@ -57,8 +56,7 @@ class Watch:
     async def starts(self, saved: Cursors) -> dict[TopicPartition, int]:
         """From where the outputs are read: where results that are still out can be, else from their ends."""
         watched = [tp for topic in WATCHED for tp in self._reader.partitions(topic)]
-        requests = self._reader.partitions(Topic.OPERATIONS)
-        watched.append(requests[partition_of(self._request_key, len(requests))])
+        watched += self._reader.partitions(Topic.OPERATIONS)
         inbox = self._reader.partitions(Topic.INBOX)
         ends = await written_ends(self._reader, [*watched, *inbox])
         starts = {
@@ -117,9 +115,19 @@ class Watch:
                 self._outcomes.take_position(consumed.value)
             elif topic is Topic.OPERATIONS:
                 wanted = (read_request(consumed.value) if consumed.key == self._request_key else None) or wanted
+                self._take_letter_record(consumed)
             elif consumed.key in self._outcomes or consumed.key in self._holds:
                 self._take_output(topic, consumed)
         return wanted
+
+    def _take_letter_record(self, consumed: ConsumerRecord) -> None:
+        """What others do with letters meanwhile; what this action writes is known already."""
+        if (consumed.key or b"").startswith(LETTER_KEY.encode()):
+            table = ActionTable()
+            table.take(consumed.key, consumed.value)
+            for record in table.letters.values():
+                if record.action != self._action:
+                    self._writer.learn(record)
 
     def _take_output(self, topic: Topic, consumed: ConsumerRecord) -> None:
         if topic is Topic.ORDER_STATE_CHANGES:

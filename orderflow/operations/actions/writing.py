@@ -70,6 +70,9 @@ class ActionWriter:
             What is out then; None when the item needs no answer and has its result.
         """
         item = self._tracker.items[one.number]
+        if self._is_done(item):
+            self._tracker.settle(one.number, "refused")
+            return None
         if one.how is None:
             self._end(one, "moved")
             return None
@@ -96,6 +99,17 @@ class ActionWriter:
         if item.letter is not None:
             self._put_letter(item, self._done, None, flight.event_id, now, outbox)
         return flight
+
+    def learn(self, record: LetterRecord) -> None:
+        """What somebody else did with a letter."""
+        self._known[record.letter] = record
+
+    def _is_done(self, item: Item) -> bool:
+        """Whether somebody edited the item's letter, or gave it up, after the action was made: nothing is sent for it then."""
+        known = self._known.get(item.letter or "")
+        if known is None or known.action == self._action.action:
+            return False
+        return known.status in ("edited", "dropped") and known.at > self._action.at
 
     def _end(self, one: Sending, result: Result, *, still: bool = False) -> None:
         self._tracker.settle(one.number, result)

@@ -122,6 +122,11 @@ def test_what_cannot_come_back_is_left_out_with_the_reason() -> None:
     assert "0-7" in left_out["0-6"]
     assert len(plan_retry(letters, [letters[4]], {}, again=True).items) == 1
     assert len(plan_drop(letters, letters, {"0-1": done}).items) == 6
+    edited = LetterRecord("0-1", "edited", "pat", "a test", AT)
+    delivered = LetterRecord("0-1", "retried", "pat", "a test", AT, result="moved")
+    under_way = LetterRecord("0-1", "retried", "pat", "a test", AT)
+    left = [plan_drop(letters, letters[:1], {"0-1": one}).left_out for one in (edited, delivered, under_way)]
+    assert [len(one) for one in left] == [1, 1, 0]  # the last may hold its order still
 
 
 def test_of_one_order_nothing_is_taken_before_what_was_taken_has_its_result() -> None:
