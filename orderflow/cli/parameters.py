@@ -65,6 +65,12 @@ class MomentType(click.ParamType[datetime]):
 MOMENT = MomentType()
 
 
+def check_window(since: datetime | None, until: datetime | None) -> None:
+    """See that ``--to`` is not before ``--from``."""
+    if since is not None and until is not None and until < since:
+        raise click.UsageError("--to is before --from")
+
+
 class ShareType(click.ParamType[int]):
     """A share in percent, such as ``1%`` or ``0.5``: of 10,000 so many."""
 

@@ -131,6 +131,18 @@ def test_an_edit_says_what_would_become_of_it_and_a_window_is_shown(operated: Co
     assert json.loads(window.stdout)["selected"] == 0, "an operator's act is not delivered again"
     wrong = operated("replay", "redeliver", "--topic", "orders", "--from", "1h", "--reason", "a test")
     assert wrong.exit_code == 2
+    which = ("--topic", "order-events", "--from", "1h", "--order", "nobody")
+    nobody = operated("replay", "redeliver", *which, "--reason", "x")
+    assert nobody.exit_code == 3, nobody.stdout
+
+
+@pytest.mark.parametrize(
+    "verb", ["letters list", "letters drop --reason x", "replay redeliver --topic order-events --reason x"]
+)
+def test_a_window_that_ends_before_it_begins_is_a_usage_error(orderflow: Command, verb: str) -> None:
+    """It would choose nothing, in silence."""
+    ended = orderflow(*verb.split(), "--from", "1h", "--to", "2h")
+    assert (ended.exit_code, "--to is before --from" in ended.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

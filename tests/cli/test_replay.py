@@ -237,6 +237,10 @@ def test_the_table_is_made_anew_compared_and_taken_from(replay: Command) -> None
     assert shown.exit_code == 0, shown.stderr
     assert shown.stdout.startswith("order A-0: ")
     assert "would be adopted" in shown.stdout
+    for more in ((), ("--apply",)):  # nothing of the other is written first
+        nobody = replay("replay", "adopt", "anew.", "--order", "A-0", "--order", "nobody", "--reason", "x", *more)
+        assert (nobody.exit_code, nobody.stdout) == (3, "")
+        assert nobody.stderr == "orderflow: order nobody was not rebuilt\n"
     every = replay("replay", "adopt", "anew.", "--reason", "a test")
     assert (every.exit_code, every.stdout) == (0, ""), "no order differs"
     assert "nothing was changed" in shown.stderr
@@ -246,6 +250,7 @@ def test_the_table_is_made_anew_compared_and_taken_from(replay: Command) -> None
     "words",
     [
         ("rebuild", "--into", "lived."),
+        ("compare", "lived."),
         ("adopt", "lived.", "--order", "A-0", "--reason", "x"),
         ("adopt", "anew.", "--order", "A-0", "--reason", " "),
         ("adopt", "anew.", "--order", "A-0"),

@@ -12,7 +12,7 @@ import click
 
 from orderflow.cli.outcome import NotFound
 from orderflow.cli.output import talk
-from orderflow.cli.parameters import MOMENT
+from orderflow.cli.parameters import MOMENT, check_window
 
 if TYPE_CHECKING:
     from orderflow.operations.actions.reading import TopicReader
@@ -82,6 +82,7 @@ def filters_of(
         if topic not in set(Topic):
             raise click.BadParameter(f"{topic} is no topic of orderflow", param_hint="--topic")
     groups = () if group in (None, ALL_GROUPS) else (str(group),)
+    check_window(since, until)
     return Filters(tuple(reasons), tuple(types), tuple(topics), groups, tuple(statuses), since, until)
 
 

@@ -10,9 +10,9 @@ import click
 from orderflow.cli.operating.carrying import act
 from orderflow.cli.operating.choosing import reading_progress
 from orderflow.cli.operating.options import act_options, rate_option
-from orderflow.cli.outcome import run, settings_or_usage
+from orderflow.cli.outcome import NotFound, run, settings_or_usage
 from orderflow.cli.output import quiet_libraries, talk
-from orderflow.cli.parameters import MOMENT
+from orderflow.cli.parameters import MOMENT, check_window
 from orderflow.screen import counted
 
 if TYPE_CHECKING:
@@ -59,11 +59,14 @@ def redeliver(
         found = topic_of_window(topic)
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
+    check_window(since, until)
     quiet_libraries()
     settings = settings_or_usage()
     reader, items, unsound = run(_window(settings, found, since, until, orders, types))
     if unsound:
         talk().print(f"left out: {counted(unsound, 'record')} without an order id, or of an operator")
+    if orders and not items:
+        raise NotFound(f"{topic} has no record of the orders named in this window")
     asked = f"{topic} from {since:%Y-%m-%dT%H:%M:%SZ}"
     asked += "" if until is None else f" to {until:%Y-%m-%dT%H:%M:%SZ}"
     act(

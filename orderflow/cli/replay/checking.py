@@ -11,7 +11,7 @@ import click
 
 from orderflow.cli.outcome import CommandError, HistoryTooThin, NotFound, UsageProblem, run, settings_or_usage
 from orderflow.cli.output import out, print_json, quiet_libraries, talk
-from orderflow.cli.parameters import MOMENT, SHARE
+from orderflow.cli.parameters import MOMENT, SHARE, check_window
 from orderflow.screen import counted
 from statemachine.errors import ConfigError
 
@@ -82,8 +82,7 @@ def check(
 
     quiet_libraries()
     settings = settings_or_usage()
-    if until is not None and until < since:
-        raise UsageProblem("--to is before --from")
+    check_window(since, until)
     try:
         approvals = [] if expect is None else read_approvals(expect)
     except ConfigError as error:

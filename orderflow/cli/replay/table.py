@@ -88,7 +88,10 @@ def compare(*, prefix: str, as_json: bool) -> None:
     Exit code 0 when all orders are the same, but for those that have moved on since; 1 when some differ.
     """
     quiet_libraries()
-    found = run(_compared(settings_or_usage(), prefix))
+    settings = settings_or_usage()
+    if prefix == settings.topic_prefix:
+        raise UsageProblem("PREFIX is the prefix of the live topics")
+    found = run(_compared(settings, prefix))
     if as_json:
         for one in found.differences:
             print_json(one)
@@ -149,6 +152,7 @@ def adopt(*, prefix: str, orders: tuple[str, ...], reason: str, apply_it: bool, 
 
 
 async def _adopted(settings: Settings, into: str, orders: Sequence[str], *, reason: str, apply: bool) -> list[Adoption]:
+    from consumers.group.table_reader import read_table
     from orderflow.replay.streams import partition_counts
     from orderflow.replay.table.adoption import adopt_snapshots
     from orderflow.replay.table.comparison import compare_tables
@@ -163,6 +167,10 @@ async def _adopted(settings: Settings, into: str, orders: Sequence[str], *, reas
     if not orders:
         told = (await compare_tables(settings.connection(), settings.topic_prefix, into, counts[live])).differences
         orders = [one.order_id for one in told if one.kind in ("differs", "unreadable")]
+    else:
+        for name in orders:  # before the first partition is written
+            if name not in await read_table(settings.connection(), into, Topic.ORDERS, key=name):
+                raise NotFound(f"order {name} was not rebuilt")
     by_partition: dict[int, list[str]] = {}
     for name in dict.fromkeys(orders):
         by_partition.setdefault(partition_of(name.encode(), counts[live]), []).append(name)
