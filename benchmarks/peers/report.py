@@ -83,13 +83,14 @@ def rows(results: Results) -> Iterator[Row]:
                 yield _row(figure, ours, peer, theirs)
 
 
-def _values(results: Results, peer: str, figure: Figure) -> list[float]:
-    return [found[figure.key] for found in results.get(peer, {}).get(figure.measurement, ())]
+def _values(results: Results, peer: str, figure: Figure) -> dict[float, float]:
+    """The figure by round; a round in which the peer failed is not there."""
+    return {found["round"]: found[figure.key] for found in results.get(peer, {}).get(figure.measurement, ())}
 
 
-def _row(figure: Figure, ours: list[float], peer: str, theirs: list[float]) -> Row:
-    median, other = statistics.median(ours), statistics.median(theirs)
-    ratios = [mine / its for mine, its in zip(ours, theirs, strict=False) if its > 0]
+def _row(figure: Figure, ours: dict[float, float], peer: str, theirs: dict[float, float]) -> Row:
+    median, other = statistics.median(ours.values()), statistics.median(theirs.values())
+    ratios = [ours[number] / its for number, its in theirs.items() if number in ours and its > 0]
     goals, met = [], []
     factor = figure.factors.get(peer)
     if factor is not None:
@@ -146,7 +147,8 @@ def write_page(run: Mapping[str, Any]) -> None:
     sizes = ", ".join(f"{name} {value:,}" for name, value in run["sizes"].items())
     parts = [f"Run on {run['date']}. {described}.\n\nSizes: {sizes}.", "![The figures as bars](performance.svg)"]
     parts += [markdown(found).rstrip(), losses(found)]
-    parts += [f"{TITLES[peer]} did not run: {reason}" for peer, reason in run["not_run"].items()]
+    parts += [f"{TITLES[peer]} did not run: {reason}." for peer, reason in run["not_run"].items()]
+    parts += [f"{TITLES[peer]} has figures missing: {reason}." for peer, reason in run["failed"].items()]
     body = "\n" + "\n\n".join(parts) + "\n\n"
     PAGE.write_text(_FIGURES.sub(lambda _: body, PAGE.read_text()))
     PLOT.write_text(plot(run["results"]))
@@ -159,7 +161,7 @@ def plot(results: Results) -> str:
         bars = [
             Bar(TITLES[peer], statistics.median(values), min(values), max(values))
             for peer in TITLES
-            if (values := _values(results, peer, figure))
+            if (values := _values(results, peer, figure).values())
         ]
         if bars:
             panels[figure.name] = bars

@@ -15,10 +15,11 @@ from typing import Final, NamedTuple
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _STOP_SECONDS_MAX: Final = 20.0
+_WORDS_MAX: Final = 200
 
 
 class Failed(Exception):
-    """A worker ended by itself; the message has its last words."""
+    """A worker ended by itself; the message has the last line that it wrote."""
 
 
 class Sample(NamedTuple):
@@ -62,8 +63,8 @@ class WorkerProcess:
             Failed: It has.
         """
         if self._process.returncode is not None:
-            words = self._log.read_text(errors="replace")[-1500:]
-            raise Failed(f"it ended with {self._process.returncode}: {words}")
+            lines = self._log.read_text(errors="replace").strip().splitlines()
+            raise Failed(f"it ended with {self._process.returncode}: {' '.join(lines[-1:])[-_WORDS_MAX:]}")
 
     async def kill(self) -> None:
         """SIGKILL, and wait for the end."""

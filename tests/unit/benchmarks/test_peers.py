@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import xml.etree.ElementTree as ET
 from collections import Counter
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from benchmarks.peers import report
+from benchmarks.peers import measuring, report
 from benchmarks.peers.broker import connected
 from benchmarks.peers.loads import OPENING_EVENTS, Made, OwnOrder, PeerOrder, interleaved
 from benchmarks.peers.machine import EVENTS_PER_ORDER, Order, advance
@@ -126,22 +127,21 @@ async def test_what_was_written_wrong_has_no_figure(pick: list[int], commands: i
     assert all(line.startswith(begin) for line, begin in zip(found, wrong, strict=True))
 
 
+def _run(rates: dict[int, float], cpu_us: float) -> dict[str, list[dict[str, float]]]:
+    """The results of the rounds in which a peer did not fail."""
+    rounds = rates.items()
+    return {
+        "throughput": [
+            {"round": at, "events_per_second": rate, "last_third_per_second": rate, "cpu_us": cpu_us, "rss_mb": 90.0}
+            for at, rate in rounds
+        ]
+    }
+
+
 _RESULTS: report.Results = {
-    "orderflow": {
-        "throughput": [
-            {"events_per_second": rate, "last_third_per_second": rate, "cpu_us": 29.0, "rss_mb": 90.0}
-            for rate in (20_000.0, 22_000.0)
-        ]
-    },
-    "streams": {
-        "throughput": [
-            {"events_per_second": rate, "last_third_per_second": rate, "cpu_us": 28.0, "rss_mb": 400.0}
-            for rate in (25_000.0, 20_000.0)
-        ]
-    },
-    "bare": {
-        "throughput": [{"events_per_second": 40_000.0, "last_third_per_second": 1.0, "cpu_us": 20.0, "rss_mb": 99.0}]
-    },
+    "orderflow": _run({0: 20_000.0, 1: 22_000.0}, 29.0),
+    "streams": _run({0: 25_000.0, 1: 20_000.0}, 28.0),
+    "bare": _run({1: 44_000.0}, 20.0),
 }
 
 
@@ -153,7 +153,8 @@ def test_the_reach_table_has_ratio_goal_and_end_of_each_figure() -> None:
     assert (first.goal, first.met) == ("≥ 1.10 ×", False)
     cpu = next(row for row in rows if row.figure.startswith("µs") and row.peer.startswith("Kafka"))
     assert (cpu.goal, cpu.met) == ("≤ 1.00 ×, ≤ 30", False)
-    assert next(row for row in rows if row.peer.startswith("bare")).goal == ""
+    bare = next(row for row in rows if row.peer.startswith("bare"))
+    assert (bare.goal, bare.ratio) == ("", "0.50"), "of the round that both have"
     text = report.text_table(rows)
     assert text.splitlines()[0].split() == ["figure", "orderflow", "peer", "its", "figure", "ratio", "goal", "end"]
     assert "missed" in text
@@ -174,13 +175,15 @@ def test_the_page_is_written_over_and_over(tmp_path: Path, monkeypatch: pytest.M
         "sizes": {"orders": 5000},
         "results": _RESULTS,
         "not_run": {"quix": "no wheel"},
+        "failed": {"bare": "growth, wrong: 3 commands, expected 2"},
     }
     report.write_page(run)
     once = page.read_text()
     report.write_page(run)
     assert page.read_text() == once
     assert "Run on 4 March 2031. machine: 2 cores." in once
-    assert "Quix Streams 3.28.1 did not run: no wheel" in once
+    assert "Quix Streams 3.28.1 did not run: no wheel." in once
+    assert "bare aiokafka loop has figures missing: growth, wrong: 3 commands, expected 2." in once
     assert plot.read_text().startswith("<svg ")
 
 
@@ -197,3 +200,19 @@ def test_every_peer_has_a_row_on_the_page() -> None:
     assert [peer.title for peer in PEERS if f"| {peer.title.partition(',')[0]} |" not in report.PAGE.read_text()] == [
         "orderflow worker"
     ]
+
+
+async def test_a_measurement_starts_a_worker_and_checks_what_it_wrote() -> None:
+    """The bare loop on the embedded broker; a load that says that more was to be written has no figure."""
+    (bare,) = (peer for peer in PEERS if peer.name == "bare")
+    async with EmbeddedKafka() as kafka, connected(kafka.bootstrap) as broker:
+        measured = await measuring.latency(broker, bare, bare.prepare(), None, 100, 0.5)
+        assert 0 < measured.p50 <= measured.p99
+        more = dataclasses.replace(bare, make=_OneCommandTooMany)
+        with pytest.raises(measuring.Wrong, match="commands, expected"):
+            await measuring.latency(broker, more, bare.prepare(), None, 100, 0.5)
+
+
+class _OneCommandTooMany(PeerOrder):
+    def make(self, now: float) -> Made:
+        return dataclasses.replace(super().make(now), commands=1)
