@@ -30,7 +30,7 @@ def murmur2(data: bytes) -> int:
     return mixed ^ (mixed >> 15)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=8_192)
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition, 0 to ``partitions`` - 1, that the Java client's default partitioner gives a record with this key."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions

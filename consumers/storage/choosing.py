@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from consumers.ownership.store import DictStore, Store
+from consumers.ownership.store import Store
 from consumers.storage.disk import DiskFolder, rocksdict_for
+from consumers.storage.packed import PackedStore, Packing
 from producers.topics import Topic, prefixed
 
 
@@ -34,7 +35,8 @@ def open_stores(folder: Path | None, prefix: str, partitions: int) -> Iterator[C
         ConfigError: The library for the disk is not installed, or the folder cannot be used.
     """
     if folder is None:
-        yield lambda _number: DictStore()
+        packing = Packing()
+        yield lambda _number: PackedStore(packing)
         return
     with DiskFolder(folder, prefixed(prefix, Topic.ORDERS), partitions) as disk:
         yield disk.open

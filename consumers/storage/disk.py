@@ -27,10 +27,10 @@ from statemachine.errors import ConfigError, Disposition, OrderflowError
 log = structlog.get_logger(__name__)
 
 #: Everything that a process caches of its databases: blocks, their indexes and filters.
-_CACHE_BYTES: Final = 32 * 1024 * 1024
+_CACHE_BYTES: Final = 16 * 1024 * 1024
 #: What all databases of a process may hold unwritten; the fullest is written out first.
-_UNWRITTEN_BYTES: Final = 32 * 1024 * 1024
-_UNWRITTEN_BYTES_EACH: Final = 8 * 1024 * 1024
+_UNWRITTEN_BYTES: Final = 16 * 1024 * 1024
+_UNWRITTEN_BYTES_EACH: Final = 4 * 1024 * 1024
 _BLOCK_BYTES: Final = 8 * 1024
 _BLOOM_BITS: Final = 10
 _OPEN_FILES_MAX: Final = 64
