@@ -148,7 +148,7 @@ def check(*, history: timedelta, personal: timedelta, as_json: bool) -> None:
     Checks names, partition counts, cleanup policies, the largest record of topics that orderflow writes, and how long
     records are kept. Also says how far back a replay can reach, and which topic shortens it.
     """
-    from orderflow.operations.retention import replay_reach
+    from orderflow.operations.retention import REPLAYED, replay_reach
     from producers.topic_setup import find_problems, read_topics
     from producers.topics import Retention, Topic, prefixed
 
@@ -157,7 +157,8 @@ def check(*, history: timedelta, personal: timedelta, as_json: bool) -> None:
     prefix = settings.topic_prefix
     found = run(read_topics(settings.connection(), prefix))
     problems = find_problems(found, prefix, Retention(_milliseconds(history), _milliseconds(personal)))
-    reach = run(replay_reach(settings.connection(), prefix, found, now=datetime.now(UTC)))
+    whole = all(topic in found for topic in REPLAYED)
+    reach = run(replay_reach(settings.connection(), prefix, found, now=datetime.now(UTC))) if whole else None
     if as_json:
         print_json(
             {
@@ -181,7 +182,8 @@ def check(*, history: timedelta, personal: timedelta, as_json: bool) -> None:
                 if topic in found
             ],
         )
-        talk().print(_reach_line(reach), markup=False)
+        if reach is not None:
+            talk().print(_reach_line(reach), markup=False)
         for problem in problems:
             talk().print(("stops workers: " if problem.blocking else "advice: ") + str(problem), markup=False)
     if problems:

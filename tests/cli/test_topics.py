@@ -75,6 +75,7 @@ def test_check_tells_a_missing_topic_and_a_wrong_count_and_a_wrong_cleanup(
     result = orderflow("topics", "check")
     assert result.exit_code == 1
     assert f"stops workers: topic {prefix}skus: does not exist" in result.stderr
+    assert "a replay can reach" not in result.stderr, "what it needs is not there"
     assert f"topic {prefix}order-events: has 5 partitions, {prefix}orders has 2" in result.stderr
     assert f"topic {prefix}orders: has cleanup.policy=delete; it must be compact, or orders are lost" in result.stderr
 

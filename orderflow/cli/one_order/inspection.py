@@ -248,6 +248,8 @@ def order_at(order_id: str, moment: datetime) -> dict[str, Any]:
     """
     from orderflow.inspection.past import ThinHistory, as_document
 
+    if moment > datetime.now(UTC):
+        raise click.UsageError("--at is in the future")
     quiet_libraries()
     settings = settings_or_usage()
     try:
