@@ -72,7 +72,7 @@ class ActResult(msgspec.Struct, frozen=True, omit_defaults=True):
     verdict: Verdict
     applied: bool = False
     event_id: str | None = None
-    #: Why it was refused.
+    #: Why it was refused, or why it changed nothing where that is not plain.
     detail: str | None = None
     state_before: str | None = None
     state: str | None = None

@@ -56,7 +56,10 @@ def test_an_order_is_held_and_released(orders: Command, shop: Shop) -> None:
     assert (held["changes"][0]["actor"], held["changes"][0]["reason"]) == ("pat@desk", "a test")
     assert "held since" in orders("orders", "show", ORDER).stdout
     again = orders("orders", "hold", ORDER, "--reason", "a test", "--apply")
-    assert (again.exit_code, "operator.held changed nothing" in again.stdout) == (0, True)
+    assert (again.exit_code, "operator.held changed nothing: held by pat@desk already: a test\n" in again.stdout) == (
+        0,
+        True,
+    )
     refused = orders("orders", "move", ORDER, "--to", "abandoned", "--reason", "a test", "--apply")
     assert (refused.exit_code, "release it first" in refused.stderr) == (1, True)
     shop.send("checkout.source_provided", ORDER, {"source_id": "sim-card-1"}, state="checkout_open")

@@ -189,10 +189,21 @@ async def _done(
     act: Act = Act(kind, order_id, data(order) if callable(data) else data)
     foreseen = foresee(order, act, actor=actor, reason=reason, now=datetime.now(UTC), policy=settings.policy())
     if not apply or foreseen.verdict == "refused":
-        return _with_given_up(foreseen, order)  # what the table refuses need not be written to be refused
+        return _with_holder(
+            _with_given_up(foreseen, order), order
+        )  # what the table refuses need not be written to be refused
     async with Publisher(connection) as publisher:
         sent = await send_act(connection, prefix, publisher, act, actor=actor, reason=reason)
-    return await follow_act(connection, prefix, sent, kind=kind, seconds=seconds)
+    return _with_holder(await follow_act(connection, prefix, sent, kind=kind, seconds=seconds), order)
+
+
+def _with_holder(result: ActResult, order: Order) -> ActResult:
+    """A hold that changed nothing with who holds the order: a release by them, or a retry of what failed, ends it."""
+    from msgspec.structs import replace
+
+    if result.event != "operator.held" or result.verdict != "same" or order.held is None:
+        return result
+    return replace(result, detail=f"held by {order.held.actor} already: {order.held.reason}")
 
 
 def _with_given_up(result: ActResult, order: Order) -> ActResult:
@@ -217,7 +228,8 @@ def _print_result(result: ActResult) -> None:
     """What happened, or would: a line for the act, and one for each change, dead letter and command that follows."""
     console, at = out(), 0 if result.applied else 1
     if result.verdict != "changed":
-        console.print(f"{result.order_id}  {result.event} {_WORDS[result.verdict][at]}", markup=False)
+        why = f": {result.detail}" if result.verdict == "same" and result.detail else ""
+        console.print(f"{result.order_id}  {result.event} {_WORDS[result.verdict][at]}{why}", markup=False)
         return
     done = "" if result.applied else "would be "
     for change in result.changes:
