@@ -54,14 +54,7 @@ PROPERTIES: Final[dict[str, str]] = {
 }
 
 if VERSION.startswith("3."):
-    PROPERTIES.update(
-        {
-            # the coordinator that 4.x has: the older one forgets offsets when a late request is refused
-            "group.coordinator.rebalance.protocols": "classic,consumer",
-            # the default of 4.x
-            "log.message.timestamp.after.max.ms": "3600000",
-        }
-    )
+    PROPERTIES["log.message.timestamp.after.max.ms"] = "3600000"  # the default of 4.x
 
 
 class Unavailable(Exception):

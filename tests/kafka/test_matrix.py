@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from datetime import UTC, datetime
 
-from tests.kafka.matrix import GROUPS, PAGE, ROOT, VERSIONS, all_passed, read_report, table, write_page
+from tests.kafka.matrix import GROUPS, KNOWN, PAGE, ROOT, VERSIONS, all_passed, read_report, table, write_page
 from tests.kafka.server import VERSION
 
 _REPORT = """<testsuites><testsuite>
 <testcase file="tests/contract/broker/test_groups.py" name="test_a"/>
 <testcase file="tests/contract/broker/test_records.py" name="test_b"><failure message="no"/></testcase>
 <testcase file="tests/kits/test_kits.py" name="test_c"><skipped message="no node"/></testcase>
+<testcase file="tests/kernel/test_late_frames.py" name="test_d"><skipped type="pytest.xfail" message="old"/></testcase>
 <testcase file="tests/scenarios/test_scenarios.py"
  name="test_scenarios_side_by_side_end_as_they_say_on_apache_kafka"/>
 </testsuite></testsuites>"""
@@ -25,9 +26,12 @@ def test_the_ends_of_tests_are_counted_by_group() -> None:
     assert "| kits and partitioners | 1 skipped |" in text
     assert "| scenarios, side by side | 1 passed |" in text
     assert "| rights | not run |" in text
+    assert "| late requests of a dead worker | 1 with a known fault |" in text
     assert not all_passed({"3.9.1": ends})
     passed = {group: Counter(passed=1) for group in GROUPS}
     assert all_passed({"3.9.1": passed})
+    assert all_passed({"3.9.1": passed | {"rights": Counter({"passed": 1, KNOWN: 1})}})
+    assert not all_passed({"3.9.1": passed | {"rights": Counter({KNOWN: 1})}})
     assert not all_passed({"3.9.1": passed, "4.0.1": {}})
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from producers.transaction import TransactionalProducer
 from tests.kafka.cluster import KafkaCluster
+from tests.kafka.server import VERSION
 from tests.kernel.late_frames import SCENARIOS, run_scenario
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(90)]
@@ -13,11 +14,17 @@ pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(90)]
 #: In every run: half a transaction, half a large one, a crash between, and an offset that goes back.
 _ALWAYS = {"endtxn-after-group", "endtxn-between-produces", "endtxn-then-crash", "offsets-in-the-next"}
 _NAMES = [pytest.param(name, marks=() if name in _ALWAYS else pytest.mark.soak) for name in SCENARIOS]
+#: Torn by the group coordinator of Kafka 3.x: it refuses the late offsets, and forgets those of the running transaction.
+_TORN_BY_3 = {"offsets-in-the-next", "offsets-given-up"}
 
 
 @pytest.mark.parametrize("name", _NAMES)
-async def test_no_late_request_tears_a_transaction(apache_kafka: str, prefix: str, name: str) -> None:
+async def test_no_late_request_tears_a_transaction(
+    apache_kafka: str, prefix: str, name: str, request: pytest.FixtureRequest
+) -> None:
     """Records and offsets are seen together or not at all, once, whenever it arrives."""
+    if VERSION.startswith("3.") and name in _TORN_BY_3:
+        request.applymarker(pytest.mark.xfail(strict=True, reason="a fault of Kafka 3.x"))
     findings = await run_scenario(name, apache_kafka, prefix)
     assert findings.faults == []
     if SCENARIOS[name].succeeds:
