@@ -25,6 +25,7 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
+from producers.shared_metadata import SharedMetadata
 from producers.sizes import RECORD_BYTES_MAX, Room
 from statemachine.errors import BrokerUnavailable
 
@@ -60,6 +61,8 @@ class KafkaConnection:
     compression_type: str | None = "lz4"
     #: The largest record batch that all of our topics allow.
     record_bytes_max: int = RECORD_BYTES_MAX
+    #: What producers that start one after the other need to ask once only.
+    metadata: SharedMetadata = field(default_factory=SharedMetadata, compare=False, repr=False)
 
     @property
     def room(self) -> Room:

@@ -126,9 +126,10 @@ class TransactionalProducer:
             BrokerUnavailable: Kafka was not reached within the limit.
             ConfigError: Kafka refuses the id or the time-out for good, or this aiokafka cannot be watched.
         """
-        await self._init()
+        await self._init(fresh=False)
 
-    async def _init(self) -> ProducerIdentity:
+    async def _init(self, *, fresh: bool) -> ProducerIdentity:
+        """A new producer with our id; ``fresh``: its metadata comes from Kafka, because requests were lost."""
         producer = make_producer(
             self._connection,
             max_batch_size=BATCH_BYTES,
@@ -142,6 +143,8 @@ class TransactionalProducer:
         try:
             await within(self._limits.operation_seconds, start_client(producer), "the start of a producer")
             identity = watch.attached()
+            loading = self._connection.metadata.load(producer, self._topics, fresh=fresh)
+            await within(self._limits.operation_seconds, loading, "reading the metadata of topics")
             for topic in self._topics:
                 partitions = await within(
                     self._limits.operation_seconds, producer.partitions_for(topic), f"reading the partitions of {topic}"
@@ -178,7 +181,7 @@ class TransactionalProducer:
             return
         unanswered, before = watch.unanswered, watch.attached()
         self._drop()
-        found = await self._init()
+        found = await self._init(fresh=True)
         if found != before.next:
             self._drop()
             raise TransactionAborted(f"{self.transactional_id} was initialised by another process meanwhile")

@@ -57,8 +57,7 @@ class CommandReader(OffsetReader):
             if command_id is not None:
                 take(command_id)
 
-        async with self._scanning, self._consumer() as consumer:
-            consumer.assign([partition])
+        async with self._scanning, self._consumer(partition) as consumer:
             consumer.seek(partition, begin)
             reading = self._drain(consumer, partition, end, take_id, records_max=_SCAN_RECORDS)
             await within(self._connection.limits.restore_seconds, reading, f"scanning {partition.topic}")

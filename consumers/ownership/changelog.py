@@ -49,6 +49,10 @@ _TAIL = 200
 _RECORDS_AT_ONCE = 1000
 
 
+#: So many seconds after its last use a consumer is closed.
+_KEPT_SECONDS = 2.0
+
+
 async def stop_consumer(consumer: AIOKafkaConsumer, seconds: float) -> None:
     """Stop a consumer under a limit and swallow what aiokafka raises on the way.
 
@@ -76,6 +80,9 @@ class ChangelogReader:
         self._limit = connection.limits.operation_seconds
         self._offset_client: AIOKafkaConsumer | None = None
         self._offset_lock = asyncio.Lock()
+        #: Consumers that nobody reads with, by topic, and what closes them after a while.
+        self._idle: dict[str, list[AIOKafkaConsumer]] = {}
+        self._closing: asyncio.Task[None] | None = None
 
     def _new(self, isolation: str) -> AIOKafkaConsumer:
         return AIOKafkaConsumer(
@@ -95,15 +102,43 @@ class ChangelogReader:
             raise BrokerUnavailable(f"Kafka is not reachable at {self._connection.bootstrap_servers}") from error
 
     @contextlib.asynccontextmanager
-    async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
-        consumer = self._new("read_committed")
+    async def _consumer(self, partition: TopicPartition) -> AsyncIterator[AIOKafkaConsumer]:
+        """A consumer that is assigned ``partition`` and has not sought in it.
+
+        It is kept for a moment for the next partition of its topic: many partitions are taken over one after the other, and a
+        connection and the metadata for each would take longer than what is read. After an error it is closed.
+        """
+        kept = self._idle.get(partition.topic)
+        consumer, done = kept.pop() if kept else None, False
         try:
-            await self._started(consumer)
+            if consumer is None:
+                consumer = self._new("read_committed")
+                await self._started(consumer)
+            consumer.assign([partition])
             yield consumer
+            done = True
         except (KafkaError, AssertionError) as error:
             raise BrokerUnavailable(f"a changelog could not be read: {type(error).__name__}") from error
         finally:
-            await stop_consumer(consumer, self._connection.limits.stop_seconds)
+            if done and consumer is not None:
+                consumer.pause(partition)  # it would fetch what nobody takes
+                self._idle.setdefault(partition.topic, []).append(consumer)
+                self._close_later()
+            elif consumer is not None:
+                await stop_consumer(consumer, self._connection.limits.stop_seconds)
+
+    def _close_later(self) -> None:
+        """Close the consumers that are kept once none was used for a while."""
+        if self._closing is not None:
+            self._closing.cancel()
+        self._closing = asyncio.create_task(self._close_idle(_KEPT_SECONDS), name="closing of changelog readers")
+
+    async def _close_idle(self, seconds_before: float = 0.0) -> None:
+        """Close the consumers that are kept, after a wait in which that may be called off."""
+        await asyncio.sleep(seconds_before)
+        self._closing, (idle, self._idle) = None, (self._idle, {})
+        seconds = self._connection.limits.stop_seconds
+        await asyncio.gather(*(stop_consumer(one, seconds) for kept in idle.values() for one in kept))
 
     async def ends(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """High watermarks: the end that includes records of open transactions.
@@ -145,7 +180,10 @@ class ChangelogReader:
             raise BrokerUnavailable(f"Kafka did not return its offsets: {type(error).__name__}") from error
 
     async def close(self) -> None:
-        """Close the kept consumer; never longer than the stop limit."""
+        """Close the kept consumers; never longer than the stop limit each."""
+        if self._closing is not None:
+            self._closing.cancel()
+        await self._close_idle()
         async with self._offset_lock:
             client, self._offset_client = self._offset_client, None
             if client is not None:
@@ -158,8 +196,7 @@ class ChangelogReader:
             BrokerUnavailable: Not readable within the limit.
         """
         end = (await self.ends([partition]))[partition]
-        async with self._consumer() as consumer:
-            consumer.assign([partition])
+        async with self._consumer(partition) as consumer:
             begin = (await self.beginnings([partition]))[partition]
             start, step = end, _TAIL
             while start > begin:
@@ -192,8 +229,7 @@ class ChangelogReader:
             BrokerUnavailable: Not readable to its end within the limit for restores.
         """
         end = (await self.ends([partition]))[partition]
-        async with self._consumer() as consumer:
-            consumer.assign([partition])
+        async with self._consumer(partition) as consumer:
             first = (await self.beginnings([partition]))[partition] if begin is None else begin
             if first < end:
                 consumer.seek(partition, first)

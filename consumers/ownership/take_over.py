@@ -211,7 +211,7 @@ class TakeOver:
             record = await self._newest_position()
             if record is not None and record.partitions != self._context.partitions:
                 raise other_partition_count(number, record.partitions, self._context.partitions)
-            committed = {tp: await committed_offset(tp) for tp in inputs}
+            committed = dict(zip(inputs, await asyncio.gather(*map(committed_offset, inputs)), strict=True))
             by_name = {inputs[tp]: offset for tp, offset in committed.items()}
             if self._topics.positions is None or same_offsets(record, by_name):
                 return record, committed
@@ -303,8 +303,8 @@ class TakeOver:
             PositionGap: Kafka does not have it.
         """
         number, inputs = self._context.number, self._context.inputs
-        begins = await self._context.reader.beginnings(committed)
-        ends = await self._context.reader.ends(committed)
+        reader = self._context.reader
+        begins, ends = await asyncio.gather(reader.beginnings(committed), reader.ends(committed))
         offsets = {tp: begins[tp] if offset is None else offset for tp, offset in committed.items()}
         for tp, offset in offsets.items():
             if not begins[tp] <= offset <= ends[tp]:
