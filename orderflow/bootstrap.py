@@ -90,7 +90,8 @@ async def run_worker(
     check_library(settings.rocksdb_folder if Lane.ORDERS in lanes else None)
     asyncio.get_running_loop().set_exception_handler(_after_fencing)
     async with stopping(stop) as stop_event:
-        found = await unless_stopped(stop_event, check_topics(settings.connection(), settings.topic_prefix))
+        looking = check_topics(settings.connection(), settings.topic_prefix, settings.retire_wait)
+        found = await unless_stopped(stop_event, looking)
         if found is not None:  # else it was told to stop while Kafka was still asked: nothing has begun
             await _run_lanes(settings, lanes, found, stop_event, started, probe, call_probe, supervisor)
 

@@ -179,6 +179,7 @@ class Settings(BaseSettings):
     events_backfill_wait: Duration = _duration(
         "1h", "how often lost webhooks are looked for in Digital River's events, 7d at most; 0: never", le=timedelta(7)
     )
+    retire_wait: Duration = _duration("0", "an order at rest leaves `orders` this long after its last change; 0: never")
     unknown_sku_window: Duration = _duration("10m", "a checkout refused for an unknown SKU is retried for this long")
 
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
@@ -290,6 +291,7 @@ class Settings(BaseSettings):
             reconcile_longest_wait=self.reconcile_longest_wait,
             unknown_sku_window=self.unknown_sku_window,
             parked_max_age=self.parked_max_age,
+            retire_wait=self.retire_wait,
         )
 
     def connection(self) -> KafkaConnection:

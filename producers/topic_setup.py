@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from typing import Final
 
 import msgspec
@@ -22,6 +23,7 @@ from producers.topics import (
     DEFAULT_RETENTION,
     INPUT_BYTES_MAX,
     INPUTS,
+    ORDER_INPUTS,
     OUTPUT_MARGIN_BYTES,
     TOPICS,
     Cleanup,
@@ -37,6 +39,9 @@ from statemachine.errors import BrokerUnavailable, ConfigError
 REPLICATION_DEFAULT: Final = 3
 _ALREADY_EXISTS: Final = 36
 _DAY_MS: Final = 86_400_000
+#: Kafka's default of ``retention.ms`` and ``segment.ms``.
+_WEEK_MS: Final = 7 * _DAY_MS
+NEVER: Final = timedelta(0)
 #: ``config_source`` of a setting that the topic has of its own (Kafka's DescribeConfigs, DYNAMIC_TOPIC_CONFIG).
 _SOURCE_TOPIC: Final = 1
 
@@ -162,14 +167,33 @@ async def read_writing_terms(connection: KafkaConnection, name: str) -> WritingT
 
 
 def find_problems(
-    found: Mapping[Topic, TopicState], prefix: str, retention: Retention = DEFAULT_RETENTION
+    found: Mapping[Topic, TopicState],
+    prefix: str,
+    retention: Retention = DEFAULT_RETENTION,
+    retire_wait: timedelta = NEVER,
 ) -> list[TopicProblem]:
-    """What is wrong with the topics, those that stop a worker first."""
-    problems = [*_missing(found, prefix), *_unaligned(found, prefix)]
+    """What is wrong with the topics, those that stop a worker first; ``retire_wait``: after which orders at rest leave."""
+    problems = [*_missing(found, prefix), *_unaligned(found, prefix), *_kept_too_long(found, prefix, retire_wait)]
     largest = largest_input(found)
     for topic, state in found.items():
         problems += _misconfigured(TOPICS[topic], state, prefixed(prefix, topic), largest, retention)
     return sorted(problems, key=lambda problem: not problem.blocking)
+
+
+def _kept_too_long(found: Mapping[Topic, TopicState], prefix: str, retire_wait: timedelta) -> Iterable[TopicProblem]:
+    """Inputs that may be read again when their orders have left: a ``checkout.requested`` would make a second real order."""
+    wait_ms = round(retire_wait.total_seconds() * 1000)
+    for topic in ORDER_INPUTS if wait_ms else ():
+        configs = found[topic].configs if topic in found else {"retention.ms": "0"}
+        kept, segment = (int(configs.get(name, _WEEK_MS)) for name in ("retention.ms", "segment.ms"))
+        if kept < 0 or kept + segment > wait_ms:
+            yield TopicProblem(
+                prefixed(prefix, topic),
+                f"keeps its records {days(kept)}, and up to {days(segment)} more until their segment ends; orders at rest "
+                f"leave after {days(wait_ms)}",
+                "raise ORDERFLOW_RETIRE_WAIT above both together, or shorten retention.ms",
+                blocking=True,
+            )
 
 
 def largest_input(found: Mapping[Topic, TopicState]) -> int:
@@ -279,15 +303,17 @@ def days(milliseconds: int) -> str:
     return "for ever" if milliseconds < 0 else f"{milliseconds / _DAY_MS:g} days"
 
 
-async def check_topics(connection: KafkaConnection, prefix: str) -> dict[Topic, TopicState]:
-    """Every topic as Kafka has it, once nothing stops a worker.
+async def check_topics(
+    connection: KafkaConnection, prefix: str, retire_wait: timedelta = NEVER
+) -> dict[Topic, TopicState]:
+    """Every topic as Kafka has it, once nothing stops a worker; ``retire_wait``: after which orders at rest leave the table.
 
     Raises:
         ConfigError: A topic is missing or would break a guarantee; one line, the first problem and how many more.
         BrokerUnavailable: Kafka cannot be reached.
     """
     found = await read_topics(connection, prefix)
-    blocking = [problem for problem in find_problems(found, prefix) if problem.blocking]
+    blocking = [problem for problem in find_problems(found, prefix, retire_wait=retire_wait) if problem.blocking]
     if blocking:
         more = f" (and {len(blocking) - 1} more: orderflow topics check)" if len(blocking) > 1 else ""
         raise ConfigError(f"{blocking[0]}{more}")

@@ -20,6 +20,7 @@ from statemachine.order.order import Deadline, Order
 from statemachine.order.policy import Policy
 from statemachine.waits.deadlines import deadline_event
 from statemachine.waits.looking import LOOK, deadlines_with_look
+from statemachine.waits.retiring import retires_at
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +39,8 @@ def fire_deadlines(
 ) -> None:
     """Fire the deadlines of an order that are due at ``until``, earliest first; each firing may move the others.
 
+    An order at rest whose time has come leaves the table instead.
+
     A held order's do not fire. One that fails holds its order; it fires again when the order is released.
 
     ``number``: the partition's, for the log.
@@ -51,6 +54,8 @@ def fire_deadlines(
             else sorted((d for d in deadlines_with_look(order) if d.due <= until), key=lambda d: d.due)
         )
         if order is None or not due:
+            if order is not None and (leaves := retires_at(order, policy)) is not None and leaves <= until:
+                orders.retire(working)
             return
         with orders.transaction.within(None if traces is None else traces.fires(order, due[0])):
             if not _fire(order, due[0], orders, working, policy=policy, number=number):

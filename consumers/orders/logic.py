@@ -40,10 +40,11 @@ from statemachine.messages.envelope import Record
 from statemachine.messages.events import Event
 from statemachine.messages.ids import OrderId
 from statemachine.order.decision import Decision, Moved, Parked, Refused, Repeated
-from statemachine.order.order import DEFINITION, Look
+from statemachine.order.order import DEFINITION, Look, Order
 from statemachine.order.policy import Policy
 from statemachine.order.snapshot import decode_snapshot, newer_snapshot
 from statemachine.refusals import FAILED
+from statemachine.waits.retiring import AT_REST, retires_at
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +66,7 @@ class _Waiting(msgspec.Struct):
     """As much of a snapshot as a restore reads. A newer one may have deadlines of names that are not known here."""
 
     definition: int = 0
+    state: str = ""
     deadlines: tuple[_Due, ...] = ()
     held: dict[str, str] | None = None
     internal: _Internal | None = None
@@ -137,6 +139,8 @@ class OrderLogic:
                 continue
             if waiting.deadlines:
                 self._heap.set(order_id, min(deadline.due for deadline in waiting.deadlines))
+            elif waiting.state in AT_REST and self._policy.retire_wait:
+                self._heap.set(order_id, retires_at(self._decoded(order_id, snapshot), self._policy))
             look = self._look_in(order_id, snapshot, waiting)
             if look is not None:
                 self._looks.set(order_id, look)
@@ -145,8 +149,11 @@ class OrderLogic:
         """The next look of an order; older snapshots get theirs as they are upgraded."""
         if waiting.definition == DEFINITION:
             return waiting.internal.look if waiting.internal is not None else None
+        return self._decoded(order_id, snapshot).look
+
+    def _decoded(self, order_id: OrderId, snapshot: bytes) -> Order:
         try:
-            return decode_snapshot(snapshot).look
+            return decode_snapshot(snapshot)
         except InvariantBroken:
             raise unreadable(order_id, self._orders_topic) from None
 

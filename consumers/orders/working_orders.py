@@ -19,6 +19,7 @@ from statemachine.order.order import Look, Order
 from statemachine.order.policy import Policy
 from statemachine.order.snapshot import decode_snapshot, encode_snapshot
 from statemachine.waits.expiring import has_nothing_to_keep
+from statemachine.waits.retiring import retires_at
 
 #: Largest snapshot of one order.
 SNAPSHOT_BYTES_MAX = 512 * 1024
@@ -35,11 +36,12 @@ class NextDue(NamedTuple):
     look: Look | None
 
 
-def next_due(order: Order) -> NextDue:
-    """What ``order`` waits for by time: nothing while it is held."""
+def next_due(order: Order, policy: Policy) -> NextDue:
+    """What ``order`` waits for by time: nothing while it is held; at rest, to leave the table."""
     if order.held is not None:
         return NextDue(None, None)
-    return NextDue(min([deadline.due for deadline in order.deadlines], default=None), order.look)
+    due = min([deadline.due for deadline in order.deadlines], default=None)
+    return NextDue(retires_at(order, policy) if due is None else due, order.look)
 
 
 class WorkingOrder:
@@ -106,6 +108,10 @@ class WorkingOrders:
         working.size_bound = bound
         return True
 
+    def retire(self, working: WorkingOrder) -> None:
+        """The order leaves the table."""
+        working.order, working.changed = None, True
+
     def mark_failed(self, working: WorkingOrder, event: Event, detail: str) -> None:
         """Raise attention on an order that could not carry a deadline out."""
         self._mark(working, event, mark_failed, detail)
@@ -140,8 +146,10 @@ class WorkingOrders:
                 # an order that was never requested goes with the last event that waited in it
                 gone = has_nothing_to_keep(working.order)
                 self._overlay.put(order_id, None if gone else encode_snapshot(working.order))
-                dues[order_id] = next_due(working.order)
+                dues[order_id] = next_due(working.order, self._policy)
             elif working.order is None:
+                if working.changed:
+                    self._overlay.put(order_id, None)
                 dues[order_id] = NextDue(None, None)
         return dues
 

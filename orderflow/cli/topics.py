@@ -156,7 +156,8 @@ def check(*, history: timedelta, personal: timedelta, as_json: bool) -> None:
     settings = settings_or_usage()
     prefix = settings.topic_prefix
     found = run(read_topics(settings.connection(), prefix))
-    problems = find_problems(found, prefix, Retention(_milliseconds(history), _milliseconds(personal)))
+    retention = Retention(_milliseconds(history), _milliseconds(personal))
+    problems = find_problems(found, prefix, retention, settings.retire_wait)
     whole = all(topic in found for topic in REPLAYED)
     reach = run(replay_reach(settings.connection(), prefix, found, now=datetime.now(UTC))) if whole else None
     if as_json:

@@ -55,6 +55,8 @@ class Policy:
     #: How long the parked events of an order that was never requested are kept.
     parked_max_age: timedelta = timedelta(days=7)
     parked_max: int = 64
+    #: How long after its last change an order at rest leaves the table; 0: never.
+    retire_wait: timedelta = timedelta(0)
     #: Bytes that parked events and the cart of an open command may take together in a snapshot.
     held_bytes_max: int = 448 * 1024
     #: Bytes of those that events of senders leave free while the order is held, for answers and reports of Digital River.
