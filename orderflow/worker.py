@@ -65,6 +65,7 @@ class Worker:
                             "state": member.partitions[number].state.value,
                             "problem": member.partitions[number].problem,
                             "restored": member.partitions[number].restored,
+                            "restore_seconds_left": member.partitions[number].restore_seconds_left,
                             "lag": self.lag(lane, number),
                         }
                         for number in sorted(member.owned)

@@ -95,6 +95,8 @@ class PartitionOwner(ABC):
         self.counters = Counters()
         #: While it is restored: how many offsets of the changelog were read, and how many there are.
         self.restored: tuple[int, int] | None = None
+        #: The same time: how many seconds it takes still, at the rate until now; None when that is not known.
+        self.restore_seconds_left: float | None = None
         self._group = group
         self._inputs = inputs
         self._options = options

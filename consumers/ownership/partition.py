@@ -119,6 +119,7 @@ class OwnedPartition(ReadingPartition):
         self._proven: ProvenStore | None = None
         self._logic: PartitionLogic | None = None
         self._last_begin = 0.0
+        self._restore_began = 0.0
 
     @property
     def snapshots(self) -> Store | None:
@@ -300,13 +301,15 @@ class OwnedPartition(ReadingPartition):
         if self._topics.changelog is not None:
             self._become(PartitionState.RESTORING)
             self.counters.restores += 1
+        self._restore_began = self._steady()
         try:
             return await self._steps.restore(record, self._note_restored)
         finally:
-            self.restored = None
+            self.restored = self.restore_seconds_left = None
 
     def _note_restored(self, read: int, total: int) -> None:
-        self.restored = read, total
+        took = self._steady() - self._restore_began
+        self.restored, self.restore_seconds_left = (read, total), took / read * (total - read) if read else None
 
     async def _open(self, proven: ProvenStore) -> None:
         self._proven, self._logic = proven, None

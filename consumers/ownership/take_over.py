@@ -121,7 +121,7 @@ class _Loading:
         self._clock = clock
         self._expected = anchor
         self._pending: dict[str, bytes | None] = {}
-        self._anchor = anchor
+        self._last: tuple[int, str, bytes | None] | None = None
         self._began = clock().timestamp()
 
     @property
@@ -139,25 +139,25 @@ class _Loading:
         if read.key is None:
             return
         key = text_key(read, self._topic)
-        anchor = Anchor.of(read.offset, key, read.value)
         if self._expected is not None:
-            if anchor != self._expected:
+            if Anchor.of(read.offset, key, read.value) != self._expected:
                 raise _NotProven
             self._expected = None
-        self._pending[key], self._anchor = read.value, anchor
+        self._pending[key], self._last = read.value, (read.offset, key, read.value)
         if len(self._pending) >= _RESTORED_AT_ONCE:
             self._put(0, "")
 
     def end(self, record: PositionRecord | None) -> Anchor | None:
         """All was read; ``record`` is the newest position record. The last record that the store has now."""
-        self._put(*(0, "") if record is None else (record.transaction, record.incarnation))
-        return self._anchor
+        return self._put(*(0, "") if record is None else (record.transaction, record.incarnation))
 
-    def _put(self, transaction: int, incarnation: str) -> None:
+    def _put(self, transaction: int, incarnation: str) -> Anchor | None:
+        anchor = None if self._last is None else Anchor.of(*self._last)
         # what is there was read since then: tombstones that came later are still in the topic
-        mark = None if self._anchor is None else Mark(self._anchor, self._began, transaction, incarnation)
+        mark = None if anchor is None else Mark(anchor, self._began, transaction, incarnation)
         self._store.apply(self._pending, mark)
         self._pending = {}
+        return anchor
 
 
 class TakeOver:

@@ -24,6 +24,7 @@ class PartitionPage(msgspec.Struct, frozen=True):
     state: str
     problem: str | None = None
     restored: tuple[int, int] | None = None
+    restore_seconds_left: float | None = None
     #: Records that are not done, whether that is exact, and the age of the oldest in seconds, when its owner last looked.
     lag: tuple[int, bool, float | None] | None = None
     #: The member of the group that has it, where a worker has several processes.

@@ -54,6 +54,8 @@ class LaneRow(msgspec.Struct, frozen=True):
     lag_seconds: float | None
     #: Share of the changelog that was read back, 0 to 1; None when nothing is restored.
     restored: float | None
+    #: Seconds until all of it was, at the rate until now; None when that is not known.
+    restore_seconds_left: float | None
     paused: PausedBy | None
     problem: str | None
 
@@ -138,12 +140,12 @@ def _row(
     owner = next((one.client_id.removeprefix(_CLIENT) for one in view.members if number in one.partitions), None)
     settled = view.state in {"Stable", "Empty", "Dead"}
     state = ("owned" if owner is not None else "unowned") if settled else "rebalancing"
-    restored = problem = None
+    restored = left = problem = None
     if page is not None and owner in (None, page[0]):  # else the page is of one that had it before
         owner, state, problem = page[0], page[1].state, page[1].problem
         if page[1].restored is not None:
             read, total = page[1].restored
-            restored = round(read / total, 3) if total else 1.0
+            restored, left = round(read / total, 3) if total else 1.0, page[1].restore_seconds_left
     return LaneRow(
         lane=lane.value,
         partition=number,
@@ -153,6 +155,7 @@ def _row(
         lag_exact=lag.exact,
         lag_seconds=None if lag.oldest is None else round(max(0.0, time.time() - lag.oldest), 1),
         restored=restored,
+        restore_seconds_left=None if left is None else round(left, 1),
         paused=None if pause is None else shown_pause(pause),
         problem=problem,
     )

@@ -57,7 +57,8 @@ def lanes(urls: tuple[str, ...], acts: bool, as_json: bool) -> None:
 def _row(row: LaneRow) -> tuple[str, ...]:
     state = "paused" if row.paused is not None else row.state
     if row.restored is not None:
-        state = f"{row.state} {row.restored:.0%}"
+        left = "" if row.restore_seconds_left is None else f", {row.restore_seconds_left:.0f} s left"
+        state = f"{row.state} {row.restored:.0%}{left}"
     seconds = "" if row.lag_seconds is None else f"{row.lag_seconds:.0f}"
     lag = str(row.lag) if row.lag_exact else f"≤ {row.lag}"
     return (row.lane, str(row.partition), row.owner or "", state, lag, seconds)
