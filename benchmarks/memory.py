@@ -32,7 +32,7 @@ from consumers.orders.fuse import Fuse
 from consumers.orders.logic import OrderLogic
 from consumers.ownership.store import Anchor, Mark, Store
 from consumers.storage.choosing import open_stores
-from producers.sizes import Room
+from producers.packing.sizes import Room
 from statemachine.messages.ids import OrderId
 from statemachine.order.policy import Policy
 

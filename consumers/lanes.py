@@ -23,7 +23,7 @@ from consumers.ownership.store import DictStore, Store
 from consumers.pauses.table import Pauses
 from consumers.tracing import Tracing
 from producers.connection import KafkaConnection
-from producers.sizes import Room
+from producers.packing.sizes import Room
 from producers.topics import Lane, Topic, group_id, prefixed
 from producers.transaction import Probe
 

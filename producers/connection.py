@@ -25,8 +25,8 @@ from aiokafka.errors import (
     UnsupportedSaslMechanismError,
 )
 
+from producers.packing.sizes import RECORD_BYTES_MAX, Room
 from producers.shared_metadata import SharedMetadata
-from producers.sizes import RECORD_BYTES_MAX, Room
 from statemachine.errors import BrokerUnavailable
 
 T = TypeVar("T")

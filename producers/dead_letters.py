@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from producers.outbox import OutboundRecord
-from producers.sizes import Room, fits
+from producers.packing.sizes import Room, fits
 from statemachine.errors import Reason
 from statemachine.messages.envelope import Headers, Record
 

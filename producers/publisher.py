@@ -24,9 +24,9 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLarg
 from producers.connection import KafkaConnection, describe, start_client, unreachable, within
 from producers.outbox import HeaderList
 from producers.packing.producer import make_producer
+from producers.packing.sizes import SMALL_BYTES, batch_bytes
 from producers.partitioner import partition_of
 from producers.single_flight import SingleFlight
-from producers.sizes import SMALL_BYTES, batch_bytes
 from producers.topic_setup import WritingTerms, read_writing_terms
 from statemachine.errors import BrokerUnavailable, RecordTooLarge
 

@@ -31,7 +31,7 @@ from consumers.requests.records import GaveUp, RequestOptions, Waiting
 from consumers.requests.retrying import RetryingRequests
 from producers.dead_letters import dead_letter, log_fields, redelivered_before
 from producers.outbox import Outbox
-from producers.sizes import Room
+from producers.packing.sizes import Room
 from producers.topics import Topic, prefixed
 from statemachine.errors import DecodeError, OffContract, RecordError, UnreadableTable
 from statemachine.messages.decoding import decode

@@ -25,7 +25,7 @@ from consumers.ownership.owner import Counters
 from consumers.ownership.records import record_bytes, record_of
 from consumers.pauses.table import PartitionPauses
 from consumers.requests.permit import CallPermit
-from producers.sizes import Room
+from producers.packing.sizes import Room
 from producers.topics import Topic
 from producers.transaction import TransactionalProducer
 from statemachine.errors import DecodeError

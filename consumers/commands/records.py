@@ -11,7 +11,7 @@ import structlog
 from consumers.tracing import Span, headers_of
 from producers.encoding import encode_event
 from producers.outbox import OutboundRecord
-from producers.sizes import Room, fits
+from producers.packing.sizes import Room, fits
 from statemachine.errors import DecodeError
 from statemachine.messages.commands import Command, Inquire, decode_command, name_of
 from statemachine.messages.envelope import CloudEvent, Record

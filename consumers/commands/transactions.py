@@ -22,7 +22,7 @@ from consumers.requests.permit import CallPermit
 from producers.dead_letters import dead_letter, log_fields
 from producers.encoding import Refusal, event_refused
 from producers.outbox import OutboundRecord, Outbox
-from producers.sizes import Room
+from producers.packing.sizes import Room
 from producers.transaction import TransactionalProducer
 from statemachine.errors import DecodeError
 from statemachine.messages.decoding import cause_of

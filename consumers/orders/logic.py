@@ -30,8 +30,8 @@ from consumers.ownership.positions import DecisionHistory, Run
 from consumers.ownership.store import Overlay, Store
 from consumers.tracing import Tracing
 from producers.outbox import Outbox
+from producers.packing.sizes import Room
 from producers.partitioner import partition_of
-from producers.sizes import Room
 from producers.topics import Topic, prefixed
 from statemachine.decide import decide
 from statemachine.errors import ConfigError, DecodeError, InvariantBroken

@@ -24,7 +24,7 @@ from producers.encoding import (
     event_refused,
 )
 from producers.outbox import Outbox
-from producers.sizes import Room, fits
+from producers.packing.sizes import Room, fits
 from producers.topics import Topic, prefixed
 from statemachine.errors import Reason
 from statemachine.messages.decoding import ORIGIN_HEADER, cause_of, redelivered_in

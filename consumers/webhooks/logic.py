@@ -35,7 +35,7 @@ from consumers.webhooks.skipped import SkippedTypes
 from producers.dead_letters import dead_letter, log_fields, redelivered_before
 from producers.encoding import encode_event
 from producers.outbox import HeaderList, Outbox
-from producers.sizes import Room, fits
+from producers.packing.sizes import Room, fits
 from producers.topics import Topic, prefixed
 from statemachine.errors import RecordError, Unroutable
 from statemachine.messages.decoding import ORIGIN_HEADER

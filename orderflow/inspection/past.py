@@ -20,7 +20,7 @@ import structlog
 from consumers.group.scanning import ReadRecord
 from consumers.ownership.positions import DecisionHistory, PositionRecord
 from orderflow.replay.lane import ReplayedLane
-from producers.sizes import Room
+from producers.packing.sizes import Room
 from producers.topics import Topic, prefixed
 from statemachine.order.order import DEFINITION
 from statemachine.order.policy import Policy

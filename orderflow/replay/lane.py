@@ -17,7 +17,7 @@ from consumers.ownership.logic import Batch
 from consumers.ownership.positions import DecisionHistory
 from consumers.ownership.store import DictStore, Overlay
 from producers.outbox import Outbox
-from producers.sizes import Room
+from producers.packing.sizes import Room
 from producers.topics import Topic, prefixed
 from statemachine.errors import ConfigError, InvariantBroken, UnreadableTable
 from statemachine.order.order import DEFINITION, Order

@@ -14,7 +14,7 @@ import msgspec
 from orderflow.digitalriver.signature import SIGNATURE_HEADER, verify
 from orderflow.digitalriver.webhook import read_webhook
 from orderflow.event_lines import WRITABLE, EventLine, fault_of
-from producers.sizes import batch_bytes
+from producers.packing.sizes import batch_bytes
 from producers.topics import INPUT_BYTES_MAX, Topic
 from statemachine.errors import DecodeError, Reason
 from statemachine.messages.decoding import decode

@@ -1,4 +1,1 @@
-"""How record batches are compressed: LZ4 at its fast level, and the producers that write so.
-
-Sizes and limits of records are in ``producers/sizes.py``.
-"""
+"""How large records are, and how record batches are compressed: LZ4 at its fast level, and the producers that write so."""

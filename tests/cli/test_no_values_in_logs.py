@@ -41,7 +41,7 @@ from orderflow.process import faults
 from orderflow.process.logs import ALLOWED, configure_logging
 from producers.connection import describe
 from producers.outbox import Outbox
-from producers.sizes import Room
+from producers.packing.sizes import Room
 from producers.topics import Topic
 from statemachine.errors import BrokerUnavailable, InvariantBroken
 from statemachine.order.order import Deadline

@@ -17,8 +17,8 @@ from pydantic import SecretStr
 from orderflow.bootstrap import serve_relay
 from orderflow.settings import Settings
 from producers.connection import KafkaConnection
+from producers.packing.sizes import batch_bytes
 from producers.publisher import Publisher
-from producers.sizes import batch_bytes
 from producers.topic_setup import WritingTerms, create_topics
 from producers.topics import INPUT_BYTES_MAX, Topic, prefixed
 from statemachine.errors import BrokerUnavailable, RecordTooLarge

@@ -29,8 +29,8 @@ from consumers.ownership.partition import OwnedPartition
 from consumers.ownership.records import record_of
 from producers.connection import KafkaConnection
 from producers.encoding import encode_event
+from producers.packing.sizes import RECORD_BYTES_MAX
 from producers.partitioner import partition_of
-from producers.sizes import RECORD_BYTES_MAX
 from producers.topics import INPUT_BYTES_MAX, ORDER_INPUTS, TOPICS, Topic, prefixed
 from statemachine.messages.envelope import CloudEvent
 from statemachine.order.policy import Policy

@@ -22,7 +22,7 @@ from orderflow.telemetry.exposition import Exposition
 from orderflow.telemetry.metric import Process
 from orderflow.worker import Worker
 from producers.outbox import Outbox
-from producers.sizes import Room
+from producers.packing.sizes import Room
 from producers.topics import Lane, Topic
 from statemachine.order.policy import Policy
 from tests.telemetry.world import Scrape

@@ -16,8 +16,8 @@ from consumers.ownership.logic import Batch
 from consumers.ownership.store import DictStore, Overlay
 from consumers.tracing import TRACE_HEADER, current_span
 from producers.outbox import OutboundRecord, Outbox
+from producers.packing.sizes import Room
 from producers.partitioner import partition_of
-from producers.sizes import Room
 from producers.topics import Topic
 from statemachine.messages.envelope import Headers, Record
 from statemachine.messages.facts import Fact

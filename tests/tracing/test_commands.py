@@ -17,7 +17,7 @@ from consumers.requests.breaker import Breaker
 from consumers.requests.rate_limit import RateLimit
 from consumers.tracing import TRACE_HEADER, context_in, within_span
 from orderflow.digitalriver.connection import Connection
-from producers.sizes import Room
+from producers.packing.sizes import Room
 from statemachine.errors import TransportFailure, Unavailable
 from statemachine.messages.envelope import Headers
 from tests.tracing.recorder import PaperSpan, Recorder

@@ -13,8 +13,8 @@ from orderflow.operations.actions.tracker import Tracker
 from orderflow.operations.letters.letter import OWN_TOPICS
 from producers.dead_letters import REDELIVERED_HEADER, redelivered_before
 from producers.outbox import OutboundRecord, Outbox
+from producers.packing.sizes import Room, fits
 from producers.partitioner import partition_of
-from producers.sizes import Room, fits
 from producers.topics import Topic, prefixed
 from statemachine.messages.envelope import Headers, Record
 

@@ -16,7 +16,7 @@ from consumers.commands.transactions import FinishedCommands
 from consumers.commands.uncertain import CallHistory
 from consumers.requests.permit import CallPermit
 from producers.encoding import encode_command
-from producers.sizes import Room
+from producers.packing.sizes import Room
 from statemachine.errors import DecodeError, TransportFailure
 from statemachine.messages.decoding import decode
 from statemachine.messages.envelope import Record

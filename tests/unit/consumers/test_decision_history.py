@@ -13,7 +13,7 @@ from consumers.ownership.logic import Batch
 from consumers.ownership.positions import PositionRecord, Run, decode_position, encode_position
 from consumers.ownership.store import DictStore, Overlay
 from producers.outbox import Outbox
-from producers.sizes import Room
+from producers.packing.sizes import Room
 from producers.topics import Topic
 from statemachine.order.order import DEFINITION
 from statemachine.order.policy import Policy

@@ -16,7 +16,7 @@ from consumers.orders.logic import OrderLogic
 from consumers.ownership.logic import Batch
 from consumers.ownership.store import DictStore, Overlay
 from producers.outbox import OutboundRecord, Outbox
-from producers.sizes import Room
+from producers.packing.sizes import Room
 from producers.topics import Topic
 from statemachine.decide import decide
 from statemachine.order.policy import Policy

@@ -13,7 +13,7 @@ from consumers.orders.looks import LOOKS_PART, UNANSWERED_MAX, looks_per_second
 from consumers.ownership.logic import Batch
 from consumers.ownership.store import DictStore, Overlay
 from producers.outbox import Outbox
-from producers.sizes import Room
+from producers.packing.sizes import Room
 from producers.topics import Topic
 from statemachine.errors import UnreadableTable
 from statemachine.order.order import DEFINITION

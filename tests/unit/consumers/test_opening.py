@@ -11,7 +11,7 @@ import pytest
 from consumers.orders.fuse import Fuse
 from consumers.orders.logic import OrderLogic
 from consumers.ownership.store import DictStore
-from producers.sizes import Room
+from producers.packing.sizes import Room
 from statemachine.errors import UnreadableTable
 from statemachine.order.order import DEFINITION
 from statemachine.order.policy import Policy

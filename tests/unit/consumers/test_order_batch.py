@@ -13,7 +13,7 @@ from consumers.orders.logic import OrderLogic
 from consumers.ownership.logic import Batch
 from consumers.ownership.store import DictStore, Overlay
 from producers.outbox import Outbox
-from producers.sizes import Room
+from producers.packing.sizes import Room
 from producers.topics import Topic
 from statemachine.errors import Disposition, UnreadableTable
 from statemachine.order.policy import Policy

@@ -20,7 +20,7 @@ from consumers.pauses.records import Pause
 from consumers.pauses.scopes import Scope
 from consumers.pauses.table import Pauses
 from producers.encoding import encode_command
-from producers.sizes import Room
+from producers.packing.sizes import Room
 from producers.topics import Lane
 from statemachine.errors import TransportFailure
 from statemachine.messages.commands import Command, RefreshOrder

@@ -13,7 +13,7 @@ from consumers.orders.logic import OrderLogic
 from consumers.ownership.logic import Batch
 from consumers.ownership.store import DictStore, Overlay
 from producers.outbox import Outbox
-from producers.sizes import Room
+from producers.packing.sizes import Room
 from producers.topic_setup import TopicState, find_problems
 from producers.topics import ORDER_INPUTS, Topic
 from statemachine.order.order import Look, Order

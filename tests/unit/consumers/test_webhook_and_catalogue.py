@@ -25,8 +25,8 @@ from consumers.webhooks.logic import WebhookLogic
 from consumers.webhooks.missed import MissedEvents, MissedOptions
 from consumers.webhooks.order_cache import OrderCache
 from producers.outbox import OutboundRecord, Outbox
+from producers.packing.sizes import Room
 from producers.partitioner import partition_of
-from producers.sizes import Room
 from statemachine.errors import (
     Denied,
     DigitalRiverError,

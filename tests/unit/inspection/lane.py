@@ -24,7 +24,7 @@ from orderflow.inspection.past import Evidence, OldSnapshot, numbered_changes, r
 from orderflow.inspection.reading import kept
 from producers.encoding import encode_event
 from producers.outbox import OutboundRecord, Outbox
-from producers.sizes import Room
+from producers.packing.sizes import Room
 from producers.topics import ORDER_INPUTS, TOPICS, Topic
 from statemachine.messages.envelope import CloudEvent
 from statemachine.order.policy import Policy

@@ -13,8 +13,8 @@ from producers.connection import KafkaConnection
 from producers.outbox import Outbox
 from producers.packing.lz4 import Lz4Batch, packed
 from producers.packing.producer import make_producer
+from producers.packing.sizes import batch_bytes
 from producers.publisher import Publisher
-from producers.sizes import batch_bytes
 from producers.topic_setup import create_topics
 from producers.topics import Topic
 from producers.transaction import TransactionalProducer
