@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -11,9 +12,13 @@ from structlog.testing import capture_logs
 
 from consumers.group.membership import Membership
 from consumers.storage import disk
+from orderflow.bootstrap import run_worker
 from orderflow.embedded_kafka import EmbeddedKafka
+from orderflow.settings import Settings
+from producers.topic_setup import create_topics
+from producers.topics import Lane
 from producers.transaction import TransactionStep
-from statemachine.errors import Disposition
+from statemachine.errors import ConfigError, Disposition
 from tests.eventually import eventually
 from tests.kernel.counting import make_topics
 from tests.kernel.members import member, part
@@ -125,3 +130,18 @@ async def test_a_database_that_is_damaged_while_it_is_used_is_built_anew(
             changes = await read_changes(kafka.bootstrap, prefix, 1, 120)
             assert part(membership, 0).counters.restores == 2
     assert faults(changes, 120) == []
+
+
+async def test_a_worker_keeps_orders_where_the_setting_says_and_alone(tmp_path: Path) -> None:
+    """Each partition has a database there; a second worker with the same folder does not start, and disturbs nobody."""
+    stop = asyncio.Event()
+    async with EmbeddedKafka() as kafka:
+        settings = Settings(kafka_bootstrap=kafka.bootstrap, store=f"rocksdb:{tmp_path / 'orders'}")
+        await create_topics(settings.connection(), "", partitions=2)
+        working = asyncio.create_task(run_worker(settings, [Lane.ORDERS], stop=stop))
+        await eventually(lambda: all((tmp_path / f"orders/orders-{number}/CURRENT").exists() for number in range(2)))
+        with pytest.raises(ConfigError, match="another process uses this folder"):
+            await run_worker(settings, [Lane.ORDERS], stop=asyncio.Event())
+        assert not working.done()
+        stop.set()
+        await working
