@@ -55,7 +55,7 @@ async def play(steps: int, seed: int) -> Counter[str]:
         return Counter("none" if one.story.order is None else one.story.state for one in market.trades)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_the_money_is_the_same_on_both_sides_and_no_order_is_stuck_unseen(seed: int) -> None:
     """Law: whatever shoppers, warehouse, bank and fraud review do, and whatever is lost, late or told twice."""

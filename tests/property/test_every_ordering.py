@@ -87,7 +87,7 @@ def comparable(order: Order) -> dict[str, Any]:
     return document
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_all_orderings_of_the_eight_facts_end_the_same() -> None:
     """Law: 8! orderings, a crash after each step, one end, and it is complete."""
     given = reference()

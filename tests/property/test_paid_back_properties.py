@@ -64,7 +64,7 @@ def ask(story: Story, number: int, style: int, line: int, size: int) -> bool:
     return isinstance(story.tell("order.refund_requested", refund_id=f"r-{number}", items=[named]), Moved)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @settings(max_examples=80, deadline=None)
 @given(
     LINES,
@@ -100,7 +100,7 @@ def test_a_line_is_paid_back_to_the_cent_and_never_more(
 STEPS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2), st.integers(1, 4)), min_size=1, max_size=25)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 @settings(max_examples=120, deadline=None)
 @given(LINES, STEPS, st.booleans())
 def test_no_unit_is_paid_back_twice(lines: Lines, steps: list[tuple[int, int, int]], pays: bool) -> None:
