@@ -24,6 +24,7 @@ from consumers.orders.fuse import Fuse
 from consumers.orders.looks import Looks, earliest
 from consumers.orders.order_transaction import OrderTransaction, as_first_received, is_our_own, order_outputs
 from consumers.orders.traces import BatchTraces, decided
+from consumers.orders.waiting import Waiting, waiting_of
 from consumers.orders.working_orders import SNAPSHOT_BYTES_MAX, NextDue, WorkingOrder, WorkingOrders, unreadable
 from consumers.ownership.logic import Batch
 from consumers.ownership.positions import DecisionHistory, Run
@@ -52,27 +53,6 @@ log = structlog.get_logger(__name__)
 _OPENED_AT_ONCE = 2000
 #: How many orders' deadlines fire in one transaction.
 FIRED_MAX = 500
-
-
-class _Due(msgspec.Struct):
-    due: datetime
-
-
-class _Internal(msgspec.Struct):
-    look: Look | None = None
-
-
-class _Waiting(msgspec.Struct):
-    """As much of a snapshot as a restore reads. A newer one may have deadlines of names that are not known here."""
-
-    definition: int = 0
-    state: str = ""
-    deadlines: tuple[_Due, ...] = ()
-    held: dict[str, str] | None = None
-    internal: _Internal | None = None
-
-
-_waiting_of = msgspec.json.Decoder(_Waiting)
 
 
 class OrderLogic:
@@ -130,7 +110,7 @@ class OrderLogic:
             if count % _OPENED_AT_ONCE == 0:
                 await asyncio.sleep(0)
             try:
-                waiting = _waiting_of.decode(snapshot)
+                waiting = waiting_of(snapshot)
             except msgspec.DecodeError:
                 raise unreadable(order_id, self._orders_topic) from None
             if waiting.definition > DEFINITION:
@@ -145,7 +125,7 @@ class OrderLogic:
             if look is not None:
                 self._looks.set(order_id, look)
 
-    def _look_in(self, order_id: OrderId, snapshot: bytes, waiting: _Waiting) -> Look | None:
+    def _look_in(self, order_id: OrderId, snapshot: bytes, waiting: Waiting) -> Look | None:
         """The next look of an order; older snapshots get theirs as they are upgraded."""
         if waiting.definition == DEFINITION:
             return waiting.internal.look if waiting.internal is not None else None

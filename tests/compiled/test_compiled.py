@@ -27,7 +27,7 @@ def test_nothing_is_compiled_that_is_decoded_into_or_that_needs_transitions() ->
     """A struct whose class is compiled has fields of other types, so that no record could be decoded."""
     sources = list(compiled_sources(ROOT))
     assert len(sources) > 30
-    assert Path("statemachine/decide.py") in sources
+    assert {Path("statemachine/decide.py"), Path("consumers/orders/logic.py")} <= set(sources)
     for source in sources:
         assert "transitions" not in imports(ROOT / source), source
         module = import_module(".".join(source.with_suffix("").parts))
