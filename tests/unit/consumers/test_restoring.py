@@ -60,7 +60,7 @@ async def longest_hold(read: Callable[[Fetched], Any]) -> float:
 async def test_reading_a_large_table_back_lets_the_loop_go_on(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Heartbeats and other partitions wait for 50 ms at most, by the best of three; read in one go they wait longer."""
+    """Heartbeats and other partitions wait for 50 ms at most, by the best of five; read in one go they wait much longer."""
     if kind == "disk":
         pytest.importorskip("rocksdict")
     reader = ChangelogReader(KafkaConnection("localhost:1"))
@@ -73,10 +73,11 @@ async def test_reading_a_large_table_back_lets_the_loop_go_on(
             await reader._drain(cast("Any", consumer), TABLE, RECORDS, loading.take, records_max=most)
             loading.end(None)
 
-        assert min([await longest_hold(read) for _ in range(3)]) < 0.05
+        held = min([await longest_hold(read) for _ in range(5)])
+        assert held < 0.05
         assert len(set(store.keys())) == RECORDS
         monkeypatch.setattr(changelog, "_RECORDS_AT_ONCE", None)
-        assert await longest_hold(read) > 0.05
+        assert min([await longest_hold(read) for _ in range(5)]) > 3 * held
         store.close()
 
 
