@@ -47,7 +47,7 @@ NOT_SETTINGS: Final = frozenset(
     PREFIX + name
     for name in (
         "HISTORIES", "KAFKA_CACHE", "KAFKA_IMAGE", "PARTITIONS", "REQUIRE_KAFKA", "TEST_KAFKA", "TEST_KAFKA_VERSION",
-        "TEST_OPENAPI", "TEST_PROVIDER", "TEST_STORE", "TEST_STORE_FOLDER",
+        "TEST_COMPILED", "TEST_OPENAPI", "TEST_PROVIDER", "TEST_STORE", "TEST_STORE_FOLDER",
     )
 )  # fmt: skip
 #: Kubernetes sets these for a service whose name begins with ours.

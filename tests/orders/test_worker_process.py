@@ -119,11 +119,12 @@ async def test_readyz_names_a_stopped_partition_until_it_was_repaired(kafka: str
     await delete_records(kafka, prefix, Topic.CHECKOUT_EVENTS)
     async with _worker(kafka, prefix) as port:
         problem = await _until_ready_is(port, 503, "stopped")
-    assert problem.startswith(
+    # the other partition may still be taken over meanwhile
+    (stopped,) = [line for line in problem.splitlines() if "taking over" not in line]
+    assert stopped.startswith(
         "orders[0]: partition 0 stopped: checkout-events should go on at offset 1, but Kafka has 2 to 2"
     )
-    assert "orderflow partitions accept 0 --use committed --reason TEXT" in problem
-    assert problem.count("\n") == 1
+    assert "orderflow partitions accept 0 --use committed --reason TEXT" in stopped
     words = ("partitions", "accept", "0", "--use", "committed", "--reason", "retention was too short")
     dry, applied = [await _ended(await _orderflow(kafka, prefix, *words, *more)) for more in ((), ("--apply",))]
     assert (dry[0], applied[0]) == (0, 0)

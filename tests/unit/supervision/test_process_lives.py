@@ -22,8 +22,11 @@ from orderflow.telemetry.merging import packed
 from orderflow.telemetry.metrics import READY, RECORDS
 from tests.eventually import eventually
 
-#: Says all that it is given, then does the rest.
-_SAY = "import os, sys, time, signal; [os.write(0, bytes.fromhex(one)) for one in {said}];"
+#: Says all that it is given, then does the rest. A signal that this process ignores is not ignored there.
+_SAY = (
+    "import os, sys, time, signal; signal.signal(signal.SIGTERM, signal.SIG_DFL); "
+    "[os.write(0, bytes.fromhex(one)) for one in {said}];"
+)
 _WAIT = "time.sleep(60)"
 
 
