@@ -126,8 +126,7 @@ class Caller:
 
     def begin_span(self, command: Command, headers: Headers) -> Span | None:
         """The command's step of the trace in its record's headers, until its outcome; None when it is not sampled."""
-        context = None if self._tracing is None else sampled_in(headers)
-        if self._tracing is None or context is None:
+        if self._tracing is None or (context := sampled_in(headers)) is None:
             return None
         found = {"orderflow.order_id": command.order_id, "orderflow.command_id": command.command_id}
         return self._tracing.begin(

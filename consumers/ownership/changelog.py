@@ -47,8 +47,6 @@ def text_key(read: ReadRecord, topic: str) -> str:
 _TAIL = 200
 #: Records that are handed over before other tasks may run: some milliseconds.
 _RECORDS_AT_ONCE = 1000
-
-
 #: So many seconds after its last use a consumer is closed.
 _KEPT_SECONDS = 2.0
 

@@ -257,19 +257,16 @@ class TakeOver:
         number, changelog, clock = self._context.number, self._topics.changelog, self._context.clock
         if changelog is None:
             return None
-        table, kept, why = TopicPartition(changelog, number), store.mark, None
-        loading = _Loading(store, changelog, clock)
-        if kept is not None:
-            loading = _Loading(store, changelog, clock, kept.anchor)
-            why = await self._read_on(table, kept, record, loading, progress)
-            if why is not None:
-                log.warning("store_rebuilt", partition=number, group=self._context.group, reason=why)
-                store.clear()
-                loading = _Loading(store, changelog, clock)
-        if kept is None or why is not None:
+        table, kept = TopicPartition(changelog, number), store.mark
+        loading = _Loading(store, changelog, clock, None if kept is None else kept.anchor)
+        if kept is not None and (why := await self._read_on(table, kept, record, loading, progress)) is not None:
+            log.warning("store_rebuilt", partition=number, group=self._context.group, reason=why)
+            store.clear()
+            loading, kept = _Loading(store, changelog, clock), None
+        if kept is None:
             await self._context.reader.read_all(table, loading.take, progress)
         anchor = loading.end(record)
-        begun = "empty" if kept is None or why is not None else kept.anchor.offset
+        begun = "empty" if kept is None else kept.anchor.offset
         log.info("partition_restored", partition=number, group=self._context.group, entries=len(store), begin=begun)
         return anchor
 

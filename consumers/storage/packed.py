@@ -6,14 +6,14 @@ they were put in, and nothing that was compressed leaves the process.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
 import zstandard
 
-from consumers.ownership.store import Mark
+from consumers.ownership.store import DictStore, Mark
 
 #: The last snapshots that were changed stay as they are: an order that gets one event often gets the next one soon.
 RECENT_MAX: Final = 512
@@ -38,20 +38,14 @@ class Packing:
         return bytes(memoryview(self._compressor.compress(snapshot)))
 
 
-class PackedStore:
-    """A ``Store`` in memory: an idle order costs its compressed snapshot and about 150 bytes."""
+class PackedStore(DictStore):
+    """A ``DictStore`` with compressed snapshots: an idle order costs its compressed snapshot and about 150 bytes."""
 
     def __init__(self, packing: Packing) -> None:
-        self._packing = packing
-        #: Packed, but for the recent ones.
-        self._snapshots: dict[str, bytes] = {}
+        super().__init__()
+        self._packing = packing  # of all snapshots but the recent ones
         #: The keys of those that are not packed yet, the longest unchanged first.
         self._recent: dict[str, None] = {}
-
-    @property
-    def mark(self) -> Mark | None:
-        """None: it begins empty."""
-        return None
 
     def get(self, key: str) -> bytes | None:
         """The snapshot, or None when there is none."""
@@ -60,13 +54,11 @@ class PackedStore:
 
     def apply(self, changes: Mapping[str, bytes | None], mark: Mark | None = None) -> None:
         """Adopt the snapshots of a committed transaction, or of the changelog; None removes one."""
+        super().apply(changes, mark)
         snapshots, recent = self._snapshots, self._recent
         for key, snapshot in changes.items():
             recent.pop(key, None)
-            if snapshot is None:
-                snapshots.pop(key, None)
-            else:
-                snapshots[key] = snapshot
+            if snapshot is not None:
                 recent[key] = None
         excess = len(recent) - RECENT_MAX
         if excess > 0:
@@ -81,17 +73,7 @@ class PackedStore:
         for key, found in self._snapshots.items():
             yield key, found if key in recent else unpack(found)
 
-    def keys(self) -> Iterable[str]:
-        """The keys, as they are now."""
-        return list(self._snapshots)
-
-    def __len__(self) -> int:
-        return len(self._snapshots)
-
     def clear(self) -> None:
         """Remove all snapshots."""
-        self._snapshots.clear()
+        super().clear()
         self._recent.clear()
-
-    def close(self) -> None:
-        """Nothing is held outside the heap."""

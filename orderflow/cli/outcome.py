@@ -131,10 +131,11 @@ def _drop_stdout() -> None:
 
 def ending_of(error: OrderflowError, *, logged: bool = False, code: int | None = None) -> CommandError:
     """How a command ends with an error of ours; ``code``: the exit code, where the kind of the error does not say it."""
-    from producers.connection import lacks_right
+    kind = CommandError
+    if isinstance(error, BrokerUnavailable | TransportFailure):
+        from producers.connection import lacks_right  # loads the client of Kafka, which other errors do not need
 
-    away = isinstance(error, BrokerUnavailable | TransportFailure) and not lacks_right(error)
-    kind = Unreachable if away else CommandError
+        kind = CommandError if lacks_right(error) else Unreachable
     kinds = (CommandError, UsageProblem, NotFound, Unreachable)
     return next((one for one in kinds if one.exit_code == code), kind)(str(error), logged=logged)
 

@@ -25,11 +25,11 @@ from msgspec.structs import replace
 from statemachine.aftersale.paid_back import recount
 from statemachine.aftersale.refundable import is_asked_again, request_of, wanted_of
 from statemachine.aftersale.repaid import is_live, settle_returns
-from statemachine.drafts.commanding import ask, close_command, command_as, next_command_id
+from statemachine.drafts.commanding import ask, close_command, command_as, command_reported, next_command_id
 from statemachine.drafts.currency import is_in_currency
 from statemachine.drafts.draft import Draft
 from statemachine.errors import InvariantBroken
-from statemachine.messages.commands import CreateRefund, decode_command
+from statemachine.messages.commands import CreateRefund
 from statemachine.messages.facts import Fact, Problem, RemoteRefund
 from statemachine.messages.identity import mark_of
 from statemachine.messages.ids import LineId, RemoteItemId
@@ -156,12 +156,8 @@ def _own_name(draft: Draft, remote: RemoteRefund) -> str | None:
     """Our id of the refund: from its metadata, which may be missing, or from the command that it answers."""
     if remote.refund_id is not None:
         return remote.refund_id
-    closing = draft.closing
-    for command in draft.order.commands if closing is None else (closing,):
-        if command.name == "create_refund" and (command is closing or command.command_id == remote.command_id):
-            about = decode_command(command.payload)
-            return about.refund_id if isinstance(about, CreateRefund) else None
-    return None
+    about = command_reported(CreateRefund, "create_refund", draft, remote.command_id)
+    return None if about is None else about.refund_id
 
 
 def _known(draft: Draft, remote: RemoteRefund, name: str | None) -> Refund | None:

@@ -6,8 +6,9 @@ from msgspec.structs import replace
 
 from statemachine.aftersale.repaid import is_accepting, not_paid_back
 from statemachine.aftersale.returnable import find_return
+from statemachine.drafts.commanding import command_reported
 from statemachine.drafts.draft import Draft
-from statemachine.messages.commands import CreateReturn, decode_command
+from statemachine.messages.commands import CreateReturn
 from statemachine.messages.facts import RemoteReturn
 from statemachine.order.order import Return
 
@@ -21,12 +22,8 @@ def own_return_id(draft: Draft, remote: RemoteReturn) -> str | None:
     """Our id of the return: from its metadata, which may be missing, or from the command that it answers."""
     if remote.return_id is not None:
         return remote.return_id
-    closing = draft.closing
-    for command in draft.order.commands if closing is None else (closing,):
-        if command.name == "create_return" and (command is closing or command.command_id == remote.command_id):
-            about = decode_command(command.payload)
-            return about.return_id if isinstance(about, CreateReturn) else None
-    return None
+    about = command_reported(CreateReturn, "create_return", draft, remote.command_id)
+    return None if about is None else about.return_id
 
 
 def reported_return(draft: Draft, remote: RemoteReturn) -> tuple[Return | None, RemoteReturn]:

@@ -101,6 +101,20 @@ def command_as(kind: type[OneCommand], opened: OpenCommand) -> OneCommand:
     return command
 
 
+def command_reported(
+    kind: type[OneCommand], name: str, draft: Draft, command_id: CommandId | None
+) -> OneCommand | None:
+    """The open command ``name``, a ``kind``, that a report of Digital River answers, or None.
+
+    It is the one that is being answered; of a webhook that comes before the answer, the one whose id it has.
+    """
+    closing = draft.closing
+    for command in draft.order.commands if closing is None else (closing,):
+        if command.name == name and (command is closing or command.command_id == command_id):
+            return command_as(kind, command)
+    return None
+
+
 def find_closing(order: Order, outcome: Outcome) -> OpenCommand | None:
     """The open command that the outcome is about: its own, or the one asked about by the inquiry that failed."""
     for command in order.commands:

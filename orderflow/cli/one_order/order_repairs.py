@@ -188,10 +188,8 @@ async def _done(
         raise NotFound(f"there is no order {order_id}")
     act: Act = Act(kind, order_id, data(order) if callable(data) else data)
     foreseen = foresee(order, act, actor=actor, reason=reason, now=datetime.now(UTC), policy=settings.policy())
-    if not apply or foreseen.verdict == "refused":
-        return _with_holder(
-            _with_given_up(foreseen, order), order
-        )  # what the table refuses need not be written to be refused
+    if not apply or foreseen.verdict == "refused":  # what the table refuses need not be written to be refused
+        return _with_holder(_with_given_up(foreseen, order), order)
     async with Publisher(connection) as publisher:
         sent = await send_act(connection, prefix, publisher, act, actor=actor, reason=reason)
     return _with_holder(await follow_act(connection, prefix, sent, kind=kind, seconds=seconds), order)
