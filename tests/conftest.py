@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import gc
+import logging
 from collections.abc import Iterator
 
 import pytest
+import structlog
+
+from orderflow.process.faults import LibraryLogs
 
 pytest_plugins = ["tests.kafka.fixtures"]
 
@@ -26,3 +30,19 @@ def _leftovers_stay_where_they_were_made(request: pytest.FixtureRequest) -> Iter
     yield
     if request.node.get_closest_marker("kafka") is not None:
         gc.collect()
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """A command, or a replay, sets logging up for its process; here it must not silence the tests after it."""
+    loggers = [logging.getLogger(name) for name in (None, "aiokafka", "asyncio")]
+    levels = [logger.level for logger in loggers]
+    configured = structlog.get_config()
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, LibraryLogs)]:
+        root.removeHandler(handler)
+    logging.captureWarnings(capture=False)
+    structlog.configure(**configured)

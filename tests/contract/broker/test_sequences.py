@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from aiokafka.protocol.api import Request
+from aiokafka.protocol.coordination import FindCoordinatorRequest
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import (
     AddOffsetsToTxnRequest,
@@ -21,13 +24,19 @@ from tests.contract.broker.cluster import RETRY_MS, Ask, Cluster
 CORRUPT_MESSAGE = 2
 UNKNOWN_TOPIC_OR_PARTITION = 3
 NOT_LEADER = 6
+LOADING = 14
+NO_COORDINATOR = 15
+NOT_COORDINATOR = 16
 INVALID_REQUIRED_ACKS = 21
 INVALID_TIMESTAMP = 32
 OUT_OF_ORDER = 45
 INVALID_PRODUCER_EPOCH = 47
 INVALID_TXN_STATE = 48
 INVALID_PRODUCER_ID_MAPPING = 49
+CONCURRENT_TRANSACTIONS = 51
 OPERATION_NOT_ATTEMPTED = 55
+#: Kinds of coordinators.
+_GROUP, _TRANSACTION = 0, 1
 
 
 def _batch(producer_id: int, epoch: int, sequence: int, count: int = 1, **options: Any) -> bytes:
@@ -56,14 +65,30 @@ async def _produce(ask: Ask, topic: str, data: bytes, *, name: str | None = None
         await asyncio.sleep(RETRY_MS / 1000)
 
 
+async def _found(ask: Ask, key: str, kind: int) -> None:
+    """Find the coordinator; Apache Kafka makes the topic that it keeps its state in when it is first asked."""
+    while True:
+        if (await ask(FindCoordinatorRequest(key, kind))).error_code != NO_COORDINATOR:
+            return
+        await asyncio.sleep(RETRY_MS / 1000)
+
+
+async def _in_time(ask: Ask, request: Request[Any], code_of: Callable[[Any], int]) -> Any:
+    """The answer once the coordinator has read its state, and has ended what was open (Apache Kafka asks to come again)."""
+    while True:
+        answer = await ask(request)
+        if code_of(answer) not in (LOADING, NOT_COORDINATOR, CONCURRENT_TRANSACTIONS):
+            return answer
+        await asyncio.sleep(RETRY_MS / 1000)
+
+
 async def _init(ask: Ask, name: str | None) -> tuple[int, int]:
     """(producer id, epoch) for a transactional id, or for a producer that is idempotent only."""
-    while True:
-        answer = await ask(InitProducerIdRequest(name, 60_000))
-        # Apache Kafka asks to come again (51) while it aborts what was open.
-        if answer.error_code != 51:
-            assert answer.error_code == 0
-            return answer.producer_id, answer.producer_epoch
+    if name is not None:
+        await _found(ask, name, _TRANSACTION)
+    answer = await _in_time(ask, InitProducerIdRequest(name, 60_000), lambda found: int(found.error_code))
+    assert answer.error_code == 0
+    return answer.producer_id, answer.producer_epoch
 
 
 async def test_a_repeated_batch_is_taken_once(cluster: Cluster) -> None:
@@ -148,7 +173,9 @@ async def test_every_transactional_call_checks_its_producer(cluster: Cluster, st
         assert (await ask(AddOffsetsToTxnRequest(name, producer_id, epoch, group))).error_code == expected
         assert (await ask(EndTxnRequest(name, producer_id, epoch, True))).error_code == expected
         offsets = TxnOffsetCommitRequest(name, group, producer_id, epoch, [(topic, [(0, 1, "")])])
-        assert (await ask(offsets)).errors[0][1] == [(0, expected)]
+        await _found(ask, group, _GROUP)
+        answer = await _in_time(ask, offsets, lambda found: int(found.errors[0][1][0][1]))
+        assert answer.errors[0][1] == [(0, expected)]
         batch = _batch(producer_id, epoch, 0, transactional=True)
         assert (await _produce(ask, topic, batch, name=name))[0] == expected
 
@@ -179,7 +206,7 @@ async def test_an_end_may_be_repeated_and_not_reversed(cluster: Cluster) -> None
         async def end(*, committed: bool) -> int:
             while True:
                 answer = await ask(EndTxnRequest(name, producer_id, epoch, committed))
-                if answer.error_code != 51:
+                if answer.error_code != CONCURRENT_TRANSACTIONS:
                     code: int = answer.error_code
                     return code
 

@@ -202,6 +202,7 @@ def test_every_peer_has_a_row_on_the_page() -> None:
     ]
 
 
+@pytest.mark.timeout(120)
 async def test_a_measurement_starts_a_worker_and_checks_what_it_wrote() -> None:
     """The bare loop on the embedded broker; a load that says that more was to be written has no figure."""
     (bare,) = (peer for peer in PEERS if peer.name == "bare")
