@@ -1,19 +1,21 @@
 """Why an order stands where it stands: what it waits for, since when, until when, and whose turn it is. Pure.
 
-Read from the snapshot, and from the pauses in force; ``times`` only adds since when. What is paused and a held order wait for a
-person first; then come open commands, what the state waits for, refunds, returns, parked events, and each reason for attention.
-An order that waits for nothing is over, or at rest.
+Read from the snapshot, from the pauses in force and the partitions that are stopped; ``times`` only adds since when. What is
+stopped or paused and a held order wait for a person first; then come open commands, what the state waits for, refunds, returns,
+parked events, and each reason for attention. An order that waits for nothing is over, or at rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 
 import msgspec
 
 from consumers.pauses.records import Pause
-from orderflow.inspection.paused import of_lane, resume_wait, under_pauses
+from consumers.pauses.scopes import Scope
+from orderflow.inspection.paused import of_lane, repair_wait, resume_wait, under_pauses
 from orderflow.inspection.times import Times
 from orderflow.inspection.waits import Turn, Wait, command_waits, parked_wait, refund_waits, return_waits, state_waits
 from producers.topics import Lane
@@ -77,13 +79,19 @@ _ATTENTION = "the end of its cause, see docs/how-to/handle-attention.md"
 _public_decoder = msgspec.json.Decoder(_Public)
 
 
-def explain(snapshot: bytes, times: Times | None = None, pauses: Sequence[Pause] = ()) -> Explanation:
+def explain(
+    snapshot: bytes,
+    times: Times | None = None,
+    pauses: Sequence[Pause] = (),
+    stopped: Mapping[Scope, str] = MappingProxyType({}),
+) -> Explanation:
     """What the order of a snapshot waits for.
 
     Args:
         snapshot: A record of ``orders``.
         times: Since when things are as they are.
         pauses: Those in force that may concern the order.
+        stopped: The order's partitions of the order lane and of the command lane that are stopped, with their problems.
 
     Raises:
         ConfigError: The snapshot is of a newer version.
@@ -92,11 +100,13 @@ def explain(snapshot: bytes, times: Times | None = None, pauses: Sequence[Pause]
     order = decode_snapshot(snapshot)
     public = _public_decoder.decode(snapshot)
     known = times or Times()
-    waits = tuple(_waits(order, public, known, pauses))
+    waits = tuple(_waits(order, public, known, pauses, stopped))
     return Explanation(order.order_id, order.state, known.state, public.held, waits, order.attention)
 
 
-def _waits(order: Order, public: _Public, times: Times, pauses: Sequence[Pause]) -> Iterator[Wait]:
+def _waits(
+    order: Order, public: _Public, times: Times, pauses: Sequence[Pause], stopped: Mapping[Scope, str]
+) -> Iterator[Wait]:
     first: list[Wait] = []
     held = public.held
     if held is not None:
@@ -109,17 +119,19 @@ def _waits(order: Order, public: _Public, times: Times, pauses: Sequence[Pause])
                 f"orderflow orders release {order.order_id} --reason TEXT --apply",
             )
         )
-    stopping, found = under_pauses([*command_waits(order)], pauses)
+    stopping, found = under_pauses([*command_waits(order)], pauses, stopped)
     if held is None:
         rest = [*state_waits(order, times), *refund_waits(order, times), *return_waits(order, times)]
         webhooks = of_lane(pauses, Lane.WEBHOOKS)
         if webhooks is not None and any(one.turn == "digital_river" for one in rest):
-            stopping.append(webhooks)
+            stopping.append(resume_wait(webhooks))
         found += rest
-    deciding = of_lane(pauses, Lane.ORDERS)
-    if deciding is not None and (first or found or public.parked):
-        stopping.insert(0, deciding)
-    first = [*map(resume_wait, stopping), *first]
+    paused = of_lane(pauses, Lane.ORDERS)
+    deciding = [] if paused is None else [resume_wait(paused)]
+    deciding += [repair_wait(scope, problem) for scope, problem in stopped.items() if scope.lane is Lane.ORDERS]
+    if first or found or public.parked:
+        stopping = [*deciding, *stopping]
+    yield from stopping
     yield from first
     yield from found
     for entry in public.parked:

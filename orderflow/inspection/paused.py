@@ -1,8 +1,8 @@
-"""What operators have paused of the lanes that an order's next step passes through. Pure."""
+"""What is paused, or stopped, of the lanes that an order's next step passes through. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -15,14 +15,14 @@ from statemachine.order.order import OpenCommand, Order
 _INQUIRE = "inquire"
 
 
-def scopes_of(order: Order, *, orders: int, commands: int) -> list[Scope]:
+def scopes_of(order: Order, orders: Scope, commands: Scope) -> list[Scope]:
     """The scopes whose pause may concern the order; ``orders`` and ``commands`` are its partitions of these lanes."""
     names = {name for command in order.commands for name in _names(command)}
     return [
         Scope(Lane.ORDERS),
-        Scope(Lane.ORDERS, orders),
+        orders,
         Scope(Lane.COMMANDS),
-        Scope(Lane.COMMANDS, commands),
+        commands,
         Scope(Lane.WEBHOOKS),
         *(Scope(Lane.COMMANDS, command=name) for name in sorted(names)),
     ]
@@ -41,28 +41,37 @@ def resume_wait(pause: Pause) -> Wait:
     return Wait(what, pause.since, None, "operator", f"orderflow resume {pause.scope} --reason TEXT --apply")
 
 
+def repair_wait(scope: Scope, problem: str) -> Wait:
+    """A person who has to repair a partition that is stopped."""
+    what = f"a person to repair {scope}, which is stopped: {problem}"
+    return Wait(what, None, None, "operator", "its repair, see docs/how-to/repair-a-stopped-partition.md")
+
+
 def of_lane(pauses: Iterable[Pause], lane: Lane) -> Pause | None:
     """The pause of a whole lane, or of the order's partition of it."""
     return next((one for one in pauses if one.scope.lane is lane and one.scope.command is None), None)
 
 
 def under_pauses(
-    commands: Sequence[tuple[OpenCommand, Wait]], pauses: Sequence[Pause]
-) -> tuple[list[Pause], list[Wait]]:
-    """The pauses that stop open commands, and the waits of the commands: those that are stopped are an operator's turn.
+    commands: Sequence[tuple[OpenCommand, Wait]], pauses: Sequence[Pause], broken: Mapping[Scope, str]
+) -> tuple[list[Wait], list[Wait]]:
+    """What stops open commands, and the waits of the commands: those that are stopped are an operator's turn.
 
-    Commands of an order wait behind one of them that is paused.
+    Commands of an order wait behind one of them that is paused. ``broken``: partitions that are stopped, with their problems.
     """
-    lane = of_lane(pauses, Lane.COMMANDS)
+    whole = [repair_wait(scope, problem) for scope, problem in broken.items() if scope.lane is Lane.COMMANDS]
+    paused = of_lane(pauses, Lane.COMMANDS)
+    if paused is not None:
+        whole.insert(0, resume_wait(paused))
     kinds = {one.scope.command: one for one in pauses if one.scope.command is not None}
-    stopping: dict[Scope, Pause] = {}
+    stopping: dict[Scope, Wait] = {}
     stopped: list[OpenCommand] = []
     for command, _ in sorted(commands, key=lambda one: one[0].asked):
-        found = lane or next((kinds[name] for name in _names(command) if name in kinds), None)
-        if command.step == "stuck" or (found is None and not stopped):
+        kind = next((kinds[name] for name in _names(command) if name in kinds), None)
+        if command.step == "stuck" or not (whole or kind is not None or stopped):
             continue
         stopped.append(command)
-        if found is not None:
-            stopping.setdefault(found.scope, found)
+        if kind is not None and not whole:
+            stopping.setdefault(kind.scope, resume_wait(kind))
     waits = [replace(wait, turn="operator") if command in stopped else wait for command, wait in commands]
-    return list(stopping.values()), waits
+    return [*(whole if stopped else ()), *stopping.values()], waits

@@ -16,6 +16,7 @@ import msgspec
 from consumers.group.scanning import Part, Progress, ReadRecord, Window, follow, no_progress, scan
 from consumers.ownership.positions import PositionRecord
 from consumers.pauses.records import PAUSE_KEY, Pause, read_pause
+from consumers.pauses.scopes import Scope
 from orderflow.inspection.decisions import in_ms
 from orderflow.inspection.entries import KeptRecord
 from orderflow.inspection.past import Evidence, OldSnapshot, numbered_changes, relevant, snapshot_time
@@ -23,7 +24,7 @@ from orderflow.inspection.paused import scopes_of
 from producers.connection import KafkaConnection
 from producers.partitioner import partition_of
 from producers.topic_setup import TopicState, read_topics
-from producers.topics import ORDER_INPUTS, Topic, prefixed
+from producers.topics import ORDER_INPUTS, Lane, Topic, prefixed
 from statemachine.errors import ConfigError
 from statemachine.messages.envelope import Record
 from statemachine.order.snapshot import decode_snapshot
@@ -139,16 +140,20 @@ class TopicReader:
         await self.scan(parts, take)
         return records
 
+    def partitions_of(self, order_id: str) -> tuple[Scope, Scope]:
+        """The order's partitions of the order lane and of the command lane."""
+        orders, commands = (self.part(topic, order_id).number for topic in (Topic.ORDERS, Topic.DR_COMMANDS))
+        return Scope(Lane.ORDERS, orders), Scope(Lane.COMMANDS, commands)
+
     async def pauses(self, order_id: str, snapshot: bytes) -> list[Pause]:
         """The pauses in force that may concern an order.
 
         Raises:
             BrokerUnavailable: Kafka cannot be reached or does not answer.
         """
-        orders, commands = (self.part(topic, order_id).number for topic in (Topic.ORDERS, Topic.DR_COMMANDS))
         scopes = {
             f"{PAUSE_KEY}{scope}": scope
-            for scope in scopes_of(decode_snapshot(snapshot), orders=orders, commands=commands)
+            for scope in scopes_of(decode_snapshot(snapshot), *self.partitions_of(order_id))
         }
         found: dict[str, Pause] = {}
 

@@ -99,6 +99,34 @@ async def read_lanes(settings: Settings, urls: Sequence[str]) -> LanesView:
     return LanesView(rows, pauses, _problems(pages), missing)
 
 
+async def read_stopped(settings: Settings, scopes: Sequence[Scope], urls: Sequence[str] = ()) -> dict[Scope, str]:
+    """Which of these partitions are stopped, each with its problem, as far as the health pages can be reached.
+
+    Args:
+        settings: Kafka, prefix and health port.
+        scopes: A partition of a lane each.
+        urls: Health pages of workers; none: those of the lanes' members.
+
+    Raises:
+        BrokerUnavailable: Kafka cannot be reached or does not answer.
+    """
+    groups = {scope.lane: group_id(settings.topic_prefix, scope.lane) for scope in scopes}
+    views = await read_groups(settings.connection(), list(groups.values()))
+    pages, _ = await read_pages(urls or _addresses(settings, [one for view in views.values() for one in view.members]))
+    stopped: dict[Scope, str] = {}
+    for scope in scopes:
+        assert scope.number is not None
+        view, page = views[groups[scope.lane]], _page_of(pages, scope.lane, scope.number)
+        if page is not None and page[1].state == "stopped" and _owner(view, scope.number) in (None, page[0]):
+            stopped[scope] = page[1].problem or "its worker does not say why"
+    return stopped
+
+
+def _owner(view: GroupView, number: int) -> str | None:
+    """The worker that has a partition of the lane, as the group's coordinator says."""
+    return next((one.client_id.removeprefix(_CLIENT) for one in view.members if number in one.partitions), None)
+
+
 def _addresses(settings: Settings, members: Iterable[Member]) -> list[str]:
     """Where workers serve their pages if all of them have the health port of these settings."""
     if not settings.health_port:
@@ -137,7 +165,7 @@ def _row(
     lag: Lag,
     pause: Pause | None,
 ) -> LaneRow:
-    owner = next((one.client_id.removeprefix(_CLIENT) for one in view.members if number in one.partitions), None)
+    owner = _owner(view, number)
     settled = view.state in {"Stable", "Empty", "Dead"}
     state = ("owned" if owner is not None else "unowned") if settled else "rebalancing"
     restored = left = problem = None

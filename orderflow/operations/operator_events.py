@@ -81,6 +81,8 @@ class ActResult(msgspec.Struct, frozen=True, omit_defaults=True):
     #: Events of the order that became dead letters by it: type, reason and detail.
     letters: tuple[dict[str, str], ...] = ()
     commands: tuple[str, ...] = ()
+    #: Letters that are done with since it: those of the event that held the order.
+    closed: tuple[str, ...] = ()
 
 
 def encode_act(act: Act, *, actor: str, reason: str, event_id: str, now: datetime) -> bytes:

@@ -48,6 +48,7 @@ class Followed(msgspec.Struct, frozen=True, omit_defaults=True):
     state: str | None = None
     #: Of a dead letter.
     reason: str | None = None
+    #: Of a dead letter, why; of what is parked, what it waits for.
     detail: str | None = None
     changes: tuple[dict[str, Any], ...] = ()
 
@@ -149,8 +150,14 @@ class Follower:
                 for one in (*order.parked, *order.queue)
             )
             state = None if order is None else order.state
-            if not waits or time.monotonic() > self._until:
-                return self._followed("parked" if waits else "noted", place, state=state)
+            if not waits:
+                return self._followed("noted", place, state=state)
+            if order is not None and order.held is not None:
+                return self._followed(
+                    "parked", place, state=state, detail="the order is held, it waits for the release"
+                )
+            if time.monotonic() > self._until:
+                return self._followed("parked", place, state=state, detail="it is too early")
             await asyncio.sleep(_LOOK_SECONDS)
 
     @staticmethod

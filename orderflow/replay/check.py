@@ -31,6 +31,11 @@ from statemachine.errors import ConfigError
 #: What a check reads.
 READ: Final = (*ORDER_INPUTS, *OUTPUTS, Topic.ORDERS, Topic.POSITIONS)
 
+
+class NoSuchPartition(ConfigError):
+    """A partition was named that the topics do not have. Remedy: one of those that the message names."""
+
+
 #: So many partitions are read at a time in one process.
 _AT_ONCE: Final = 2
 
@@ -58,7 +63,8 @@ async def tasks_of(
         sample: Of 10,000 orders so many.
 
     Raises:
-        ConfigError: A topic is missing, or there is no such partition.
+        NoSuchPartition: The topics do not have ``partition``.
+        ConfigError: A topic is missing.
         BrokerUnavailable: Kafka cannot be reached.
     """
     connection, prefix = settings.connection(), settings.topic_prefix
@@ -69,7 +75,7 @@ async def tasks_of(
             raise ConfigError(f"topic {name} does not exist; run `orderflow topics create`")
     count = counts[names[Topic.ORDERS]]
     if partition is not None and partition >= count:
-        raise ConfigError(f"there is no partition {partition}: the topics have 0 to {count - 1}")
+        raise NoSuchPartition(f"there is no partition {partition}: the topics have 0 to {count - 1}")
     numbers: Sequence[int] = range(count) if partition is None else [partition]
     if orders:
         homes = {partition_of(one.encode(), count) for one in orders}

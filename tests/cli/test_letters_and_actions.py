@@ -66,6 +66,10 @@ def test_letters_are_listed_filtered_and_grouped_by_cause(operated: Command) -> 
     assert [(one["letters"], one["open"]) for one in causes] == [(2, 2), (1, 1)]
     assert str(group) in operated("letters", "list", "--group").stdout
     assert operated("letters", "list", "--reason-code", "nonsense").exit_code == 2
+    for words in (("list",), ("retry", "--reason", "a test"), ("drop", "--reason", "a test")):
+        missing = operated("letters", *words, "--group", "nope")
+        assert (missing.exit_code, missing.stdout) == (3, "")
+        assert "there is no letter of the group nope" in missing.stderr
 
 
 def test_a_letter_shows_what_would_become_of_it_and_no_personal_data(operated: Command) -> None:

@@ -83,6 +83,7 @@ def test_the_same_version_passes_the_gate(replay: Command) -> None:
     [
         (("--from", "2999-01-01T00:00:00Z"), 5, "the window has no decision: nothing was compared"),
         (("--from", "1h", "--order", "nobody"), 3, "the window has no decision of an order that was named"),
+        (("--from", "1h", "--partition", "99"), 3, "there is no partition 99: the topics have 0 to "),
     ],
 )
 def test_a_check_that_compared_nothing_is_no_pass(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -96,6 +97,16 @@ def test_what_is_too_early_is_told_as_parked(shop: Command) -> None:
     assert (result.exit_code, "parked, it is too early; early-1 is awaited" in result.stdout) == (0, True), (
         result.stdout
     )
+
+
+def test_what_comes_for_a_held_order_waits_for_its_release(shop: Command) -> None:
+    """Law: nothing moves until a person releases it, so that is told at once."""
+    order = _triggered(shop, "checkout.requested")["key"]
+    assert shop("orders", "hold", order, "--reason", "a test", "--apply").exit_code == 0
+    began = time.monotonic()
+    result = shop("events", "trigger", "checkout.source_provided", "--order", order, "--timeout", "40")
+    assert (result.exit_code, "parked, the order is held, it waits for the release" in result.stdout) == (0, True)
+    assert time.monotonic() - began < 20
 
 
 def test_what_workers_would_refuse_is_not_sent_unless_it_is_wanted(shop: Command) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
+from orderflow.cli.one_order import order_repairs
 from orderflow.operations.actions.acting import read_letter_record, read_window, send_edit
 from orderflow.operations.actions.execution import carry_out
 from orderflow.operations.actions.selection import Plan, plan_retry
 from orderflow.operations.letters.editing import EDITED_HEADER, Edit, edited
+from orderflow.settings import load_settings
 from producers.topics import Topic
 from statemachine.errors import ConfigError
 from tests.operating.desk import ACTOR, REASON, BadRelease, counts, desk
@@ -106,6 +109,43 @@ async def test_a_drop_releases_the_order_without_the_event(kafka: str, prefix: s
     letters, table = await operator.letters()
     assert [table.status(str(letter.id)) for letter in letters] == ["dropped", "dropped"]
     assert {record.reason for record in table.letters.values()} == {REASON}
+
+
+@pytest.mark.parametrize(
+    ("repaired", "drop", "status", "state"),
+    [
+        (True, False, "retried", "checkout_ready"),
+        (False, False, "open", "checkout_open"),
+        (False, True, "dropped", "checkout_open"),
+    ],
+)
+async def test_a_release_closes_the_letter_of_the_event_that_held_the_order(
+    kafka: str, prefix: str, release: BadRelease, *, repaired: bool, drop: bool, status: str, state: str
+) -> None:
+    """Decided or dropped, it is done with, and no other letter is; failed again, it waits for the next repair."""
+    operator, held = await desk(kafka, prefix), key_on(0)
+    settings = load_settings(kafka_bootstrap=kafka, topic_prefix=prefix, actor=ACTOR)
+    async with order_lane(kafka, prefix) as lane:
+        await lane.send(given("checkout.requested", held, cart()), given("order.placed", held, {"no": "terms"}))
+        await lane.until_state("checkout_open", held)
+        release.broken.add("checkout.source_provided")
+        await lane.send(given("checkout.source_provided", held, SOURCE))
+        await lane.until(lambda: bool(lane.order(held).get("held")))
+        if repaired:
+            release.broken.clear()
+        data: Any = order_repairs._dropped if drop else {}
+        done = await order_repairs._done(settings, "released", data, held, REASON, apply=True, seconds=15.0)
+        await lane.until_state(state, held)
+        assert bool(lane.order(held).get("held")) is (status == "open")
+    letters, table = await operator.letters()
+    assert {letter.type: table.status(str(letter.id)) for letter in letters} == {
+        "order.placed": "open",
+        "checkout.source_provided": status,
+    }
+    assert len(done.closed) == (status != "open")
+    for one in done.closed:
+        assert (table.letters[one].actor, table.letters[one].reason) == (ACTOR, REASON)
+        assert table.letters[one].event == done.event_id
 
 
 async def test_an_edit_is_a_new_event_that_names_its_letter_and_the_paths(

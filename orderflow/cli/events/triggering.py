@@ -174,7 +174,7 @@ def _tell(result: Result) -> None:
         case "noted":
             click.echo(f"{result.type}: accepted, with no news for readers{state}")
         case "parked":
-            click.echo(f"{result.type}: parked, it is too early{state}")
+            click.echo(f"{result.type}: parked, {followed.detail}{state}")
         case "skipped":
             click.echo(f"{result.type}: skipped, it concerns no order")
         case "set_aside":

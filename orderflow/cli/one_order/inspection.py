@@ -18,7 +18,10 @@ from orderflow.cli.output import out, print_json, print_table, quiet_libraries, 
 from orderflow.screen import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from consumers.pauses.records import Pause
+    from consumers.pauses.scopes import Scope
     from orderflow.inspection.entries import Entry, Story
     from orderflow.inspection.explaining import Explanation
     from orderflow.inspection.matching import Match
@@ -101,35 +104,58 @@ async def _find(settings: Settings, text: str) -> list[Match]:
 
 @click.command("explain", epilog="Example: orderflow orders explain A-1001")
 @click.argument("order_id")
+@click.option(
+    "--health",
+    "urls",
+    multiple=True,
+    metavar="URL",
+    help="Health page of a worker; may be repeated.  [default: the host of each worker, with ORDERFLOW_HEALTH_PORT]",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def explain_order(order_id: str, as_json: bool) -> None:
-    """What the order waits for: since when, until when, whose turn it is, and what would move it on."""
+def explain_order(order_id: str, urls: tuple[str, ...], as_json: bool) -> None:
+    """What the order waits for: since when, until when, whose turn it is, and what would move it on.
+
+    From the topics; that a partition of the order is stopped is known from the health pages of the workers, where they can be
+    reached.
+    """
     from orderflow.inspection.explaining import explain
     from orderflow.inspection.times import times_of
     from producers.topics import Topic
 
     quiet_libraries()
-    records, pauses = run(_records_and_pauses(settings_or_usage(), order_id))
+    records, pauses, stopped = run(_records_and_stops(settings_or_usage(), order_id, urls))
     if records.snapshot is None:
         raise NotFound(f"there is no order {order_id}")
-    told = explain(records.snapshot, times_of(records.values(Topic.ORDER_STATE_CHANGES)), pauses)
+    told = explain(records.snapshot, times_of(records.values(Topic.ORDER_STATE_CHANGES)), pauses, stopped)
     if as_json:
         print_json(told.document())
     else:
         _print_explanation(told)
 
 
-async def _records_and_pauses(settings: Settings, order_id: str) -> tuple[OrderRecords, list[Pause]]:
+async def _records_and_stops(
+    settings: Settings, order_id: str, urls: Sequence[str]
+) -> tuple[OrderRecords, list[Pause], dict[Scope, str]]:
+    """The order's records, and what is paused or stopped where its events and commands pass through."""
+    from orderflow.operations.lanes import read_stopped
     from producers.topics import Topic
+    from statemachine.errors import BrokerUnavailable
 
     progress = ReadProgress()
     try:
         reader = await _reader(settings, progress)
         records = await reader.read_order(order_id, (Topic.ORDERS, Topic.ORDER_STATE_CHANGES))
-        pauses = [] if records.snapshot is None else await reader.pauses(order_id, records.snapshot)
-        return records, pauses
+        if records.snapshot is None:
+            return records, [], {}
+        pauses = await reader.pauses(order_id, records.snapshot)
     finally:
         progress.end()
+    try:
+        stopped = await read_stopped(settings, reader.partitions_of(order_id), urls)
+    except BrokerUnavailable as error:  # such as a missing right to see the groups
+        talk().print(f"whether a partition is stopped is not known: {error}", markup=False)
+        stopped = {}
+    return records, pauses, stopped
 
 
 def _print_explanation(told: Explanation) -> None:

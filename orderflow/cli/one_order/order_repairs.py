@@ -60,7 +60,8 @@ def hold(**options: Any) -> None:
 def release(drop: bool, **options: Any) -> None:
     """Release a held order: all that waited is decided in the order of its arrival.
 
-    An event that failed is decided first. If it fails again the order holds again and nothing overtakes it.
+    An event that failed is decided first, and its dead letter is marked as retried, or with --drop as dropped. If it fails
+    again the order holds again and nothing overtakes it.
     """
     _act("released", _dropped if drop else {}, **options)
 
@@ -192,7 +193,27 @@ async def _done(
         return _with_holder(_with_given_up(foreseen, order), order)
     async with Publisher(connection) as publisher:
         sent = await send_act(connection, prefix, publisher, act, actor=actor, reason=reason)
-    return _with_holder(await follow_act(connection, prefix, sent, kind=kind, seconds=seconds), order)
+    result = await follow_act(connection, prefix, sent, kind=kind, seconds=seconds)
+    if kind == "released":
+        return await _with_closed(settings, order, result, drop="drop" in act.data, reason=reason)
+    return _with_holder(result, order)
+
+
+async def _with_closed(settings: Settings, order: Order, result: ActResult, *, drop: bool, reason: str) -> ActResult:
+    """A release with the letters that it has done with; they are marked."""
+    from msgspec.structs import replace
+
+    from orderflow.operations.released_letters import close_letters
+    from orderflow.settings import operator_of
+    from statemachine.errors import BrokerError, ConfigError
+
+    connection, prefix, actor = settings.connection(), settings.topic_prefix, operator_of(settings)
+    try:
+        closed = await close_letters(connection, prefix, order, result, drop=drop, actor=actor, reason=reason)
+    except (BrokerError, ConfigError) as error:  # such as a missing right; the release is done
+        talk().print(f"the dead letter of the failed event stays open: {error}", markup=False)
+        return result
+    return replace(result, closed=closed)
 
 
 def _with_holder(result: ActResult, order: Order) -> ActResult:
@@ -241,5 +262,7 @@ def _print_result(result: ActResult) -> None:
             console.print(f"    problem: {problem.get('message') or problem['code']}", markup=False)
     for letter in result.letters:
         console.print(f"    dead letter {letter['reason']}: {letter['type']}: {letter['detail']}", markup=False)
+    for closed in result.closed:
+        console.print(f"    letter {closed} is done with", markup=False)
     if result.commands:
         console.print(f"    asks {', '.join(result.commands)}", markup=False)

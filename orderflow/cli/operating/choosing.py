@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
@@ -111,6 +111,20 @@ def letters_named(letters: Sequence[Letter], ids: Sequence[str]) -> list[Letter]
                 f"there is no letter {one}; an id is <partition>-<offset> as `orderflow letters list` shows it"
             )
     return [by_id[one] for one in dict.fromkeys(ids)]
+
+
+def check_groups(letters: Iterable[Letter], filters: Filters) -> None:
+    """See that each cause that the filters name has a letter.
+
+    Raises:
+        NotFound: One has none.
+    """
+    known = {letter.group for letter in letters}
+    for group in filters.groups:
+        if group not in known:
+            raise NotFound(
+                f"there is no letter of the group {group}; `orderflow letters list --group` lists the groups"
+            )
 
 
 @contextmanager

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orderflow.cli.operating.choosing import ALL_GROUPS, filter_options, filters_of, letters_named, read_letters
+from orderflow.cli.operating.choosing import (
+    ALL_GROUPS,
+    check_groups,
+    filter_options,
+    filters_of,
+    letters_named,
+    read_letters,
+)
 from orderflow.cli.operating.options import moment
 from orderflow.cli.operating.retrying import drop, edit, retry
 from orderflow.cli.outcome import NotFound, run, settings_or_usage
@@ -52,6 +59,7 @@ def list_letters(as_json: bool, group: str | None, **given: Any) -> None:
     filters = filters_of(group=group, **given)
     settings = settings_or_usage()
     _, found, table = run(read_letters(settings, filters.since))
+    check_groups(found, filters)
     taken = [(letter, status) for letter in found if filters.take(letter, status := table.status(str(letter.id)))]
     causes = grouped(taken) if group == ALL_GROUPS or (len(taken) > _ROWS_MAX and not as_json) else None
     if causes is not None:

@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from orderflow.cli.operating.carrying import act
-from orderflow.cli.operating.choosing import filter_options, filters_of, letters_named, read_letters
+from orderflow.cli.operating.choosing import check_groups, filter_options, filters_of, letters_named, read_letters
 from orderflow.cli.operating.options import act_options, rate_option
 from orderflow.cli.outcome import CommandError, NotFound, run, settings_or_usage
 from orderflow.cli.output import out, print_json, quiet_libraries, talk
@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def _chosen(found: list[Letter], table: ActionTable, ids: tuple[str, ...], filters: Filters) -> list[Letter]:
-    """The letters that were named, or the open ones that pass the filters."""
+    """The letters that were named, or the open ones that pass the filters.
+
+    Raises:
+        NotFound: A letter or a group that was named does not exist.
+    """
+    check_groups(found, filters)
     if ids:
         named = letters_named(found, ids)
         return [letter for letter in named if filters.take(letter, table.status(str(letter.id)))]

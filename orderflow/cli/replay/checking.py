@@ -76,7 +76,7 @@ def check(
 
     \b
     Exit codes: 0 the same (or approved), 1 differences that are not approved, or approved ones that did not appear,
-    2 usage, 3 no decision of the orders named, 4 Kafka cannot be reached, 5 the history is too thin to say.
+    2 usage, 3 no such partition or no decision of the orders named, 4 Kafka cannot be reached, 5 the history is too thin to say.
     """
     from orderflow.replay.expected import approved, read_approvals
 
@@ -100,11 +100,14 @@ def check(
 def _checked(
     settings: Any, since: datetime, until: datetime | None, *, processes: int | None, **which: Any
 ) -> tuple[list[Task], Findings]:
+    from orderflow.replay.check import NoSuchPartition, tasks_of
     from orderflow.replay.check import check as run_check
-    from orderflow.replay.check import tasks_of
 
     begin, end = _milliseconds(since), None if until is None else _milliseconds(until)
-    tasks = run(tasks_of(settings, since=begin, until=end, **which))
+    try:
+        tasks = run(tasks_of(settings, since=begin, until=end, **which))
+    except NoSuchPartition as error:
+        raise NotFound(str(error)) from error
     screen = talk()
 
     def progress(done: int, count: int) -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from consumers.ownership.owner import PartitionState
+from orderflow.bootstrap import run_worker
+from orderflow.settings import load_settings
+from orderflow.worker import Worker
 from producers.connection import KafkaConnection
 from producers.topic_setup import create_topics
 from producers.topics import Lane as LaneName
@@ -19,6 +25,7 @@ from producers.topics import Topic, group_id, prefixed
 from tests.cli.command import Command
 from tests.cli.nights.page import Page
 from tests.eventually import eventually
+from tests.kafka.server import free_port
 from tests.lanes.command_lane import ask, commands_member, effects, ids, parts
 from tests.lanes.kafka import running
 from tests.lanes.river import FileRiver
@@ -81,6 +88,25 @@ async def stopped(bootstrap: str, prefix: str) -> str:
         return partition.problem
 
 
+async def explained(bootstrap: str, prefix: str) -> dict[str, Any]:
+    """What the first wait of the order is while a worker has its partition stopped."""
+    port, stop, made = free_port(), asyncio.Event(), list[Worker]()
+    settings = load_settings(kafka_bootstrap=bootstrap, topic_prefix=prefix, health_port=port)
+    running = asyncio.create_task(run_worker(settings, [LaneName.ORDERS], stop=stop, started=made.append))
+    try:
+        await eventually(lambda: bool(made) and any("stopped" in line for line in made[0].problems()))
+        words = ("-m", "orderflow", "orders", "explain", ORDER, "--health", f"http://127.0.0.1:{port}", "--json")
+        command = await asyncio.create_subprocess_exec(
+            sys.executable, *words, stdout=PIPE
+        )  # a worker logs to this one's
+        told, _ = await command.communicate()
+    finally:
+        stop.set()
+        await running
+    first: dict[str, Any] = json.loads(told)["waiting"][0]
+    return first
+
+
 async def goes_on(bootstrap: str, prefix: str) -> list[str]:
     """The causes of all changes of the order, after one more event."""
     async with order_lane(bootstrap, prefix, partitions=PARTITIONS, answering=False) as lane:
@@ -98,6 +124,9 @@ def test_the_night_of_offsets_that_differ_is_played(orderflow: Command, embedded
     asyncio.run(moved(embedded, prefix))
     problem = asyncio.run(stopped(embedded, prefix))
     assert named_by(problem) == ["[order lane](#the-order-lane-offsets-differ)"]
+    wait = asyncio.run(explained(embedded, prefix))
+    assert wait["turn"] == "operator"
+    assert wait["what"] == f"a person to repair partition/orders/{NUMBER}, which is stopped: {problem}"
     shown, _ = PAGE.play(orderflow, "The order lane: offsets differ")
     assert "nothing was changed" in shown.stderr
     assert asyncio.run(goes_on(embedded, prefix)) == ["e-0", "e-1", "e-2"]

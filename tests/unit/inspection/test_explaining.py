@@ -76,6 +76,41 @@ def test_what_is_paused_waits_for_whoever_resumes_it(name: str, scope: Scope, tu
         assert told.waits[0].since == NOON
 
 
+@pytest.mark.parametrize(
+    ("name", "scope", "turns"),
+    [
+        ("being placed", Scope(Lane.COMMANDS, 3), ["operator", "operator"]),
+        ("not placed", Scope(Lane.COMMANDS, 3), ["sender"]),
+        ("not placed", Scope(Lane.ORDERS, 3), ["operator", "sender"]),
+        ("held", Scope(Lane.ORDERS, 3), ["operator"] * 3),
+        ("complete", Scope(Lane.ORDERS, 3), []),
+    ],
+)
+def test_a_partition_that_is_stopped_waits_for_whoever_repairs_it(name: str, scope: Scope, turns: list[str]) -> None:
+    """It comes first where the order's next step passes through it, with its problem and the page that says what to do."""
+    told = explain(_snapshot(CAUSES[name][0]()), stopped={scope: "the offsets are gone"})
+    assert [wait.turn for wait in told.waits] == turns
+    stops = len(turns) > len(CAUSES[name][1])
+    words = f"a person to repair {scope}, which is stopped: the offsets are gone"
+    assert [wait.what for wait in told.waits].count(words) == int(stops)
+    if stops:
+        assert told.waits[0].what == words
+        assert told.waits[0].moves_on.endswith("docs/how-to/repair-a-stopped-partition.md")
+
+
+def test_a_partition_that_is_stopped_and_paused_needs_both() -> None:
+    """Whoever resumes it is not enough."""
+    both = explain(
+        _snapshot(CAUSES["being placed"][0]()),
+        pauses=[_pause(Scope(Lane.COMMANDS))],
+        stopped={Scope(Lane.COMMANDS, 3): "the offsets are gone"},
+    )
+    assert [wait.what.split(":")[0] for wait in both.waits[:2]] == [
+        "a person to resume lane/commands",
+        "a person to repair partition/commands/3, which is stopped",
+    ]
+
+
 def test_a_wait_ends_when_its_deadline_says() -> None:
     """The end of a wait is that of the snapshot: of the command, of the state, of the refund; attention has none."""
     story = shipping()
