@@ -49,6 +49,7 @@ compiled: $(DEV) ## Build the wheel whose core is compiled, which needs a C comp
 
 bench: $(DEV) ## Measure one decision, and the order lane beside Kafka Streams, Quix and others; ARGS=--full
 	@$(BIN)/python -m benchmarks.decision
+	@$(BIN)/python -m benchmarks.command_lane
 	@$(BIN)/python -m benchmarks.peers $(ARGS)
 
 kafka-matrix: $(DEV) ## Run a chosen set of the tests on Kafka 3.9, 4.0 and 4.3; ARGS="--versions 3.9.1" or --write

@@ -50,16 +50,17 @@ class Meter:
     def see(self, done: int) -> bool:
         """Take a sample; True, and the result is printed, when all records are done."""
         if done and self._started is None:
-            self._started = (time.perf_counter(), _cpu_seconds())
+            self._started = (time.perf_counter(), cpu_seconds())
         if done < self._total or self._started is None:
             return False
-        wall, cpu = time.perf_counter() - self._started[0], _cpu_seconds() - self._started[1]
+        wall, cpu = time.perf_counter() - self._started[0], cpu_seconds() - self._started[1]
         rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         print(json.dumps({"records": done, "seconds": wall, "cpu_seconds": cpu, "rss_mb": rss}), flush=True)
         return True
 
 
-def _cpu_seconds() -> float:
+def cpu_seconds() -> float:
+    """CPU time of this process so far."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
