@@ -1,20 +1,35 @@
 """Compaction: of all records with one key only the last stays, at the offset that it had.
 
-Rules, as Kafka's log cleaner has them: nothing at or beyond the last stable offset is touched; records of aborted
-transactions go, and their markers with them; a tombstone stays ``delete.retention.ms`` after compaction first met it, so that
-readers see it; the last batch stays, emptied if need be, so that a reader's position can reach the end.
+Rules, as Kafka's log cleaner has them: nothing at or beyond the last stable offset is touched; records of aborted transactions
+go, and their markers with them; a tombstone stays ``delete.retention.ms`` after compaction first met it, so that readers see
+it; what is younger than ``min.compaction.lag.ms``, and all after it, stays; the last batch stays, emptied if need be, so that a
+reader's position can reach the end.
 """
 
 from __future__ import annotations
+
+from itertools import takewhile
 
 from orderflow.embedded_kafka.log.batches import Record, RecordBatch, records_of, thinned
 from orderflow.embedded_kafka.log.log import Aborted, PartitionLog
 
 
-def compact(log: PartitionLog, now_ms: float, delete_retention_ms: int) -> int:
-    """Compact one partition at ``now_ms`` (since the epoch) and return how many records went, control records too."""
-    stable_end = log.stable_end
-    cleaned = [batch for batch in log.batches if batch.last_offset < stable_end]
+def cleanable(log: PartitionLog, now_ms: float, lag_ms: int) -> list[RecordBatch]:
+    """The batches that may be compacted: those before the first open transaction and the first batch younger than the lag."""
+    stable_end, oldest_kept = log.stable_end, now_ms - lag_ms
+    return list(
+        takewhile(lambda one: one.last_offset < stable_end and one.max_timestamp <= oldest_kept, log.batches)
+        if lag_ms
+        else (one for one in log.batches if one.last_offset < stable_end)
+    )
+
+
+def compact(log: PartitionLog, now_ms: float, delete_retention_ms: int, lag_ms: int = 0) -> int:
+    """Compact one partition at ``now_ms`` (since the epoch) and return how many records went, control records too.
+
+    ``lag_ms``: records that are younger stay, as ``min.compaction.lag.ms`` says.
+    """
+    cleaned = cleanable(log, now_ms, lag_ms)
     if not cleaned:
         return 0
     dropped = _aborted_batches(cleaned, log.aborted)

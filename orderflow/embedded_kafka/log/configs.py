@@ -18,6 +18,7 @@ ACTED_ON: Mapping[str, str] = {
     "max.message.bytes": "1048588",
     "message.timestamp.after.max.ms": "3600000",
     "min.cleanable.dirty.ratio": "0.5",
+    "min.compaction.lag.ms": "0",
     "min.insync.replicas": "1",
     "retention.ms": "604800000",
 }
@@ -37,7 +38,6 @@ DEFAULTS: Mapping[str, str] = {
     "max.compaction.lag.ms": _MAX_LONG,
     "message.timestamp.before.max.ms": _MAX_LONG,
     "message.timestamp.type": "CreateTime",
-    "min.compaction.lag.ms": "0",
     "preallocate": "false",
     "retention.bytes": "-1",
     "segment.bytes": "1073741824",
@@ -51,6 +51,7 @@ _LEAST: Mapping[str, int] = {
     "delete.retention.ms": 0,
     "max.message.bytes": 0,
     "message.timestamp.after.max.ms": 0,
+    "min.compaction.lag.ms": 0,
     "min.insync.replicas": 1,
     "retention.bytes": -1,
     "retention.ms": -1,
@@ -93,6 +94,7 @@ class TopicConfig:
         self.delete_retention_ms = self._integer("delete.retention.ms")
         self.timestamp_after_max_ms = self._integer("message.timestamp.after.max.ms")
         self.min_insync_replicas = self._integer("min.insync.replicas")
+        self.compaction_lag_ms = self._integer("min.compaction.lag.ms")
         self.min_dirty_ratio = self._ratio("min.cleanable.dirty.ratio")
 
     def value(self, name: str) -> str:

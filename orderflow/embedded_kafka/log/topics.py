@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from orderflow.embedded_kafka.log.compaction import compact
+from orderflow.embedded_kafka.log.compaction import cleanable, compact
 from orderflow.embedded_kafka.log.configs import TopicConfig
 from orderflow.embedded_kafka.log.log import PartitionLog
 from orderflow.embedded_kafka.protocol.codes import Code, KafkaApiError
@@ -103,7 +103,7 @@ class Topics:
             log.notify()
 
     def compact(self, topic: Topic) -> int:
-        """Compact every partition now and return how many records went."""
+        """Compact every partition now, however young its records are, and return how many went."""
         now_ms = self._clock() * 1000
         return sum(compact(log, now_ms, topic.config.delete_retention_ms) for log in topic.partitions)
 
@@ -111,8 +111,12 @@ class Topics:
         """Compact a partition that is dirty beyond its topic's ratio, as Kafka's log cleaner chooses."""
         if not topic.config.compacted or log.dirty_bytes < DIRTY_BYTES_MIN:
             return
-        if log.dirty_bytes >= log.size_bytes * topic.config.min_dirty_ratio:
-            compact(log, self._clock() * 1000, topic.config.delete_retention_ms)
+        config, now_ms = topic.config, self._clock() * 1000
+        clean, size = log.size_bytes - log.dirty_bytes, log.size_bytes
+        if config.compaction_lag_ms:
+            size = sum(len(one.data) for one in cleanable(log, now_ms, config.compaction_lag_ms))
+        if size - clean >= max(DIRTY_BYTES_MIN, size * config.min_dirty_ratio):
+            compact(log, now_ms, config.delete_retention_ms, config.compaction_lag_ms)
 
     def _expire(self, topic: Topic) -> None:
         """Drop whole batches past retention.ms, looked at lazily and as rarely as Kafka looks."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from orderflow.embedded_kafka.log.batches import RecordBatch, control_batch, read_batch, records_of
 from orderflow.embedded_kafka.log.compaction import compact
 from orderflow.embedded_kafka.log.log import PartitionLog
+from orderflow.embedded_kafka.log.topics import DIRTY_BYTES_MIN, Topics
 
 PRODUCERS = 3
 DELAY_MS = 10
@@ -149,3 +150,37 @@ def test_an_open_transaction_stops_compaction_where_it_began() -> None:
 
 def _offsets(batch: RecordBatch) -> list[int]:
     return [record.offset for record in records_of(batch)]
+
+
+def test_what_is_younger_than_the_lag_stays() -> None:
+    """Law: a partition that grows is compacted as far as ``min.compaction.lag.ms`` allows; young records stay, all of them."""
+    now = [1_000.0]
+    topics = Topics(lambda: now[0])
+    topic = topics.create("positions", 1, {"cleanup.policy": "compact", "min.compaction.lag.ms": "60000"})
+    log = topic.partitions[0]
+
+    def grow() -> list[int]:
+        """More than a cleaner waits for, in batches of one record with the same key; the offsets that are left."""
+        for _ in range(DIRTY_BYTES_MIN // 60_000 + 1):
+            builder = DefaultRecordBatchBuilder(
+                magic=2,
+                compression_type=0,
+                is_transactional=False,
+                producer_id=-1,
+                producer_epoch=-1,
+                base_sequence=-1,
+                batch_size=1 << 20,
+            )
+            builder.append(0, round(now[0] * 1000), b"0", b"x" * 60_000, [])
+            log.append(read_batch(bytes(builder.build())))
+            topics.compact_when_grown(topic, log)
+        return [record.offset for batch in log.batches for record in records_of(batch)]
+
+    first = grow()
+    assert first == list(range(log.end))
+    now[0] += 59
+    assert grow() == list(range(log.end))
+    young = list(range(len(first), log.end))
+    now[0] += 2
+    left = grow()
+    assert left == [first[-1], *young, *range(young[-1] + 1, log.end)]
