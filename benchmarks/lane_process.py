@@ -17,8 +17,9 @@ import time
 import uuid
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
@@ -33,8 +34,12 @@ from consumers.ownership.partition import OwnedPartition
 from consumers.tracing import Tracing
 from orderflow.collector import settle_collector
 from producers.connection import KafkaConnection
+from producers.topics import Lane
 from producers.transaction import BATCH_BYTES
 from statemachine.order.policy import Policy
+
+if TYPE_CHECKING:
+    from orderflow.worker import Worker
 
 #: Takes bootstrap, prefix, partitions and the number of records.
 Run = Callable[[str, str, int, int], Coroutine[Any, Any, None]]
@@ -74,8 +79,43 @@ async def run_traced(bootstrap: str, prefix: str, partitions: int, total: int) -
         await run_lane(bootstrap, prefix, partitions, total, tracing=tracing)
 
 
-async def run_lane(bootstrap: str, prefix: str, partitions: int, total: int, *, tracing: Tracing | None = None) -> None:
-    """The order lane as a worker runs it."""
+async def run_scraped(bootstrap: str, prefix: str, partitions: int, total: int) -> None:
+    """The same with the metrics of a worker, served and scraped each second, which is 15 times as often as usual."""
+    from orderflow.monitoring.monitor import monitored
+    from orderflow.process.health import serve_health
+    from orderflow.settings import load_settings
+    from orderflow.worker import Worker
+
+    worker = Worker("bench")
+    settings = load_settings(kafka_bootstrap=bootstrap, topic_prefix=prefix)
+
+    async def scrape(port: int) -> None:
+        async with aiohttp.ClientSession() as http:
+            while True:
+                async with http.get(f"http://127.0.0.1:{port}/metrics") as answer:
+                    assert b"orderflow_" in await answer.read()
+                await asyncio.sleep(1)
+
+    async with monitored(worker, settings) as metrics:
+        pages = (worker.problems, worker.paused, worker.page)
+        async with serve_health(0, *pages, metrics.text, host="127.0.0.1") as port:
+            scraping = asyncio.create_task(scrape(port))
+            await run_lane(bootstrap, prefix, partitions, total, worker=worker)
+            scraping.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await scraping
+
+
+async def run_lane(
+    bootstrap: str,
+    prefix: str,
+    partitions: int,
+    total: int,
+    *,
+    tracing: Tracing | None = None,
+    worker: Worker | None = None,
+) -> None:
+    """The order lane as a worker runs it; ``worker``: whose lane it is, for metrics."""
     context = LaneContext(
         KafkaConnection(bootstrap),
         prefix=prefix,
@@ -86,6 +126,8 @@ async def run_lane(bootstrap: str, prefix: str, partitions: int, total: int, *, 
         tracing=tracing,
     )
     lane = make_order_lane(context, policy=Policy())
+    if worker is not None:
+        worker.lanes[Lane.ORDERS] = lane
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     meter = Meter(total)
@@ -178,14 +220,14 @@ async def run_bare(bootstrap: str, prefix: str, partitions: int, total: int) -> 
 
 
 def main() -> None:
-    """``lane|traced|bare BOOTSTRAP PREFIX PARTITIONS TOTAL [CPU]``."""
+    """``lane|traced|scraped|bare BOOTSTRAP PREFIX PARTITIONS TOTAL [CPU]``."""
     kind, bootstrap, prefix, partitions, total, *cpu = sys.argv[1:]
     if cpu and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {int(cpu[0])})
     logging.basicConfig(level=logging.ERROR)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     settle_collector()  # as a worker does
-    runs: dict[str, Run] = {"lane": run_lane, "traced": run_traced, "bare": run_bare}
+    runs: dict[str, Run] = {"lane": run_lane, "traced": run_traced, "scraped": run_scraped, "bare": run_bare}
     run = runs[kind]
     if os.environ.get("BENCH_PROFILE"):
         import cProfile

@@ -182,20 +182,27 @@ async def _collector() -> AsyncIterator[tuple[str, list[int]]]:
 
 
 async def compare_traces(bootstrap: str, orders: int, rounds: int, sample: float) -> None:
-    """The order lane without and with traces, in turns; what they cost in CPU time."""
-    cpu = (os.cpu_count() or 1) - 1 if hasattr(os, "sched_setaffinity") else None
-    used: dict[str, list[float]] = {"lane": [], "traced": []}
+    """The order lane without and with traces."""
     async with _collector() as (url, taken):
         os.environ |= {"BENCH_COLLECTOR": url, "BENCH_SAMPLE": str(sample)}
-        for turn in range(rounds):
-            kinds = (("lane", "traces off"), ("traced", f"{sample:.0%} sampled"))
-            for kind, name in kinds if turn % 2 == 0 else kinds[::-1]:
-                result = await saturated(kind, bootstrap, orders, cpu)
-                _say(name, result)
-                used[kind].append(result["cpu_seconds"] / result["records"] * 1e6)
-    off, on = (statistics.median(used[kind]) for kind in ("lane", "traced"))
-    print(f"CPU/event: off {off:.1f} us, traced {on:.1f} us, {on / off - 1:+.1%} (medians of {rounds})")
+        await compare(bootstrap, orders, rounds, "traced", f"{sample:.0%} sampled")
     print(f"traces: {len(taken)} requests, {sum(taken):,} bytes")
+
+
+async def compare(bootstrap: str, orders: int, rounds: int, kind: str, name: str) -> None:
+    """The order lane without and with something, in turns; what that costs in CPU time, and how far rounds of one kind differ."""
+    cpu = (os.cpu_count() or 1) - 1 if hasattr(os, "sched_setaffinity") else None
+    used: dict[str, list[float]] = {"lane": [], kind: []}
+    for turn in range(rounds):
+        kinds = (("lane", "without"), (kind, name))
+        for one, text in kinds if turn % 2 == 0 else kinds[::-1]:
+            result = await saturated(one, bootstrap, orders, cpu)
+            _say(text, result)
+            used[one].append(result["cpu_seconds"] / result["records"] * 1e6)
+    off, on = (statistics.median(used[one]) for one in ("lane", kind))
+    ratios = sorted(there / here - 1 for here, there in zip(used["lane"], used[kind], strict=True))
+    print(f"CPU/event: without {off:.1f} us, {name} {on:.1f} us, {on / off - 1:+.1%} (medians of {rounds})")
+    print(f"round by round {', '.join(f'{ratio:+.1%}' for ratio in ratios)}")
 
 
 def main() -> None:
@@ -208,6 +215,9 @@ def main() -> None:
     parser.add_argument(
         "--traces", type=float, metavar="SHARE", help="only compare without and with traces of SHARE of the orders"
     )
+    parser.add_argument(
+        "--metrics", action="store_true", help="only compare without and with metrics that are scraped each second"
+    )
     given = parser.parse_args()
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # new topics have no leader for a moment, which it retries
     bootstrap = os.environ.get("KAFKA_BOOTSTRAP")
@@ -219,10 +229,12 @@ def main() -> None:
         bootstrap = server.bootstrap
         print(f"kafka: {server.description}")
     try:
-        if given.traces is None:
-            asyncio.run(run(bootstrap, given.orders, given.rounds, given.rate, given.seconds))
-        else:
+        if given.metrics:
+            asyncio.run(compare(bootstrap, given.orders, given.rounds, "scraped", "scraped each second"))
+        elif given.traces is not None:
             asyncio.run(compare_traces(bootstrap, given.orders, given.rounds, given.traces))
+        else:
+            asyncio.run(run(bootstrap, given.orders, given.rounds, given.rate, given.seconds))
     finally:
         if server is not None:
             server.stop()
