@@ -37,7 +37,7 @@ check: lint ## What must hold before a push: lint, and the tests that need no Ka
 	@$(BIN)/python -m pytest -q tests/unit tests/property tests/architecture tests/cli -m "not kafka and not soak" $(ARGS)
 
 cover: $(DEV) ## Prove that the tests reach every branch of the pure core
-	@$(BIN)/python -m pytest -q -n $(WORKERS) tests/unit/statemachine tests/property tests/market -m "not kafka and not soak" --cov=statemachine --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(WORKERS) tests/unit/statemachine -m "not kafka and not soak" --cov=statemachine --cov-branch --cov-fail-under=100 --cov-report=term-missing:skip-covered $(ARGS)
 
 COMPILED := build/compiled
 # The wheel is in dist/; the tests import it unpacked, before the sources.

@@ -168,7 +168,7 @@ async def _adopted(settings: Settings, into: str, orders: Sequence[str], *, reas
         told = (await compare_tables(settings.connection(), settings.topic_prefix, into, counts[live])).differences
         orders = [one.order_id for one in told if one.kind in ("differs", "unreadable")]
     else:
-        one = orders[0] if len(orders) == 1 else None  # several: the table is read once, not a partition for each of them
+        one = orders[0] if len(orders) == 1 else None  # of several the whole table is read, once
         known = await read_table(settings.connection(), into, Topic.ORDERS, key=one)
         for name in orders:  # before the first partition is written
             if name not in known:

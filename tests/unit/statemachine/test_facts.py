@@ -74,6 +74,24 @@ def test_facts_about_an_earlier_order_never_move_the_current_one() -> None:
     assert story.attention == ["an earlier order at Digital River was accepted; money may be held or taken there"]
 
 
+def test_an_earlier_order_that_holds_no_money_concerns_nobody() -> None:
+    """A redirect failed, a new checkout was paid: that the first order was cancelled is no news."""
+    story = Story().to_placed(method="redirect")
+    first = story.dr_order_id
+    story.river.fail_payment(first)
+    story.report()
+    story.tell("checkout.updated", **cart())
+    story.answer()
+    story.tell("checkout.source_provided", source_id="sim-card-1")
+    story.answer()
+    story.tell("order.placed", terms_accepted=True)
+    story.answer()
+    before = story.last
+    gone = msgspec.structs.replace(story.river.orders[first].view(), state="cancelled", charges=())
+    story.fact(Fact(type="order.cancelled", dr_order_id=first, order=gone))
+    assert (story.state, story.attention, story.last) == ("submitted", [], before)
+
+
 def test_an_order_that_was_not_placed_here_calls_a_person() -> None:
     """Digital River has an order for our checkout that nobody placed through us."""
     story = Story().to_ready()
