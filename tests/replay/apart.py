@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -25,44 +29,87 @@ from tests.orders.lane import PARTITIONS, read
 #: A deadline that is due again and again fires no more often than in the lane.
 _FIRINGS_MAX = 20
 
-#: What happens to one order: a record, or the firing of its deadlines, each with the time of its decision.
-Happening = tuple[Any, Any, Any]
+
+@dataclass
+class Firings:
+    """When deadlines of a partition fired: the place of each in what happened there, its ``now``, and until when it fired."""
+
+    places: list[int] = field(default_factory=list)
+    nows: list[datetime] = field(default_factory=list)
+    untils: list[datetime] = field(default_factory=list)
 
 
-async def happenings(bootstrap: str, prefix: str) -> dict[str, list[Happening]]:
-    """What the lane decided of each order, in its order: (``now``, the record or None, until when deadlines fired or None)."""
+@dataclass
+class Told:
+    """What the lane decided: of each order its records, by place and ``now``; of each partition the firings."""
+
+    records: dict[str, list[tuple[int, datetime, Record]]] = field(default_factory=dict)
+    firings: dict[int, Firings] = field(default_factory=dict)
+
+
+async def happenings(bootstrap: str, prefix: str) -> Told:
+    """What the lane decided, in its order."""
     found = await read(bootstrap, prefix, *ORDER_INPUTS, Topic.POSITIONS)
     records: dict[tuple[str, int], list[ConsumerRecord]] = {}
     for topic in ORDER_INPUTS:
         for record in found[topic]:
             records.setdefault((topic.value, record.partition), []).append(record)
-    told: dict[str, list[Happening]] = {}
+    told, place = Told(firings={number: Firings() for number in range(PARTITIONS)}), 0
     for position in found[Topic.POSITIONS]:
         history = decode_position(position.value, "", 0).history
         assert history is not None
         number = position.partition
         for run in history.runs:
-            for record in records[run.topic, number]:
-                if run.first <= record.offset <= run.last and record.key is not None:
+            there = records[run.topic, number]
+            first = bisect_left(there, run.first, key=lambda one: one.offset)
+            for record in there[first:]:
+                if record.offset > run.last:
+                    break
+                if record.key is not None:
+                    place += 1
                     made = Record(run.topic, number, record.offset, record.key, record.value, tuple(record.headers))
-                    name = record.key.decode()
-                    told.setdefault(name, []).append((history.decided_at, made, None))
+                    told.records.setdefault(record.key.decode(), []).append((place, history.decided_at, made))
         if history.fire_until is not None:
-            for name, events in told.items():
-                if partition_of(name.encode(), PARTITIONS) == number:
-                    events.append((history.decided_at, None, history.fire_until))
+            place += 1
+            firings = told.firings[number]
+            assert not firings.untils or firings.untils[-1] <= history.fire_until, "time goes on"
+            firings.places.append(place)
+            firings.nows.append(history.decided_at)
+            firings.untils.append(history.fire_until)
     return told
 
 
-def traces(told: Mapping[str, list[Happening]], policy: Policy) -> dict[str, list[list[Any]]]:
-    """What the table at hand writes for each order, one list for each thing that happens to it."""
-    found: dict[str, list[list[Any]]] = {}
-    for name, events in told.items():
-        order: Order | None = None
-        trace = found.setdefault(name, [])
-        for now, record, until in events:
-            order, written = _step(order, record, now, until, policy)
-            trace.append(written)
+#: What was written at each place where something happened to an order.
+Trace = list[tuple[int, list[Any]]]
+
+
+def traces(told: Told, policy: Policy) -> dict[str, Trace]:
+    """What the table at hand writes for each order."""
+    return {
+        name: _trace(records, told.firings[partition_of(name.encode(), PARTITIONS)], policy)
+        for name, records in told.records.items()
+    }
+
+
+def _trace(records: Sequence[tuple[int, datetime, Record]], firings: Firings, policy: Policy) -> Trace:
+    order: Order | None = None
+    found: Trace = []
+    at = 0
+    for place, now, record in (*records, (sys.maxsize, None, None)):
+        while (
+            order is not None and order.deadlines
+        ):  # only firings that reach a deadline of the order do something to it
+            at = bisect_left(firings.untils, min(one.due for one in order.deadlines), at)
+            if at == len(firings.places) or firings.places[at] > place:
+                break
+            order, written = _step(order, None, firings.nows[at], firings.untils[at], policy)
+            found.append((firings.places[at], written))
+            at += 1
+        if record is None:
+            break
+        at = max(at, bisect_left(firings.places, place))
+        order, written = _step(order, record, now, None, policy)
+        found.append((place, written))
     return found
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 
 from orderflow.settings import Settings
-from tests.replay.apart import Happening, traces
+from tests.replay.apart import Told, traces
 from tests.replay.shop import POLICY, replayed
 from tests.unit.statemachine.mutants import applied, mutants
 
 
-async def find_twenty_changed_rules(told: Mapping[str, list[Happening]], settings: Settings, *, seed: int) -> None:
+async def find_twenty_changed_rules(told: Told, settings: Settings, *, seed: int) -> None:
     """Draw mutants until twenty have touched an order; of each, precision and recall of the replay must be 1.0."""
     sound, noticed = traces(told, POLICY), 0
     every = mutants()
