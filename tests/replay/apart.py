@@ -99,12 +99,12 @@ def _trace(records: Sequence[tuple[int, datetime, Record]], firings: Firings, po
         while (
             order is not None and order.deadlines
         ):  # only firings that reach a deadline of the order do something to it
-            at = bisect_left(firings.untils, min(one.due for one in order.deadlines), at)
-            if at == len(firings.places) or firings.places[at] > place:
+            due = bisect_left(firings.untils, min(one.due for one in order.deadlines), at)
+            if due == len(firings.places) or firings.places[due] > place:
                 break
-            order, written = _step(order, None, firings.nows[at], firings.untils[at], policy)
-            found.append((firings.places[at], written))
-            at += 1
+            order, written = _step(order, None, firings.nows[due], firings.untils[due], policy)
+            found.append((firings.places[due], written))
+            at = due + 1
         if record is None:
             break
         at = max(at, bisect_left(firings.places, place))
