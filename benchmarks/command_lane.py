@@ -10,8 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
-import os
 import statistics
 import sys
 import uuid
@@ -24,7 +22,9 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.command_process import ANSWER_SECONDS
 from benchmarks.order_lane import PARTITIONS
+from benchmarks.setting_up import bind, measured_core, some_kafka
 from consumers.group.scanning import ReadRecord, scan_partitions
 from producers.connection import KafkaConnection
 from producers.encoding import encode_command
@@ -39,7 +39,6 @@ PROCESS: Final = Path(__file__).with_name("command_process.py")
 GOAL: Final = 2_500
 #: Commands of each order.
 _EACH: Final = 2
-_ANSWER_SECONDS: Final = 0.1
 _ANSWER: Final = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
@@ -53,7 +52,7 @@ class SlowServer(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Answer each request that ends in it."""
         for _ in range(data.count(b"\r\n\r\n")):
-            asyncio.get_running_loop().call_later(_ANSWER_SECONDS, self._transport.write, _ANSWER)
+            asyncio.get_running_loop().call_later(ANSWER_SECONDS, self._transport.write, _ANSWER)
 
 
 async def fill(bootstrap: str, prefix: str, total: int) -> None:
@@ -109,7 +108,7 @@ async def outcomes(bootstrap: str, prefix: str) -> Counter[str]:
 
 async def run(bootstrap: str, total: int, rounds: int, concurrency: int) -> None:
     """Both loads in turns; then their medians beside the goal."""
-    cpu = (os.cpu_count() or 1) - 1 if hasattr(os, "sched_setaffinity") else None
+    cpu = measured_core()
     server = await asyncio.get_running_loop().create_server(SlowServer, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     rates: dict[str, list[float]] = {"port": [], "HTTP": []}
@@ -135,22 +134,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--concurrency", type=int, default=500, help="ORDERFLOW_COMMAND_CONCURRENCY of the lane")
     given = parser.parse_args()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {0})  # what is started from here, Kafka too, but not the lane
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # new topics have no leader for a moment, which it retries
-    bootstrap = os.environ.get("KAFKA_BOOTSTRAP")
-    server = None
-    if bootstrap is None:
-        from tests.kafka.fixtures import KafkaChoice
-
-        server = KafkaChoice().start_one()
-        bootstrap = server.bootstrap
-        print(f"kafka: {server.description}")
-    try:
+    bind(0)  # and what is started from here, Kafka too, but not the lane
+    with some_kafka() as bootstrap:
         asyncio.run(run(bootstrap, given.commands, given.rounds, given.concurrency))
-    finally:
-        if server is not None:
-            server.stop()
 
 
 if __name__ == "__main__":

@@ -8,30 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import os
 import sys
 import time
-import uuid
 from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
-import structlog
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.lane_process import cpu_seconds
 from benchmarks.memory import rss
+from benchmarks.setting_up import begin_measured, lane_context
 from consumers.commands.calls import CallOptions
 from consumers.commands.lane import make_command_lane
-from consumers.group.membership import GroupOptions
-from consumers.lanes import LaneContext
 from consumers.provider import MayWrite, Provider
-from orderflow.collector import settle_collector
 from orderflow.digitalriver.provider import DigitalRiverProvider
-from producers.connection import KafkaConnection
 from statemachine.messages.commands import Command, name_of
 from statemachine.messages.facts import Outcome
 
@@ -87,13 +79,7 @@ async def run(bootstrap: str, prefix: str, partitions: int, total: int, concurre
             real = DigitalRiverProvider(url, "bench", connections_max=concurrency, timeout_seconds=30.0)
             inner = await stack.enter_async_context(real)
         provider: Any = Checked(inner)
-        context = LaneContext(
-            KafkaConnection(bootstrap),
-            prefix=prefix,
-            partitions=partitions,
-            incarnation=uuid.uuid4().hex,
-            group=GroupOptions(worker="bench"),
-        )
+        context = lane_context(bootstrap, prefix, partitions)
         lane = make_command_lane(context, provider=provider, rate=0, calls=CallOptions(concurrency=concurrency))
         stop = asyncio.Event()
 
@@ -120,14 +106,7 @@ async def run(bootstrap: str, prefix: str, partitions: int, total: int, concurre
 def main() -> None:
     """``BOOTSTRAP PREFIX PARTITIONS TOTAL CONCURRENCY URL CPU``; an empty CPU binds the process to none."""
     bootstrap, prefix, partitions, total, concurrency, url, cpu = sys.argv[1:]
-    if cpu:
-        os.sched_setaffinity(0, {int(cpu)})
-    logging.basicConfig(level=logging.ERROR)
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),  # figures go to stdout
-    )
-    settle_collector()
+    begin_measured(int(cpu) if cpu else None)
     asyncio.run(run(bootstrap, prefix, int(partitions), int(total), int(concurrency), url))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import resource
 import signal
@@ -20,20 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.setting_up import begin_measured, lane_context
 from benchmarks.workload import EVENTS_PER_ORDER, OneOrder, Written
-from consumers.group.membership import GroupOptions
-from consumers.lanes import LaneContext
 from consumers.orders.lane import make_order_lane
 from consumers.ownership.options import LaneOptions
 from consumers.ownership.partition import OwnedPartition
 from consumers.tracing import Tracing
-from orderflow.collector import settle_collector
-from producers.connection import KafkaConnection
 from producers.topics import Lane
 from producers.transaction import BATCH_BYTES
 from statemachine.order.policy import Policy
@@ -116,15 +111,7 @@ async def run_lane(
     worker: Worker | None = None,
 ) -> None:
     """The order lane as a worker runs it; ``worker``: whose lane it is, for metrics."""
-    context = LaneContext(
-        KafkaConnection(bootstrap),
-        prefix=prefix,
-        partitions=partitions,
-        incarnation=uuid.uuid4().hex,
-        group=GroupOptions(worker="bench"),
-        lane_options=LaneOptions(),
-        tracing=tracing,
-    )
+    context = lane_context(bootstrap, prefix, partitions, lane_options=LaneOptions(), tracing=tracing)
     lane = make_order_lane(context, policy=Policy())
     if worker is not None:
         worker.lanes[Lane.ORDERS] = lane
@@ -222,11 +209,7 @@ async def run_bare(bootstrap: str, prefix: str, partitions: int, total: int) -> 
 def main() -> None:
     """``lane|traced|scraped|bare BOOTSTRAP PREFIX PARTITIONS TOTAL [CPU]``."""
     kind, bootstrap, prefix, partitions, total, *cpu = sys.argv[1:]
-    if cpu and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {int(cpu[0])})
-    logging.basicConfig(level=logging.ERROR)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    settle_collector()  # as a worker does
+    begin_measured(int(cpu[0]) if cpu else None)
     runs: dict[str, Run] = {"lane": run_lane, "traced": run_traced, "scraped": run_scraped, "bare": run_bare}
     run = runs[kind]
     if os.environ.get("BENCH_PROFILE"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
 import os
 import statistics
 import sys
@@ -25,6 +24,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.setting_up import measured_core, some_kafka
 from benchmarks.workload import CHANGES_PER_ORDER, EVENTS_PER_ORDER, OneOrder, generate
 from producers.partitioner import partition_of
 from producers.topics import TOPICS, prefixed
@@ -171,7 +171,7 @@ def _say(name: str, result: dict[str, float]) -> float:
 
 async def run(bootstrap: str, orders: int, rounds: int, rate: int, seconds: float) -> None:
     """Interleave the two, print each, their medians' ratio, then the latency."""
-    cpu = (os.cpu_count() or 1) - 1 if hasattr(os, "sched_setaffinity") else None
+    cpu = measured_core()
     rates: dict[str, list[float]] = {"lane": [], "bare": []}
     for _ in range(rounds):
         for kind, name in (("bare", "bare aiokafka loop"), ("lane", "order lane, exactly once")):
@@ -214,7 +214,7 @@ async def compare(bootstrap: str, orders: int, rounds: int, kind: str, name: str
 
     At once, because a machine is faster in one second than in the next: so both have the same seconds.
     """
-    cpu = (os.cpu_count() or 1) - 1 if hasattr(os, "sched_setaffinity") else None
+    cpu = measured_core()
     used: dict[str, list[float]] = {"lane": [], kind: []}
     for turn in range(rounds):
         kinds = (("lane", "without"), (kind, name))
@@ -240,25 +240,13 @@ def main() -> None:
         "--metrics", action="store_true", help="only compare without and with metrics that are scraped every 5 s"
     )
     given = parser.parse_args()
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # new topics have no leader for a moment, which it retries
-    bootstrap = os.environ.get("KAFKA_BOOTSTRAP")
-    server = None
-    if bootstrap is None:
-        from tests.kafka.fixtures import KafkaChoice
-
-        server = KafkaChoice().start_one()
-        bootstrap = server.bootstrap
-        print(f"kafka: {server.description}")
-    try:
+    with some_kafka() as bootstrap:
         if given.metrics:
             asyncio.run(compare(bootstrap, given.orders, given.rounds, "scraped", "scraped every 5 s"))
         elif given.traces is not None:
             asyncio.run(compare_traces(bootstrap, given.orders, given.rounds, given.traces))
         else:
             asyncio.run(run(bootstrap, given.orders, given.rounds, given.rate, given.seconds))
-    finally:
-        if server is not None:
-            server.stop()
 
 
 if __name__ == "__main__":

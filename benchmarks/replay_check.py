@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import logging
-import os
 import sys
 import time
 import uuid
@@ -20,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import decision
 from benchmarks.order_lane import PARTITIONS, fill, make_topics, process
+from benchmarks.setting_up import some_kafka
 from orderflow.replay.check import check, quiet, tasks_of
 from orderflow.settings import load_settings
 
@@ -62,21 +61,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--orders", type=int, default=20_000)
     given = parser.parse_args()
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    bootstrap, server = os.environ.get("KAFKA_BOOTSTRAP"), None
-    if bootstrap is None:
-        from tests.kafka.fixtures import KafkaChoice
-
-        server = KafkaChoice().start_one()
-        bootstrap = server.bootstrap
-        print(f"kafka: {server.description}")
     prefix = f"bench-{uuid.uuid4().hex[:8]}."
-    try:
+    with some_kafka() as bootstrap:
         total = asyncio.run(history(bootstrap, prefix, given.orders))
         measure(bootstrap, prefix, total)
-    finally:
-        if server is not None:
-            server.stop()
 
 
 if __name__ == "__main__":

@@ -103,3 +103,13 @@ def reason_text(_: click.Context, __: click.Parameter, value: str) -> str:
     if not text.isprintable():
         raise click.BadParameter("must be one line, without control characters")
     return text
+
+
+#: Where workers serve their pages, for commands that ask them.
+health_option: Final = click.option(
+    "--health",
+    "urls",
+    multiple=True,
+    metavar="URL",
+    help="Health page of a worker; may be repeated.  [default: the host of each worker, with ORDERFLOW_HEALTH_PORT]",
+)

@@ -15,7 +15,7 @@ import msgspec
 
 from consumers.pauses.records import Pause
 from consumers.pauses.scopes import Scope
-from orderflow.inspection.paused import of_lane, repair_wait, resume_wait, under_pauses
+from orderflow.inspection.paused import stops_of, under_pauses
 from orderflow.inspection.times import Times
 from orderflow.inspection.waits import Turn, Wait, command_waits, parked_wait, refund_waits, return_waits, state_waits
 from producers.topics import Lane
@@ -122,15 +122,11 @@ def _waits(
     stopping, found = under_pauses([*command_waits(order)], pauses, stopped)
     if held is None:
         rest = [*state_waits(order, times), *refund_waits(order, times), *return_waits(order, times)]
-        webhooks = of_lane(pauses, Lane.WEBHOOKS)
-        if webhooks is not None and any(one.turn == "digital_river" for one in rest):
-            stopping.append(resume_wait(webhooks))
+        if any(one.turn == "digital_river" for one in rest):
+            stopping += stops_of(Lane.WEBHOOKS, pauses, stopped)
         found += rest
-    paused = of_lane(pauses, Lane.ORDERS)
-    deciding = [] if paused is None else [resume_wait(paused)]
-    deciding += [repair_wait(scope, problem) for scope, problem in stopped.items() if scope.lane is Lane.ORDERS]
     if first or found or public.parked:
-        stopping = [*deciding, *stopping]
+        yield from stops_of(Lane.ORDERS, pauses, stopped)
     yield from stopping
     yield from first
     yield from found

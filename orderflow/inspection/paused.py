@@ -41,13 +41,20 @@ def resume_wait(pause: Pause) -> Wait:
     return Wait(what, pause.since, None, "operator", f"orderflow resume {pause.scope} --reason TEXT --apply")
 
 
-def repair_wait(scope: Scope, problem: str) -> Wait:
+def _repair_wait(scope: Scope, problem: str) -> Wait:
     """A person who has to repair a partition that is stopped."""
     what = f"a person to repair {scope}, which is stopped: {problem}"
     return Wait(what, None, None, "operator", "its repair, see docs/how-to/repair-a-stopped-partition.md")
 
 
-def of_lane(pauses: Iterable[Pause], lane: Lane) -> Pause | None:
+def stops_of(lane: Lane, pauses: Iterable[Pause], broken: Mapping[Scope, str]) -> list[Wait]:
+    """What stops the lane where the order passes through it: the pause of it, and partitions that are stopped, by problem."""
+    paused = _of_lane(pauses, lane)
+    stopped = [_repair_wait(scope, problem) for scope, problem in broken.items() if scope.lane is lane]
+    return stopped if paused is None else [resume_wait(paused), *stopped]
+
+
+def _of_lane(pauses: Iterable[Pause], lane: Lane) -> Pause | None:
     """The pause of a whole lane, or of the order's partition of it."""
     return next((one for one in pauses if one.scope.lane is lane and one.scope.command is None), None)
 
@@ -59,10 +66,7 @@ def under_pauses(
 
     Commands of an order wait behind one of them that is paused. ``broken``: partitions that are stopped, with their problems.
     """
-    whole = [repair_wait(scope, problem) for scope, problem in broken.items() if scope.lane is Lane.COMMANDS]
-    paused = of_lane(pauses, Lane.COMMANDS)
-    if paused is not None:
-        whole.insert(0, resume_wait(paused))
+    whole = stops_of(Lane.COMMANDS, pauses, broken)
     kinds = {one.scope.command: one for one in pauses if one.scope.command is not None}
     stopping: dict[Scope, Wait] = {}
     stopped: list[OpenCommand] = []

@@ -93,7 +93,7 @@ async def read_lanes(settings: Settings, urls: Sequence[str]) -> LanesView:
         view = groups[group_id(prefix, lane)]
         for number in inputs[lane]:
             pause = operations.pauses.get(Scope(lane)) or operations.pauses.get(Scope(lane, number))
-            page = _page_of(pages, lane, number)
+            page = _page_of(pages, view, lane, number)
             rows.append(_row(lane, number, view, page, lag=lags[lane, number], pause=pause))
     pauses = [shown_pause(operations.pauses[scope]) for scope in sorted(operations.pauses, key=str)]
     return LanesView(rows, pauses, _problems(pages), missing)
@@ -116,8 +116,8 @@ async def read_stopped(settings: Settings, scopes: Sequence[Scope], urls: Sequen
     stopped: dict[Scope, str] = {}
     for scope in scopes:
         assert scope.number is not None
-        view, page = views[groups[scope.lane]], _page_of(pages, scope.lane, scope.number)
-        if page is not None and page[1].state == "stopped" and _owner(view, scope.number) in (None, page[0]):
+        page = _page_of(pages, views[groups[scope.lane]], scope.lane, scope.number)
+        if page is not None and page[1].state == "stopped":
             stopped[scope] = page[1].problem or "its worker does not say why"
     return stopped
 
@@ -145,14 +145,15 @@ def _inputs(lane: Lane, topics: Mapping[Topic, TopicState], prefix: str) -> dict
     return found
 
 
-def _page_of(pages: Iterable[WorkerPage], lane: Lane, number: int) -> tuple[str, PartitionPage] | None:
-    """The worker that says that it has a partition, and what it says of it."""
+def _page_of(pages: Iterable[WorkerPage], view: GroupView, lane: Lane, number: int) -> tuple[str, PartitionPage] | None:
+    """The worker that says that it has a partition, and what it says of it; None when another one has it now."""
     for page in pages:
         for one in page.lanes:
             if one.lane == lane:
                 for partition in one.partitions:
                     if partition.partition == number:
-                        return partition.worker or page.worker, partition
+                        worker = partition.worker or page.worker
+                        return (worker, partition) if _owner(view, number) in (None, worker) else None
     return None
 
 
@@ -169,7 +170,7 @@ def _row(
     settled = view.state in {"Stable", "Empty", "Dead"}
     state = ("owned" if owner is not None else "unowned") if settled else "rebalancing"
     restored = left = problem = None
-    if page is not None and owner in (None, page[0]):  # else the page is of one that had it before
+    if page is not None:
         owner, state, problem = page[0], page[1].state, page[1].problem
         if page[1].restored is not None:
             read, total = page[1].restored

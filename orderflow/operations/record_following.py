@@ -152,12 +152,10 @@ class Follower:
             state = None if order is None else order.state
             if not waits:
                 return self._followed("noted", place, state=state)
-            if order is not None and order.held is not None:
-                return self._followed(
-                    "parked", place, state=state, detail="the order is held, it waits for the release"
-                )
-            if time.monotonic() > self._until:
-                return self._followed("parked", place, state=state, detail="it is too early")
+            held = order is not None and order.held is not None
+            if held or time.monotonic() > self._until:
+                why = "the order is held, it waits for the release" if held else "it is too early"
+                return self._followed("parked", place, state=state, detail=why)
             await asyncio.sleep(_LOOK_SECONDS)
 
     @staticmethod

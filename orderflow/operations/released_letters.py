@@ -58,6 +58,8 @@ async def close_letters(
     ]
     table = await reader.operations()
     mine = [name for one in found if one.reason == "failed" and table.status(name := str(one.id)) == "open"]
+    if not mine:
+        return ()
     refused = any(one.reason != "failed" for one in found)  # the release has decided it so
     status: Status = "dropped" if drop else "retried"
     result: Result = "refused" if refused else "moved"

@@ -31,16 +31,15 @@ from statemachine.errors import ConfigError
 #: What a check reads.
 READ: Final = (*ORDER_INPUTS, *OUTPUTS, Topic.ORDERS, Topic.POSITIONS)
 
-
-class NoSuchPartition(ConfigError):
-    """A partition was named that the topics do not have. Remedy: one of those that the message names."""
-
-
 #: So many partitions are read at a time in one process.
 _AT_ONCE: Final = 2
 
 #: Told of each partition that is done: how many are, of how many.
 Progress = Callable[[int, int], None]
+
+
+class NoSuchPartition(ConfigError):
+    """A partition was named that the topics do not have. Remedy: one of those that the message names."""
 
 
 async def tasks_of(

@@ -17,7 +17,7 @@ from orderflow.settings import load_settings
 from producers.topics import Topic
 from statemachine.errors import ConfigError
 from tests.operating.desk import ACTOR, REASON, BadRelease, counts, desk
-from tests.orders.lane import Given, given, key_on, order_lane, read
+from tests.orders.lane import Given, Lane, given, key_on, order_lane, read
 from tests.unit.statemachine.story import cart
 
 SOURCE = {"source_id": "sim-card-1"}
@@ -30,6 +30,14 @@ def release(monkeypatch: pytest.MonkeyPatch) -> BadRelease:
     return BadRelease(monkeypatch)
 
 
+async def fail(lane: Lane, release: BadRelease, *orders: str) -> None:
+    """Orders with a checkout, whose source the bad release cannot decide: they hold."""
+    await lane.until_state("checkout_open", *orders)
+    release.broken.add("checkout.source_provided")
+    await lane.send(*[given("checkout.source_provided", one, SOURCE) for one in orders])
+    await lane.until(lambda: all(lane.order(one).get("held") for one in orders))
+
+
 async def test_failed_letters_are_retried_in_bulk_and_nothing_overtakes(
     kafka: str, prefix: str, release: BadRelease
 ) -> None:
@@ -38,10 +46,7 @@ async def test_failed_letters_are_retried_in_bulk_and_nothing_overtakes(
     orders = [f"O-{number}" for number in range(6)]
     async with order_lane(kafka, prefix) as lane:
         await lane.send(*[given("checkout.requested", one, cart()) for one in orders])
-        await lane.until_state("checkout_open", *orders)
-        release.broken.add("checkout.source_provided")
-        await lane.send(*[given("checkout.source_provided", one, SOURCE) for one in orders])
-        await lane.until(lambda: all(lane.order(one).get("held") for one in orders))
+        await fail(lane, release, *orders)
         await lane.send(*[given("order.placed", one, TERMS) for one in orders])
         await lane.settled()
         assert len(await operator.open_letters()) == 6
@@ -97,10 +102,7 @@ async def test_a_drop_releases_the_order_without_the_event(kafka: str, prefix: s
     held, other = key_on(0), key_on(1)
     async with order_lane(kafka, prefix) as lane:
         await lane.send(given("checkout.requested", held, cart()), given("checkout.requested", other, {"no": "cart"}))
-        await lane.until_state("checkout_open", held)
-        release.broken.add("checkout.source_provided")
-        await lane.send(given("checkout.source_provided", held, SOURCE))
-        await lane.until(lambda: bool(lane.order(held).get("held")))
+        await fail(lane, release, held)
         await lane.send(given("checkout.abandoned", held, {}))
         await lane.settled()
         done = await operator.do("drop", await operator.plan(drop=True))
@@ -127,10 +129,7 @@ async def test_a_release_closes_the_letter_of_the_event_that_held_the_order(
     settings = load_settings(kafka_bootstrap=kafka, topic_prefix=prefix, actor=ACTOR)
     async with order_lane(kafka, prefix) as lane:
         await lane.send(given("checkout.requested", held, cart()), given("order.placed", held, {"no": "terms"}))
-        await lane.until_state("checkout_open", held)
-        release.broken.add("checkout.source_provided")
-        await lane.send(given("checkout.source_provided", held, SOURCE))
-        await lane.until(lambda: bool(lane.order(held).get("held")))
+        await fail(lane, release, held)
         if repaired:
             release.broken.clear()
         data: Any = order_repairs._dropped if drop else {}
@@ -157,10 +156,7 @@ async def test_an_edit_is_a_new_event_that_names_its_letter_and_the_paths(
     async with order_lane(kafka, prefix) as lane:
         await lane.send(given("checkout.requested", bad, {**cart(), "currency": "usd"}))
         await lane.send(given("checkout.requested", held, cart()))
-        await lane.until_state("checkout_open", held)
-        release.broken.add("checkout.source_provided")
-        await lane.send(given("checkout.source_provided", held, SOURCE))
-        await lane.until(lambda: bool(lane.order(held).get("held")))
+        await fail(lane, release, held)
         release.broken.clear()
         reader = await operator.reader()
         for letter in await operator.open_letters():

@@ -96,9 +96,7 @@ def _trace(records: Sequence[tuple[int, datetime, Record]], firings: Firings, po
     found: Trace = []
     at = 0
     for place, now, record in (*records, (sys.maxsize, None, None)):
-        while (
-            order is not None and order.deadlines
-        ):  # only firings that reach a deadline of the order do something to it
+        while order is not None and order.deadlines:  # only a firing that reaches one of them does something
             due = bisect_left(firings.untils, min(one.due for one in order.deadlines), at)
             if due == len(firings.places) or firings.places[due] > place:
                 break

@@ -9,6 +9,7 @@ import click
 
 from orderflow.cli.outcome import run, settings_or_usage
 from orderflow.cli.output import out, print_json, print_table, quiet_libraries, talk
+from orderflow.cli.parameters import health_option
 
 if TYPE_CHECKING:
     from orderflow.operations.lanes import LaneRow, LanesView, PausedBy
@@ -16,13 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog="Example: orderflow lanes --health http://worker-1:8080 --health http://worker-2:8080")
-@click.option(
-    "--health",
-    "urls",
-    multiple=True,
-    metavar="URL",
-    help="Health page of a worker; may be repeated.  [default: the host of each worker, with ORDERFLOW_HEALTH_PORT]",
-)
+@health_option
 @click.option("--acts", is_flag=True, help="Who paused and resumed what, when and why, instead of the lanes.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document for each partition, or each act.")
 def lanes(urls: tuple[str, ...], acts: bool, as_json: bool) -> None:

@@ -15,6 +15,7 @@ import click
 
 from orderflow.cli.outcome import HistoryTooThin, NotFound, run, settings_or_usage
 from orderflow.cli.output import out, print_json, print_table, quiet_libraries, talk
+from orderflow.cli.parameters import health_option
 from orderflow.screen import counted
 
 if TYPE_CHECKING:
@@ -104,13 +105,7 @@ async def _find(settings: Settings, text: str) -> list[Match]:
 
 @click.command("explain", epilog="Example: orderflow orders explain A-1001")
 @click.argument("order_id")
-@click.option(
-    "--health",
-    "urls",
-    multiple=True,
-    metavar="URL",
-    help="Health page of a worker; may be repeated.  [default: the host of each worker, with ORDERFLOW_HEALTH_PORT]",
-)
+@health_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def explain_order(order_id: str, urls: tuple[str, ...], as_json: bool) -> None:
     """What the order waits for: since when, until when, whose turn it is, and what would move it on.

@@ -9,6 +9,7 @@ reader's position can reach the end.
 from __future__ import annotations
 
 from itertools import takewhile
+from math import inf
 
 from orderflow.embedded_kafka.log.batches import Record, RecordBatch, records_of, thinned
 from orderflow.embedded_kafka.log.log import Aborted, PartitionLog
@@ -16,12 +17,8 @@ from orderflow.embedded_kafka.log.log import Aborted, PartitionLog
 
 def cleanable(log: PartitionLog, now_ms: float, lag_ms: int) -> list[RecordBatch]:
     """The batches that may be compacted: those before the first open transaction and the first batch younger than the lag."""
-    stable_end, oldest_kept = log.stable_end, now_ms - lag_ms
-    return list(
-        takewhile(lambda one: one.last_offset < stable_end and one.max_timestamp <= oldest_kept, log.batches)
-        if lag_ms
-        else (one for one in log.batches if one.last_offset < stable_end)
-    )
+    stable_end, youngest = log.stable_end, now_ms - lag_ms if lag_ms else inf
+    return list(takewhile(lambda one: one.last_offset < stable_end and one.max_timestamp <= youngest, log.batches))
 
 
 def compact(log: PartitionLog, now_ms: float, delete_retention_ms: int, lag_ms: int = 0) -> int:

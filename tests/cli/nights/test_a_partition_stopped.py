@@ -96,9 +96,8 @@ async def explained(bootstrap: str, prefix: str) -> dict[str, Any]:
     try:
         await eventually(lambda: bool(made) and any("stopped" in line for line in made[0].problems()))
         words = ("-m", "orderflow", "orders", "explain", ORDER, "--health", f"http://127.0.0.1:{port}", "--json")
-        command = await asyncio.create_subprocess_exec(
-            sys.executable, *words, stdout=PIPE
-        )  # a worker logs to this one's
+        # a process of its own, because the worker logs to the output of this one
+        command = await asyncio.create_subprocess_exec(sys.executable, *words, stdout=PIPE)
         told, _ = await command.communicate()
     finally:
         stop.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -29,6 +30,24 @@ STEPS = st.lists(
 )
 
 
+def _batch(
+    records: Sequence[tuple[bytes, bytes | None]], now_ms: int, producer: int | None = None, sequence: int = -1
+) -> RecordBatch:
+    """A batch of keys and values; with a producer, of its transaction."""
+    builder = DefaultRecordBatchBuilder(
+        magic=2,
+        compression_type=1 if producer else 0,
+        is_transactional=producer is not None,
+        producer_id=-1 if producer is None else producer,
+        producer_epoch=-1 if producer is None else 0,
+        base_sequence=sequence,
+        batch_size=1 << 20,
+    )
+    for delta, (key, value) in enumerate(records):
+        builder.append(delta, now_ms, key, value, [])
+    return read_batch(bytes(builder.build()))
+
+
 class History:
     """Applies steps to a log, and to a plain list of what was committed."""
 
@@ -41,22 +60,12 @@ class History:
 
     def write(self, producer: int, keys: list[int], *, erase: bool) -> None:
         """One transactional batch with a record for each key."""
-        builder = DefaultRecordBatchBuilder(
-            magic=2,
-            compression_type=producer and 1,
-            is_transactional=True,
-            producer_id=producer,
-            producer_epoch=0,
-            base_sequence=self._sequences[producer],
-            batch_size=1 << 20,
-        )
         records = [
             (self.log.end + delta, b"%d" % key, None if erase else b"%d" % (self.log.end + delta))
             for delta, key in enumerate(keys)
         ]
-        for delta, (_, key, value) in enumerate(records):
-            builder.append(delta, self.now_ms, key, value, [])
-        self.log.append(read_batch(bytes(builder.build())))
+        written = [(key, value) for _, key, value in records]
+        self.log.append(_batch(written, self.now_ms, producer, self._sequences[producer]))
         self._sequences[producer] += len(keys)
         self._open.setdefault(producer, []).extend(records)
 
@@ -162,17 +171,7 @@ def test_what_is_younger_than_the_lag_stays() -> None:
     def grow() -> list[int]:
         """More than a cleaner waits for, in batches of one record with the same key; the offsets that are left."""
         for _ in range(DIRTY_BYTES_MIN // 60_000 + 1):
-            builder = DefaultRecordBatchBuilder(
-                magic=2,
-                compression_type=0,
-                is_transactional=False,
-                producer_id=-1,
-                producer_epoch=-1,
-                base_sequence=-1,
-                batch_size=1 << 20,
-            )
-            builder.append(0, round(now[0] * 1000), b"0", b"x" * 60_000, [])
-            log.append(read_batch(bytes(builder.build())))
+            log.append(_batch([(b"0", b"x" * 60_000)], round(now[0] * 1000)))
             topics.compact_when_grown(topic, log)
         return [record.offset for batch in log.batches for record in records_of(batch)]
 

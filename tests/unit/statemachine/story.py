@@ -193,6 +193,22 @@ class Story:
         """``fulfillment.shipped`` comes in."""
         return self.tell("fulfillment.shipped", shipment_id=shipment_id, items=units(**(quantities or {"l1": 2})))
 
+    def to_second_order(self) -> RemoteOrderId:
+        """A redirect failed, and the shopper has placed the order again, with a card: its second placement is on its way.
+
+        Returns:
+            The first order at Digital River.
+        """
+        first = self.to_placed(method="redirect").dr_order_id
+        self.river.fail_payment(first)
+        self.report()
+        self.tell("checkout.updated", **cart())
+        self.answer()
+        self.tell("checkout.source_provided", source_id="sim-card-1")
+        self.answer()
+        self.tell("order.placed", terms_accepted=True)
+        return first
+
     def to_complete(self) -> Story:
         """The usual order, to its end."""
         self.to_placed()

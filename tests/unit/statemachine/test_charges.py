@@ -185,15 +185,8 @@ def test_reports_before_the_order_s_id_is_known_wait_for_it() -> None:
 
 def test_reports_about_an_earlier_order_do_not_wait() -> None:
     """They are known to be about another order; parking them would only fill this one."""
-    story = Story().to_placed(method="redirect")
-    first = story.dr_order_id
-    story.river.fail_payment(first)
-    story.report()
-    story.tell("checkout.updated", **cart())
-    story.answer()
-    story.tell("checkout.source_provided", source_id="sim-card-1")
-    story.answer()
-    story.tell("order.placed", terms_accepted=True)
+    story = Story()
+    first = story.to_second_order()
     for fact in early_facts(first):
         assert isinstance(story.fact(fact), Repeated)
 

@@ -15,7 +15,7 @@ from statemachine.messages.facts import (
 )
 from statemachine.messages.ids import ChargeId, FulfillmentId, RemoteItemId, RemoteOrderId
 from statemachine.order.decision import Moved, Repeated
-from tests.unit.statemachine.story import Story, cart
+from tests.unit.statemachine.story import Story
 
 
 def shipped(method: str = "card") -> Story:
@@ -52,15 +52,8 @@ def test_a_webhook_without_a_checkout_is_known_by_upstream_id_only_while_placing
 
 def test_facts_about_an_earlier_order_never_move_the_current_one() -> None:
     """A redirect failed, a new checkout was paid: late webhooks of the first order are noted."""
-    story = Story().to_placed(method="redirect")
-    first = story.dr_order_id
-    story.river.fail_payment(first)
-    story.report()
-    story.tell("checkout.updated", **cart())
-    story.answer()
-    story.tell("checkout.source_provided", source_id="sim-card-1")
-    story.answer()
-    story.tell("order.placed", terms_accepted=True)
+    story = Story()
+    first = story.to_second_order()
     story.answer()
     assert story.state == "submitted"
     paid = story.last["sequence"]
@@ -76,15 +69,8 @@ def test_facts_about_an_earlier_order_never_move_the_current_one() -> None:
 
 def test_an_earlier_order_that_holds_no_money_concerns_nobody() -> None:
     """A redirect failed, a new checkout was paid: that the first order was cancelled is no news."""
-    story = Story().to_placed(method="redirect")
-    first = story.dr_order_id
-    story.river.fail_payment(first)
-    story.report()
-    story.tell("checkout.updated", **cart())
-    story.answer()
-    story.tell("checkout.source_provided", source_id="sim-card-1")
-    story.answer()
-    story.tell("order.placed", terms_accepted=True)
+    story = Story()
+    first = story.to_second_order()
     story.answer()
     before = story.last
     gone = msgspec.structs.replace(story.river.orders[first].view(), state="cancelled", charges=())
