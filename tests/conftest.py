@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -45,4 +46,9 @@ def _logging_as_it_was() -> Iterator[None]:
     for handler in [handler for handler in root.handlers if isinstance(handler, LibraryLogs)]:
         root.removeHandler(handler)
     logging.captureWarnings(capture=False)
+    if structlog.get_config()["cache_logger_on_first_use"]:  # loggers that were used meanwhile keep what was set up
+        for module in list(sys.modules.values()):
+            used = vars(module).get("log")
+            if isinstance(used, structlog._config.BoundLoggerLazyProxy):
+                vars(used).pop("bind", None)
     structlog.configure(**configured)
